@@ -1,0 +1,65 @@
+"""The runner: mmengine's, with this package's checkpoint reader."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from casvit_mm.models.checkpoint import load_into, read_checkpoint
+
+
+@RUNNERS.register_module()
+class CASViTRunner(Runner):
+    """Runner that reads every layout of weight file in use and never loads half a model silently.
+
+    Testing, validating and resuming want every weight of the model from the file. A training run
+    that starts from a file (``load_from``) may leave heads new, says which, and wants the whole
+    backbone. Name it in a config: ``runner_type = 'CASViTRunner'``.
+    """
+
+    _whole_model_wanted = False
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = False,
+        revise_keys: list | None = None,
+    ) -> dict[str, Any]:
+        """Loads a checkpoint into the model; see :func:`casvit_mm.models.checkpoint.load_into`.
+
+        Args:
+            filename: The file.
+            map_location: Where tensors go, as in ``torch.load``.
+            strict: Want every weight, also where this run would not.
+            revise_keys: Not needed: published and DistributedDataParallel keys are known.
+
+        Returns:
+            The content of the file.
+
+        Raises:
+            CheckpointError: The file cannot be read, or does not fit the model.
+        """
+        checkpoint = read_checkpoint(filename, map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        strict = strict or self._whole_model_wanted
+        load_into(self.model, checkpoint, strict=strict, source=str(filename))
+        self._has_loaded = True
+        self.logger.info(f'Loaded checkpoint {filename}')
+        return checkpoint
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Continues the training run that wrote ``filename``."""
+        self._whole_model_wanted = True
+        super().resume(filename, *args, **kwargs)
+
+    def val(self) -> dict[str, float]:
+        """Validates with the weights of ``load_from``."""
+        self._whole_model_wanted = True
+        return super().val()
+
+    def test(self) -> dict[str, float]:
+        """Tests with the weights of ``load_from``."""
+        self._whole_model_wanted = True
+        return super().test()

@@ -1,0 +1,419 @@
+"""CAS-ViT as a multi-scale backbone. Data flows from the top of this file to its end.
+
+Source: "CAS-ViT: Convolutional Additive Self-attention Vision Transformers for Efficient Mobile
+Applications", arXiv 2408.03703.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmcv.cnn.bricks import DropPath
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
+from torch import Tensor, is_grad_enabled, nn
+from torch.utils.checkpoint import checkpoint
+
+from casvit_mm.models.checkpoint import adapt_backbone_keys, load_pretrained_backbone
+from casvit_mm.models.mixers import TOKEN_MIXERS, depthwise
+from casvit_mm.models.sizes import ARCHITECTURES
+
+NUM_STAGES = 4
+MLP_RATIO = 4
+
+
+def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
+    """Two strided 3x3 convolutions. Shape: ``(B, in_channels, H, W) -> (B, C, H/4, W/4)``."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, channels // 2, 3, stride=2, padding=1),
+        build_norm_layer(norm_cfg, channels // 2)[1],
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1),
+        build_norm_layer(norm_cfg, channels)[1],
+        nn.ReLU(inplace=True),
+    )
+
+
+class PatchEmbedding(nn.Module):
+    """Halves the resolution between two stages.
+
+    Args:
+        in_channels (int): Channels of the stage before.
+        out_channels (int): Channels of the stage after.
+        norm_cfg (dict): Normalisation layer.
+
+    Shape: ``(B, in_channels, H, W) -> (B, out_channels, ceil(H/2), ceil(W/2))``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+        self.norm = build_norm_layer(norm_cfg, out_channels)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.proj(x))
+
+
+class LocalIntegration(nn.Module):
+    """Mixes neighbouring positions before the token mixer (the paper's integration subnet).
+
+    Args:
+        channels (int): Channels C of the block.
+        norm_cfg (dict): Normalisation layer.
+        act_cfg (dict): Activation layer.
+
+    Shape: ``(B, C, H, W) -> (B, C, H, W)``.
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict, act_cfg: dict) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 1),
+            build_norm_layer(norm_cfg, channels)[1],
+            depthwise(channels),
+            build_activation_layer(act_cfg),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class MLP(nn.Module):
+    """Position-wise perceptron of one hidden layer, as 1x1 convolutions.
+
+    Args:
+        channels (int): Channels C of the block; the hidden layer has ``4 * C``.
+        act_cfg (dict): Activation layer.
+
+    Shape: ``(B, C, H, W) -> (B, C, H, W)``.
+    """
+
+    def __init__(self, channels: int, act_cfg: dict) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, MLP_RATIO * channels, 1)
+        self.act = build_activation_layer(act_cfg)
+        self.fc2 = nn.Conv2d(MLP_RATIO * channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """One CAS-ViT block: local integration, token mixer and MLP, each on a residual branch.
+
+    Args:
+        channels (int): Channels C.
+        mixer (dict): Token mixer, a config for :data:`TOKEN_MIXERS`.
+        drop_path (float): Probability to drop the mixer branch, and independently the MLP branch,
+            of a sample.
+        norm_cfg (dict): Normalisation layer.
+        act_cfg (dict): Activation layer.
+
+    Shape: ``(B, C, H, W) -> (B, C, H, W)``.
+
+    Source: CAS-ViT, arXiv 2408.03703, figure 3.
+    """
+
+    def __init__(
+        self, channels: int, mixer: dict, drop_path: float, norm_cfg: dict, act_cfg: dict
+    ) -> None:
+        super().__init__()
+        self.local_integration = LocalIntegration(channels, norm_cfg, act_cfg)
+        self.mixer_norm = build_norm_layer(norm_cfg, channels)[1]
+        self.mixer = build_mixer(mixer, channels, norm_cfg)
+        self.mlp_norm = build_norm_layer(norm_cfg, channels)[1]
+        self.mlp = MLP(channels, act_cfg)
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.local_integration(x)
+        x = x + self.drop_path(self.mixer(self.mixer_norm(x)))
+        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+
+
+def build_mixer(mixer: dict, channels: int, norm_cfg: dict) -> nn.Module:
+    """Builds a token mixer for ``channels`` channels from its config.
+
+    Raises:
+        ValueError: The config names no registered mixer.
+    """
+    arguments = dict(mixer)
+    name = arguments.pop('type', None)
+    mixer_class = name if isinstance(name, type) else TOKEN_MIXERS.get(str(name))
+    if mixer_class is None:
+        raise ValueError(
+            f'mixer=dict(type={name!r}) is not a registered token mixer; '
+            f'registered: {", ".join(sorted(TOKEN_MIXERS.module_dict))}'
+        )
+    return mixer_class(channels=channels, norm_cfg=norm_cfg, **arguments)
+
+
+@MODELS.register_module()
+class CASViT(BaseModule):
+    """CAS-ViT backbone: convolutional additive self-attention, linear in the number of pixels.
+
+    ::
+
+        image ─ stem ─┬─ stage 0 ─┬─ patch embedding ─ stage 1 ─┬─ … ─ stage 3 ─┐
+                 1/4  │  N0 blocks│        1/8       N1 blocks  │               │
+                      │        out_norm 0                   out_norm 1      out_norm 3
+                      │           │                             │               │
+                      └──── features at strides 4, 8, 16, 32, the stages of ``out_indices``
+
+    A stage receives the un-normalised output of the stage before. Stages behind the last one of
+    ``out_indices`` are not built, and stages that are not asked for have no output norm: every
+    parameter gets a gradient, as DistributedDataParallel wants.
+
+    Args:
+        arch (str | dict): Size: 'xs', 's', 'm', 't' or 'l', or a dict with ``depths`` and
+            ``channels``, four integers each (channels of the first stage even). Defaults to 'm'.
+        in_channels (int): Channels of the input image. Pretrained RGB weights are adapted where
+            it is not 3. Defaults to 3.
+        out_indices (Sequence[int]): Stages to output, ascending. Defaults to (0, 1, 2, 3).
+        drop_path_rate (float): Drop path rate of the last block; it rises linearly from 0 at the
+            first. Defaults to 0.
+        frozen_stages (int): Stages whose parameters and statistics are frozen: -1 none, 0 the
+            stem, n the stem and the first n stages. Defaults to -1.
+        norm_cfg (dict): Normalisation layer. Defaults to ``dict(type='BN')``.
+        act_cfg (dict): Activation of local integration and MLP (stem and gates are ReLU by
+            definition). Defaults to ``dict(type='GELU')``, the exact (erf) form.
+        norm_eval (bool): Keep every batch norm of the backbone in eval mode while training, as the
+            published detection and segmentation recipes do: statistics frozen, scale and shift
+            trained. Wants pretrained weights; set it to False to train from scratch.
+            Defaults to True.
+        with_cp (bool): Activation checkpointing: recompute the blocks in the backward pass instead
+            of storing their activations. Same numbers, less memory, more time. Defaults to False.
+        mixer (dict): Token mixer of the blocks, a config for
+            :data:`casvit_mm.models.TOKEN_MIXERS`. Defaults to ``dict(type='CASMixer')``.
+        init_cfg (dict | list[dict], optional): Initialisation. With ``dict(type='Pretrained',
+            checkpoint=FILE)``, FILE is any file that :mod:`casvit_mm.models.checkpoint` reads, a
+            published one among them.
+
+    Shape: ``(B, in_channels, H, W)`` -> tuple of ``(B, channels[i], ceil(H/s), ceil(W/s))`` with
+    s = 4, 8, 16, 32 for the stages i of ``out_indices``; H and W are arbitrary.
+
+    Raises:
+        ValueError: An argument has a value that is not allowed; the message lists those that are.
+
+    Example:
+        >>> import torch
+        >>> from casvit_mm.models import CASViT
+        >>> [tuple(level.shape) for level in CASViT('xs')(torch.rand(1, 3, 64, 96))]
+        [(1, 48, 16, 24), (1, 56, 8, 12), (1, 112, 4, 6), (1, 220, 2, 3)]
+    """
+
+    def __init__(
+        self,
+        arch: str | dict[str, Sequence[int]] = 'm',
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        drop_path_rate: float = 0.0,
+        frozen_stages: int = -1,
+        norm_cfg: dict | None = None,
+        act_cfg: dict | None = None,
+        norm_eval: bool = True,
+        with_cp: bool = False,
+        mixer: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        depths, channels = resolve_arch(arch)
+        check_arguments(in_channels, out_indices, drop_path_rate, frozen_stages)
+        norm_cfg = norm_cfg or dict(type='BN')
+        act_cfg = act_cfg or dict(type='GELU')
+        mixer = mixer or dict(type='CASMixer')
+
+        self.arch = arch
+        self.in_channels = in_channels
+        self.out_indices = tuple(out_indices)
+        self.out_channels = tuple(channels[index] for index in out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+
+        num_stages = max(out_indices) + 1
+        drop_path_rates = linear_drop_path(drop_path_rate, depths)
+        self.stem = build_stem(in_channels, channels[0], norm_cfg)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    Block(channels[stage], mixer, rate, norm_cfg, act_cfg)
+                    for rate in drop_path_rates[stage]
+                )
+            )
+            for stage in range(num_stages)
+        )
+        self.patch_embeds = nn.ModuleList(
+            PatchEmbedding(channels[stage], channels[stage + 1], norm_cfg)
+            for stage in range(num_stages - 1)
+        )
+        self.out_norms = nn.ModuleDict(
+            {str(stage): build_norm_layer(norm_cfg, channels[stage])[1] for stage in out_indices}
+        )
+        self._register_load_state_dict_pre_hook(self._adapt_on_load)
+        self._freeze_stages()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Computes the features of the stages of ``out_indices``."""
+        features = []
+        x = self.stem(x)
+        for index, stage in enumerate(self.stages):
+            if index > 0:
+                x = self.patch_embeds[index - 1](x)
+            for block in stage:
+                x = self._run(block, x)
+            if index in self.out_indices:
+                features.append(self.out_norms[str(index)](x))
+        return tuple(features)
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        if not (self.with_cp and self.training and is_grad_enabled()):
+            return block(x)
+        return checkpoint(
+            block,
+            x,
+            use_reentrant=False,
+            context_fn=lambda: (nullcontext(), without_statistics_update(block)),
+        )
+
+    def init_weights(self) -> None:
+        """Initialises the weights; a ``Pretrained`` file is read by this package's own reader.
+
+        Raises:
+            CheckpointError: The file cannot be read, or does not fit this backbone.
+        """
+        configs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or [])
+        pretrained = [cfg for cfg in configs if cfg.get('type') == 'Pretrained']
+        if not pretrained and self.norm_eval:
+            print_log(
+                'CASViT starts from random weights with norm_eval=True: its batch norms will not '
+                'normalise. Unless weights are loaded later, set norm_eval=False '
+                '(tools/train.py --from-scratch does).',
+                logger='current',
+                level=logging.WARNING,
+            )
+        full_init_cfg = self.init_cfg
+        self.init_cfg = [cfg for cfg in configs if cfg.get('type') != 'Pretrained'] or None
+        super().init_weights()
+        self.init_cfg = full_init_cfg
+        for cfg in pretrained:
+            load_pretrained_backbone(self, cfg['checkpoint'], cfg.get('prefix'))
+
+    def train(self, mode: bool = True) -> 'CASViT':
+        """Sets the training mode, leaving frozen stages and, with ``norm_eval``, norms in eval."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def adapt_state_dict(self, state_dict: dict[str, Tensor], prefix: str = '') -> list[str]:
+        """Rewrites published keys and RGB stems in place to what this backbone expects.
+
+        Args:
+            state_dict: Weights, changed in place; keys that do not start with ``prefix`` stay.
+            prefix: Where this backbone stands in ``state_dict``, e.g. ``'backbone.'``.
+
+        Returns:
+            Sentences that say what was changed or left out.
+        """
+        return adapt_backbone_keys(state_dict, prefix, self.in_channels, self.out_indices)
+
+    def _adapt_on_load(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+        for note in self.adapt_state_dict(state_dict, prefix):
+            print_log(note, logger='current')
+
+    def _freeze_stages(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        frozen: list[nn.Module] = [self.stem]
+        for index in range(min(self.frozen_stages, len(self.stages))):
+            frozen.append(self.stages[index])
+            if index > 0:
+                frozen.append(self.patch_embeds[index - 1])
+            if index in self.out_indices:
+                frozen.append(self.out_norms[str(index)])
+        for module in frozen:
+            module.eval()
+            module.requires_grad_(False)
+
+
+@contextmanager
+def without_statistics_update(module: nn.Module) -> Iterator[None]:
+    """Runs ``module`` a second time without moving its running statistics a second time."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches)
+
+
+def linear_drop_path(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Drop path rate of every block, stage by stage: linear from 0 to ``rate``."""
+    last = max(sum(depths) - 1, 1)
+    return [
+        [rate * (sum(depths[:stage]) + block) / last for block in range(depth)]
+        for stage, depth in enumerate(depths)
+    ]
+
+
+def resolve_arch(arch: str | dict[str, Sequence[int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Depths and channels of a named or a custom size.
+
+    Raises:
+        ValueError: The name is unknown, or the dict is not four depths and four channels.
+    """
+    if isinstance(arch, str):
+        if arch not in ARCHITECTURES:
+            raise ValueError(f'arch={arch!r} is unknown; known sizes: {", ".join(ARCHITECTURES)}')
+        return ARCHITECTURES[arch].depths, ARCHITECTURES[arch].channels
+    expected = "a dict like dict(depths=(2, 2, 4, 2), channels=(48, 56, 112, 220))"
+    if not isinstance(arch, dict) or set(arch) != {'depths', 'channels'}:
+        raise ValueError(f'arch={arch!r}: expected one of {", ".join(ARCHITECTURES)}, or {expected}')
+    for name in ('depths', 'channels'):
+        values = arch[name]
+        if len(values) != NUM_STAGES or not all(isinstance(v, int) and v > 0 for v in values):
+            raise ValueError(
+                f'arch[{name!r}]={values!r}: expected {NUM_STAGES} positive integers, {expected}'
+            )
+    if arch['channels'][0] % 2:
+        raise ValueError(
+            f"arch['channels'][0]={arch['channels'][0]}: the first stage needs an even number of "
+            'channels, the stem has half of them'
+        )
+    return tuple(arch['depths']), tuple(arch['channels'])
+
+
+def check_arguments(
+    in_channels: int, out_indices: Sequence[int], drop_path_rate: float, frozen_stages: int
+) -> None:
+    """Refuses values that no CAS-ViT can have, naming those it can.
+
+    Raises:
+        ValueError: One of the arguments is not allowed.
+    """
+    if not isinstance(in_channels, int) or in_channels < 1:
+        raise ValueError(f'in_channels={in_channels!r}: expected a positive integer')
+    indices = list(out_indices) if isinstance(out_indices, Sequence) else []
+    if not indices or indices != sorted(set(indices)) or not set(indices) <= set(range(NUM_STAGES)):
+        raise ValueError(
+            f'out_indices={out_indices!r}: expected one or more of 0, 1, 2, 3, ascending'
+        )
+    if not 0 <= drop_path_rate < 1:
+        raise ValueError(f'drop_path_rate={drop_path_rate!r}: expected 0 <= rate < 1')
+    if frozen_stages not in range(-1, NUM_STAGES + 1):
+        raise ValueError(
+            f'frozen_stages={frozen_stages!r}: expected -1 (none), 0 (stem), or 1 to {NUM_STAGES}'
+        )

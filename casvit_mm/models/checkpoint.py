@@ -1,0 +1,504 @@
+"""The one reader of weight files: published CAS-ViT files, OpenMMLab's, and ``.safetensors``.
+
+A checkpoint is a dict with ``state_dict`` and whatever else the file holds (``meta``,
+``optimizer``, …). Published files keep the key names of the published code; a :class:`CASViT`
+understands them wherever it stands in a model, because :func:`adapt_backbone_keys` runs before any
+``load_state_dict``, also one that this module did not start (mmdet's inferencers, say).
+
+Files are unpickled by an allow-list: they can name tensors, arrays and plain records, nothing else.
+"""
+
+import argparse
+import collections
+import logging
+import pickle
+import re
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from mmengine.fileio import get_local_path
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from casvit_mm.models.sizes import ARCHITECTURES
+
+PUBLISHED_KEYS: tuple[tuple[str, Callable[[re.Match], str]], ...] = (
+    (r'^patch_embed\.', lambda m: 'stem.'),
+    (r'^network\.([0246])\.', lambda m: f'stages.{int(m[1]) // 2}.'),
+    (r'^network\.([135])\.', lambda m: f'patch_embeds.{int(m[1]) // 2}.'),
+    (r'^norm([0246])\.', lambda m: f'out_norms.{int(m[1]) // 2}.'),
+)
+PUBLISHED_BLOCK_KEYS: tuple[tuple[str, str], ...] = (
+    (r'\.local_perception\.network\.', '.local_integration.layers.'),
+    (r'\.norm1\.', '.mixer_norm.'),
+    (r'\.norm2\.', '.mlp_norm.'),
+    (r'\.attn\.oper_([qk])\.([01])\.block\.', r'.mixer.\1_gate.\2.saliency.'),
+    (r'\.attn\.dwc\.', '.mixer.context.'),
+    (r'\.attn\.', '.mixer.'),
+)
+CLASSIFIER_KEYS = re.compile(r'(norm|head|dist_head)\.')
+STEM_WEIGHT = 'stem.0.weight'
+
+
+class CheckpointError(RuntimeError):
+    """A weight file is missing, unreadable, or does not fit; the message says what to do."""
+
+
+def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
+    """Reads a weight file of any layout in use.
+
+    Args:
+        path: A file, or any address that mmengine's file backends open. ``.safetensors`` is read
+            as such; anything else is a ``torch.save`` file: ``{'state_dict': …}`` (OpenMMLab),
+            ``{'model': …}`` (published ImageNet files), or the bare weights.
+        map_location: Where tensors go, as in ``torch.load``.
+
+    Returns:
+        The file's records, with the weights under ``state_dict`` (a ``module.`` prefix of
+        DistributedDataParallel is removed).
+
+    Raises:
+        CheckpointError: There is no such file, it is not a checkpoint, or it holds objects that
+            a checkpoint has no use for.
+    """
+    path = str(path)
+    try:
+        with get_local_path(Path(path).expanduser() if '://' not in path else path) as local:
+            content = _read_file(Path(local), path, map_location)
+    except OSError as error:
+        raise CheckpointError(
+            f'The checkpoint {path} cannot be opened: {error.strerror or error}.'
+        ) from error
+    checkpoint = _with_state_dict(content, path)
+    checkpoint['state_dict'] = {
+        key.removeprefix('module.'): value for key, value in checkpoint['state_dict'].items()
+    }
+    return checkpoint
+
+
+def _read_file(local: Path, name: str, map_location: Any) -> Any:
+    if not local.is_file():
+        what = 'is a folder, not a file' if local.is_dir() else 'does not exist'
+        raise CheckpointError(f'The checkpoint {name} {what}.')
+    if local.suffix == '.safetensors':
+        return _read_safetensors(local, name, map_location)
+    try:
+        return torch.load(
+            local, map_location=map_location, pickle_module=_allow_list, weights_only=False
+        )
+    except _ForbiddenGlobalError as error:
+        raise CheckpointError(
+            f'The checkpoint {name} holds an object of type {error}, which is no weight and could '
+            'run code when it is loaded. Save its weights alone (torch.save(model.state_dict(), …)) '
+            'where you trust it.'
+        ) from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile, ValueError) as error:
+        raise CheckpointError(
+            f'The file {name} is not a checkpoint, or it is damaged ({local.stat().st_size:,} '
+            f'bytes; {str(error).splitlines()[0] if str(error) else type(error).__name__}). '
+            'Expected a torch.save file or .safetensors.'
+        ) from error
+
+
+def _read_safetensors(local: Path, name: str, map_location: Any) -> dict[str, Any]:
+    device = map_location if isinstance(map_location, str) else 'cpu'
+    try:
+        with safe_open(local, framework='pt', device=device) as file:
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return {'state_dict': weights, 'meta': dict(file.metadata() or {})}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f'The file {name} is not a safetensors file, or it is damaged: {error}.'
+        ) from error
+
+
+def _with_state_dict(content: Any, name: str) -> dict[str, Any]:
+    """Finds the weights in what a file holds and puts them under ``state_dict``."""
+    if isinstance(content, dict):
+        for key in ('state_dict', 'model'):
+            if _is_weights(content.get(key)):
+                return {**{k: v for k, v in content.items() if k != key}, 'state_dict': content[key]}
+        if _is_weights(content):
+            return {'state_dict': content}
+        found = 'a dict with ' + (', '.join(map(repr, list(content)[:8])) or 'nothing in it')
+    else:
+        found = f'a {type(content).__name__}'
+    raise CheckpointError(
+        f"The file {name} holds {found}, but no weights: expected them under 'state_dict' or "
+        "'model', or as the whole file."
+    )
+
+
+def _is_weights(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+    )
+
+
+@dataclass
+class LoadReport:
+    """What did not match when weights were loaded.
+
+    Attributes:
+        missing: Keys of the model that the file lacks.
+        unexpected: Keys of the file that the model lacks.
+        mismatched: Keys of both with different shapes: (key, shape in the file, in the model).
+        matched: Number of keys that were loaded.
+        notes: What was adapted or left out on purpose, in sentences.
+        sizes: Size of the CAS-ViT in the file and in the model, where both are known.
+    """
+
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    matched: int = 0
+    notes: list[str] = field(default_factory=list)
+    sizes: tuple[str | None, str | None] = (None, None)
+
+    def describe(self) -> str:
+        """One sentence on what did not match; empty where everything did."""
+        parts = []
+        if self.missing:
+            parts.append(f'missing {_some(self.missing)}')
+        if self.unexpected:
+            parts.append(f'unexpected {_some(self.unexpected)}')
+        if self.mismatched:
+            shapes = [f'{key} {have} in the file, {want} in the model'
+                      for key, have, want in self.mismatched]
+            parts.append(f'of another shape {_some(shapes)}')
+        in_file, in_model = self.sizes
+        if in_file != in_model and in_file is not None:
+            known = in_model.upper() if in_model else 'another arch'
+            parts.append(f'this looks like size {in_file.upper()}, the config says {known}')
+        return '; '.join(parts)
+
+
+def load_into(
+    model: nn.Module, checkpoint: dict[str, Any], *, strict: bool, source: str = 'the checkpoint'
+) -> LoadReport:
+    """Loads the weights of a checkpoint into a model, never half of a backbone and never silently.
+
+    Args:
+        model: A whole detector, segmentor or classifier, or a bare backbone; wrappers for
+            distributed training or test-time augmentation are looked into.
+        checkpoint: What :func:`read_checkpoint` returned.
+        strict: Whether every weight of the model must come from the file (testing, resuming).
+            Else heads may differ (fine-tuning on other classes), and what does is logged; the
+            backbone must fit in either case.
+        source: Name of the file, for messages.
+
+    Returns:
+        What did not match.
+
+    Raises:
+        CheckpointError: The weights do not fit.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    report, state_dict = match_weights(model, checkpoint['state_dict'])
+    for note in report.notes:
+        print_log(f'{source}: {note}', logger='current')
+    problem = report.describe()
+    backbone = _backbone_prefix(model)
+    torn_backbone = backbone is not None and any(
+        key.startswith(backbone)
+        for key in [*report.missing, *(key for key, _, _ in report.mismatched)]
+    )
+    if report.matched == 0 or torn_backbone or (strict and (report.missing or report.mismatched)):
+        raise CheckpointError(
+            f'{source} does not fit the model: {problem}.' + _advice(checkpoint['state_dict'], model)
+        )
+    model.load_state_dict(state_dict, strict=False)
+    if problem:
+        print_log(f'{source}: {problem}.', logger='current', level=logging.WARNING)
+    return report
+
+
+def match_weights(
+    model: nn.Module, weights: dict[str, Tensor]
+) -> tuple[LoadReport, dict[str, Tensor]]:
+    """Compares weights with what a model wants, changing neither.
+
+    Args:
+        model: The model.
+        weights: Weights under native or published keys.
+
+    Returns:
+        The report, and the weights that fit, under the model's keys.
+    """
+    weights = dict(weights)
+    notes = []
+    for name, module in model.named_modules():
+        if hasattr(module, 'adapt_state_dict'):
+            notes += module.adapt_state_dict(weights, f'{name}.' if name else '')
+    expected = model.state_dict()
+    fitting, mismatched = {}, []
+    for key in expected.keys() & weights.keys():
+        have, want = tuple(weights[key].shape), tuple(expected[key].shape)
+        if have == want:
+            fitting[key] = weights[key]
+        else:
+            mismatched.append((key, have, want))
+    prefix = _backbone_prefix(model) or ''
+    report = LoadReport(
+        missing=[
+            key
+            for key in expected
+            if key not in weights and not key.endswith('num_batches_tracked')
+        ],
+        unexpected=[key for key in weights if key not in expected],
+        mismatched=sorted(mismatched),
+        matched=len(fitting),
+        notes=notes,
+        sizes=(guess_size(weights, prefix), guess_size(expected, prefix)),
+    )
+    return report, fitting
+
+
+def load_pretrained_backbone(
+    backbone: nn.Module, path: str | Path, prefix: str | None = None
+) -> LoadReport:
+    """Loads a pretrained file into a dense-prediction backbone (``init_cfg`` of type Pretrained).
+
+    ImageNet files serve as they are: their classifier (``norm``, ``head``, ``dist_head``) is left
+    out, and the output norms, which they lack, start as identities. Files of whole detectors or
+    segmentors give their backbone.
+
+    Args:
+        backbone: The :class:`CASViT` to fill.
+        path: The file.
+        prefix: Where the backbone stands in the file; found out where None.
+
+    Returns:
+        What did not match.
+
+    Raises:
+        CheckpointError: The file is missing or unreadable, or the backbone would be half loaded.
+    """
+    if '://' not in str(path) and not Path(path).expanduser().exists():
+        raise CheckpointError(missing_pretrained_message(path))
+    weights = read_checkpoint(path)['state_dict']
+    if prefix is None:
+        prefix = 'backbone.' if any(key.startswith('backbone.') for key in weights) else ''
+    elif prefix and not prefix.endswith('.'):
+        prefix += '.'
+    weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+    classifier = sorted({key.split('.')[0] for key in weights if CLASSIFIER_KEYS.match(key)})
+    weights = {key: value for key, value in weights.items() if not CLASSIFIER_KEYS.match(key)}
+    report, fitting = match_weights(backbone, weights)
+    new_norms = [key for key in report.missing if key.startswith('out_norms.')]
+    if len(new_norms) == sum(key.startswith('out_norms.') for key in report.missing):
+        report.missing = [key for key in report.missing if key not in new_norms]
+    if report.missing or report.mismatched or not fitting:
+        raise CheckpointError(
+            f'{path} does not fit the backbone: {report.describe() or "it holds none of its keys"}.'
+        )
+    backbone.load_state_dict(fitting, strict=False)
+
+    said = [f'{len(fitting)} tensors loaded', *report.notes]
+    if classifier:
+        said.append(f'left out the classifier ({", ".join(classifier)})')
+    if new_norms:
+        names = sorted({key.rsplit('.', 1)[0] for key in new_norms})
+        said.append(f'output norms newly made ({", ".join(names)})')
+    if report.unexpected:
+        said.append(f'unexpected {_some(report.unexpected)}')
+    print_log(f'Backbone from {path}: {"; ".join(said)}.', logger='current')
+    return report
+
+
+def missing_pretrained_message(path: str | Path) -> str:
+    """What to tell a person whose config starts from a file that is not there."""
+    return (
+        f'The pretrained backbone {path} does not exist. The authors publish the ImageNet files '
+        '(cas-vit-xs.pth, -s, -m, -t) in the model zoo of '
+        'https://github.com/Tianfang-Zhang/CAS-ViT: put the file there as it is, name another one '
+        'with --cfg-options model.backbone.init_cfg.checkpoint=FILE, or train without it by '
+        '--from-scratch.'
+    )
+
+
+def adapt_backbone_keys(
+    state_dict: dict[str, Tensor], prefix: str, in_channels: int, out_indices: Sequence[int]
+) -> list[str]:
+    """Rewrites, in place, what a file holds for a CAS-ViT into what the backbone expects.
+
+    Published keys become native ones; published output norms of stages that are not asked for are
+    left out; a stem of another number of input channels is adapted. Native weights stay as they
+    are, so that running this twice changes nothing.
+
+    Args:
+        state_dict: Weights; only keys that start with ``prefix`` are touched.
+        prefix: Where the backbone stands, e.g. ``'backbone.'``, or ``''``.
+        in_channels: Input channels of the backbone.
+        out_indices: Stages that it outputs.
+
+    Returns:
+        Sentences that say what was adapted or left out, key translation excepted.
+    """
+    notes = []
+    if f'{prefix}patch_embed.0.weight' in state_dict:
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            native = prefix + to_native_key(key[len(prefix):])
+            state_dict[native] = state_dict.pop(key)
+        unused = sorted(
+            {
+                match[0]
+                for key in state_dict
+                if (match := re.match(rf'{re.escape(prefix)}out_norms\.(\d)\.', key))
+                and int(match[1]) not in out_indices
+            }
+        )
+        for key in [key for key in state_dict if key.startswith(tuple(unused) or ('\0',))]:
+            del state_dict[key]
+        if unused:
+            published = [f'norm{2 * int(name[-2])}' for name in unused]
+            notes.append(
+                f'left out {", ".join(published)}, the output norm of a stage that is not asked for'
+            )
+    stem = state_dict.get(f'{prefix}{STEM_WEIGHT}')
+    if stem is not None and stem.ndim == 4 and stem.shape[1] == 3 != in_channels:
+        state_dict[f'{prefix}{STEM_WEIGHT}'] = adapt_input_channels(stem, in_channels)
+        notes.append(f'RGB stem adapted to {in_channels} input channels, keeping its mean response')
+    return notes
+
+
+def to_native_key(key: str) -> str:
+    """Translates one key of a published file to the name it has in :class:`CASViT`."""
+    for pattern, replacement in PUBLISHED_KEYS:
+        key, count = re.subn(pattern, replacement, key)
+        if count:
+            break
+    if key.startswith('stages.'):
+        for pattern, replacement in PUBLISHED_BLOCK_KEYS:
+            key = re.sub(pattern, replacement, key)
+    return key
+
+
+def adapt_input_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """Makes an RGB convolution one of ``in_channels`` inputs with the same response to grey.
+
+    The RGB filters repeat over the channels, scaled by ``3 / in_channels``; what their sum over
+    channels then lacks is spread evenly, so that an input whose channels are all equal gives the
+    same answer as before.
+
+    Shape: ``(O, 3, kh, kw) -> (O, in_channels, kh, kw)``.
+    """
+    repeated = weight[:, torch.arange(in_channels) % 3] * (3 / in_channels)
+    lacking = weight.sum(1, keepdim=True) - repeated.sum(1, keepdim=True)
+    return repeated + lacking / in_channels
+
+
+def guess_size(weights: dict[str, Tensor], prefix: str = '') -> str | None:
+    """Name of the CAS-ViT size whose native weights stand behind ``prefix``; None if unknown."""
+    depths = []
+    for stage in range(4):
+        pattern = re.compile(rf'{re.escape(prefix)}stages\.{stage}\.(\d+)\.')
+        blocks = [int(match[1]) for key in weights if (match := pattern.match(key))]
+        if not blocks:
+            break
+        depths.append(max(blocks) + 1)
+    channels = [
+        weights[key].shape[0]
+        for stage in range(len(depths))
+        if (key := f'{prefix}stages.{stage}.0.mixer_norm.weight') in weights
+    ]
+    candidates = [
+        name
+        for name, size in ARCHITECTURES.items()
+        if depths
+        and size.depths[: len(depths)] == tuple(depths)
+        and size.channels[: len(channels)] == tuple(channels)
+    ]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _backbone_prefix(model: nn.Module) -> str | None:
+    for name, module in model.named_modules():
+        if hasattr(module, 'adapt_state_dict'):
+            return f'{name}.' if name else ''
+    return None
+
+
+def _advice(weights: dict[str, Tensor], model: nn.Module) -> str:
+    prefix = _backbone_prefix(model)
+    bare = any(key.startswith(('patch_embed.', 'network.', 'stem.', 'stages.')) for key in weights)
+    if prefix and bare:
+        return (
+            ' It holds a backbone or classifier alone: give it as '
+            'model.backbone.init_cfg.checkpoint instead.'
+        )
+    return ''
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    shown = ', '.join(names[:most])
+    return shown if len(names) <= most else f'{shown} and {len(names) - most} more'
+
+
+class _ForbiddenGlobalError(pickle.UnpicklingError):
+    """A file names an object that is not on the allow-list."""
+
+
+def _history_method(owner: Any, name: str) -> Any:
+    """Stands for the ``getattr`` by which mmengine's HistoryBuffer pickles its own methods."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise _ForbiddenGlobalError('builtins.getattr')
+    return getattr(owner, name)
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ('collections', 'OrderedDict'): collections.OrderedDict,
+    ('collections', 'defaultdict'): collections.defaultdict,
+    ('collections', 'deque'): collections.deque,
+    ('argparse', 'Namespace'): argparse.Namespace,
+    ('builtins', 'getattr'): _history_method,
+    ('builtins', 'set'): set,
+    ('builtins', 'slice'): slice,
+    ('builtins', 'bytearray'): bytearray,
+    ('builtins', 'complex'): complex,
+    ('mmengine.logging.history_buffer', 'HistoryBuffer'): HistoryBuffer,
+    ('numpy', 'ndarray'): np.ndarray,
+    ('numpy', 'dtype'): np.dtype,
+    ('torch', 'Size'): torch.Size,
+    ('torch', 'device'): torch.device,
+    ('torch', 'Tensor'): torch.Tensor,
+    ('torch.nn.parameter', 'Parameter'): nn.Parameter,
+}
+_ALLOWED_NAMES: dict[str, frozenset[str]] = {
+    '_codecs': frozenset({'encode'}),
+    'numpy.core.multiarray': frozenset({'_reconstruct', 'scalar'}),
+    'numpy._core.multiarray': frozenset({'_reconstruct', 'scalar'}),
+    'torch._utils': frozenset({'_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter'}),
+}
+
+
+class _AllowListUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        module = 'builtins' if module == '__builtin__' else module
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        if name in _ALLOWED_NAMES.get(module, ()):
+            return super().find_class(module, name)
+        if module == 'torch' and (
+            name.endswith('Storage') or isinstance(getattr(torch, name, None), torch.dtype)
+        ):
+            return getattr(torch, name)
+        raise _ForbiddenGlobalError(f'{module}.{name}')
+
+
+_allow_list = types.ModuleType('casvit_mm_allow_list')
+_allow_list.Unpickler = _AllowListUnpickler
+_allow_list.load = lambda file, **kwargs: _AllowListUnpickler(file, **kwargs).load()
+_allow_list.__name__ = 'pickle'

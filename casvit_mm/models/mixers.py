@@ -1,0 +1,95 @@
+"""Token mixers: what a CAS-ViT block puts where a vision transformer has self-attention.
+
+A mixer is a module built with ``channels`` that maps ``(B, C, H, W)`` to the same shape. Register
+another one with ``@TOKEN_MIXERS.register_module()`` and name it in the config:
+``backbone=dict(type='CASViT', mixer=dict(type='MyMixer'))``.
+"""
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmengine.registry import Registry
+from torch import Tensor, nn
+
+TOKEN_MIXERS = Registry('token mixer')
+"""Registry of token mixers; classes take ``channels`` and ``norm_cfg`` beside their own arguments."""
+
+
+def depthwise(channels: int) -> nn.Conv2d:
+    """A depthwise 3x3 convolution with bias that keeps the size."""
+    return nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+
+class SpatialGate(nn.Module):
+    """Weights every position by one learned saliency: ``x * sigmoid(w . relu(bn(dw(x))))``.
+
+    Args:
+        channels (int): Channels C of the input.
+        norm_cfg (dict): Normalisation layer.
+
+    Shape: ``(B, C, H, W) -> (B, C, H, W)``.
+
+    Source: context mapping, spatial part, CAS-ViT, arXiv 2408.03703, section 3.2.
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.saliency = nn.Sequential(
+            depthwise(channels),
+            build_norm_layer(norm_cfg, channels)[1],
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, 1, 1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.saliency(x).sigmoid()
+
+
+class ChannelGate(nn.Module):
+    """Weights every channel by one learned saliency of the whole map: ``x * sigmoid(W . mean(x))``.
+
+    Args:
+        channels (int): Channels C of the input.
+
+    Shape: ``(B, C, H, W) -> (B, C, H, W)``.
+
+    Source: context mapping, channel part, CAS-ViT, arXiv 2408.03703, section 3.2.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.saliency = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.saliency(x).sigmoid()
+
+
+@TOKEN_MIXERS.register_module()
+class CASMixer(nn.Module):
+    """Convolutional additive self-attention: the token mixer of CAS-ViT.
+
+    ``proj(context(gate_q(q) + gate_k(k)) * v)``, where each gate is a :class:`SpatialGate` followed
+    by a :class:`ChannelGate`. Query and key meet in a sum instead of a product of all pairs, so
+    the cost is linear in H * W.
+
+    Args:
+        channels (int): Channels C of input and output.
+        norm_cfg (dict): Normalisation layer of the spatial gates.
+
+    Shape: ``(B, C, H, W) -> (B, C, H, W)``.
+
+    Source: CAS-ViT, arXiv 2408.03703, section 3.2; ``context`` is the paper's linear map Gamma.
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict) -> None:
+        super().__init__()
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
+        self.q_gate = nn.Sequential(SpatialGate(channels, norm_cfg), ChannelGate(channels))
+        self.k_gate = nn.Sequential(SpatialGate(channels, norm_cfg), ChannelGate(channels))
+        self.context = depthwise(channels)
+        self.proj = depthwise(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = torch.chunk(self.qkv(x), 3, dim=1)
+        return self.proj(self.context(self.q_gate(q) + self.k_gate(k)) * v)

@@ -1,0 +1,294 @@
+"""The reader of weight files."""
+
+import argparse
+import pickle
+
+import published
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from safetensors.torch import save_file
+from torch import nn
+
+from casvit_mm.models import ARCHITECTURES, CASViT, CheckpointError, load_into, read_checkpoint
+from casvit_mm.models.checkpoint import (
+    adapt_input_channels,
+    guess_size,
+    load_pretrained_backbone,
+    to_native_key,
+)
+
+
+class Detector(nn.Module):
+    """A backbone and one layer behind it: enough of a detector to load weights into."""
+
+    def __init__(self, classes=3, **backbone):
+        super().__init__()
+        self.backbone = CASViT(**{'arch': 'xs', **backbone})
+        self.head = nn.Linear(220, classes)
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(content, name='weights.pth'):
+        torch.save(content, tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What is said to the log, one string."""
+    said = []
+    for module in ('checkpoint', 'casvit'):
+        monkeypatch.setattr(
+            f'casvit_mm.models.{module}.print_log', lambda text, **_: said.append(str(text))
+        )
+    return said
+
+
+def equal(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+@pytest.mark.parametrize('size', published.SIZES)
+def test_published_keys_become_exactly_the_keys_of_the_backbone(size):
+    native = [to_native_key(key) for key in published.weights(size, 'backbone')]
+    assert sorted(native) == sorted(CASViT(size).state_dict())
+
+
+@pytest.mark.parametrize('size', published.SIZES)
+def test_published_classification_file_loads_into_the_dense_backbone(size, save, log):
+    weights = published.weights(size, 'classification')
+    file = save({'model': weights, 'optimizer': {'lr': 1.0}, 'args': argparse.Namespace(lr=6e-3)})
+    backbone = CASViT(size, init_cfg=dict(type='Pretrained', checkpoint=str(file)))
+    backbone.init_weights()
+    state = backbone.state_dict()
+    left_out = ('norm.', 'head.', 'dist_head.')
+    for key, value in weights.items():
+        if not key.startswith(left_out):
+            assert torch.equal(state[to_native_key(key)], value), key
+    for index, channels in enumerate(ARCHITECTURES[size].channels):
+        assert torch.equal(state[f'out_norms.{index}.weight'], torch.ones(channels))
+        assert torch.equal(state[f'out_norms.{index}.running_var'], torch.ones(channels))
+    (line,) = [text for text in log if 'tensors loaded' in text]
+    assert 'left out the classifier (dist_head, head, norm)' in line
+    assert 'output norms newly made (out_norms.0' in line
+
+
+def test_backbone_of_a_detector_file_of_mmcv_1_loads_where_it_stands(save):
+    weights = {
+        f'backbone.{k}': v for k, v in published.weights('xs', 'backbone').items()
+    } | {'head.weight': torch.rand(3, 220), 'head.bias': torch.rand(3)}
+    file = save({'meta': {'CLASSES': ('a', 'b', 'c'), 'mmcv_version': '1.5.3'}, 'state_dict': weights})
+    detector = Detector()
+    report = load_into(detector, read_checkpoint(file), strict=True)
+    assert not report.describe()
+    assert torch.equal(detector.backbone.stem[0].bias, weights['backbone.patch_embed.0.bias'])
+
+    alone = CASViT('xs')
+    load_pretrained_backbone(alone, file)
+    assert equal(alone.state_dict(), detector.backbone.state_dict())
+
+
+def test_published_keys_load_through_plain_load_state_dict_too():
+    weights = published.weights('xs', 'backbone')
+    detector = nn.ModuleDict({'backbone': CASViT('xs')})
+    detector.load_state_dict({f'backbone.{k}': v for k, v in weights.items()}, strict=True)
+    assert torch.equal(
+        detector['backbone'].out_norms['3'].bias.data, weights['norm6.bias']
+    )
+
+
+def test_output_norm_of_a_stage_not_asked_for_is_left_out_and_said(save, log):
+    file = save(published.weights('xs', 'backbone'))
+    backbone = CASViT('xs', out_indices=(1, 2, 3))
+    report = load_into(backbone, read_checkpoint(file), strict=True)
+    assert not report.unexpected
+    assert any('left out norm0' in text for text in log)
+
+
+def test_native_weights_round_trip_in_every_layout(save, tmp_path):
+    backbone = CASViT('xs')
+    weights = backbone.state_dict()
+    save_file(weights, tmp_path / 'weights.safetensors', metadata={'format': 'pt'})
+    files = [
+        save(weights, 'bare.pth'),
+        save({'model': weights, 'epoch': 3}, 'model.pth'),
+        save({'state_dict': weights, 'meta': {}}, 'openmmlab.pth'),
+        save({'state_dict': {f'module.{k}': v for k, v in weights.items()}}, 'ddp.pth'),
+        tmp_path / 'weights.safetensors',
+    ]
+    for file in files:
+        assert equal(read_checkpoint(file)['state_dict'], weights), file
+        other = CASViT('xs')
+        load_into(other, read_checkpoint(file), strict=True)
+        assert equal(other.state_dict(), weights), file
+
+
+def test_what_a_training_run_saves_beside_weights_comes_back(save):
+    content = {
+        'state_dict': CASViT('xs').state_dict(),
+        'message_hub': {'loss': HistoryBuffer([1.0, 2.0], [1, 1])},
+        'optimizer': torch.optim.AdamW(nn.Linear(2, 2).parameters(), lr=0.1).state_dict(),
+        'meta': {'epoch': 3, 'dataset_meta': {'classes': ('cat', 'dog')}},
+    }
+    checkpoint = read_checkpoint(save(content))
+    assert checkpoint['message_hub']['loss'].mean() == 1.5
+    assert checkpoint['meta'] == content['meta']
+    assert checkpoint['optimizer']['param_groups'][0]['lr'] == 0.1
+
+
+@pytest.mark.parametrize(('in_file', 'in_model'), [('s', 'm'), ('xs', 's'), ('t', 'l')])
+def test_a_file_of_another_size_is_refused_and_both_sizes_named(in_file, in_model, save):
+    file = save({'state_dict': CASViT(in_file).state_dict()})
+    said = f'this looks like size {in_file.upper()}, the config says {in_model.upper()}'
+    with pytest.raises(CheckpointError, match=said):
+        load_into(CASViT(in_model), read_checkpoint(file), strict=False, source=str(file))
+    with pytest.raises(CheckpointError, match=said):
+        load_pretrained_backbone(CASViT(in_model), file)
+
+
+@pytest.mark.parametrize('size', ARCHITECTURES)
+def test_every_size_is_recognised_by_its_weights(size):
+    assert guess_size(CASViT(size).state_dict()) == size
+
+
+def test_a_backbone_is_never_half_loaded(save):
+    weights = Detector().state_dict()
+    del weights['backbone.stages.2.1.mlp.fc1.weight']
+    file = save({'state_dict': weights})
+    detector = Detector()
+    before = {k: v.clone() for k, v in detector.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r'missing backbone.stages.2.1.mlp.fc1.weight'):
+        load_into(detector, read_checkpoint(file), strict=False)
+    assert equal(detector.state_dict(), before)
+
+
+def test_a_head_of_other_classes_is_new_in_training_and_an_error_in_testing(save, log):
+    checkpoint = read_checkpoint(save({'state_dict': Detector(classes=80).state_dict()}))
+    detector = Detector(classes=3)
+    report = load_into(detector, checkpoint, strict=False)
+    assert [key for key, _, _ in report.mismatched] == ['head.bias', 'head.weight']
+    assert any('head.bias (80,) in the file, (3,) in the model' in text for text in log)
+    with pytest.raises(CheckpointError, match='head.bias'):
+        load_into(detector, checkpoint, strict=True)
+
+
+def test_an_imagenet_file_for_a_whole_detector_is_pointed_to_init_cfg(save):
+    file = save({'model': published.weights('xs', 'classification')})
+    with pytest.raises(CheckpointError, match=r'model.backbone.init_cfg.checkpoint'):
+        load_into(Detector(), read_checkpoint(file), strict=False)
+
+
+@pytest.mark.parametrize('in_channels', [1, 2, 4, 6, 7])
+def test_rgb_weights_are_adapted_to_other_input_channels_keeping_the_mean(in_channels, save, log):
+    file = save({'model': published.weights('xs', 'classification')})
+    backbone = CASViT('xs', in_channels=in_channels,
+                      init_cfg=dict(type='Pretrained', checkpoint=str(file)))
+    backbone.init_weights()
+    rgb = CASViT('xs', init_cfg=dict(type='Pretrained', checkpoint=str(file)))
+    rgb.init_weights()
+    grey = torch.rand(1, 1, 32, 32)
+    torch.testing.assert_close(
+        backbone.stem[0](grey.expand(-1, in_channels, -1, -1)),
+        rgb.stem[0](grey.expand(-1, 3, -1, -1)),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    assert any(f'adapted to {in_channels} input channels' in text for text in log)
+
+
+def test_three_channels_are_not_touched_by_the_adaptation():
+    weight = torch.rand(8, 3, 3, 3)
+    torch.testing.assert_close(adapt_input_channels(weight, 3), weight)
+
+
+def test_random_weights_with_frozen_statistics_are_warned_about(log):
+    CASViT('xs', norm_eval=True).init_weights()
+    assert any('norm_eval=False' in text for text in log)
+    log.clear()
+    CASViT('xs', norm_eval=False).init_weights()
+    assert not log
+
+
+class Attack:
+    def __reduce__(self):
+        return (print, ('code of the file runs',))
+
+
+def test_a_file_that_would_run_code_is_refused(save, capsys):
+    file = save({'state_dict': {'a': torch.zeros(1)}, 'meta': Attack()})
+    with pytest.raises(CheckpointError, match=r'builtins\.print, which is no weight'):
+        read_checkpoint(file)
+    assert 'code of the file runs' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        (b'', 'is not a checkpoint'),
+        (b'<!DOCTYPE html><html>', 'is not a checkpoint'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'is not a checkpoint'),
+        (b'PK\x03\x04 cut off', 'is not a checkpoint'),
+        (pickle.dumps([1, 2]), 'is not a checkpoint'),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_named(content, said, tmp_path):
+    file = tmp_path / 'weights.pth'
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=said) as error:
+        read_checkpoint(file)
+    assert str(file) in str(error.value)
+
+
+def test_a_truncated_checkpoint_is_named(save):
+    file = save(CASViT('xs').state_dict())
+    file.write_bytes(file.read_bytes()[:100_000])
+    with pytest.raises(CheckpointError, match='damaged'):
+        read_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        ([1, 2], 'holds a list, but no weights'),
+        ({'epoch': 3}, "a dict with 'epoch', but no weights"),
+        ({}, 'nothing in it'),
+    ],
+)
+def test_a_file_without_weights_is_named(content, said, save):
+    with pytest.raises(CheckpointError, match=said):
+        read_checkpoint(save(content))
+
+
+def test_a_damaged_safetensors_file_is_named(tmp_path):
+    file = tmp_path / 'weights.safetensors'
+    file.write_bytes(b'\x00' * 20)
+    with pytest.raises(CheckpointError, match='not a safetensors file'):
+        read_checkpoint(file)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r'nowhere\.pth does not exist'):
+        read_checkpoint(tmp_path / 'nowhere.pth')
+    with pytest.raises(CheckpointError, match='is a folder'):
+        read_checkpoint(tmp_path)
+
+
+def test_a_missing_pretrained_file_says_where_the_authors_publish_it():
+    backbone = CASViT('xs', init_cfg=dict(type='Pretrained', checkpoint='checkpoints/none.pth'))
+    with pytest.raises(CheckpointError, match='--from-scratch') as error:
+        backbone.init_weights()
+    assert 'https://github.com/Tianfang-Zhang/CAS-ViT' in str(error.value)
+
+
+class GetattrAttack:
+    def __reduce__(self):
+        return (getattr, (argparse.Namespace, '__init__'))
+
+
+def test_getattr_of_a_file_reaches_nothing_but_history_methods(save):
+    with pytest.raises(CheckpointError, match=r'builtins\.getattr, which is no weight'):
+        read_checkpoint(save({'state_dict': {'a': torch.zeros(1)}, 'meta': GetattrAttack()}))
