@@ -36,9 +36,9 @@ class InstanceTTAModel(DetTTAModel):
         if not len(boxes):
             return merged
         labels = torch.cat([view.labels for view in views])
-        detections, kept = batched_nms(boxes, scores, labels, self.tta_cfg.nms)
-        kept = kept[: self.tta_cfg.max_per_img]
-        detections = detections[: self.tta_cfg.max_per_img]
+        detections, kept = batched_nms(boxes, scores, labels, self.tta_cfg['nms'])
+        kept = kept[: self.tta_cfg['max_per_img']]
+        detections = detections[: self.tta_cfg['max_per_img']]
         merged.pred_instances = InstanceData(
             bboxes=detections[:, :4], scores=detections[:, 4], labels=labels[kept]
         )

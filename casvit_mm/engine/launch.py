@@ -1,0 +1,86 @@
+"""Makes one process part of a distributed run, also where there is no GPU."""
+
+import os
+
+import torch
+from mmengine.config import Config
+from torch import distributed
+
+RANK_VARIABLES = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
+WORLD_SIZES = {
+    'pytorch': 'WORLD_SIZE',
+    'slurm': 'SLURM_NTASKS',
+    'mpi': 'OMPI_COMM_WORLD_SIZE',
+}
+
+
+class LaunchError(RuntimeError):
+    """This process cannot join the distributed run; the message says what to do."""
+
+
+def join_run(cfg: Config, launcher: str) -> None:
+    """Prepares a config and this process for the launcher that started it.
+
+    With GPUs mmengine does the rest when the runner is built. Without, ``pytorch`` processes meet
+    here over gloo, which the runner then finds done, and DistributedDataParallel is told that
+    there are no device ids.
+
+    Args:
+        cfg: The config of the run, changed in place.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        LaunchError: The launcher did not start this process, or asks for GPUs that are not there.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return
+    if launcher == 'pytorch':
+        unset = [name for name in RANK_VARIABLES if name not in os.environ]
+        if unset:
+            raise LaunchError(
+                f'--launcher pytorch wants a process that torchrun started ({", ".join(unset)} '
+                'unset): use tools/dist_train.sh or tools/dist_test.sh, or python -m '
+                'torch.distributed.run --nproc_per_node=N.'
+            )
+    elif WORLD_SIZES[launcher] not in os.environ:
+        raise LaunchError(
+            f'--launcher {launcher} wants a process that {launcher} started '
+            f'({WORLD_SIZES[launcher]} is unset).'
+        )
+    if _has_accelerator():
+        _check_local_rank()
+        return
+    if launcher != 'pytorch':
+        raise LaunchError(
+            f'--launcher {launcher} needs GPUs, and torch sees none here. Processes on CPUs run '
+            'under --launcher pytorch.'
+        )
+    if not distributed.is_initialized():
+        distributed.init_process_group('gloo')
+    wrapper = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
+
+
+def world_size(launcher: str) -> int:
+    """Number of processes of the run, before they have met."""
+    return int(os.environ.get(WORLD_SIZES.get(launcher, ''), 1))
+
+
+def _has_accelerator() -> bool:
+    from mmengine.device import get_device
+
+    return get_device() not in ('cpu', 'mps')
+
+
+def _check_local_rank() -> None:
+    count, rank = torch.cuda.device_count(), int(os.environ.get('LOCAL_RANK', 0))
+    if torch.cuda.is_available() and rank >= count:
+        raise LaunchError(
+            f'Process {rank} of this machine has no GPU: torch sees {count}. Start at most '
+            f'{count} processes per machine.'
+        )
