@@ -1,0 +1,178 @@
+"""The demo, shortened: one run trained once, and everything that is done with its checkpoint."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('mmdet')
+from mmengine import Config
+from mmengine.registry import DefaultScope
+
+from casvit_mm.cli.main import run_tool
+from casvit_mm.datasets import shapes
+from casvit_mm.models import read_checkpoint
+
+DEMOS = ('mask_rcnn_casvit-xs_demo_shapes', 'retinanet_casvit-xs_demo_shapes')
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    """A small generated data set."""
+    folder = tmp_path_factory.mktemp('data') / 'shapes'
+    shapes.generate(folder, num_train=16, num_val=8, seed=1, progress=False)
+    return folder
+
+
+def short(root, work_dir):
+    """Arguments that make any demo config a run of seconds."""
+    return [
+        '--work-dir', str(work_dir), '--data-root', str(root), '--cfg-options',
+        'train_cfg.max_epochs=2', 'train_cfg.val_interval=2', 'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False', 'val_dataloader.num_workers=0',
+        'val_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1',
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope='module', params=DEMOS)
+def trained(request, root, tmp_path_factory):
+    """(config name, work dir) of a finished run."""
+    work_dir = tmp_path_factory.mktemp(request.param)
+    assert run_tool('train', [request.param, *short(root, work_dir)]) == 0
+    yield request.param, work_dir
+    DefaultScope._instance_dict.clear()
+
+
+def checkpoint(work_dir):
+    return (work_dir / 'last_checkpoint').read_text().strip()
+
+
+def metrics(work_dir):
+    lines = [json.loads(line) for f in work_dir.rglob('scalars.json')
+             for line in f.read_text().splitlines()]
+    return lines
+
+
+def test_a_run_leaves_checkpoint_config_log_and_pictures(trained):
+    name, work_dir = trained
+    content = read_checkpoint(checkpoint(work_dir))
+    assert content['meta']['dataset_meta']['classes'] == shapes.CLASSES
+    assert (work_dir / f'{name}.py').is_file()
+    assert Config.fromfile(work_dir / f'{name}.py').model.backbone.arch == 'xs'
+    assert list(work_dir.rglob('*.log'))
+    pictures = list((work_dir / 'preview').glob('*.jpg'))
+    assert len(pictures) == 8
+    picture = cv2.imread(str(pictures[0]))
+    assert picture.shape[1] >= 2 * picture.shape[0] * 0.9, 'ground truth stands beside prediction'
+
+
+def test_a_run_logs_finite_losses_and_coco_metrics(trained):
+    lines = metrics(trained[1])
+    losses = [line['loss'] for line in lines if 'loss' in line]
+    assert len(losses) == 4 and np.isfinite(losses).all()
+    (last,) = [line for line in lines if 'coco/bbox_mAP' in line]
+    assert ('coco/segm_mAP' in last) == trained[0].startswith('mask')
+
+
+def test_a_run_is_resumed_where_it_stopped(trained, root, tmp_path, capsys):
+    name, work_dir = trained
+    first = str(work_dir / 'epoch_1.pth')
+    arguments = [name, *short(root, tmp_path), '--resume', first]
+    assert run_tool('train', arguments) == 0
+    epochs = {line['epoch'] for line in metrics(tmp_path) if 'loss' in line}
+    assert epochs == {2}
+    again = read_checkpoint(checkpoint(tmp_path))
+    assert (again['meta']['epoch'], again['meta']['iter']) == (2, 4)
+
+
+def test_testing_gives_the_metrics_of_training(trained, root, tmp_path):
+    name, work_dir = trained
+    assert run_tool('test', [name, checkpoint(work_dir), '--work-dir', str(tmp_path),
+                             '--data-root', str(root)]) == 0
+    tested = json.loads(next(tmp_path.rglob('*/*.json')).read_text().splitlines()[-1])
+    (trained_with,) = [m for m in metrics(work_dir) if 'coco/bbox_mAP' in m]
+    assert tested['coco/bbox_mAP'] == pytest.approx(trained_with['coco/bbox_mAP'], abs=1e-3)
+
+
+def test_testing_with_augmentation_writes_test_server_files(trained, root, tmp_path):
+    name, work_dir = trained
+    prefix = tmp_path / 'out' / 'test'
+    arguments = [name, checkpoint(work_dir), '--work-dir', str(tmp_path / 'work'),
+                 '--data-root', str(root), '--tta', '--format-only', str(prefix),
+                 '--cfg-options', 'test_dataloader.dataset.indices=2']  # fmt: skip
+    assert run_tool('test', arguments) == 0
+    boxes = json.loads(Path(f'{prefix}.bbox.json').read_text())
+    assert {'image_id', 'category_id', 'bbox', 'score'} <= set(boxes[0])
+    assert Path(f'{prefix}.segm.json').is_file() == name.startswith('mask')
+
+
+def test_weights_of_another_task_are_refused_in_a_sentence(trained, root, tmp_path, capsys):
+    name, work_dir = trained
+    other = next(demo for demo in DEMOS if demo != name)
+    code = run_tool('test', [other, checkpoint(work_dir), '--work-dir', str(tmp_path),
+                             '--data-root', str(root)])
+    said = capsys.readouterr().err
+    assert code == 2
+    assert 'does not fit the model: missing' in said
+    assert 'Traceback' not in said
+
+
+def test_inferencers_of_mmdet_take_config_and_checkpoint(trained, root, tmp_path):
+    from mmdet.apis import DetInferencer, inference_detector, init_detector
+
+    name, work_dir = trained
+    config = str(work_dir / f'{name}.py')
+    picture = str(next((root / 'val').iterdir()))
+    detector = init_detector(config, checkpoint(work_dir), device='cpu')
+    assert detector.dataset_meta['classes'] == shapes.CLASSES
+    found = inference_detector(detector, picture).pred_instances
+    inferencer = DetInferencer(config, checkpoint(work_dir), device='cpu', show_progress=False)
+    answer = inferencer(picture, out_dir=str(tmp_path))['predictions'][0]
+    np.testing.assert_allclose(answer['scores'], found.scores.tolist(), atol=1e-4)
+    trained_weights = read_checkpoint(checkpoint(work_dir))['state_dict']
+    assert torch.equal(detector.backbone.stem[0].weight, trained_weights['backbone.stem.0.weight'])
+
+
+@pytest.mark.parametrize('demo', DEMOS)
+def test_the_train_script_of_mmdet_trains_our_configs(demo, root, tmp_path, configs):
+    import mmdet
+
+    script = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        f'_base_ = {str(configs / "detection" / f"{demo}.py")!r}\n'
+        f'data_root = {f"{root}/"!r}\n'
+        'train_dataloader = dict(num_workers=0, persistent_workers=False, '
+        'dataset=dict(data_root=data_root, indices=4))\n'
+        'train_cfg = dict(max_epochs=1, val_interval=10)\n'
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), str(config), '--work-dir', str(tmp_path / 'work')],
+        capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': str(configs.parent)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / 'work' / 'epoch_1.pth').is_file()
+
+
+@pytest.mark.parametrize('demo', DEMOS)
+def test_every_parameter_of_a_detector_gets_a_gradient(demo, root, configs):
+    """What DistributedDataParallel wants without ``find_unused_parameters``."""
+    from mmdet.registry import DATASETS, MODELS
+    from mmengine.dataset import pseudo_collate
+    from mmengine.registry import init_default_scope
+
+    cfg = Config.fromfile(configs / 'detection' / f'{demo}.py')
+    init_default_scope('mmdet')
+    cfg.train_dataloader.dataset.data_root = str(root)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    model = MODELS.build(cfg.model)
+    batch = pseudo_collate([dataset[index] for index in range(4)])
+    losses = model(**model.data_preprocessor(batch, True), mode='loss')
+    model.parse_losses(losses)[0].backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []

@@ -1,0 +1,165 @@
+"""Runs of minutes whose figures the README quotes: ``make long``."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.long
+REPOSITORY = Path(__file__).parents[2]
+
+
+def tool(name, *arguments):
+    """Runs a tool as a person would; returns what it printed and the seconds it took."""
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / 'tools' / f'{name}.py'), *map(str, arguments)],
+        cwd=REPOSITORY, env=os.environ, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout + done.stderr, time.perf_counter() - begun
+
+
+def scalars(work_dir):
+    files = sorted(Path(work_dir).rglob('scalars.json'))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def training_seconds(work_dir):
+    return sum(line['time'] * line['logged'] for line in scalars(work_dir) if 'logged' in line)
+
+
+def report(capsys, text):
+    with capsys.disabled():
+        print(f'\n{text}')
+
+
+@pytest.mark.parametrize(
+    ('demo', 'targets'),
+    [
+        ('mask_rcnn_casvit-xs_demo_shapes', {'coco/bbox_mAP': 0.60, 'coco/segm_mAP': 0.55}),
+        ('retinanet_casvit-xs_demo_shapes', {'coco/bbox_mAP': 0.50}),
+    ],
+)
+def test_the_demo_reaches_its_precision_from_random_weights(demo, targets, tmp_path, capsys):
+    _, seconds = tool('train', demo, '--work-dir', tmp_path)
+    last = [line for line in scalars(tmp_path) if 'coco/bbox_mAP' in line][-1]
+    report(capsys, f'{demo}: {({key: last[key] for key in targets})} in {seconds:.0f} s')
+    for key, target in targets.items():
+        assert last[key] >= target
+
+
+SMALL = '(448,320)'
+TRAIN_RESIZE = f'train_dataloader.dataset.pipeline.2.scale={SMALL}'
+
+
+@pytest.mark.parametrize('head', ['mask_rcnn', 'retinanet'])
+def test_the_published_config_trains_from_scratch_on_photographs(
+    head, photographs, tmp_path, capsys
+):
+    config = f'{head}_casvit-xs_fpn_1x_coco'
+    root = photographs / 'coco_mini'
+    _, seconds = tool(
+        'train', config, '--from-scratch', '--data-root', root, '--work-dir', tmp_path / 'train',
+        '--cfg-options', TRAIN_RESIZE, 'train_dataloader.batch_size=2', 'train_cfg.max_epochs=2',
+        'train_cfg.val_interval=10', 'param_scheduler.0.end=20', 'default_hooks.logger.interval=1',
+        'log_processor.window_size=1', 'train_dataloader.num_workers=1',
+    )  # fmt: skip
+    losses = [line['loss'] for line in scalars(tmp_path / 'train') if 'loss' in line]
+    first, last = statistics.median(losses[:20]), statistics.median(losses[-20:])
+    report(capsys, f'{config}: median loss {first:.3f} -> {last:.3f} ({last / first:.2f}) in '
+                   f'{len(losses)} iterations, {seconds:.0f} s')
+    assert last <= 0.7 * first
+
+    checkpoint = (tmp_path / 'train' / 'last_checkpoint').read_text().strip()
+    said, seconds = tool(
+        'test', config, checkpoint, '--data-root', root, '--work-dir', tmp_path / 'test',
+        '--cfg-options', f'test_dataloader.dataset.pipeline.1.scale={SMALL}',
+        'model.test_cfg.score_thr=0.0' if head == 'retinanet' else 'model.test_cfg.rcnn.score_thr=0.0',
+    )  # fmt: skip
+    table = re.findall(r'Average Precision  \(AP\) @\[ IoU=0.50:0.95 .*', said)
+    assert len(table) == (6 if head == 'mask_rcnn' else 3)
+    report(capsys, '\n'.join(table[::3]))
+    out = tmp_path / 'pictures'
+    picture = next((root / 'val2017').iterdir())
+    tool('image_demo', picture, config, checkpoint, '--out-dir', out, '--score-thr', '0.0')
+    assert {path.suffix for path in out.iterdir()} == {'.jpg', '.json'}
+
+
+def test_a_few_photographs_are_learned_by_heart(photographs, tmp_path, capsys):
+    """Over-fitting 8 photographs: what a wrong target, mask or box conversion would prevent."""
+    root = photographs / 'coco_mini'
+    annotations = json.loads((root / 'annotations/instances_train2017.json').read_text())
+    chosen = few_classes(annotations)
+    (tmp_path / 'eight.json').write_text(json.dumps(chosen))
+    classes = tuple(category['name'] for category in chosen['categories'])
+    config = tmp_path / 'overfit.py'
+    config.write_text(OVERFIT.format(
+        base=REPOSITORY / 'configs/detection/mask_rcnn_casvit-xs_demo_shapes.py',
+        classes=classes, number=len(classes), annotations=tmp_path / 'eight.json', root=root,
+    ))  # fmt: skip
+    _, seconds = tool('train', config, '--work-dir', tmp_path / 'work')
+    last = [line for line in scalars(tmp_path / 'work') if 'coco/bbox_mAP' in line][-1]
+    report(capsys, f'8 photographs of {classes}: train box AP {last["coco/bbox_mAP"]}, '
+                   f'mask AP {last["coco/segm_mAP"]} in {seconds:.0f} s')
+    assert last['coco/bbox_mAP'] >= 0.5
+
+
+def few_classes(annotations, pictures=8, classes=3):
+    """The first photographs that show only a few classes, and at most 6 objects, no crowds."""
+    objects = {}
+    for annotation in annotations['annotations']:
+        objects.setdefault(annotation['image_id'], []).append(annotation)
+    counts = {}
+    for found in objects.values():
+        for category in {a['category_id'] for a in found}:
+            counts[category] = counts.get(category, 0) + 1
+    common = sorted(counts, key=counts.get, reverse=True)[:classes]
+    ids = sorted(
+        image for image, found in objects.items()
+        if len(found) <= 6 and not any(a['iscrowd'] for a in found)
+        and any(a['category_id'] in common for a in found)
+    )[:pictures]  # fmt: skip
+    return dict(
+        images=[image for image in annotations['images'] if image['id'] in ids],
+        annotations=[a for a in annotations['annotations']
+                     if a['image_id'] in ids and a['category_id'] in common],
+        categories=[c for c in annotations['categories'] if c['id'] in common],
+    )  # fmt: skip
+
+
+OVERFIT = """
+_base_ = "{base}"
+classes = {classes!r}
+model = dict(
+    roi_head=dict(bbox_head=dict(num_classes={number}), mask_head=dict(num_classes={number})),
+    rpn_head=dict(anchor_generator=dict(scales=[8])))
+dataset = dict(
+    type='CocoDataset', data_root='{root}/', ann_file='{annotations}',
+    data_prefix=dict(img='train2017/'), metainfo=dict(classes=classes))
+resize = dict(type='Resize', scale=(320, 320), keep_ratio=True)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    resize, dict(type='PackDetInputs')]
+test_pipeline = [
+    dict(type='LoadImageFromFile'), resize,
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='PackDetInputs', meta_keys=_base_.meta_keys)]
+train_dataloader = dict(
+    batch_size=4,
+    dataset=dict(_delete_=True, type='RepeatDataset', times=50,
+                 dataset=dict(dataset, pipeline=train_pipeline)))
+val_dataloader = dict(
+    dataset=dict(dataset, _delete_=True, test_mode=True, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file="{annotations}")
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=2, val_interval=2)
+"""

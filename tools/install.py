@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Sets up everything that casvit_mm needs, and says what it is doing.
+
+Examples:
+    python tools/install.py                            a fresh environment in .venv
+    python tools/install.py --into-current             the active environment, with its torch
+    python tools/install.py --wheels FOLDER_OR_PAGE    a prebuilt mmcv instead of compiling it
+    python tools/install.py --line original --venv .venv-original
+    python tools/install.py --check                    only look whether everything imports
+
+It needs nothing but Python's standard library. mmcv's operators are the one part that is compiled
+here, once: the result is kept in the cache folder, and a second set-up takes seconds.
+"""
+
+# Interpreters that are too old must get as far as the sentence that refuses them.
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from installer.environment import (
+    check,
+    create_environment,
+    find_uv,
+    install_opencv,
+    install_torch,
+    refuse_other_line,
+)
+from installer.machine import (
+    NO_COMPILER,
+    WINDOWS,
+    find_compiler,
+    gpu_present,
+    nvcc_refusal,
+    other_python,
+    python_refusal,
+)
+from installer.operators import has_kept_build, install_mmcv, wants_cuda
+from installer.target import SetupError, Target, say
+from installer.versions import LINES
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def open_target(args: argparse.Namespace) -> Target:
+    """Finds the environment that the arguments name."""
+    if args.into_current:
+        return Target(Path(sys.executable), owned=False)
+    if args.python:
+        found = shutil.which(args.python)
+        if not found:
+            raise SetupError(f'--python {args.python}: there is no such interpreter.')
+        return Target(Path(found).absolute(), owned=False)
+    python = 'Scripts/python.exe' if WINDOWS else 'bin/python'
+    return Target(args.venv.absolute() / python, owned=True)
+
+
+def fingerprint(args: argparse.Namespace) -> str:
+    """What an environment was set up from: the files that decide about it, and the choices."""
+    digest = hashlib.sha256(f'{args.line} {args.extras} {args.cpu_ops} {args.wheels}'.encode())
+    scripts = sorted((ROOT / 'tools' / 'installer').glob('*.py'))
+    for path in (Path(__file__), *scripts, ROOT / 'pyproject.toml', ROOT / 'setup.py'):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def set_up(args: argparse.Namespace, target: Target) -> None:
+    """Does everything, in the order in which a missing thing is noticed early."""
+    line = LINES[args.line]
+    create_environment(target, args.line)
+    installed = target.installed()
+    refuse_other_line(installed, args.line)
+    target.uv = find_uv(target)
+    if line.mmcv.split('==')[0] not in installed and not args.wheels:
+        refusal = nvcc_refusal('') if gpu_present() and not args.cpu_ops else None
+        if refusal or not (find_compiler() or has_kept_build(line, target.python_tag())):
+            raise SetupError(refusal or NO_COMPILER)
+    pins, torch = install_torch(target, line)
+    install_opencv(target, pins)
+    say(f'Installing {", ".join(line.packages)} and this package')
+    project = f'{ROOT}[{args.extras}]' if args.extras else str(ROOT)
+    target.install('The packages', *line.packages, '--editable', project, pins=pins)
+    cuda = wants_cuda(torch, args.cpu_ops)
+    install_mmcv(target, line, torch, cuda=cuda, wheels=args.wheels)
+    if not check(target):
+        raise SetupError('Set-up is not complete; see above.')
+    target.remember(fingerprint(args))
+    say(f'Ready: {target.python}')
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        '--venv',
+        type=Path,
+        default=ROOT / '.venv',
+        metavar='FOLDER',
+        help='environment to make or use',
+    )
+    where.add_argument(
+        '--into-current', action='store_true', help='use the environment of this interpreter'
+    )
+    where.add_argument('--python', metavar='PATH', help='use the environment of that interpreter')
+    parser.add_argument(
+        '--line', choices=sorted(LINES), default='maintained', help='which OpenMMLab (maintained)'
+    )
+    parser.add_argument('--wheels', metavar='FOLDER_OR_PAGE', help='where prebuilt mmcv wheels are')
+    parser.add_argument(
+        '--cpu-ops', action='store_true', help='CPU operators only, although there is a GPU'
+    )
+    parser.add_argument(
+        '--extras', default='dev', metavar='A,B', help='optional parts of the package (dev)'
+    )
+    parser.add_argument(
+        '--force', action='store_true', help='go through it although nothing has changed'
+    )
+    parser.add_argument('--check', action='store_true', help='only see whether everything imports')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit code."""
+    args = parse_arguments(argv)
+    refusal = python_refusal(tuple(sys.version_info[:2]), args.line)
+    if refusal and not (args.python or args.check):
+        better = None if args.into_current else other_python(args.line)
+        if not better:
+            say(refusal)
+            return 2
+        say(f'Going on with {better}')
+        return subprocess.run([better, __file__, *argv]).returncode
+    try:
+        target = open_target(args)
+        if args.check:
+            return 0 if check(target) else 2
+        if not args.force and target.is_set_up_from(fingerprint(args)):
+            say(f'{args.venv} is up to date (--check examines it, --force sets it up again)')
+            return 0
+        set_up(args, target)
+        return 0
+    except SetupError as error:
+        say(str(error))
+        return 2
+    except KeyboardInterrupt:
+        say('Stopped; the next run goes on from here.')
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,220 @@
+"""mmcv and its operators: kept, taken from a prebuilt wheel, or compiled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from installer.machine import (
+    NO_COMPILER,
+    WINDOWS,
+    compile_jobs,
+    find_compiler,
+    find_nvcc,
+    gpu_present,
+    nvcc_refusal,
+)
+from installer.target import SetupError, Target, run, say
+from installer.versions import Line
+
+PRECOMPILE = Path(__file__).with_name('precompile.py')
+BUILD = Path(__file__).resolve().parents[2] / 'build'
+# What compiling mmcv for the CPU took, times the two cores that it took it on; a guide for the eye.
+CORE_MINUTES, CORE_MINUTES_WITH_HEADER = 12, 5
+
+
+def wants_cuda(torch: dict, cpu_ops: bool) -> bool:
+    """Whether mmcv needs CUDA operators here.
+
+    Raises:
+        SetupError: There is a GPU that the torch of this environment cannot use.
+    """
+    if cpu_ops or not (torch['sees_gpu'] or gpu_present()):
+        return False
+    if torch['cuda'] and not torch['sees_gpu'] and os.environ.get('FORCE_CUDA') != '1':
+        raise SetupError(
+            f'This machine has an NVIDIA GPU that torch {torch["version"]} (CUDA {torch["cuda"]}) '
+            'cannot use, most often because the driver is older than that CUDA: update the '
+            'driver, install a torch for your driver and use --into-current, build for another '
+            'machine by FORCE_CUDA=1, or stay on the CPU by --cpu-ops.'
+        )
+    return True
+
+
+def mmcv_fault(target: Target, cuda: bool) -> str:
+    """Says what is wrong with the installed mmcv; '' where nothing is."""
+    found = target.examine('mmcv._ext')['mmcv._ext']
+    if 'error' in found:
+        return f'does not fit ({found["error"]})'
+    if cuda and found['operators'] == 'CPU':
+        return 'has operators for the CPU only'
+    return ''
+
+
+def kept_builds(line: Line, python_tag: str) -> Path:
+    """Where builds of this mmcv for this Python are kept, one folder for each kind of torch.
+
+    uv and pip keep builds too, but know them by version alone: a build without operators, or for
+    another torch, would come back for ever.
+    """
+    home = os.environ.get('XDG_CACHE_HOME') or os.environ.get('LOCALAPPDATA')
+    cache = Path(home) if home else Path.home() / '.cache'
+    return cache / 'casvit_mm' / 'mmcv' / f'{line.mmcv}-{python_tag}-{sysconfig.get_platform()}'
+
+
+def has_kept_build(line: Line, python_tag: str) -> bool:
+    """Whether there is any such build, so that a compiler may not be needed."""
+    return any(kept_builds(line, python_tag).glob('*/*.whl'))
+
+
+def build_environment(cuda: bool) -> dict[str, str]:
+    """Sets what mmcv's build reads; what the person has set wins."""
+    env = {**os.environ, 'MMCV_WITH_OPS': '1'}
+    env.setdefault('MAX_JOBS', str(compile_jobs()))
+    if not WINDOWS:
+        # Any value replaces the interpreter's own flags, so the optimisation has to be said: -O1
+        # compiles as fast as none, and the usual -O3 -g takes twice the time.
+        for name in ('CFLAGS', 'CXXFLAGS'):
+            env.setdefault(name, '-O1 -g0')
+    nvcc = find_nvcc()
+    if cuda and nvcc:
+        env.update(FORCE_CUDA='1', CUDA_HOME=str(nvcc.parent.parent))
+    if not cuda:
+        # mmcv compiles for CUDA as soon as torch sees a GPU.
+        env.update(FORCE_CUDA='0', CUDA_VISIBLE_DEVICES='')
+    return env
+
+
+def precompile_header(target: Target, folder: str, env: dict[str, str]) -> bool:
+    """Precompiles torch's header for GCC, and adds it to the flags in `env`.
+
+    Returns:
+        Whether that worked. It saves more than half of the time; the build goes on without it.
+    """
+    compiler = find_compiler()
+    if WINDOWS or not compiler or ' ' in folder:
+        return False
+    says = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
+    if 'Free Software Foundation' not in says:
+        return False
+    header = Path(folder, 'mmcv_prefix.h')
+    say("Precompiling torch's header")
+    try:
+        run([str(target.python), str(PRECOMPILE), str(header)], "torch's header", target.log, env)
+    except SetupError:
+        return False
+    for name in ('CFLAGS', 'CXXFLAGS'):
+        env[name] += f' -include {header}'
+    return True
+
+
+def compile_wheel(target: Target, line: Line, folder: str, cuda: bool) -> Path:
+    """Compiles mmcv into a wheel.
+
+    Args:
+        target: The environment, with torch and the build tools.
+        line: The versions.
+        folder: Where the wheel and what is needed on the way to it are put.
+        cuda: Whether for the GPU too.
+
+    Raises:
+        SetupError: A compiler is missing, or the build failed.
+    """
+    if not find_compiler():
+        raise SetupError(NO_COMPILER)
+    env = build_environment(cuda)
+    fast = precompile_header(target, folder, env)
+    jobs = int(env['MAX_JOBS'])
+    minutes = (CORE_MINUTES_WITH_HEADER if fast else CORE_MINUTES) / jobs * (6 if cuda else 1)
+    kind = 'CUDA and CPU' if cuda else 'CPU'
+    say(
+        f'Compiling {line.mmcv} ({kind} operators), {jobs} files at a time: about '
+        f'{max(1, minutes):.0f} min, this once'
+    )
+    name = line.mmcv.split('==')[0]
+    options = ['--no-deps', '--no-build-isolation', '--no-cache-dir', '--no-binary', name]
+    wheels = Path(folder, 'wheels')
+    command = [str(target.python), '-m', 'pip', 'wheel', '-v', *options, '-w', str(wheels)]
+    run([*command, line.mmcv], 'mmcv', target.log, env)
+    return next(wheels.glob('*.whl'))
+
+
+def build_mmcv(target: Target, line: Line, torch: dict, cuda: bool) -> None:
+    """Installs mmcv from the build that an earlier set-up kept, or compiles it and keeps that.
+
+    Raises:
+        SetupError: It cannot be compiled, or its operators do not import afterwards.
+    """
+    name = line.mmcv.split('==')[0]
+    options = ['--no-deps', '--reinstall-package', name]
+    kind = f'torch{torch["version"]}-cuda' if cuda else f'torch{torch["version"].split("+")[0]}-cpu'
+    kept = kept_builds(line, target.python_tag()) / kind
+    for wheel in kept.glob('*.whl'):
+        say(f'Installing {line.mmcv} from the build that an earlier set-up kept')
+        target.install('mmcv', *options, str(wheel))
+        fault = mmcv_fault(target, cuda)
+        if not fault:
+            return
+        say(f'That mmcv {fault}: compiling it anew')
+    refusal = nvcc_refusal(torch['cuda']) if cuda else None
+    if refusal:
+        raise SetupError(refusal)
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        wheel = compile_wheel(target, line, folder, cuda)
+        shutil.copy(target.log, target.log.with_name('casvit-setup-mmcv.log'))
+        target.install('mmcv', *options, str(wheel))
+        fault = mmcv_fault(target, cuda)
+        if fault:
+            raise SetupError(
+                f'mmcv was built, but {fault}; what the build said is in '
+                f'{target.log.with_name("casvit-setup-mmcv.log")}'
+            )
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(parents=True)
+        shutil.copy(wheel, kept)
+
+
+def install_mmcv(
+    target: Target,
+    line: Line,
+    torch: dict,
+    *,
+    cuda: bool,
+    wheels: str | None,
+) -> None:
+    """Sees to an mmcv whose operators import: the one here, a prebuilt wheel, or a build.
+
+    Args:
+        target: The environment.
+        line: The versions.
+        torch: Facts about its torch.
+        cuda: Whether CUDA operators are needed.
+        wheels: Folder or page with prebuilt wheels.
+
+    Raises:
+        SetupError: No way led to operators that import.
+    """
+    name = line.mmcv.split('==')[0]
+    if name in target.installed():
+        fault = mmcv_fault(target, cuda)
+        if not fault:
+            say(f'Keeping {name}, whose operators import')
+            return
+        say(f'The installed {name} {fault}: replacing it')
+    if wheels:
+        say(f'Looking for a wheel of {line.mmcv} in {wheels}')
+        try:
+            options = ['--no-deps', '--reinstall-package', name, '--only-binary', name]
+            target.install('mmcv', *options, '--find-links', wheels, line.mmcv)
+            fault = mmcv_fault(target, cuda)
+        except SetupError as error:
+            fault = f'is not there for this Python:\n{error}'
+        if not fault:
+            return
+        say(f'The wheel {fault}; building mmcv instead')
+    build_mmcv(target, line, torch, cuda)

@@ -1,0 +1,61 @@
+"""The versions that are installed: the one place where they stand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Versions of one OpenMMLab line that were tested together.
+
+    Attributes:
+        pythons: Minor versions of Python 3 that this line's torch exists for.
+        torch: torch and its torchvision; left alone where the environment has a torch.
+        mmcv: The one distribution that is compiled.
+        packages: Everything else.
+        limits: Upper bounds that the packages themselves forgot to declare.
+    """
+
+    pythons: tuple[int, ...]
+    torch: tuple[str, str]
+    mmcv: str
+    packages: tuple[str, ...]
+    limits: tuple[str, ...] = ()
+
+
+LINES = {
+    'maintained': Line(
+        pythons=(10, 11, 12),
+        torch=('torch==2.13.0', 'torchvision==0.28.0'),
+        mmcv='onedl-mmcv==2.3.6',
+        packages=(
+            'onedl-mmengine==0.10.12',
+            'onedl-mmdetection==3.5.1',
+            'onedl-mmsegmentation==1.4.2',
+            'onedl-mmpretrain==1.3.6',
+        ),
+    ),
+    'original': Line(
+        pythons=(10, 11),
+        torch=('torch==2.1.2', 'torchvision==0.16.2'),
+        mmcv='mmcv==2.1.0',
+        packages=(
+            'mmengine==0.10.7',
+            'mmdet==3.3.0',
+            'mmsegmentation==1.2.2',
+            'mmpretrain==1.2.0',
+            'ftfy',
+            'regex',
+        ),
+        limits=('numpy<2', 'setuptools<81'),
+    ),
+}
+OPENCV = 'opencv-python-headless==4.11.0.86'
+OPENCVS = (
+    'opencv-python',
+    'opencv-contrib-python',
+    'opencv-python-headless',
+    'opencv-contrib-python-headless',
+)
+BUILD_TOOLS = ('pip', 'setuptools', 'wheel', 'packaging', 'ninja')
