@@ -1,0 +1,96 @@
+"""Generated sets that several tests read."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+
+from casvit_mm.datasets import shapes
+
+
+@pytest.fixture(scope='session')
+def default_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The set as everybody gets it."""
+    root = tmp_path_factory.mktemp('default') / 'shapes'
+    shapes.generate(root, progress=False)
+    return root
+
+
+@pytest.fixture
+def small_set(tmp_path: Path) -> Path:
+    """A few pictures, which a test may damage."""
+    root = tmp_path / 'small'
+    shapes.generate(root, num_train=6, num_val=3, progress=False)
+    return root
+
+
+@pytest.fixture
+def run_without_mmdet() -> Callable[..., None]:
+    """Runs code in a Python of its own, where mmdet is not installed, with arguments."""
+    prelude = """
+        import importlib.util, sys, types
+        find_spec = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *more: (
+            None if name == 'mmdet' else find_spec(name, *more)
+        )
+        sys.modules['mmdet'] = None
+        package = types.ModuleType('casvit_mm')
+        package.__path__ = [sys.argv.pop(1)]
+        sys.modules['casvit_mm'] = package
+    """
+
+    def run(code: str, *arguments: Path | str) -> None:
+        package = Path(shapes.__file__).parent.parent
+        program = textwrap.dedent(prelude) + textwrap.dedent(code)
+        subprocess.run(
+            [sys.executable, '-c', program, str(package), *map(str, arguments)],
+            check=True,
+            env={**os.environ, 'PYTHONHASHSEED': '5'},
+        )
+
+    return run
+
+
+@pytest.fixture
+def config_of() -> Callable[..., Config]:
+    """Makes a detection config that reads a root laid out as the generated one."""
+
+    def make(root: Path | str, **dataset: Any) -> Config:
+        def loader(split: str) -> dict[str, Any]:
+            return dict(
+                dataset={
+                    **dict(
+                        type='CocoDataset',
+                        data_root=str(root),
+                        ann_file=f'annotations/instances_{split}.json',
+                        data_prefix=dict(img=f'{split}/'),
+                        metainfo=dict(classes=shapes.CLASSES),
+                        pipeline=[dict(type='LoadAnnotations', with_bbox=True, with_mask=True)],
+                    ),
+                    **dataset,
+                }
+            )
+
+        number = len(shapes.CLASSES)
+        return Config(
+            dict(
+                train_dataloader=loader('train'),
+                val_dataloader=loader('val'),
+                test_dataloader=loader('val'),
+                model=dict(
+                    type='MaskRCNN',
+                    rpn_head=dict(num_classes=1),
+                    roi_head=dict(
+                        bbox_head=dict(num_classes=number), mask_head=dict(num_classes=number)
+                    ),
+                ),
+            )
+        )
+
+    return make

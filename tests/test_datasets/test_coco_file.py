@@ -1,0 +1,188 @@
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.coco_file import read_coco
+
+SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
+GOOD = dict(
+    images=[
+        dict(id=1, file_name='a.jpg', width=10, height=10),
+        dict(id=2, file_name='b.jpg', width=10, height=10),
+    ],
+    annotations=[
+        dict(
+            id=5, image_id=1, category_id=3, bbox=[1, 1, 4, 4], area=16, iscrowd=0,
+            segmentation=SQUARE,
+        ),
+        dict(
+            id=6, image_id=2, category_id=8, bbox=[1.0, 1, 4, 4], area=16.0, iscrowd=1,
+            segmentation=dict(counts=[100], size=[10, 10]),
+        ),
+    ],
+    categories=[dict(id=3, name='cat'), dict(id=8, name='dog')],
+)  # fmt: skip
+STRICT = dict(with_mask=True, with_iscrowd=True)
+
+
+def written(folder: Path, content: Any) -> Path:
+    path = folder / 'instances.json'
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def changed(keys: list[Any], value: Any) -> dict[str, Any]:
+    """GOOD with one value replaced, or removed where the new one is KeyError."""
+    content = copy.deepcopy(GOOD)
+    node = content
+    for key in keys[:-1]:
+        node = node[key]
+    if value is KeyError:
+        del node[keys[-1]]
+    else:
+        node[keys[-1]] = value
+    return content
+
+
+def test_a_good_file_is_summarised(tmp_path: Path) -> None:
+    coco = read_coco(written(tmp_path, GOOD), **STRICT)
+    assert coco.names == ['a.jpg', 'b.jpg']
+    assert coco.categories == {3: 'cat', 8: 'dog'}
+    assert coco.objects == {3: 1, 8: 1}
+    assert coco.strays == 0
+
+
+def test_annotations_of_unknown_pictures_or_categories_are_counted_apart(tmp_path: Path) -> None:
+    content = changed(['annotations', 0, 'image_id'], 99)
+    content['annotations'][1]['category_id'] = 99
+    coco = read_coco(written(tmp_path, content))
+    assert coco.strays == 2
+    assert coco.objects == {3: 0, 8: 0}
+
+
+def test_a_list_of_test_pictures_needs_no_annotations(tmp_path: Path) -> None:
+    path = written(tmp_path, changed(['annotations'], KeyError))
+    assert len(read_coco(path, annotated=False).names) == 2
+    with pytest.raises(DatasetError, match="'annotations' is missing"):
+        read_coco(path)
+    path = written(tmp_path, changed(['annotations'], []))
+    assert read_coco(path, annotated=False).objects == {3: 0, 8: 0}
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', r'is not JSON: Expecting value \(line 1, column 1\)'),
+        ('{"images": [', r'is not JSON'),
+        ('<annotation/>', r'is not JSON'),
+        ('[{"image_id": 1}]', r'not a COCO annotation file: it is a list \(of predictions\?\)'),
+        ('3', r'it is a number, not an object'),
+        ('null', r'it is null'),
+        ('{}', r"'images' is missing \(found: nothing\)"),
+        ('{"shapes": [], "imagePath": ""}', r"'images' is missing \(found: 'shapes', 'imagePath'"),
+        ('{"images": {}}', r"'images' is an object, not a list"),
+        ('{"images": []}', r'lists no images'),
+    ],
+)
+def test_a_file_that_is_not_coco_is_refused_with_the_reason(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_coco(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_picture_given_as_annotation_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'photo.jpg'
+    path.write_bytes(b'\xff\xd8\xff\xe0\x80\x81')
+    with pytest.raises(DatasetError, match='is not JSON text'):
+        read_coco(path)
+
+
+@pytest.mark.parametrize('name', ['nothing.json', '.'])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DatasetError, match='cannot be read'):
+        read_coco(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ('keys', 'value', 'message'),
+    [
+        (['images', 1], 7, r'images\[1\] is a number, not an object'),
+        (['images', 1, 'id'], KeyError, r"images\[1\] has no 'id'"),
+        (['images', 1, 'id'], 1, r'images\[1\] \(id 1\) has an id that an earlier one has'),
+        (['images', 1, 'id'], [2], r'images\[1\] .* has id = \[2\]'),
+        (['images', 1, 'file_name'], KeyError, r"images\[1\] \(id 2\) has no 'file_name'"),
+        (['images', 1, 'file_name'], 5, r'file_name = 5, which is not a file name'),
+        (['images', 1, 'height'], KeyError, r"has no 'height'"),
+        (['images', 1, 'width'], '10', r"width = '10', which is not a number of pixels"),
+        (['images', 1, 'width'], 0, r'width = 0, which is not a number of pixels'),
+        (['categories'], [], r'lists no categories'),
+        (['categories', 0, 'name'], KeyError, r"categories\[0\] \(id 3\) has no 'name'"),
+        (['categories', 0, 'name'], 4, r'name = 4, which is not a text'),
+        (['categories', 1, 'name'], 'cat', r"has the name 'cat', which the category with id 3"),
+        (['annotations'], None, r"'annotations' is null, not a list"),
+        (['annotations', 1, 'id'], 5, r'annotations\[1\] \(id 5\) has an id that an earlier'),
+        (['annotations', 1, 'image_id'], KeyError, r"annotations\[1\] \(id 6\) has no 'image_id'"),
+        (['annotations', 1, 'image_id'], None, r'image_id = None, which is not an id'),
+        (['annotations', 1, 'category_id'], {}, r'category_id = {}, which is not an id'),
+        (['annotations', 1, 'bbox'], KeyError, r"has no 'bbox'"),
+        (['annotations', 1, 'bbox'], [1, 2, 3], r'bbox = \[1, 2, 3\], .* four numbers'),
+        (['annotations', 1, 'bbox'], [1, 2, 3, None], r'four numbers'),
+        (['annotations', 1, 'bbox'], [1, 2, 3, float('nan')], r'four numbers'),
+        (['annotations', 1, 'bbox'], ['x' * 99], r'xxx\.\.\., which'),
+        (['annotations', 1, 'area'], KeyError, r"has no 'area'"),
+        (['annotations', 1, 'area'], True, r'area = True, which is not a number'),
+        (['annotations', 1, 'iscrowd'], KeyError, r"has no 'iscrowd' \(0 for an ordinary object"),
+        (['annotations', 1, 'segmentation'], KeyError, r"has no 'segmentation'"),
+        (['annotations', 1, 'segmentation'], [], r'segmentation = \[\], which is not a list of'),
+    ],
+)
+def test_a_wrong_record_is_named(tmp_path: Path, keys: list[Any], value: Any, message: str) -> None:
+    path = written(tmp_path, changed(keys, value))
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_coco(path, **STRICT)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize('key', ['segmentation', 'iscrowd'])
+def test_what_nobody_will_read_may_be_missing(tmp_path: Path, key: str) -> None:
+    read_coco(written(tmp_path, changed(['annotations', 0, key], KeyError)))
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 9) | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+places = st.sampled_from(
+    [
+        [key, index, field]
+        for key, records in GOOD.items()
+        for index, record in enumerate(records)
+        for field in record
+    ]
+    + [[key, 0] for key in GOOD]
+    + [[key] for key in GOOD]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(keys=places, value=anything)
+def test_whatever_a_file_holds_it_is_read_or_refused_in_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, keys: list[Any], value: Any
+) -> None:
+    path = written(tmp_path_factory.getbasetemp(), changed(keys, value))
+    try:
+        read_coco(path, **STRICT)
+    except DatasetError as error:
+        assert str(path) in str(error)
