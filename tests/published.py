@@ -18,7 +18,7 @@ SIZES = ('xs', 's', 'm', 't')
 
 
 def draw(key: str, shape: list[int]) -> Tensor:
-    """The fixed tensor of one key: plausible for its role, so that no activation dies or explodes."""
+    """The fixed tensor of one key, plausible for its role: no activation dies or explodes."""
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     if key.endswith('num_batches_tracked'):
         return torch.tensor(1000, dtype=torch.int64)

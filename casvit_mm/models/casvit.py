@@ -379,9 +379,9 @@ def resolve_arch(arch: str | dict[str, Sequence[int]]) -> tuple[tuple[int, ...],
         if arch not in ARCHITECTURES:
             raise ValueError(f'arch={arch!r} is unknown; known sizes: {", ".join(ARCHITECTURES)}')
         return ARCHITECTURES[arch].depths, ARCHITECTURES[arch].channels
-    expected = "a dict like dict(depths=(2, 2, 4, 2), channels=(48, 56, 112, 220))"
+    expected = 'a dict like dict(depths=(2, 2, 4, 2), channels=(48, 56, 112, 220))'
     if not isinstance(arch, dict) or set(arch) != {'depths', 'channels'}:
-        raise ValueError(f'arch={arch!r}: expected one of {", ".join(ARCHITECTURES)}, or {expected}')
+        raise ValueError(f'arch={arch!r}: expected {", ".join(ARCHITECTURES)}, or {expected}')
     for name in ('depths', 'channels'):
         values = arch[name]
         if len(values) != NUM_STAGES or not all(isinstance(v, int) and v > 0 for v in values):

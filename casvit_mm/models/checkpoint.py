@@ -97,8 +97,8 @@ def _read_file(local: Path, name: str, map_location: Any) -> Any:
     except _ForbiddenGlobalError as error:
         raise CheckpointError(
             f'The checkpoint {name} holds an object of type {error}, which is no weight and could '
-            'run code when it is loaded. Save its weights alone (torch.save(model.state_dict(), …)) '
-            'where you trust it.'
+            'run code when it is loaded. Where you trust it, save its weights alone '
+            '(torch.save(model.state_dict(), …)).'
         ) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile, ValueError) as error:
         raise CheckpointError(
@@ -125,7 +125,8 @@ def _with_state_dict(content: Any, name: str) -> dict[str, Any]:
     if isinstance(content, dict):
         for key in ('state_dict', 'model'):
             if _is_weights(content.get(key)):
-                return {**{k: v for k, v in content.items() if k != key}, 'state_dict': content[key]}
+                others = {name: value for name, value in content.items() if name != key}
+                return {**others, 'state_dict': content[key]}
         if _is_weights(content):
             return {'state_dict': content}
         found = 'a dict with ' + (', '.join(map(repr, list(content)[:8])) or 'nothing in it')
@@ -173,8 +174,10 @@ class LoadReport:
         if self.unexpected:
             parts.append(f'unexpected {_some(self.unexpected)}')
         if self.mismatched:
-            shapes = [f'{key} {have} in the file, {want} in the model'
-                      for key, have, want in self.mismatched]
+            shapes = [
+                f'{key} {have} in the file, {want} in the model'
+                for key, have, want in self.mismatched
+            ]
             parts.append(f'of another shape {_some(shapes)}')
         in_file, in_model = self.sizes
         if in_file != in_model and in_file is not None:
@@ -216,7 +219,7 @@ def load_into(
     )
     if report.matched == 0 or torn_backbone or (strict and (report.missing or report.mismatched)):
         raise CheckpointError(
-            f'{source} does not fit the model: {problem}.' + _advice(checkpoint['state_dict'], model)
+            f'{source} does not fit the model: {problem}.{_advice(checkpoint["state_dict"], model)}'
         )
     model.load_state_dict(state_dict, strict=False)
     if problem:
@@ -350,7 +353,7 @@ def adapt_backbone_keys(
     notes = []
     if f'{prefix}patch_embed.0.weight' in state_dict:
         for key in [key for key in state_dict if key.startswith(prefix)]:
-            native = prefix + to_native_key(key[len(prefix):])
+            native = prefix + to_native_key(key[len(prefix) :])
             state_dict[native] = state_dict.pop(key)
         unused = sorted(
             {

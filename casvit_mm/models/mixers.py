@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 from torch import Tensor, nn
 
 TOKEN_MIXERS = Registry('token mixer')
-"""Registry of token mixers; classes take ``channels`` and ``norm_cfg`` beside their own arguments."""
+"""Token mixers; their classes take ``channels`` and ``norm_cfg`` beside their own arguments."""
 
 
 def depthwise(channels: int) -> nn.Conv2d:

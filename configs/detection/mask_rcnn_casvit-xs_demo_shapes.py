@@ -10,9 +10,7 @@ neck_channels = 64
 # Small heads, and a backbone that starts from random weights and so trains its norm statistics.
 model = dict(
     backbone=dict(arch='xs', norm_eval=False),
-    neck=dict(
-        in_channels=_base_.casvit_sizes.xs.neck.in_channels, out_channels=neck_channels
-    ),
+    neck=dict(in_channels=_base_.casvit_sizes.xs.neck.in_channels, out_channels=neck_channels),
     rpn_head=dict(
         in_channels=neck_channels,
         feat_channels=neck_channels,
@@ -20,9 +18,7 @@ model = dict(
     ),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=neck_channels),
-        bbox_head=dict(
-            in_channels=neck_channels, fc_out_channels=256, num_classes=num_classes
-        ),
+        bbox_head=dict(in_channels=neck_channels, fc_out_channels=256, num_classes=num_classes),
         mask_roi_extractor=dict(out_channels=neck_channels),
         mask_head=dict(
             num_convs=2,

@@ -9,9 +9,7 @@ neck_channels = 64
 # A small head, and a backbone that starts from random weights and so trains its norm statistics.
 model = dict(
     backbone=dict(arch='xs', norm_eval=False),
-    neck=dict(
-        in_channels=_base_.casvit_sizes.xs.neck.in_channels, out_channels=neck_channels
-    ),
+    neck=dict(in_channels=_base_.casvit_sizes.xs.neck.in_channels, out_channels=neck_channels),
     bbox_head=dict(
         in_channels=neck_channels,
         feat_channels=neck_channels,

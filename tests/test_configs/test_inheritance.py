@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from mmengine import Config
+from mmengine.registry import init_default_scope
 
 
 @pytest.fixture
@@ -52,3 +53,21 @@ def test_loading_a_config_alone_registers_the_backbone(write):
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == 'CASViT', done.stderr
+
+
+def test_the_example_of_the_readme_is_a_config_that_builds(configs, tmp_path):
+    registry = pytest.importorskip('mmdet.registry')
+    readme = (configs.parent / 'README.md').read_text()
+    example = next(
+        block.split('```')[0] for block in readme.split('```python\n') if '_base_ =' in block
+    )
+    path = tmp_path / 'animals.py'
+    path.write_text(example.replace('/path/to/casvit_mm/configs', str(configs)))
+    cfg = Config.fromfile(path)
+    init_default_scope('mmdet')
+    detector = registry.MODELS.build(cfg.model)
+    assert detector.roi_head.mask_head.num_classes == 2
+    assert detector.backbone.arch == 's'
+    assert detector.neck.in_channels == list(detector.backbone.out_channels)
+    assert cfg.test_evaluator.ann_file == '/data/animals/val.json'
+    assert cfg.val_dataloader.dataset.metainfo.classes == ('cat', 'dog')

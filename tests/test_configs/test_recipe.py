@@ -17,7 +17,9 @@ CHANNELS = {
 }
 DROP_PATH = {'xs': 0.0, 's': 0.0, 'm': 0.1, 't': 0.1}
 HEADS = ('mask_rcnn', 'retinanet')
-PUBLISHED = [(head, size, f'{head}_casvit-{size}_fpn_1x_coco') for head in HEADS for size in CHANNELS]
+PUBLISHED = [
+    (head, size, f'{head}_casvit-{size}_fpn_1x_coco') for head in HEADS for size in CHANNELS
+]
 PUBLISHED += [(head, 'm', f'{head}_casvit') for head in HEADS]
 
 
@@ -43,10 +45,18 @@ def test_schedule_is_the_published_one(row):
     assert cfg.train_cfg.max_epochs == 12
     warmup, steps = cfg.param_scheduler
     assert (warmup.type, warmup.start_factor, warmup.begin, warmup.end, warmup.by_epoch) == (
-        'LinearLR', 1e-6, 0, 500, False,
+        'LinearLR',
+        1e-6,
+        0,
+        500,
+        False,
     )
     assert (steps.type, steps.milestones, steps.gamma, steps.end, steps.by_epoch) == (
-        'MultiStepLR', [8, 11], 0.1, 12, True,
+        'MultiStepLR',
+        [8, 11],
+        0.1,
+        12,
+        True,
     )
 
 
@@ -112,7 +122,11 @@ def test_pictures_are_prepared_as_published(row):
     train = cfg.train_dataloader.dataset.pipeline
     test = cfg.test_dataloader.dataset.pipeline
     assert [step.type for step in train] == [
-        'LoadImageFromFile', 'LoadAnnotations', 'Resize', 'RandomFlip', 'PackDetInputs',
+        'LoadImageFromFile',
+        'LoadAnnotations',
+        'Resize',
+        'RandomFlip',
+        'PackDetInputs',
     ]
     for pipeline in (train, test):
         resize = transform(pipeline, 'Resize')
@@ -140,7 +154,11 @@ def test_whole_detector_has_the_published_neck_and_head(row):
     head, size, cfg = row
     init_default_scope('mmdet')
     model = mmdet_registry.MODELS.build(cfg.model)
-    shapes = {k: list(v.shape) for k, v in model.state_dict().items() if not k.startswith('backbone')}
+    shapes = {
+        key: list(value.shape)
+        for key, value in model.state_dict().items()
+        if not key.startswith('backbone')
+    }
     expected = published.weights(size, f'{head}_neck_and_head')
     assert shapes == {key: list(value.shape) for key, value in expected.items()}
     optimizer_sees = [p for p in model.parameters() if p.requires_grad]
@@ -181,5 +199,5 @@ def test_one_word_changes_the_size(head, configs, tmp_path):
         model = Config.fromfile(child).model
         channels = list(ARCHITECTURES[size].channels)
         assert model.backbone.arch == size
-        assert model.neck.in_channels == channels[-len(model.neck.in_channels):]
+        assert model.neck.in_channels == channels[-len(model.neck.in_channels) :]
     assert model.backbone.init_cfg is None

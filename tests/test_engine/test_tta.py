@@ -60,8 +60,10 @@ def test_at_most_the_wanted_number_is_kept_best_first(tta):
 
 
 def test_detectors_without_masks_merge_too(tta):
-    views = [view(False, [[2, 3, 10, 12]], [0.6], masks=False),
-             view(True, [[20, 3, 28, 12]], [0.9], masks=False)]
+    views = [
+        view(False, [[2, 3, 10, 12]], [0.6], masks=False),
+        view(True, [[20, 3, 28, 12]], [0.9], masks=False),
+    ]
     (merged,) = tta.merge_preds([views])
     assert len(merged.pred_instances) == 1
     assert 'masks' not in merged.pred_instances

@@ -128,8 +128,9 @@ def test_norm_eval_freezes_statistics_but_trains_scale_and_shift():
     sum(level.mean() for level in backbone(torch.rand(2, 3, 64, 64))).backward()
     after = backbone.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before if 'running' in k)
-    assert all(m.weight.grad is not None for m in backbone.modules()
-               if isinstance(m, nn.BatchNorm2d))
+    assert all(
+        m.weight.grad is not None for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)
+    )
 
 
 def test_without_norm_eval_statistics_move():
@@ -230,9 +231,7 @@ def test_cost_is_linear_in_the_number_of_pixels():
             backbone(torch.zeros(1, 3, side, side))
         return counter.get_total_flops()
 
-    channel_gates = 2 * sum(
-        2 * n * c * c for n, c in zip(*ARCHITECTURES['xs'][:2], strict=True)
-    )
+    channel_gates = 2 * sum(2 * n * c * c for n, c in zip(*ARCHITECTURES['xs'][:2], strict=True))
     assert flops(512) - channel_gates == 4 * (flops(256) - channel_gates)
 
 

@@ -13,9 +13,7 @@ model = dict(
         pad_size_divisor=32,
     ),
     backbone=dict(type='CASViT', out_indices=(1, 2, 3), norm_eval=True),
-    neck=dict(
-        type='FPN', out_channels=256, start_level=0, add_extra_convs='on_input', num_outs=5
-    ),
+    neck=dict(type='FPN', out_channels=256, start_level=0, add_extra_convs='on_input', num_outs=5),
     bbox_head=dict(
         type='RetinaHead',
         num_classes=80,
@@ -34,9 +32,7 @@ model = dict(
             target_means=[0.0, 0.0, 0.0, 0.0],
             target_stds=[1.0, 1.0, 1.0, 1.0],
         ),
-        loss_cls=dict(
-            type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0
-        ),
+        loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
         loss_bbox=dict(type='L1Loss', loss_weight=1.0),
     ),
     train_cfg=dict(
