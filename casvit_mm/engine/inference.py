@@ -81,7 +81,8 @@ def _pipeline(cfg: Config) -> list[dict]:
     while 'dataset' in dataset:
         dataset = dataset.dataset
     steps = [
-        step for step in dataset.pipeline
+        step
+        for step in dataset.pipeline
         if step['type'] not in ('LoadAnnotations', 'mmdet.LoadAnnotations')
     ]
     return [{**steps[0], 'type': 'mmdet.LoadImageFromNDArray'}, *steps[1:]]

@@ -18,8 +18,9 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
 
-from casvit_mm.models.checkpoint import adapt_backbone_keys, load_pretrained_backbone
+from casvit_mm.models.checkpoint import load_pretrained_backbone
 from casvit_mm.models.mixers import TOKEN_MIXERS, depthwise
+from casvit_mm.models.published_layout import adapt_backbone_keys
 from casvit_mm.models.sizes import ARCHITECTURES
 
 NUM_STAGES = 4

@@ -2,50 +2,32 @@
 
 A checkpoint is a dict with ``state_dict`` and whatever else the file holds (``meta``,
 ``optimizer``, …). Published files keep the key names of the published code; a :class:`CASViT`
-understands them wherever it stands in a model, because :func:`adapt_backbone_keys` runs before any
-``load_state_dict``, also one that this module did not start (mmdet's inferencers, say).
+translates them itself before any ``load_state_dict``, wherever it stands in a model and whoever
+loads (mmdet's inferencers, say).
 
 Files are unpickled by an allow-list: they can name tensors, arrays and plain records, nothing else.
 """
 
-import argparse
-import collections
 import logging
 import pickle
 import re
-import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-import numpy as np
 import torch
 from mmengine.fileio import get_local_path
-from mmengine.logging import HistoryBuffer, print_log
+from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from casvit_mm.models.sizes import ARCHITECTURES
+from casvit_mm.models.published_layout import guess_size
+from casvit_mm.models.unpickling import ALLOW_LIST, ForbiddenGlobalError
 
-PUBLISHED_KEYS: tuple[tuple[str, Callable[[re.Match], str]], ...] = (
-    (r'^patch_embed\.', lambda m: 'stem.'),
-    (r'^network\.([0246])\.', lambda m: f'stages.{int(m[1]) // 2}.'),
-    (r'^network\.([135])\.', lambda m: f'patch_embeds.{int(m[1]) // 2}.'),
-    (r'^norm([0246])\.', lambda m: f'out_norms.{int(m[1]) // 2}.'),
-)
-PUBLISHED_BLOCK_KEYS: tuple[tuple[str, str], ...] = (
-    (r'\.local_perception\.network\.', '.local_integration.layers.'),
-    (r'\.norm1\.', '.mixer_norm.'),
-    (r'\.norm2\.', '.mlp_norm.'),
-    (r'\.attn\.oper_([qk])\.([01])\.block\.', r'.mixer.\1_gate.\2.saliency.'),
-    (r'\.attn\.dwc\.', '.mixer.context.'),
-    (r'\.attn\.', '.mixer.'),
-)
 CLASSIFIER_KEYS = re.compile(r'(norm|head|dist_head)\.')
-STEM_WEIGHT = 'stem.0.weight'
 
 
 class CheckpointError(RuntimeError):
@@ -92,9 +74,9 @@ def _read_file(local: Path, name: str, map_location: Any) -> Any:
         return _read_safetensors(local, name, map_location)
     try:
         return torch.load(
-            local, map_location=map_location, pickle_module=_allow_list, weights_only=False
+            local, map_location=map_location, pickle_module=ALLOW_LIST, weights_only=False
         )
-    except _ForbiddenGlobalError as error:
+    except ForbiddenGlobalError as error:
         raise CheckpointError(
             f'The checkpoint {name} holds an object of type {error}, which is no weight and could '
             'run code when it is loaded. Where you trust it, save its weights alone '
@@ -332,101 +314,6 @@ def missing_pretrained_message(path: str | Path) -> str:
     )
 
 
-def adapt_backbone_keys(
-    state_dict: dict[str, Tensor], prefix: str, in_channels: int, out_indices: Sequence[int]
-) -> list[str]:
-    """Rewrites, in place, what a file holds for a CAS-ViT into what the backbone expects.
-
-    Published keys become native ones; published output norms of stages that are not asked for are
-    left out; a stem of another number of input channels is adapted. Native weights stay as they
-    are, so that running this twice changes nothing.
-
-    Args:
-        state_dict: Weights; only keys that start with ``prefix`` are touched.
-        prefix: Where the backbone stands, e.g. ``'backbone.'``, or ``''``.
-        in_channels: Input channels of the backbone.
-        out_indices: Stages that it outputs.
-
-    Returns:
-        Sentences that say what was adapted or left out, key translation excepted.
-    """
-    notes = []
-    if f'{prefix}patch_embed.0.weight' in state_dict:
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            native = prefix + to_native_key(key[len(prefix) :])
-            state_dict[native] = state_dict.pop(key)
-        unused = sorted(
-            {
-                match[0]
-                for key in state_dict
-                if (match := re.match(rf'{re.escape(prefix)}out_norms\.(\d)\.', key))
-                and int(match[1]) not in out_indices
-            }
-        )
-        for key in [key for key in state_dict if key.startswith(tuple(unused) or ('\0',))]:
-            del state_dict[key]
-        if unused:
-            published = [f'norm{2 * int(name[-2])}' for name in unused]
-            notes.append(
-                f'left out {", ".join(published)}, the output norm of a stage that is not asked for'
-            )
-    stem = state_dict.get(f'{prefix}{STEM_WEIGHT}')
-    if stem is not None and stem.ndim == 4 and stem.shape[1] == 3 != in_channels:
-        state_dict[f'{prefix}{STEM_WEIGHT}'] = adapt_input_channels(stem, in_channels)
-        notes.append(f'RGB stem adapted to {in_channels} input channels, keeping its mean response')
-    return notes
-
-
-def to_native_key(key: str) -> str:
-    """Translates one key of a published file to the name it has in :class:`CASViT`."""
-    for pattern, replacement in PUBLISHED_KEYS:
-        key, count = re.subn(pattern, replacement, key)
-        if count:
-            break
-    if key.startswith('stages.'):
-        for pattern, replacement in PUBLISHED_BLOCK_KEYS:
-            key = re.sub(pattern, replacement, key)
-    return key
-
-
-def adapt_input_channels(weight: Tensor, in_channels: int) -> Tensor:
-    """Makes an RGB convolution one of ``in_channels`` inputs with the same response to grey.
-
-    The RGB filters repeat over the channels, scaled by ``3 / in_channels``; what their sum over
-    channels then lacks is spread evenly, so that an input whose channels are all equal gives the
-    same answer as before.
-
-    Shape: ``(O, 3, kh, kw) -> (O, in_channels, kh, kw)``.
-    """
-    repeated = weight[:, torch.arange(in_channels) % 3] * (3 / in_channels)
-    lacking = weight.sum(1, keepdim=True) - repeated.sum(1, keepdim=True)
-    return repeated + lacking / in_channels
-
-
-def guess_size(weights: dict[str, Tensor], prefix: str = '') -> str | None:
-    """Name of the CAS-ViT size whose native weights stand behind ``prefix``; None if unknown."""
-    depths = []
-    for stage in range(4):
-        pattern = re.compile(rf'{re.escape(prefix)}stages\.{stage}\.(\d+)\.')
-        blocks = [int(match[1]) for key in weights if (match := pattern.match(key))]
-        if not blocks:
-            break
-        depths.append(max(blocks) + 1)
-    channels = [
-        weights[key].shape[0]
-        for stage in range(len(depths))
-        if (key := f'{prefix}stages.{stage}.0.mixer_norm.weight') in weights
-    ]
-    candidates = [
-        name
-        for name, size in ARCHITECTURES.items()
-        if depths
-        and size.depths[: len(depths)] == tuple(depths)
-        and size.channels[: len(channels)] == tuple(channels)
-    ]
-    return candidates[0] if len(candidates) == 1 else None
-
-
 def _backbone_prefix(model: nn.Module) -> str | None:
     for name, module in model.named_modules():
         if hasattr(module, 'adapt_state_dict'):
@@ -448,60 +335,3 @@ def _advice(weights: dict[str, Tensor], model: nn.Module) -> str:
 def _some(names: Sequence[str], most: int = 3) -> str:
     shown = ', '.join(names[:most])
     return shown if len(names) <= most else f'{shown} and {len(names) - most} more'
-
-
-class _ForbiddenGlobalError(pickle.UnpicklingError):
-    """A file names an object that is not on the allow-list."""
-
-
-def _history_method(owner: Any, name: str) -> Any:
-    """Stands for the ``getattr`` by which mmengine's HistoryBuffer pickles its own methods."""
-    if owner is not HistoryBuffer or name.startswith('_'):
-        raise _ForbiddenGlobalError('builtins.getattr')
-    return getattr(owner, name)
-
-
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ('collections', 'OrderedDict'): collections.OrderedDict,
-    ('collections', 'defaultdict'): collections.defaultdict,
-    ('collections', 'deque'): collections.deque,
-    ('argparse', 'Namespace'): argparse.Namespace,
-    ('builtins', 'getattr'): _history_method,
-    ('builtins', 'set'): set,
-    ('builtins', 'slice'): slice,
-    ('builtins', 'bytearray'): bytearray,
-    ('builtins', 'complex'): complex,
-    ('mmengine.logging.history_buffer', 'HistoryBuffer'): HistoryBuffer,
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-    ('torch', 'Size'): torch.Size,
-    ('torch', 'device'): torch.device,
-    ('torch', 'Tensor'): torch.Tensor,
-    ('torch.nn.parameter', 'Parameter'): nn.Parameter,
-}
-_ALLOWED_NAMES: dict[str, frozenset[str]] = {
-    '_codecs': frozenset({'encode'}),
-    'numpy.core.multiarray': frozenset({'_reconstruct', 'scalar'}),
-    'numpy._core.multiarray': frozenset({'_reconstruct', 'scalar'}),
-    'torch._utils': frozenset({'_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter'}),
-}
-
-
-class _AllowListUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        module = 'builtins' if module == '__builtin__' else module
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        if name in _ALLOWED_NAMES.get(module, ()):
-            return super().find_class(module, name)
-        if module == 'torch' and (
-            name.endswith('Storage') or isinstance(getattr(torch, name, None), torch.dtype)
-        ):
-            return getattr(torch, name)
-        raise _ForbiddenGlobalError(f'{module}.{name}')
-
-
-_allow_list = types.ModuleType('casvit_mm_allow_list')
-_allow_list.Unpickler = _AllowListUnpickler
-_allow_list.load = lambda file, **kwargs: _AllowListUnpickler(file, **kwargs).load()
-_allow_list.__name__ = 'pickle'

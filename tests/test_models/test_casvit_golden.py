@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from casvit_mm.models import CASViT
+from casvit_mm.models.published_layout import to_native_key
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +58,7 @@ def test_loss_and_gradients_equal_the_published_ones(backbone, size, golden):
         )
     )
     gradients = {name: p.grad for name, p in backbone.named_parameters()}
-    native = {published_name: translate(published_name) for published_name in norms}
+    native = {published_name: to_native_key(published_name) for published_name in norms}
     assert set(native.values()) == set(gradients)
     np.testing.assert_allclose(
         [gradients[native[name]].norm().item() for name in norms],
@@ -65,9 +66,3 @@ def test_loss_and_gradients_equal_the_published_ones(backbone, size, golden):
         rtol=1e-4,
         atol=1e-9,
     )
-
-
-def translate(key):
-    from casvit_mm.models.checkpoint import to_native_key
-
-    return to_native_key(key)

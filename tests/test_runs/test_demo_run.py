@@ -33,11 +33,19 @@ def root(tmp_path_factory):
 def short(root, work_dir):
     """Arguments that make any demo config a run of seconds."""
     return [
-        '--work-dir', str(work_dir), '--data-root', str(root), '--cfg-options',
-        'train_cfg.max_epochs=2', 'train_cfg.val_interval=2', 'train_dataloader.num_workers=0',
-        'train_dataloader.persistent_workers=False', 'val_dataloader.num_workers=0',
-        'val_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1',
-    ]  # fmt: skip
+        '--work-dir',
+        str(work_dir),
+        '--data-root',
+        str(root),
+        '--cfg-options',
+        'train_cfg.max_epochs=2',
+        'train_cfg.val_interval=2',
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'val_dataloader.num_workers=0',
+        'val_dataloader.persistent_workers=False',
+        'default_hooks.logger.interval=1',
+    ]
 
 
 @pytest.fixture(scope='module', params=DEMOS)
@@ -54,8 +62,11 @@ def checkpoint(work_dir):
 
 
 def metrics(work_dir):
-    lines = [json.loads(line) for f in work_dir.rglob('scalars.json')
-             for line in f.read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for f in work_dir.rglob('scalars.json')
+        for line in f.read_text().splitlines()
+    ]
     return lines
 
 
@@ -93,8 +104,13 @@ def test_a_run_is_resumed_where_it_stopped(trained, root, tmp_path, capsys):
 
 def test_testing_gives_the_metrics_of_training(trained, root, tmp_path):
     name, work_dir = trained
-    assert run_tool('test', [name, checkpoint(work_dir), '--work-dir', str(tmp_path),
-                             '--data-root', str(root)]) == 0
+    assert (
+        run_tool(
+            'test',
+            [name, checkpoint(work_dir), '--work-dir', str(tmp_path), '--data-root', str(root)],
+        )
+        == 0
+    )
     tested = json.loads(next(tmp_path.rglob('*/*.json')).read_text().splitlines()[-1])
     (trained_with,) = [m for m in metrics(work_dir) if 'coco/bbox_mAP' in m]
     assert tested['coco/bbox_mAP'] == pytest.approx(trained_with['coco/bbox_mAP'], abs=1e-3)
@@ -103,9 +119,19 @@ def test_testing_gives_the_metrics_of_training(trained, root, tmp_path):
 def test_testing_with_augmentation_writes_test_server_files(trained, root, tmp_path):
     name, work_dir = trained
     prefix = tmp_path / 'out' / 'test'
-    arguments = [name, checkpoint(work_dir), '--work-dir', str(tmp_path / 'work'),
-                 '--data-root', str(root), '--tta', '--format-only', str(prefix),
-                 '--cfg-options', 'test_dataloader.dataset.indices=2']  # fmt: skip
+    arguments = [
+        name,
+        checkpoint(work_dir),
+        '--work-dir',
+        str(tmp_path / 'work'),
+        '--data-root',
+        str(root),
+        '--tta',
+        '--format-only',
+        str(prefix),
+        '--cfg-options',
+        'test_dataloader.dataset.indices=2',
+    ]
     assert run_tool('test', arguments) == 0
     boxes = json.loads(Path(f'{prefix}.bbox.json').read_text())
     assert {'image_id', 'category_id', 'bbox', 'score'} <= set(boxes[0])
@@ -115,8 +141,9 @@ def test_testing_with_augmentation_writes_test_server_files(trained, root, tmp_p
 def test_weights_of_another_task_are_refused_in_a_sentence(trained, root, tmp_path, capsys):
     name, work_dir = trained
     other = next(demo for demo in DEMOS if demo != name)
-    code = run_tool('test', [other, checkpoint(work_dir), '--work-dir', str(tmp_path),
-                             '--data-root', str(root)])
+    code = run_tool(
+        'test', [other, checkpoint(work_dir), '--work-dir', str(tmp_path), '--data-root', str(root)]
+    )
     said = capsys.readouterr().err
     assert code == 2
     assert 'does not fit the model: missing' in said
@@ -154,8 +181,10 @@ def test_the_train_script_of_mmdet_trains_our_configs(demo, root, tmp_path, conf
     )
     done = subprocess.run(
         [sys.executable, str(script), str(config), '--work-dir', str(tmp_path / 'work')],
-        capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': str(configs.parent)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(configs.parent)},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / 'work' / 'epoch_1.pth').is_file()
 

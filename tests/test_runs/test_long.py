@@ -20,8 +20,11 @@ def tool(name, *arguments):
     begun = time.perf_counter()
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / 'tools' / f'{name}.py'), *map(str, arguments)],
-        cwd=REPOSITORY, env=os.environ, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout + done.stderr, time.perf_counter() - begun
 
@@ -50,7 +53,7 @@ def report(capsys, text):
 def test_the_demo_reaches_its_precision_from_random_weights(demo, targets, tmp_path, capsys):
     _, seconds = tool('train', demo, '--work-dir', tmp_path)
     last = [line for line in scalars(tmp_path) if 'coco/bbox_mAP' in line][-1]
-    report(capsys, f'{demo}: {({key: last[key] for key in targets})} in {seconds:.0f} s')
+    report(capsys, f'{demo}: { ({key: last[key] for key in targets}) } in {seconds:.0f} s')
     for key, target in targets.items():
         assert last[key] >= target
 
@@ -66,23 +69,47 @@ def test_the_published_config_trains_from_scratch_on_photographs(
     config = f'{head}_casvit-xs_fpn_1x_coco'
     root = photographs / 'coco_mini'
     _, seconds = tool(
-        'train', config, '--from-scratch', '--data-root', root, '--work-dir', tmp_path / 'train',
-        '--cfg-options', TRAIN_RESIZE, 'train_dataloader.batch_size=2', 'train_cfg.max_epochs=2',
-        'train_cfg.val_interval=10', 'param_scheduler.0.end=20', 'default_hooks.logger.interval=1',
-        'log_processor.window_size=1', 'train_dataloader.num_workers=1',
-    )  # fmt: skip
+        'train',
+        config,
+        '--from-scratch',
+        '--data-root',
+        root,
+        '--work-dir',
+        tmp_path / 'train',
+        '--cfg-options',
+        TRAIN_RESIZE,
+        'train_dataloader.batch_size=2',
+        'train_cfg.max_epochs=2',
+        'train_cfg.val_interval=10',
+        'param_scheduler.0.end=20',
+        'default_hooks.logger.interval=1',
+        'log_processor.window_size=1',
+        'train_dataloader.num_workers=1',
+    )
     losses = [line['loss'] for line in scalars(tmp_path / 'train') if 'loss' in line]
     first, last = statistics.median(losses[:20]), statistics.median(losses[-20:])
-    report(capsys, f'{config}: median loss {first:.3f} -> {last:.3f} ({last / first:.2f}) in '
-                   f'{len(losses)} iterations, {seconds:.0f} s')
+    report(
+        capsys,
+        f'{config}: median loss {first:.3f} -> {last:.3f} ({last / first:.2f}) in '
+        f'{len(losses)} iterations, {seconds:.0f} s',
+    )
     assert last <= 0.7 * first
 
     checkpoint = (tmp_path / 'train' / 'last_checkpoint').read_text().strip()
     said, seconds = tool(
-        'test', config, checkpoint, '--data-root', root, '--work-dir', tmp_path / 'test',
-        '--cfg-options', f'test_dataloader.dataset.pipeline.1.scale={SMALL}',
-        'model.test_cfg.score_thr=0.0' if head == 'retinanet' else 'model.test_cfg.rcnn.score_thr=0.0',
-    )  # fmt: skip
+        'test',
+        config,
+        checkpoint,
+        '--data-root',
+        root,
+        '--work-dir',
+        tmp_path / 'test',
+        '--cfg-options',
+        f'test_dataloader.dataset.pipeline.1.scale={SMALL}',
+        'model.test_cfg.score_thr=0.0'
+        if head == 'retinanet'
+        else 'model.test_cfg.rcnn.score_thr=0.0',
+    )
     table = re.findall(r'Average Precision  \(AP\) @\[ IoU=0.50:0.95 .*', said)
     assert len(table) == (6 if head == 'mask_rcnn' else 3)
     report(capsys, '\n'.join(table[::3]))
@@ -100,14 +127,22 @@ def test_a_few_photographs_are_learned_by_heart(photographs, tmp_path, capsys):
     (tmp_path / 'eight.json').write_text(json.dumps(chosen))
     classes = tuple(category['name'] for category in chosen['categories'])
     config = tmp_path / 'overfit.py'
-    config.write_text(OVERFIT.format(
-        base=REPOSITORY / 'configs/detection/mask_rcnn_casvit-xs_demo_shapes.py',
-        classes=classes, number=len(classes), annotations=tmp_path / 'eight.json', root=root,
-    ))  # fmt: skip
+    config.write_text(
+        OVERFIT.format(
+            base=REPOSITORY / 'configs/detection/mask_rcnn_casvit-xs_demo_shapes.py',
+            classes=classes,
+            number=len(classes),
+            annotations=tmp_path / 'eight.json',
+            root=root,
+        )
+    )
     _, seconds = tool('train', config, '--work-dir', tmp_path / 'work')
     last = [line for line in scalars(tmp_path / 'work') if 'coco/bbox_mAP' in line][-1]
-    report(capsys, f'8 photographs of {classes}: train box AP {last["coco/bbox_mAP"]}, '
-                   f'mask AP {last["coco/segm_mAP"]} in {seconds:.0f} s')
+    report(
+        capsys,
+        f'8 photographs of {classes}: train box AP {last["coco/bbox_mAP"]}, '
+        f'mask AP {last["coco/segm_mAP"]} in {seconds:.0f} s',
+    )
     assert last['coco/bbox_mAP'] >= 0.5
 
 
@@ -122,16 +157,21 @@ def few_classes(annotations, pictures=8, classes=3):
             counts[category] = counts.get(category, 0) + 1
     common = sorted(counts, key=counts.get, reverse=True)[:classes]
     ids = sorted(
-        image for image, found in objects.items()
-        if len(found) <= 6 and not any(a['iscrowd'] for a in found)
+        image
+        for image, found in objects.items()
+        if len(found) <= 6
+        and not any(a['iscrowd'] for a in found)
         and any(a['category_id'] in common for a in found)
-    )[:pictures]  # fmt: skip
+    )[:pictures]
     return dict(
         images=[image for image in annotations['images'] if image['id'] in ids],
-        annotations=[a for a in annotations['annotations']
-                     if a['image_id'] in ids and a['category_id'] in common],
+        annotations=[
+            a
+            for a in annotations['annotations']
+            if a['image_id'] in ids and a['category_id'] in common
+        ],
         categories=[c for c in annotations['categories'] if c['id'] in common],
-    )  # fmt: skip
+    )
 
 
 OVERFIT = """

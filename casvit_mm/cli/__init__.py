@@ -1,0 +1,1 @@
+"""The commands: arguments in, calls into the rooms, exit code out."""

@@ -1,0 +1,114 @@
+"""Arguments that several commands share, under the same names everywhere."""
+
+import argparse
+import os
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import DictAction
+
+
+class ConfigOptions(DictAction):
+    """``--cfg-options KEY=VALUE …``, with a usage message for what is not of that form."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Parses the pairs into a dict of the namespace."""
+        for value in values or ():
+            if '=' not in value or value.startswith('='):
+                parser.error(f'--cfg-options wants KEY=VALUE, not {value!r}')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, ValueError) as error:
+            parser.error(f'--cfg-options: {error}')
+
+
+def add_config(parser: ArgumentParser) -> None:
+    """CONFIG, --data-root, --cfg-options: what every command that has a config takes."""
+    parser.add_argument(
+        'config',
+        metavar='CONFIG',
+        help='config file, or the name of one that comes with the package',
+    )
+    parser.add_argument(
+        '--data-root',
+        metavar='DIR',
+        help="folder of the data, instead of the config's, for every data set and evaluator",
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='change the config: model.backbone.arch=s train_dataloader.batch_size=2 …',
+    )
+
+
+def add_checkpoint(parser: ArgumentParser) -> None:
+    """CHECKPOINT."""
+    parser.add_argument(
+        'checkpoint',
+        metavar='CHECKPOINT',
+        help='weights: of a training run, as the authors publish them, or .safetensors',
+    )
+
+
+def add_work_dir(parser: ArgumentParser) -> None:
+    """--work-dir."""
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help='folder for logs and results (default: ./work_dirs/<name of the config>)',
+    )
+
+
+def add_launcher(parser: ArgumentParser) -> None:
+    """--launcher, and the rank that older launchers pass as an argument."""
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
+        default='none',
+        help='what started the processes of a distributed run (default: none)',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_seed(parser: ArgumentParser) -> None:
+    """--seed."""
+    parser.add_argument(
+        '--seed', type=int, metavar='N', help="random seed, instead of the config's"
+    )
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """--device."""
+    parser.add_argument(
+        '--device', help='cpu, cuda, cuda:1 … (default: the first GPU, else the CPU)'
+    )
+
+
+def export_local_rank(args: argparse.Namespace) -> None:
+    """Puts --local_rank where mmengine looks for it, unless the launcher did."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+
+
+def positive_int(text: str) -> int:
+    """Type of an argument that counts something."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{value} is not at least 1')
+    return value
+
+
+def fraction(text: str) -> float:
+    """Type of an argument between 0 and 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{value} is not between 0 and 1')
+    return value

@@ -1,0 +1,122 @@
+"""Draws pictures as the data pipeline gives them to the model, with boxes, masks and labels.
+
+  casvit browse_dataset mask_rcnn_casvit-xs_demo_shapes --number 20
+  casvit browse_dataset CONFIG --data-root /data/mine --split val --out-dir look
+
+Looking at twenty pictures before a training finds most mistakes in annotations and configs.
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, VISUALIZERS, init_default_scope
+from mmengine.runner import set_random_seed
+from tqdm import tqdm
+
+from casvit_mm.cli import arguments
+from casvit_mm.cli.config import command_config
+from casvit_mm.cli.errors import CliError
+from casvit_mm.cli.runs import is_detection
+from casvit_mm.datasets.check import check_detection_data
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_config(parser)
+    arguments.add_work_dir(parser)
+    parser.add_argument('--out-dir', metavar='DIR', help='default: <work dir>/browse')
+    parser.add_argument(
+        '--number',
+        type=arguments.positive_int,
+        default=16,
+        metavar='N',
+        help='pictures to draw, taken evenly from the data set (default: 16)',
+    )
+    parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
+    parser.add_argument(
+        '--show', action='store_true', help='also show each in a window (needs a display)'
+    )
+    arguments.add_seed(parser)
+
+
+def run(args: Namespace) -> int:
+    """Draws.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CliError: The config has no such data set.
+        DatasetError: The data are not there, or not what the config says.
+    """
+    cfg = command_config(args)
+    loader = cfg.get(f'{args.split}_dataloader')
+    if not loader:
+        raise CliError(f'The config {cfg.filename} has no {args.split}_dataloader.')
+    if is_detection(cfg):
+        for fact in check_detection_data(cfg, splits=(args.split,)):
+            print(fact)
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    set_random_seed((cfg.get('randomness') or {}).get('seed') or 0)
+    dataset = DATASETS.build(loader.dataset)
+    if not len(dataset):
+        raise CliError(f'The {args.split} data set of {cfg.filename} has no picture left in it.')
+    out_dir = Path(args.out_dir or Path(cfg.work_dir) / 'browse')
+    drawn = draw(cfg, dataset, args.number, out_dir, original=args.split != 'train', show=args.show)
+    print(f'{drawn} pictures of {len(dataset)}: {out_dir}')
+    return 0
+
+
+def draw(
+    cfg: Config,
+    dataset: Any,
+    number: int,
+    out_dir: Path,
+    *,
+    original: bool = False,
+    show: bool = False,
+) -> int:
+    """Draws pictures of a data set.
+
+    Args:
+        cfg: The config, for its visualiser.
+        dataset: The data set, with its pipeline.
+        number: How many pictures, at most.
+        out_dir: Where to.
+        original: Whether annotations are in pixels of the picture as it was before it was resized,
+            as evaluation pipelines leave them; it is then drawn at that size.
+        show: Whether to open windows too.
+
+    Returns:
+        The number of pictures drawn.
+    """
+    visualizer = VISUALIZERS.build(cfg.get('visualizer') or dict(type='DetLocalVisualizer'))
+    visualizer.dataset_meta = dataset.metainfo
+    number = min(number, len(dataset))
+    for position in tqdm(range(number), desc='drawing', unit='picture'):
+        index = position * len(dataset) // number
+        item = dataset[index]
+        sample = item['data_samples'].numpy()
+        image = np.ascontiguousarray(item['inputs'].permute(1, 2, 0).numpy()[..., ::-1])
+        if original:
+            image = mmcv.imresize(image, sample.ori_shape[::-1])
+        boxes = getattr(sample.get('gt_instances'), 'bboxes', None)
+        if hasattr(boxes, 'tensor'):
+            sample.gt_instances.bboxes = boxes.tensor
+        name = f'{index:06d}_{Path(sample.get("img_path", "picture")).stem}'
+        visualizer.add_datasample(
+            name,
+            image,
+            data_sample=sample,
+            draw_pred=False,
+            show=show,
+            out_file=str(out_dir / f'{name}.jpg'),
+        )
+    return number

@@ -1,0 +1,240 @@
+"""From what a person typed to a config that a run can be built from."""
+
+import difflib
+import os
+import textwrap
+import traceback
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+import casvit_mm
+from casvit_mm.cli.errors import CliError
+from casvit_mm.datasets.check import leaf_datasets
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+EVALUATORS = ('val_evaluator', 'test_evaluator')
+
+
+def shipped_configs() -> Path:
+    """The folder of the configs that come with the package, in a checkout or installed."""
+    package = Path(casvit_mm.__file__).parent
+    beside = package.parent / 'configs'
+    return beside if (beside / '_base_').is_dir() else package / '.mim' / 'configs'
+
+
+def find_config(name: str) -> Path:
+    """Finds a config.
+
+    Args:
+        name: A path; or, relative to the shipped configs and with or without ``.py``, a path or
+            the name alone.
+
+    Returns:
+        The file.
+
+    Raises:
+        CliError: There is none; the message names those that are close.
+    """
+    given = Path(name).expanduser()
+    if given.is_file():
+        return given
+    folder = shipped_configs()
+    for path in (folder / given, folder / f'{given}.py'):
+        if path.is_file():
+            return path
+    shipped = sorted(
+        path for path in folder.rglob('*.py') if '_base_' not in path.relative_to(folder).parts
+    )
+    wanted = given.name.removesuffix('.py')
+    if len(given.parts) == 1:
+        for path in shipped:
+            if path.stem == wanted:
+                return path
+    stems = [path.stem for path in shipped]
+    near = difflib.get_close_matches(wanted, stems, n=3, cutoff=0.5)
+    if near:
+        advice = f'Did you mean {" or ".join(near)}?'
+    else:
+        advice = f'These come with the package: {", ".join(stems) or "none"}.'
+    what = 'is a folder' if given.is_dir() else 'does not exist'
+    raise CliError(f'The config {name} {what}. {advice}')
+
+
+def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
+    """Reads a config and merges what ``--cfg-options`` says.
+
+    Args:
+        name: As for :func:`find_config`.
+        options: Dotted keys and their values.
+
+    Returns:
+        The config; its ``filename`` is the file that was found.
+
+    Raises:
+        CliError: The config does not exist, cannot be read, or has no place for an option.
+    """
+    path = find_config(name)
+    if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise CliError(f'The config {path} is no config: expected a .py, .json or .yaml file.')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:
+        raise CliError(_describe(error, path)) from error
+    if options:
+        _merge_options(cfg, options, path)
+    return cfg
+
+
+def command_config(args: Namespace) -> Config:
+    """The config of a command: CONFIG, --cfg-options, --data-root and, if taken, --work-dir."""
+    cfg = load_config(args.config, args.cfg_options)
+    if args.data_root is not None:
+        reroot(cfg, args.data_root)
+    if getattr(args, 'work_dir', None) is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(cfg.filename).stem)
+    if getattr(args, 'seed', None) is not None:
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': args.seed}
+    return cfg
+
+
+def reroot(cfg: Config, root: str) -> None:
+    """Points every data set of a config, and the evaluators that read its files, at a new root.
+
+    Args:
+        cfg: The config, changed in place.
+        root: The new root.
+
+    Raises:
+        CliError: The config has no data set.
+    """
+    if root.startswith('~'):
+        root = str(Path(root).expanduser())
+    old_roots = set()
+    for loader in LOADERS:
+        for dataset in leaf_datasets((cfg.get(loader) or {}).get('dataset')):
+            if dataset.get('data_root'):
+                old_roots.add(dataset['data_root'])
+            dataset['data_root'] = root
+    if cfg.get('data_root'):
+        old_roots.add(cfg.data_root)
+        cfg.data_root = root
+    if not old_roots:
+        raise CliError(f'The config {cfg.filename} has no data set that --data-root could move.')
+    # The longest first: one root may lie inside another.
+    ordered = sorted(old_roots, key=len, reverse=True)
+    for loader in LOADERS:
+        for dataset in leaf_datasets((cfg.get(loader) or {}).get('dataset')):
+            _move_paths(dataset, ordered, root, skip=('pipeline', 'data_root'))
+    for evaluator in EVALUATORS:
+        _move_paths(cfg.get(evaluator), ordered, root)
+
+
+def start_from_scratch(cfg: Config) -> str:
+    """Makes a config train without pretrained weights.
+
+    Frozen normalisation statistics of random weights (mean 0, variance 1) describe nothing, so
+    they are trained too.
+
+    Args:
+        cfg: The config, changed in place.
+
+    Returns:
+        What was changed, as a sentence.
+
+    Raises:
+        CliError: The model has no backbone.
+    """
+    backbone = (cfg.get('model') or {}).get('backbone')
+    if backbone is None:
+        raise CliError(f'The config {cfg.filename} has no model.backbone to train from scratch.')
+    backbone['init_cfg'] = None
+    backbone['norm_eval'] = False
+    return (
+        'From scratch: the backbone starts from random weights, and its batch norm statistics '
+        'are trained (norm_eval=False).'
+    )
+
+
+def _move_paths(node: Any, old_roots: list[str], root: str, skip: tuple[str, ...] = ()) -> None:
+    """Rewrites, in place, every path in a config that lies under one of the old roots."""
+    items = node.items() if isinstance(node, dict) else enumerate(node or ())
+    for key, value in list(items):
+        if key in skip:
+            continue
+        if isinstance(value, (dict, list)):
+            _move_paths(value, old_roots, root)
+        elif isinstance(value, str):
+            for old in old_roots:
+                if value and _lies_under(value, old):
+                    inside = Path(os.path.relpath(value, old)).as_posix()
+                    # A root may be an address, which Path would spoil.
+                    node[key] = root if inside == '.' else f'{root.rstrip("/")}/{inside}'
+                    break
+
+
+def _lies_under(path: str, root: str) -> bool:
+    path, root = os.path.normpath(path), os.path.normpath(root)
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _merge_options(cfg: Config, options: dict[str, Any], path: Path) -> None:
+    for key, value in options.items():
+        top = key.split('.')[0]
+        if top not in cfg:
+            near = difflib.get_close_matches(top, list(cfg.keys()), n=1, cutoff=0.75)
+            if near:
+                raise CliError(
+                    f'--cfg-options {key}={value}: the config {path} has no {top!r}. '
+                    f'Did you mean {near[0]!r}?'
+                )
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+            # A message of mmengine may quote a whole list of the config.
+            reason = textwrap.shorten(str(error.args[0] if error.args else error), 160)
+            raise CliError(
+                f'--cfg-options {key}={value} does not fit the config {path}: {reason}'
+            ) from error
+
+
+def _describe(error: Exception, path: Path) -> str:
+    """Which file of a config is at fault, in which line, and why."""
+    at, line = path, None
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        here = frame.f_locals.get('filename')
+        if frame.f_globals.get('__name__') == 'mmengine.config.config' and here is not None:
+            at = Path(os.path.normpath(str(here)))
+        elif os.path.normpath(frame.f_code.co_filename) == str(at):
+            line = number
+    missing = isinstance(error, FileNotFoundError)
+    if missing and not at.exists() and at.resolve() != path.resolve():
+        user = _named_in(error, at, path)
+        return f'The config {user} has a _base_ that does not exist: {at}.'
+    if isinstance(error, SyntaxError):
+        line = error.lineno or line
+        reason = f'is not valid Python: {error.msg}'
+    elif isinstance(error, ImportError):
+        reason = str(error).split(', the current sys.path')[0]
+        return f'The config {path} cannot be loaded: {reason}. Is its folder on PYTHONPATH?'
+    elif isinstance(error, KeyError):
+        reason = f'uses a name that is not there: {error}'
+    else:
+        reason = f'cannot be loaded: {error}'
+    child = f' (a base of {path})' if at.resolve() != path.resolve() else ''
+    place = f', line {line},' if line else ''
+    return f'The config {at}{child}{place} {reason}'
+
+
+def _named_in(error: Exception, missing: Path, path: Path) -> Path:
+    """The config of an inheritance chain that names a missing base."""
+    chain = [path]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        here = frame.f_locals.get('filename')
+        if frame.f_globals.get('__name__') == 'mmengine.config.config' and here is not None:
+            chain.append(Path(os.path.normpath(str(here))))
+    return [link for link in chain if link != missing][-1]

@@ -1,0 +1,148 @@
+"""Counts parameters and multiply-accumulates (MACs) of a detector and of its backbone.
+
+  casvit get_flops mask_rcnn_casvit
+  casvit get_flops retinanet_casvit --shape 512 512
+
+One MAC is one multiplication and one addition: what many papers, and mmengine, print as "FLOPs"
+are MACs. Convolutions, linear layers, matrix products and normalisation are counted; activations,
+RoI pooling and non-maximum suppression are not. The heads of a two-stage detector run once per
+proposal: its figure is for the number of proposals given below the table.
+"""
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+import torch
+from mmengine.analysis import FlopAnalyzer
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor, nn
+
+from casvit_mm.cli import arguments
+from casvit_mm.cli.config import load_config
+from casvit_mm.cli.errors import CliError
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_config(parser)
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=arguments.positive_int,
+        default=(800, 1280),
+        metavar=('H', 'W'),
+        help='size of the input (default: 800 1280)',
+    )
+
+
+def run(args: Namespace) -> int:
+    """Counts, and prints a table.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CliError: The config has no model, or none that takes a picture.
+    """
+    cfg = load_config(args.config, args.cfg_options)
+    if not cfg.get('model'):
+        raise CliError(f'The config {cfg.filename} has no model.')
+    height, width = args.shape
+    rows, proposals = count(cfg, height, width)
+    print(f'\n{cfg.filename}, input 3 x {height} x {width}\n')
+    print(f'{"":<10}{"parameters":>14}{"GMACs":>10}')
+    for name, parameters, macs in rows:
+        print(f'{name:<10}{parameters:>14,}{macs / 1e9:>10.2f}')
+    if proposals is not None:
+        print(f'\nHeads counted on {proposals} proposals.')
+    return 0
+
+
+def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, int]], int | None]:
+    """Counts a config's model.
+
+    Args:
+        cfg: The config.
+        height: Input height in pixels.
+        width: Input width in pixels.
+
+    Returns:
+        Rows (part, parameters, MACs), and the number of proposals of a two-stage detector.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    model_cfg = cfg.model.copy()
+    if 'backbone' in model_cfg:
+        model_cfg.backbone = {**model_cfg.backbone, 'init_cfg': None}
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(model_cfg)).eval()
+    picture = torch.rand(1, 3, height, width)
+    rows = [('model', parameters(model), macs(_Tensors(model, height, width), picture))]
+    if hasattr(model, 'backbone'):
+        rows.append(('backbone', parameters(model.backbone), macs(model.backbone, picture)))
+    return rows, _proposals(model, picture) if hasattr(model, 'roi_head') else None
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def macs(model: nn.Module, picture: Tensor) -> int:
+    """Multiply-accumulates of one forward pass.
+
+    Args:
+        model: The module.
+        picture: Its input. Shape: ``(1, C, H, W)``.
+
+    Returns:
+        Their number, as mmengine's analyser counts.
+    """
+    analyzer = FlopAnalyzer(model, (picture,))
+    analyzer.unsupported_ops_warnings(False)
+    analyzer.uncalled_modules_warnings(False)
+    analyzer.tracer_warnings('none')
+    with torch.no_grad():
+        return int(analyzer.total())
+
+
+class _Tensors(nn.Module):
+    """A detector, segmentor or classifier as a function of one picture alone."""
+
+    def __init__(self, model: nn.Module, height: int, width: int) -> None:
+        super().__init__()
+        self.model = model
+        self.samples = _samples(height, width)
+
+    def forward(self, picture: Tensor) -> Any:
+        return self.model(picture, self.samples, mode='tensor')
+
+
+def _samples(height: int, width: int) -> list[Any]:
+    from mmdet.structures import DetDataSample
+
+    shape = (height, width)
+    return [
+        DetDataSample(
+            metainfo=dict(
+                img_shape=shape,
+                ori_shape=shape,
+                pad_shape=shape,
+                batch_input_shape=shape,
+                scale_factor=(1.0, 1.0),
+                img_id=0,
+                img_path='',
+            )
+        )
+    ]
+
+
+def _proposals(model: nn.Module, picture: Tensor) -> int:
+    with torch.no_grad():
+        features = model.extract_feat(picture)
+        samples = _samples(*picture.shape[-2:])
+        return len(model.rpn_head.predict(features, samples, rescale=False)[0])

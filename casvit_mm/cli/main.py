@@ -1,0 +1,113 @@
+"""Finds the command that a person asked for and runs it."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from casvit_mm import __version__
+from casvit_mm.cli.errors import present
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    'train': ('casvit_mm.cli.train', 'train a config'),
+    'test': ('casvit_mm.cli.test', 'evaluate a checkpoint, or write its predictions'),
+    'image_demo': ('casvit_mm.cli.image_demo', 'detect on an image, a folder or a video'),
+    'browse_dataset': ('casvit_mm.cli.browse_dataset', 'draw what the data pipeline gives'),
+    'get_flops': ('casvit_mm.cli.get_flops', 'count parameters and multiply-accumulates'),
+    'print_config': ('casvit_mm.cli.print_config', 'print a config with its bases resolved'),
+    'generate_shapes': ('casvit_mm.cli.generate_shapes', 'write the demo data set'),
+}
+
+EXAMPLES = """\
+a first run, which needs no data and no weights:
+  casvit train mask_rcnn_casvit-xs_demo_shapes
+
+then look at what it learned:
+  casvit test mask_rcnn_casvit-xs_demo_shapes CHECKPOINT --show-dir pictures
+  casvit image_demo PHOTO.jpg mask_rcnn_casvit-xs_demo_shapes CHECKPOINT --out-dir out
+
+CONFIG is a path, or the name of a config that comes with the package.
+`casvit COMMAND --help` explains a command; `python tools/COMMAND.py` is the same in a checkout.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The ``casvit`` program.
+
+    Args:
+        argv: Arguments without the program's name; those of the process where None.
+
+    Returns:
+        The exit code: 0 where all went well, 2 for a mistake that the message explains, 130 after
+        an interrupt, 1 for a bug.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog='casvit',
+        description='CAS-ViT backbones in OpenMMLab detectors: train, test, look.',
+        epilog=_command_list() + '\n' + EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage='casvit COMMAND [arguments]',
+    )
+    parser.add_argument('--version', action='version', version=f'casvit_mm {__version__}')
+    parser.add_argument('command', choices=COMMANDS, metavar='COMMAND', help='see below')
+    if not argv:
+        parser.print_help()
+        return 0
+    try:
+        command = parser.parse_args(argv[:1]).command
+    except SystemExit as stop:
+        return _exit_code(stop)
+    return _run(command, argv[1:], prog=f'casvit {command}')
+
+
+def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
+    """Runs one command, as ``tools/<name>.py`` does.
+
+    Args:
+        name: A key of :data:`COMMANDS`.
+        argv: The command's arguments; those of the process where None.
+
+    Returns:
+        The exit code, as :func:`main` gives it.
+    """
+    return _run(name, list(sys.argv[1:] if argv is None else argv), prog=f'casvit {name}')
+
+
+def _run(name: str, argv: list[str], prog: str) -> int:
+    debug = '--debug' in argv
+    try:
+        module = importlib.import_module(COMMANDS[name][0])
+        args = _parser(module, prog).parse_args(argv)
+        return module.run(args) or 0
+    except SystemExit as stop:
+        return _exit_code(stop)
+    except BaseException as error:
+        return present(error, prog, debug=debug)
+
+
+def _parser(module: ModuleType, prog: str) -> argparse.ArgumentParser:
+    """A parser whose --help is the command module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    parser.add_argument('--debug', action='store_true', help='show tracebacks of mistakes too')
+    return parser
+
+
+def _command_list() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:<{width}}  {what}' for name, (_, what) in COMMANDS.items()]
+    return '\n'.join(['commands:', *lines, ''])
+
+
+def _exit_code(stop: SystemExit) -> int:
+    if stop.code is None or isinstance(stop.code, int):
+        return stop.code or 0
+    print(stop.code, file=sys.stderr)
+    return 1

@@ -1,0 +1,70 @@
+"""What train and test do alike: build the runner of a config, and tell rank 0's reader things."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from casvit_mm.cli.errors import CliError
+from casvit_mm.engine.launch import LaunchError, join_run
+from casvit_mm.engine.runner import CASViTRunner
+
+
+def join(cfg: Config, launcher: str) -> None:
+    """Joins a distributed run; see :func:`casvit_mm.engine.launch.join_run`."""
+    try:
+        join_run(cfg, launcher)
+    except LaunchError as error:
+        raise CliError(str(error)) from error
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Builds the runner that a config names, else this package's, which reads every checkpoint."""
+    if cfg.get('runner_type'):
+        return RUNNERS.build(cfg)
+    return CASViTRunner.from_cfg(cfg)
+
+
+@contextmanager
+def leaving_group() -> Iterator[None]:
+    """Leaves the process group in the end, which torch otherwise complains about."""
+    try:
+        yield
+    finally:
+        from torch import distributed
+
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def check_checkpoint(path: str | None) -> None:
+    """Stops before anything is built where a weight file is not there."""
+    if path and '://' not in str(path) and not Path(path).expanduser().is_file():
+        what = 'is a folder, not a file' if Path(path).is_dir() else 'does not exist'
+        raise CliError(f'The checkpoint {path} {what}.')
+
+
+def say(text: str) -> None:
+    """Prints a line, once per run."""
+    if os.environ.get('RANK', '0') == '0':
+        print(text, flush=True)
+
+
+def is_detection(cfg: Config) -> bool:
+    """Whether mmdet's data checks apply to a config."""
+    return cfg.get('default_scope') == 'mmdet'
+
+
+def log_file(runner: Runner) -> str:
+    """The text log of a run."""
+    return str(Path(runner.log_dir) / f'{runner.timestamp}.log')
+
+
+def as_list(value: Any) -> list[Any]:
+    """What a config gives as one dict or as a list of them, as a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]

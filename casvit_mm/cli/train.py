@@ -1,0 +1,183 @@
+"""Trains a model from a config.
+
+  casvit train mask_rcnn_casvit-xs_demo_shapes
+      minutes on a CPU: the demo, on pictures that it generates itself
+  casvit train mask_rcnn_casvit-m_fpn_1x_coco --data-root /data/coco --auto-scale-lr
+      the published recipe on one GPU, from checkpoints/cas-vit-m.pth
+  casvit train CONFIG --from-scratch
+      without pretrained weights
+  casvit train CONFIG --resume
+      continues from the last checkpoint of the work dir
+  tools/dist_train.sh CONFIG 8
+      on 8 GPUs
+
+A run writes its log, its config, checkpoints and a few validation pictures into its work dir.
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from casvit_mm.cli import arguments
+from casvit_mm.cli.config import command_config, start_from_scratch
+from casvit_mm.cli.errors import CliError
+from casvit_mm.cli.runs import (
+    build_runner,
+    check_checkpoint,
+    is_detection,
+    join,
+    leaving_group,
+    log_file,
+    say,
+)
+from casvit_mm.datasets.check import check_detection_data
+from casvit_mm.engine.launch import world_size
+from casvit_mm.models.checkpoint import missing_pretrained_message
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_config(parser)
+    arguments.add_work_dir(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='FILE',
+        help='continue a run: from FILE, or from the last checkpoint of the work dir',
+    )
+    parser.add_argument(
+        '--from-scratch',
+        action='store_true',
+        help='train without the pretrained backbone (and with norm_eval=False)',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='automatic mixed precision (needs a GPU)'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate to the batch: this run's over the recipe's",
+    )
+    arguments.add_seed(parser)
+    arguments.add_launcher(parser)
+
+
+def run(args: Namespace) -> int:
+    """Trains.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CliError: The run cannot be what was asked for.
+        DatasetError: The data are not there, or not what the config says.
+        CheckpointError: Weights are not there, or do not fit.
+    """
+    cfg = command_config(args)
+    if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
+        raise CliError(f'The config {cfg.filename} has no train_dataloader or no train_cfg.')
+    if args.from_scratch:
+        say(start_from_scratch(cfg))
+    _set_resume(cfg, args.resume)
+    _check_pretrained(cfg)
+    if args.amp:
+        _use_amp(cfg)
+    _scale_learning_rate(cfg, args.auto_scale_lr, args.launcher)
+    arguments.export_local_rank(args)
+    join(cfg, args.launcher)
+    with leaving_group():
+        if is_detection(cfg):
+            splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
+            for fact in check_detection_data(cfg, splits=splits):
+                say(fact)
+        runner = build_runner(cfg)
+        runner.train()
+        for line in results(runner):
+            say(line)
+    return 0
+
+
+def results(runner: Runner) -> list[str]:
+    """Lines that say where a finished run left what a person wants.
+
+    Args:
+        runner: The runner, after training.
+
+    Returns:
+        One line per thing that is there.
+    """
+    work_dir = Path(runner.work_dir)
+    lines = [f'Trained. Results are in {work_dir}:']
+    last = work_dir / 'last_checkpoint'
+    if last.is_file():
+        lines.append(f'  last checkpoint  {last.read_text().strip()}')
+    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    if best:
+        lines.append(f'  best checkpoint  {best[-1]}')
+    pictures = list((work_dir / 'preview').glob('*.jpg'))
+    if pictures:
+        lines.append(f'  pictures         {work_dir / "preview"} ({len(pictures)})')
+    lines.append(f'  log              {log_file(runner)}')
+    return lines
+
+
+def _set_resume(cfg: Config, resume: str | None) -> None:
+    if resume == 'auto':
+        cfg.resume, cfg.load_from = True, None
+    elif resume is not None:
+        cfg.resume, cfg.load_from = True, resume
+    check_checkpoint(cfg.get('load_from'))
+
+
+def _check_pretrained(cfg: Config) -> None:
+    """Stops where the file that the backbone starts from is not there."""
+    init_cfg = ((cfg.get('model') or {}).get('backbone') or {}).get('init_cfg') or {}
+    file = init_cfg.get('checkpoint') if init_cfg.get('type') == 'Pretrained' else None
+    if file is None or '://' in file or Path(file).expanduser().is_file():
+        return
+    if cfg.get('resume') and (cfg.load_from or find_latest_checkpoint(cfg.work_dir)):
+        # The run's own checkpoint holds the whole model: what it once started from is not needed.
+        cfg.model.backbone.init_cfg = None
+        return
+    raise CliError(missing_pretrained_message(file))
+
+
+def _use_amp(cfg: Config) -> None:
+    from mmengine.device import get_device
+
+    if get_device() in ('cpu', 'mps'):
+        raise CliError(
+            f'--amp needs a GPU that mmengine knows, and here is only {get_device()}. '
+            'Leave --amp out.'
+        )
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise CliError(f'--amp works with optim_wrapper.type OptimWrapper, not {kind}.')
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def _scale_learning_rate(cfg: Config, wanted: bool, launcher: str) -> None:
+    scaling = cfg.get('auto_scale_lr') or {}
+    base = scaling.get('base_batch_size')
+    if wanted:
+        if not base:
+            raise CliError(
+                f'--auto-scale-lr needs auto_scale_lr.base_batch_size, which {cfg.filename} lacks.'
+            )
+        cfg.auto_scale_lr.enable = True
+        return
+    batch = cfg.train_dataloader.get('batch_size')
+    if not base or not batch or scaling.get('enable') or batch * world_size(launcher) == base:
+        return
+    say(
+        f'Note: the learning rate is for {base} images per step, this run has '
+        f'{batch * world_size(launcher)}: --auto-scale-lr scales it.'
+    )

@@ -1,0 +1,123 @@
+"""The layout of published CAS-ViT files: their keys, and how they become those of this package.
+
+Source: the published implementation (class ``RCViT``) and its checkpoint files.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from casvit_mm.models.sizes import ARCHITECTURES
+
+PUBLISHED_KEYS: tuple[tuple[str, Callable[[re.Match], str]], ...] = (
+    (r'^patch_embed\.', lambda m: 'stem.'),
+    (r'^network\.([0246])\.', lambda m: f'stages.{int(m[1]) // 2}.'),
+    (r'^network\.([135])\.', lambda m: f'patch_embeds.{int(m[1]) // 2}.'),
+    (r'^norm([0246])\.', lambda m: f'out_norms.{int(m[1]) // 2}.'),
+)
+PUBLISHED_BLOCK_KEYS: tuple[tuple[str, str], ...] = (
+    (r'\.local_perception\.network\.', '.local_integration.layers.'),
+    (r'\.norm1\.', '.mixer_norm.'),
+    (r'\.norm2\.', '.mlp_norm.'),
+    (r'\.attn\.oper_([qk])\.([01])\.block\.', r'.mixer.\1_gate.\2.saliency.'),
+    (r'\.attn\.dwc\.', '.mixer.context.'),
+    (r'\.attn\.', '.mixer.'),
+)
+STEM_WEIGHT = 'stem.0.weight'
+
+
+def adapt_backbone_keys(
+    state_dict: dict[str, Tensor], prefix: str, in_channels: int, out_indices: Sequence[int]
+) -> list[str]:
+    """Rewrites, in place, what a file holds for a CAS-ViT into what the backbone expects.
+
+    Published keys become native ones; published output norms of stages that are not asked for are
+    left out; a stem of another number of input channels is adapted. Native weights stay as they
+    are, so that running this twice changes nothing.
+
+    Args:
+        state_dict: Weights; only keys that start with ``prefix`` are touched.
+        prefix: Where the backbone stands, e.g. ``'backbone.'``, or ``''``.
+        in_channels: Input channels of the backbone.
+        out_indices: Stages that it outputs.
+
+    Returns:
+        Sentences that say what was adapted or left out, key translation excepted.
+    """
+    notes = []
+    if f'{prefix}patch_embed.0.weight' in state_dict:
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            native = prefix + to_native_key(key[len(prefix) :])
+            state_dict[native] = state_dict.pop(key)
+        unused = sorted(
+            {
+                match[0]
+                for key in state_dict
+                if (match := re.match(rf'{re.escape(prefix)}out_norms\.(\d)\.', key))
+                and int(match[1]) not in out_indices
+            }
+        )
+        for key in [key for key in state_dict if key.startswith(tuple(unused) or ('\0',))]:
+            del state_dict[key]
+        if unused:
+            published = [f'norm{2 * int(name[-2])}' for name in unused]
+            notes.append(
+                f'left out {", ".join(published)}, the output norm of a stage that is not asked for'
+            )
+    stem = state_dict.get(f'{prefix}{STEM_WEIGHT}')
+    if stem is not None and stem.ndim == 4 and stem.shape[1] == 3 != in_channels:
+        state_dict[f'{prefix}{STEM_WEIGHT}'] = adapt_input_channels(stem, in_channels)
+        notes.append(f'RGB stem adapted to {in_channels} input channels, keeping its mean response')
+    return notes
+
+
+def to_native_key(key: str) -> str:
+    """Translates one key of a published file to the name it has in :class:`CASViT`."""
+    for pattern, replacement in PUBLISHED_KEYS:
+        key, count = re.subn(pattern, replacement, key)
+        if count:
+            break
+    if key.startswith('stages.'):
+        for pattern, replacement in PUBLISHED_BLOCK_KEYS:
+            key = re.sub(pattern, replacement, key)
+    return key
+
+
+def adapt_input_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """Makes an RGB convolution one of ``in_channels`` inputs with the same response to grey.
+
+    The RGB filters repeat over the channels, scaled by ``3 / in_channels``; what their sum over
+    channels then lacks is spread evenly, so that an input whose channels are all equal gives the
+    same answer as before.
+
+    Shape: ``(O, 3, kh, kw) -> (O, in_channels, kh, kw)``.
+    """
+    repeated = weight[:, torch.arange(in_channels) % 3] * (3 / in_channels)
+    lacking = weight.sum(1, keepdim=True) - repeated.sum(1, keepdim=True)
+    return repeated + lacking / in_channels
+
+
+def guess_size(weights: dict[str, Tensor], prefix: str = '') -> str | None:
+    """Name of the CAS-ViT size whose native weights stand behind ``prefix``; None if unknown."""
+    depths = []
+    for stage in range(4):
+        pattern = re.compile(rf'{re.escape(prefix)}stages\.{stage}\.(\d+)\.')
+        blocks = [int(match[1]) for key in weights if (match := pattern.match(key))]
+        if not blocks:
+            break
+        depths.append(max(blocks) + 1)
+    channels = [
+        weights[key].shape[0]
+        for stage in range(len(depths))
+        if (key := f'{prefix}stages.{stage}.0.mixer_norm.weight') in weights
+    ]
+    candidates = [
+        name
+        for name, size in ARCHITECTURES.items()
+        if depths
+        and size.depths[: len(depths)] == tuple(depths)
+        and size.channels[: len(channels)] == tuple(channels)
+    ]
+    return candidates[0] if len(candidates) == 1 else None

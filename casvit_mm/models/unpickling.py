@@ -1,0 +1,70 @@
+"""Unpickling by an allow-list, so that loading a weight file cannot run code of the file."""
+
+import argparse
+import collections
+import pickle
+import types
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import nn
+
+
+class ForbiddenGlobalError(pickle.UnpicklingError):
+    """A file names an object that is not on the allow-list."""
+
+
+def _history_method(owner: Any, name: str) -> Any:
+    """Stands for the ``getattr`` by which mmengine's HistoryBuffer pickles its own methods."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise ForbiddenGlobalError('builtins.getattr')
+    return getattr(owner, name)
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ('collections', 'OrderedDict'): collections.OrderedDict,
+    ('collections', 'defaultdict'): collections.defaultdict,
+    ('collections', 'deque'): collections.deque,
+    ('argparse', 'Namespace'): argparse.Namespace,
+    ('builtins', 'getattr'): _history_method,
+    ('builtins', 'set'): set,
+    ('builtins', 'slice'): slice,
+    ('builtins', 'bytearray'): bytearray,
+    ('builtins', 'complex'): complex,
+    ('mmengine.logging.history_buffer', 'HistoryBuffer'): HistoryBuffer,
+    ('numpy', 'ndarray'): np.ndarray,
+    ('numpy', 'dtype'): np.dtype,
+    ('torch', 'Size'): torch.Size,
+    ('torch', 'device'): torch.device,
+    ('torch', 'Tensor'): torch.Tensor,
+    ('torch.nn.parameter', 'Parameter'): nn.Parameter,
+}
+_ALLOWED_NAMES: dict[str, frozenset[str]] = {
+    '_codecs': frozenset({'encode'}),
+    'numpy.core.multiarray': frozenset({'_reconstruct', 'scalar'}),
+    'numpy._core.multiarray': frozenset({'_reconstruct', 'scalar'}),
+    'torch._utils': frozenset({'_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter'}),
+}
+
+
+class _AllowListUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        module = 'builtins' if module == '__builtin__' else module
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        if name in _ALLOWED_NAMES.get(module, ()):
+            return super().find_class(module, name)
+        if module == 'torch' and (
+            name.endswith('Storage') or isinstance(getattr(torch, name, None), torch.dtype)
+        ):
+            return getattr(torch, name)
+        raise ForbiddenGlobalError(f'{module}.{name}')
+
+
+ALLOW_LIST = types.ModuleType('casvit_mm_allow_list')
+"""For ``torch.load(pickle_module=…)``: unpickles weights and plain records, nothing else."""
+ALLOW_LIST.Unpickler = _AllowListUnpickler
+ALLOW_LIST.load = lambda file, **kwargs: _AllowListUnpickler(file, **kwargs).load()
+ALLOW_LIST.__name__ = 'pickle'

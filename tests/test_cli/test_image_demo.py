@@ -1,0 +1,154 @@
+"""Images, folders, videos and tiles in; pictures and JSON out."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from quick_runs import DEMO
+
+LOW = ('--score-thr', '0.02')
+
+
+@pytest.fixture(scope='module')
+def pictures(shapes):
+    """Pictures of the small data set."""
+    return sorted((shapes / 'val').iterdir())
+
+
+def test_an_image_gives_a_picture_and_records(call, pictures, checkpoint, tmp_path):
+    answer = call('image_demo', pictures[0], DEMO, checkpoint, '--out-dir', 'out', *LOW)
+    assert answer.code == 0, answer.err
+    stem = pictures[0].stem
+    before, after = cv2.imread(str(pictures[0])), cv2.imread(str(tmp_path / f'out/{stem}.jpg'))
+    assert after.shape == before.shape
+    records = json.loads((tmp_path / f'out/{stem}.json').read_text())
+    assert f'{len(records)} detections' in answer.out
+    for record in records:
+        assert record['file'] == pictures[0].name and 0.02 <= record['score'] <= 1
+        assert len(record['bbox']) == 4 and isinstance(record['label'], str)
+        assert coco_mask.decode(record['mask']).shape == before.shape[:2]
+
+
+def test_a_folder_gives_one_of_each_per_image(call, pictures, checkpoint, tmp_path):
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    for path in pictures[:3]:
+        shutil.copy(path, folder)
+    (folder / 'notes.txt').write_text('no image')
+    answer = call(
+        'image_demo', folder, DEMO, checkpoint, '--out-dir', 'out', '--batch-size', '2', *LOW
+    )
+    assert answer.code == 0, answer.err
+    assert len(list((tmp_path / 'out').glob('*.jpg'))) == 3
+    assert len(list((tmp_path / 'out').glob('*.json'))) == 3
+
+
+def test_images_that_share_a_stem_do_not_replace_each_other(call, pictures, checkpoint, tmp_path):
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    image = cv2.imread(str(pictures[0]))
+    cv2.imwrite(str(folder / 'a.png'), image)
+    cv2.imwrite(str(folder / 'a.jpg'), image)
+    assert call('image_demo', folder, DEMO, checkpoint, '--out-dir', 'out').code == 0
+    assert len(list((tmp_path / 'out').glob('*.json'))) == 2
+
+
+def test_a_video_gives_a_video_and_records_with_frames(call, pictures, checkpoint, tmp_path):
+    image = cv2.imread(str(pictures[0]))
+    size = image.shape[1::-1]
+    writer = cv2.VideoWriter(str(tmp_path / 'clip.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 10, size)
+    if not writer.isOpened():
+        pytest.skip('this OpenCV writes no mp4')
+    for _ in range(3):
+        writer.write(image)
+    writer.release()
+    answer = call('image_demo', 'clip.mp4', DEMO, checkpoint, '--out-dir', 'out', *LOW)
+    assert answer.code == 0, answer.err
+    written = cv2.VideoCapture(str(tmp_path / 'out/clip.mp4'))
+    assert int(written.get(cv2.CAP_PROP_FRAME_COUNT)) == 3
+    records = json.loads((tmp_path / 'out/clip.json').read_text())
+    assert {record['frame'] for record in records} <= {0, 1, 2}
+
+
+def test_a_large_picture_is_seen_in_tiles(call, pictures, checkpoint, tmp_path):
+    image = cv2.imread(str(pictures[0]))
+    cv2.imwrite(str(tmp_path / 'large.png'), np.tile(image, (2, 3, 1)))
+    answer = call(
+        'image_demo',
+        'large.png',
+        DEMO,
+        checkpoint,
+        '--out-dir',
+        'out',
+        '--tile',
+        '128',
+        '--overlap',
+        '32',
+        '--batch-size',
+        '4',
+        *LOW,
+    )
+    assert answer.code == 0, answer.err
+    height, width = 2 * image.shape[0], 3 * image.shape[1]
+    assert cv2.imread(str(tmp_path / 'out/large.jpg')).shape == (height, width, 3)
+    for record in json.loads((tmp_path / 'out/large.json').read_text()):
+        x1, y1, x2, y2 = record['bbox']
+        assert 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height
+        assert record['mask']['size'] == [height, width]
+
+
+def test_an_input_that_does_not_exist_is_named(call, checkpoint):
+    answer = call('image_demo', 'gone.jpg', DEMO, checkpoint)
+    assert answer.code == 2
+    assert 'gone.jpg does not exist' in answer.err
+
+
+def test_an_input_of_an_unknown_kind_is_answered_with_the_known_ones(call, tmp_path):
+    (tmp_path / 'notes.txt').write_text('no image')
+    answer = call('image_demo', 'notes.txt', DEMO, 'c.pth')
+    assert answer.code == 2
+    assert 'notes.txt' in answer.err and '.jpg' in answer.err and '.mp4' in answer.err
+
+
+def test_a_folder_without_images_is_named(call, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    answer = call('image_demo', 'empty', DEMO, 'c.pth')
+    assert answer.code == 2
+    assert 'empty has no image' in answer.err
+
+
+@pytest.mark.parametrize('name', ['bad.jpg', 'bad.mp4'])
+def test_a_damaged_input_is_named(name, call, checkpoint, tmp_path):
+    (tmp_path / name).write_bytes(b'neither image nor video')
+    answer = call('image_demo', name, DEMO, checkpoint, '--out-dir', 'out')
+    assert answer.code == 2
+    assert f'{name} cannot be read' in answer.err
+    assert 'Traceback' not in answer.err
+
+
+def test_results_do_not_go_where_the_input_lies(call, pictures):
+    answer = call('image_demo', pictures[0], DEMO, 'c.pth', '--out-dir', pictures[0].parent)
+    assert answer.code == 2
+    assert '--out-dir' in answer.err
+
+
+@pytest.mark.parametrize('tiling', [('--overlap', '5'), ('--tile', '100', '--overlap', '100')])
+def test_an_overlap_that_makes_no_sense_is_refused(tiling, call, pictures):
+    answer = call('image_demo', pictures[0], DEMO, 'c.pth', *tiling)
+    assert answer.code == 2
+    assert '--overlap' in answer.err
+
+
+def test_a_device_that_is_not_there_is_named(call, pictures):
+    answer = call('image_demo', pictures[0], DEMO, 'c.pth', '--device', 'cuda:99')
+    assert answer.code == 2
+    assert 'cuda:99' in answer.err
+
+
+def test_a_checkpoint_that_is_not_there_is_named(call, pictures):
+    answer = call('image_demo', pictures[0], DEMO, 'c.pth')
+    assert answer.code == 2
+    assert 'c.pth does not exist' in answer.err

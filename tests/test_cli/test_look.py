@@ -1,0 +1,59 @@
+"""Commands that only look: browse_dataset and get_flops."""
+
+import re
+
+import cv2
+import pytest
+from quick_runs import DEMO
+
+
+# The pipeline of training resizes picture and annotations, that of validation the picture alone.
+@pytest.mark.parametrize('split, side', [('train', 160), ('val', 96)])
+def test_browse_dataset_draws_what_the_pipeline_gives(split, side, call, shapes, tmp_path):
+    answer = call(
+        'browse_dataset',
+        DEMO,
+        '--data-root',
+        shapes,
+        '--split',
+        split,
+        '--number',
+        '3',
+        '--out-dir',
+        'look',
+    )
+    assert answer.code == 0, answer.err
+    drawn = list((tmp_path / 'look').glob('*.jpg'))
+    assert len(drawn) == 3
+    assert cv2.imread(str(drawn[0])).shape == (side, side, 3)
+
+
+def test_browse_dataset_draws_no_more_than_there_is_into_the_work_dir(call, shapes, tmp_path):
+    answer = call(
+        'browse_dataset', DEMO, '--data-root', shapes, '--split', 'val', '--work-dir', 'run'
+    )
+    assert answer.code == 0, answer.err
+    assert len(list((tmp_path / 'run' / 'browse').glob('*.jpg'))) == 4
+
+
+def test_browse_dataset_names_a_data_root_that_does_not_exist(call):
+    answer = call('browse_dataset', DEMO, '--data-root', 'nowhere')
+    assert answer.code == 2
+    assert 'nowhere' in answer.err
+
+
+def test_get_flops_counts_the_published_parameters_and_macs(call):
+    answer = call('get_flops', 'retinanet_casvit', '--shape', '224', '224')
+    assert answer.code == 0, answer.err
+    parameters, macs = re.search(r'backbone +([\d,]+) +([\d.]+)', answer.out).groups()
+    # Of the published backbone, less the output norm of the stage that RetinaNet does not use.
+    assert int(parameters.replace(',', '')) == 11_652_224 - 2 * 64
+    # The published figure counts no normalisation.
+    assert float(macs) == pytest.approx(1.859, rel=0.02)
+    assert 'GMACs' in answer.out and 'FLOPs' not in answer.out
+
+
+def test_get_flops_says_for_how_many_proposals_a_two_stage_detector_counts(call):
+    answer = call('get_flops', DEMO, '--shape', '160', '160')
+    assert answer.code == 0, answer.err
+    assert re.search(r'counted on \d+ proposals', answer.out)

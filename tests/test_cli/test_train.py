@@ -1,0 +1,185 @@
+"""Training, up to the sentences that stop it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from quick_runs import DEMO, QUICK
+
+from casvit_mm.cli.train import _scale_learning_rate
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def damaged(shapes, tmp_path):
+    """A copy of the data set, to be damaged."""
+    return Path(shutil.copytree(shapes, tmp_path / 'damaged'))
+
+
+def test_a_run_leaves_checkpoint_config_log_and_pictures(work_dir):
+    assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+    assert (work_dir / f'{DEMO}.py').is_file()
+    assert list(work_dir.glob('*/*.log'))
+    assert list((work_dir / 'preview').glob('*.jpg'))
+
+
+def test_a_run_ends_with_where_its_results_are(finished_run):
+    ending = finished_run.out.rsplit('Trained.', 1)[1]
+    for word in ('last checkpoint', 'epoch_1.pth', 'pictures', 'preview', 'log'):
+        assert word in ending
+
+
+def test_a_run_is_resumed_from_its_last_checkpoint(call, shapes, work_dir, tmp_path):
+    copy = shutil.copytree(work_dir, tmp_path / 'run')
+    (copy / 'last_checkpoint').write_text(str(copy / 'epoch_1.pth'))
+    options = [*QUICK, 'train_cfg.max_epochs=2']
+    answer = call('train', DEMO, '--data-root', shapes, '--work-dir', copy, '--resume', *options)
+    assert answer.code == 0
+    assert (copy / 'epoch_2.pth').is_file()
+
+
+def test_a_checkpoint_to_resume_from_that_does_not_exist_is_named(call, shapes):
+    answer = call('train', DEMO, '--data-root', shapes, '--resume', 'gone.pth')
+    assert answer.code == 2
+    assert 'gone.pth does not exist' in answer.err
+
+
+def test_a_data_root_that_does_not_exist_is_named_with_how_to_generate_one(call):
+    answer = call('train', DEMO, '--data-root', 'nowhere')
+    assert answer.code == 2
+    assert 'nowhere' in answer.err and 'generate_shapes' in answer.err
+    assert 'Traceback' not in answer.err
+
+
+def test_missing_coco_is_answered_with_where_it_comes_from(call):
+    answer = call('train', 'mask_rcnn_casvit', '--from-scratch', '--data-root', 'nowhere')
+    assert answer.code == 2
+    assert 'nowhere' in answer.err and 'cocodataset.org' in answer.err
+
+
+def test_a_missing_annotation_file_is_named(call, damaged):
+    (damaged / 'annotations' / 'instances_train.json').unlink()
+    answer = call('train', DEMO, '--data-root', damaged)
+    assert answer.code == 2
+    assert 'instances_train.json' in answer.err
+
+
+@pytest.mark.parametrize('content', ['no json at all', '[1, 2]', '{"images": []}'])
+def test_an_annotation_file_that_is_not_coco_json_is_named(content, call, damaged):
+    (damaged / 'annotations' / 'instances_train.json').write_text(content)
+    answer = call('train', DEMO, '--data-root', damaged)
+    assert answer.code == 2
+    assert 'instances_train.json' in answer.err
+    assert 'Traceback' not in answer.err
+
+
+def test_an_image_that_is_listed_but_missing_is_named(call, damaged):
+    gone = next(iter(sorted((damaged / 'train').iterdir())))
+    gone.unlink()
+    answer = call('train', DEMO, '--data-root', damaged)
+    assert answer.code == 2
+    assert gone.name in answer.err
+
+
+def test_a_damaged_image_is_named_and_the_log_has_the_traceback(call, damaged, tmp_path):
+    for path in (damaged / 'train').iterdir():
+        path.write_bytes(b'no image')
+    answer = call('train', DEMO, '--data-root', damaged, '--work-dir', tmp_path / 'run', *QUICK)
+    assert answer.code == 2
+    assert 'cannot be read' in answer.err
+    assert 'Traceback' not in answer.err
+    log = Path(answer.err.split('The traceback is in ')[1].strip())
+    assert 'Traceback' in log.read_text()
+
+
+def test_num_classes_that_does_not_match_the_data_is_named(call, shapes):
+    option = 'model.roi_head.bbox_head.num_classes=80'
+    answer = call('train', DEMO, '--data-root', shapes, '--cfg-options', option)
+    assert answer.code == 2
+    assert 'roi_head.bbox_head' in answer.err and '80' in answer.err
+
+
+def test_a_value_that_the_model_refuses_is_a_sentence(call, shapes):
+    options = [*QUICK, 'model.backbone.arch=huge']
+    answer = call('train', DEMO, '--data-root', shapes, *options)
+    assert answer.code == 2
+    assert 'huge' in answer.err.splitlines()[-2] + answer.err.splitlines()[-1]
+    assert 'Traceback (most recent' not in answer.err
+
+
+def test_a_missing_pretrained_file_is_answered_with_where_it_comes_from(call):
+    answer = call('train', 'mask_rcnn_casvit')
+    assert answer.code == 2
+    for word in ('checkpoints/cas-vit-m.pth', 'github.com/Tianfang-Zhang', '--from-scratch'):
+        assert word in answer.err
+
+
+@pytest.mark.skipif(get_device() != 'cpu', reason='is about machines without GPU')
+def test_mixed_precision_without_a_gpu_is_refused(call):
+    answer = call('train', DEMO, '--amp')
+    assert answer.code == 2
+    assert '--amp needs a GPU' in answer.err
+
+
+def recipe() -> Config:
+    """What of a config decides about scaling."""
+    return Config(
+        dict(
+            train_dataloader=dict(batch_size=4),
+            auto_scale_lr=dict(enable=False, base_batch_size=32),
+        )
+    )
+
+
+def test_another_batch_than_the_recipes_is_noted(capsys):
+    cfg = recipe()
+    _scale_learning_rate(cfg, False, 'none')
+    said = capsys.readouterr().out
+    assert '32' in said and '4' in said and '--auto-scale-lr' in said
+    assert not cfg.auto_scale_lr.enable
+
+
+def test_the_recipes_batch_over_all_processes_is_not_noted(capsys, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '8')
+    _scale_learning_rate(recipe(), False, 'pytorch')
+    assert capsys.readouterr().out == ''
+
+
+def test_auto_scale_lr_is_switched_on():
+    cfg = recipe()
+    _scale_learning_rate(cfg, True, 'none')
+    assert cfg.auto_scale_lr.enable
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='two processes on CPUs')
+def test_two_processes_train_and_test_together_on_a_cpu(shapes, tmp_path):
+    scripts = REPOSITORY / 'tools'
+    options = [*QUICK, 'train_dataloader.batch_size=2']
+    env = {**os.environ, 'PORT': '29617', 'PYTHON': sys.executable}
+    shared = ['--data-root', shapes, '--work-dir', tmp_path, *options]
+    trained = subprocess.run(
+        [scripts / 'dist_train.sh', DEMO, '2', *shared],
+        env=env,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    assert trained.stdout.count('Trained. Results are in') == 1
+    weights = tmp_path / 'epoch_1.pth'
+    tested = subprocess.run(
+        [scripts / 'dist_test.sh', DEMO, weights, '2', *shared],
+        env=env,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert tested.returncode == 0, tested.stderr[-3000:]
+    assert 'coco/bbox_mAP' in tested.stdout + tested.stderr

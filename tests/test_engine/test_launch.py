@@ -1,0 +1,54 @@
+"""Joining a distributed run, without a GPU."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import distributed
+
+from casvit_mm.engine.launch import RANK_VARIABLES, LaunchError, join_run, world_size
+
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='is about machines without GPU')
+
+
+@pytest.fixture
+def no_launcher(monkeypatch):
+    """No variable of a launcher is set."""
+    for name in (*RANK_VARIABLES, 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE'):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_a_launcher_nothing_is_joined(no_launcher):
+    cfg = Config(dict())
+    join_run(cfg, 'none')
+    assert cfg.launcher == 'none'
+    assert not distributed.is_initialized()
+    assert world_size('none') == 1
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+def test_a_process_that_the_launcher_did_not_start_is_told_so(launcher, no_launcher):
+    with pytest.raises(LaunchError, match='unset'):
+        join_run(Config(dict()), launcher)
+
+
+@without_gpu
+def test_slurm_without_gpus_is_refused_with_what_works(no_launcher, monkeypatch):
+    monkeypatch.setenv('SLURM_NTASKS', '2')
+    assert world_size('slurm') == 2
+    with pytest.raises(LaunchError, match='--launcher pytorch'):
+        join_run(Config(dict()), 'slurm')
+
+
+@without_gpu
+def test_a_torchrun_process_without_a_gpu_joins_over_gloo(no_launcher, monkeypatch):
+    values = ('0', '1', '0', '127.0.0.1', '0')
+    for name, value in zip(RANK_VARIABLES, values, strict=True):
+        monkeypatch.setenv(name, value)
+    cfg = Config(dict(find_unused_parameters=True))
+    try:
+        join_run(cfg, 'pytorch')
+        assert distributed.get_backend() == 'gloo'
+    finally:
+        distributed.destroy_process_group()
+    assert cfg.model_wrapper_cfg.device_ids is None
+    assert cfg.model_wrapper_cfg.find_unused_parameters is True
