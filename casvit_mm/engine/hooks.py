@@ -5,12 +5,36 @@ from pathlib import Path
 from typing import Any
 
 import mmcv
+import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio import get
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
+from torch import Tensor, nn
+
+
+@HOOKS.register_module()
+class ChannelsLastHook(Hook):
+    """Runs the backbone channels last (NHWC), in which its convolutions on a CPU are faster.
+
+    Its features leave it in the ordinary layout: mmcv's RoIAlign takes no heed of strides on a
+    CPU, and reads channels-last maps as if they were not. The function that the backbone computes,
+    its state dict and its checkpoints stay the same.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Converts the backbone in place."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model.backbone.to(memory_format=torch.channels_last)
+        model.backbone.register_forward_hook(ordinary_layout)
+
+
+def ordinary_layout(_: nn.Module, __: Any, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Forward hook that hands features on in NCHW order in memory."""
+    return tuple(feature.contiguous() for feature in features)
 
 
 @HOOKS.register_module()

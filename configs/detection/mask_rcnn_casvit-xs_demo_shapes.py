@@ -5,26 +5,35 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 num_classes = len(_base_.shapes_classes)
-neck_channels = 64
+channels = 64
+norm_cfg = dict(type='BN')
 
-# Small heads, and a backbone that starts from random weights and so trains its norm statistics.
+# Small heads that a few hundred pictures can train, and a backbone that starts from random weights
+# and so trains the statistics of its norms.
 model = dict(
     backbone=dict(arch='xs', norm_eval=False),
-    neck=dict(in_channels=_base_.casvit_sizes.xs.neck.in_channels, out_channels=neck_channels),
-    rpn_head=dict(
-        in_channels=neck_channels,
-        feat_channels=neck_channels,
-        anchor_generator=dict(scales=[4]),
+    neck=dict(
+        in_channels=_base_.casvit_sizes.xs.neck.in_channels,
+        out_channels=channels,
+        norm_cfg=norm_cfg,
     ),
+    rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[4])),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=neck_channels),
-        bbox_head=dict(in_channels=neck_channels, fc_out_channels=256, num_classes=num_classes),
-        mask_roi_extractor=dict(out_channels=neck_channels),
+        bbox_roi_extractor=dict(out_channels=channels),
+        bbox_head=dict(
+            in_channels=channels,
+            fc_out_channels=256,
+            num_classes=num_classes,
+            reg_class_agnostic=True,
+        ),
+        mask_roi_extractor=dict(out_channels=channels),
         mask_head=dict(
             num_convs=2,
-            in_channels=neck_channels,
-            conv_out_channels=64,
+            in_channels=channels,
+            conv_out_channels=channels,
             num_classes=num_classes,
+            norm_cfg=norm_cfg,
+            class_agnostic=True,
         ),
     ),
     train_cfg=dict(
@@ -34,4 +43,4 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)),
 )
-default_hooks = dict(logger=dict(interval=10))
+custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]

@@ -4,20 +4,27 @@ _base_ = [
     '../_base_/schedules/demo.py',
     '../_base_/default_runtime.py',
 ]
-neck_channels = 64
+channels = 64
+norm_cfg = dict(type='BN')
 
-# A small head, and a backbone that starts from random weights and so trains its norm statistics.
+# A small head that a few hundred pictures can train, and a backbone that starts from random weights
+# and so trains the statistics of its norms.
 model = dict(
     backbone=dict(arch='xs', norm_eval=False),
-    neck=dict(in_channels=_base_.casvit_sizes.xs.neck.in_channels, out_channels=neck_channels),
+    neck=dict(
+        in_channels=_base_.casvit_sizes.xs.neck.in_channels,
+        out_channels=channels,
+        norm_cfg=norm_cfg,
+    ),
     bbox_head=dict(
-        in_channels=neck_channels,
-        feat_channels=neck_channels,
+        in_channels=channels,
+        feat_channels=channels,
         stacked_convs=2,
         num_classes=len(_base_.shapes_classes),
         anchor_generator=dict(octave_base_scale=2),
+        norm_cfg=norm_cfg,
     ),
 )
-default_hooks = dict(logger=dict(interval=10))
 val_evaluator = dict(metric='bbox')
 test_evaluator = val_evaluator
+custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]

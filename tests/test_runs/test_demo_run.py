@@ -116,28 +116,6 @@ def test_testing_gives_the_metrics_of_training(trained, root, tmp_path):
     assert tested['coco/bbox_mAP'] == pytest.approx(trained_with['coco/bbox_mAP'], abs=1e-3)
 
 
-def test_testing_with_augmentation_writes_test_server_files(trained, root, tmp_path):
-    name, work_dir = trained
-    prefix = tmp_path / 'out' / 'test'
-    arguments = [
-        name,
-        checkpoint(work_dir),
-        '--work-dir',
-        str(tmp_path / 'work'),
-        '--data-root',
-        str(root),
-        '--tta',
-        '--format-only',
-        str(prefix),
-        '--cfg-options',
-        'test_dataloader.dataset.indices=2',
-    ]
-    assert run_tool('test', arguments) == 0
-    boxes = json.loads(Path(f'{prefix}.bbox.json').read_text())
-    assert {'image_id', 'category_id', 'bbox', 'score'} <= set(boxes[0])
-    assert Path(f'{prefix}.segm.json').is_file() == name.startswith('mask')
-
-
 def test_weights_of_another_task_are_refused_in_a_sentence(trained, root, tmp_path, capsys):
     name, work_dir = trained
     other = next(demo for demo in DEMOS if demo != name)

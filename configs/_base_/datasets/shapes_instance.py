@@ -21,8 +21,10 @@ test_pipeline = [
     dict(type='PackDetInputs', meta_keys=_base_.meta_keys),
 ]
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
+    # Loading one costs a millisecond: processes of their own would only take cores from training.
+    batch_size=4,
+    num_workers=0,
+    persistent_workers=False,
     dataset=dict(
         type='ShapesDataset',
         data_root=data_root,
@@ -34,6 +36,8 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=4,
+    num_workers=0,
+    persistent_workers=False,
     dataset=dict(
         type='ShapesDataset',
         data_root=data_root,
