@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Runs the backbone channels last (NHWC), in which its convolutions on a CPU are faster.
+    """Trains the backbone channels last (NHWC), in which its convolutions on a CPU are faster.
 
     Its features leave it in the ordinary layout: mmcv's RoIAlign takes no heed of strides on a
     CPU, and reads channels-last maps as if they were not. The function that the backbone computes,
     its state dict and its checkpoints stay the same.
     """
 
-    def before_run(self, runner: Runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Converts the backbone in place."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         model.backbone.to(memory_format=torch.channels_last)

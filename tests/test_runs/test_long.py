@@ -80,7 +80,7 @@ def test_the_published_config_trains_from_scratch_on_photographs(
         TRAIN_RESIZE,
         'train_dataloader.batch_size=2',
         'train_cfg.max_epochs=2',
-        'train_cfg.val_interval=10',
+        f'val_dataloader.dataset.pipeline.1.scale={SMALL}',
         'param_scheduler.0.end=20',
         'default_hooks.logger.interval=1',
         'log_processor.window_size=1',
