@@ -22,7 +22,7 @@ class Detector(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.backbone = CASViT('xs', norm_eval=False)
+        self.backbone = CASViT('xs')
         self.pool = RoIAlign(7, 0.25, 0)
 
     def forward(self, image):
