@@ -1,8 +1,7 @@
-from importlib import import_module
-
 _base_ = './coco_instance.py'
+# Behind `_base_`: before it, mmengine would read this as its other kind of config.
+from casvit_mm.datasets import shapes
 
-shapes = import_module('casvit_mm.datasets.shapes')
 shapes_classes = shapes.CLASSES
 data_root = f'{shapes.default_root()}/'
 img_scale = (160, 160)

@@ -1,7 +1,9 @@
-from importlib import import_module
+# An import is read as mmengine's other kind of config, unless a `_base_` stands before it.
+_base_ = []
+from casvit_mm.models import dense_sizes
 
 # What a size changes: `model = _base_.casvit_sizes.m`, or another size's name.
-casvit_sizes = import_module('casvit_mm.models').dense_sizes(out_indices=(1, 2, 3))
+casvit_sizes = dense_sizes(out_indices=(1, 2, 3))
 
 model = dict(
     type='RetinaNet',
