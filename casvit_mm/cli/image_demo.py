@@ -27,10 +27,10 @@ from tqdm import tqdm
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.runs import check_checkpoint
 from casvit_mm.engine.detections import Detections
 from casvit_mm.engine.inference import ImageDetector
 from casvit_mm.engine.tiles import predict_tiled, tiles
+from casvit_mm.models.checkpoint import require_checkpoint
 from casvit_mm.report.drawing import draw_detections
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
@@ -103,7 +103,7 @@ def run(args: Namespace) -> int:
     for key in ('model', 'test_dataloader'):
         if not cfg.get(key):
             raise CliError(f'The config {cfg.filename} has no {key}.')
-    check_checkpoint(args.checkpoint)
+    require_checkpoint(args.checkpoint)
     detector = ImageDetector(cfg, args.checkpoint, device=device, score_thr=args.score_thr)
     out_dir.mkdir(parents=True, exist_ok=True)
     demo = _Demo(detector, out_dir, args.batch_size, args.tile, overlap)

@@ -42,13 +42,6 @@ def leaving_group() -> Iterator[None]:
             distributed.destroy_process_group()
 
 
-def check_checkpoint(path: str | None) -> None:
-    """Stops before anything is built where a weight file is not there."""
-    if path and '://' not in str(path) and not Path(path).expanduser().is_file():
-        what = 'is a folder, not a file' if Path(path).is_dir() else 'does not exist'
-        raise CliError(f'The checkpoint {path} {what}.')
-
-
 def say(text: str) -> None:
     """Prints a line, once per run."""
     if os.environ.get('RANK', '0') == '0':

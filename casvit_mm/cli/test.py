@@ -25,7 +25,6 @@ from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.runs import (
     as_list,
     build_runner,
-    check_checkpoint,
     is_detection,
     join,
     leaving_group,
@@ -33,6 +32,7 @@ from casvit_mm.cli.runs import (
     say,
 )
 from casvit_mm.datasets.check import check_detection_data, leaf_datasets
+from casvit_mm.models.checkpoint import require_checkpoint
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def run(args: Namespace) -> int:
     cfg = command_config(args)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
-    check_checkpoint(args.checkpoint)
+    require_checkpoint(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
     backbone = (cfg.get('model') or {}).get('backbone')
     if backbone is not None:

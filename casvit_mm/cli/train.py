@@ -25,7 +25,6 @@ from casvit_mm.cli.config import command_config, start_from_scratch
 from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.runs import (
     build_runner,
-    check_checkpoint,
     is_detection,
     join,
     leaving_group,
@@ -34,7 +33,7 @@ from casvit_mm.cli.runs import (
 )
 from casvit_mm.datasets.check import check_detection_data
 from casvit_mm.engine.launch import world_size
-from casvit_mm.models.checkpoint import missing_pretrained_message
+from casvit_mm.models.checkpoint import missing_pretrained_message, require_checkpoint
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -132,7 +131,8 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
         cfg.resume, cfg.load_from = True, None
     elif resume is not None:
         cfg.resume, cfg.load_from = True, resume
-    check_checkpoint(cfg.get('load_from'))
+    if cfg.get('load_from'):
+        require_checkpoint(cfg.load_from)
 
 
 def _check_pretrained(cfg: Config) -> None:

@@ -52,6 +52,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
             a checkpoint has no use for.
     """
     path = str(path)
+    require_checkpoint(path)
     try:
         with get_local_path(Path(path).expanduser() if '://' not in path else path) as local:
             content = _read_file(Path(local), path, map_location)
@@ -66,10 +67,19 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
     return checkpoint
 
 
-def _read_file(local: Path, name: str, map_location: Any) -> Any:
-    if not local.is_file():
+def require_checkpoint(path: str | Path) -> None:
+    """Stops early where a weight file is not there; addresses with ``://`` are not looked at.
+
+    Raises:
+        CheckpointError: There is no such file.
+    """
+    local = Path(path).expanduser()
+    if '://' not in str(path) and not local.is_file():
         what = 'is a folder, not a file' if local.is_dir() else 'does not exist'
-        raise CheckpointError(f'The checkpoint {name} {what}.')
+        raise CheckpointError(f'The checkpoint {path} {what}.')
+
+
+def _read_file(local: Path, name: str, map_location: Any) -> Any:
     if local.suffix == '.safetensors':
         return _read_safetensors(local, name, map_location)
     try:
