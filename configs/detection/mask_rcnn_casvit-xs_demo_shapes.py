@@ -15,14 +15,24 @@ model = dict(
     neck=dict(
         in_channels=_base_.casvit_sizes.xs.neck.in_channels,
         out_channels=channels,
+        num_outs=4,
         norm_cfg=norm_cfg,
     ),
-    rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[4])),
+    rpn_head=dict(
+        in_channels=channels,
+        feat_channels=channels,
+        anchor_generator=dict(scales=[4], ratios=[1.0], strides=[4, 8, 16, 32]),
+    ),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=channels),
         bbox_head=dict(
+            type='ConvFCBBoxHead',
+            num_shared_convs=3,
+            num_shared_fcs=1,
             in_channels=channels,
+            conv_out_channels=channels,
             fc_out_channels=256,
+            norm_cfg=norm_cfg,
             num_classes=num_classes,
             reg_class_agnostic=True,
         ),
@@ -38,8 +48,8 @@ model = dict(
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
-        rpn_proposal=dict(nms_pre=500, max_per_img=200),
-        rcnn=dict(sampler=dict(num=32)),
+        rpn_proposal=dict(nms_pre=200, max_per_img=60),
+        rcnn=dict(sampler=dict(num=24, pos_fraction=0.5)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)),
 )

@@ -201,5 +201,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file="{annotations}")
 test_evaluator = val_evaluator
-train_cfg = dict(max_epochs=2, val_interval=2)
+warm_up, cosine = _base_.param_scheduler
+param_scheduler = [warm_up, dict(cosine, end=3, T_max=3)]
+train_cfg = dict(max_epochs=3, val_interval=3)
 """
