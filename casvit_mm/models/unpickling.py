@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler import OneCycleParamScheduler
 from torch import nn
 
 
@@ -16,24 +17,34 @@ class ForbiddenGlobalError(pickle.UnpicklingError):
     """A file names an object that is not on the allow-list."""
 
 
-def _history_method(owner: Any, name: str) -> Any:
-    """Stands for the ``getattr`` by which mmengine's HistoryBuffer pickles its own methods."""
-    if owner is not HistoryBuffer or name.startswith('_'):
+_ANNEALING = frozenset({'_annealing_cos', '_annealing_linear'})
+
+
+def _own_method(owner: Any, name: str) -> Any:
+    """Stands for the ``getattr`` by which mmengine's training state pickles its own methods."""
+    of_history = owner is HistoryBuffer and not name.startswith('_')
+    of_schedule = owner is OneCycleParamScheduler and name in _ANNEALING
+    if not (of_history or of_schedule):
         raise ForbiddenGlobalError('builtins.getattr')
     return getattr(owner, name)
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
+    ('collections', 'Counter'): collections.Counter,
     ('collections', 'OrderedDict'): collections.OrderedDict,
     ('collections', 'defaultdict'): collections.defaultdict,
     ('collections', 'deque'): collections.deque,
     ('argparse', 'Namespace'): argparse.Namespace,
-    ('builtins', 'getattr'): _history_method,
+    ('builtins', 'getattr'): _own_method,
     ('builtins', 'set'): set,
     ('builtins', 'slice'): slice,
     ('builtins', 'bytearray'): bytearray,
     ('builtins', 'complex'): complex,
     ('mmengine.logging.history_buffer', 'HistoryBuffer'): HistoryBuffer,
+    (
+        'mmengine.optim.scheduler.param_scheduler',
+        'OneCycleParamScheduler',
+    ): OneCycleParamScheduler,
     ('numpy', 'ndarray'): np.ndarray,
     ('numpy', 'dtype'): np.dtype,
     ('torch', 'Size'): torch.Size,

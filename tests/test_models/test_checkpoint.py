@@ -7,6 +7,7 @@ import published
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.registry import PARAM_SCHEDULERS
 from safetensors.torch import save_file
 from torch import nn
 
@@ -134,6 +135,40 @@ def test_what_a_training_run_saves_beside_weights_comes_back(save):
     assert checkpoint['message_hub']['loss'].mean() == 1.5
     assert checkpoint['meta'] == content['meta']
     assert checkpoint['optimizer']['param_groups'][0]['lr'] == 0.1
+
+
+SCHEDULES = {
+    'ConstantLR': {},
+    'CosineAnnealingLR': {'T_max': 3},
+    'CosineRestartLR': {'periods': [2], 'restart_weights': [1], 'eta_min': 0},
+    'ExponentialLR': {'gamma': 0.9},
+    'LinearLR': {},
+    'MultiStepLR': {'milestones': [1, 2]},
+    'OneCycleLR': {'eta_max': 1.0, 'total_steps': 5},
+    'PolyLR': {},
+    'ReduceOnPlateauLR': {'monitor': 'loss'},
+    'StepLR': {'step_size': 2},
+}
+
+
+@pytest.mark.parametrize('schedule', SCHEDULES)
+@pytest.mark.parametrize('optimizer', ['SGD', 'AdamW'])
+def test_the_state_of_a_run_comes_back_whatever_its_schedule(optimizer, schedule, save):
+    layer = nn.Linear(2, 2)
+    stepped = getattr(torch.optim, optimizer)(layer.parameters(), lr=0.1)
+    layer(torch.ones(1, 2)).sum().backward()
+    stepped.step()
+    state = PARAM_SCHEDULERS.build(
+        dict(type=schedule, optimizer=stepped, **SCHEDULES[schedule])
+    ).state_dict()
+    content = {
+        'state_dict': CASViT('xs').state_dict(),
+        'optimizer': stepped.state_dict(),
+        'param_schedulers': [state],
+    }
+    checkpoint = read_checkpoint(save(content))
+    assert checkpoint['param_schedulers'] == [state]
+    assert checkpoint['optimizer']['param_groups'] == content['optimizer']['param_groups']
 
 
 @pytest.mark.parametrize(('in_file', 'in_model'), [('s', 'm'), ('xs', 's'), ('t', 'l')])
@@ -286,6 +321,6 @@ class GetattrAttack:
         return (getattr, (argparse.Namespace, '__init__'))
 
 
-def test_getattr_of_a_file_reaches_nothing_but_history_methods(save):
+def test_getattr_of_a_file_reaches_nothing_but_methods_of_training_state(save):
     with pytest.raises(CheckpointError, match=r'builtins\.getattr, which is no weight'):
         read_checkpoint(save({'state_dict': {'a': torch.zeros(1)}, 'meta': GetattrAttack()}))
