@@ -62,7 +62,7 @@ SMALL = '(320,320)'
 TRAIN_RESIZE = f'train_dataloader.dataset.pipeline.2.scale={SMALL}'
 
 
-# RetinaNet's head has no norms and starts from tiny weights: it needs a slower start and more of it.
+# RetinaNet's head has no norms and starts from tiny weights: it takes longer, at a lower rate.
 @pytest.mark.parametrize(
     ('head', 'rate', 'epochs'), [('mask_rcnn', 2e-4, 2), ('retinanet', 1e-4, 10)]
 )
