@@ -8,13 +8,14 @@ _base_ = [
 from casvit_mm.models import dense_sizes
 
 channels = 64
+out_indices = (0, 1, 2, 3)
 
 # A small head that a few hundred pictures can train, and a backbone that starts from random weights
 # and so trains the statistics of its norms. The shapes are small: their features start at stride 4.
 model = dict(
-    backbone=dict(arch='xs', out_indices=(0, 1, 2, 3), norm_eval=False),
+    backbone=dict(arch='xs', out_indices=out_indices, norm_eval=False),
     neck=dict(
-        in_channels=dense_sizes(out_indices=(0, 1, 2, 3))['xs']['neck']['in_channels'],
+        in_channels=dense_sizes(out_indices)['xs']['neck']['in_channels'],
         out_channels=channels,
         num_outs=4,
         norm_cfg=dict(type='BN'),
