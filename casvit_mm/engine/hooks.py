@@ -20,16 +20,18 @@ from torch import Tensor, nn
 class ChannelsLastHook(Hook):
     """Trains the backbone channels last (NHWC), in which its convolutions on a CPU are faster.
 
-    Its features leave it in the ordinary layout: mmcv's RoIAlign takes no heed of strides on a
-    CPU, and reads channels-last maps as if they were not. The function that the backbone computes,
-    its state dict and its checkpoints stay the same.
+    Neck and heads follow the layout of what they are given. Where the detector has one of mmcv's
+    operators, the features leave the backbone in the ordinary layout: RoIAlign, for one, takes no
+    heed of strides on a CPU, and reads channels-last maps as if they were not. The function that
+    the model computes, its state dict and its checkpoints stay the same.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Converts the backbone in place."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         model.backbone.to(memory_format=torch.channels_last)
-        model.backbone.register_forward_hook(ordinary_layout)
+        if any(type(module).__module__.startswith('mmcv.ops.') for module in model.modules()):
+            model.backbone.register_forward_hook(ordinary_layout)
 
 
 def ordinary_layout(_: nn.Module, __: Any, features: Sequence[Tensor]) -> tuple[Tensor, ...]:

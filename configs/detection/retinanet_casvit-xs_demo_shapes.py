@@ -30,6 +30,9 @@ model = dict(
         norm_cfg=dict(type='GN', num_groups=16),
         # The published focus (gamma 2, alpha 0.25) is slow to tell the classes apart.
         loss_cls=dict(gamma=0.5, alpha=0.5),
+        # On the overlap itself: an L1 loss on encoded boxes hardly moves the shared features.
+        reg_decoded_bbox=True,
+        loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0),
     ),
 )
 # Its steps are shorter than Mask R-CNN's, and it needs more of them.

@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from mmcv.ops import RoIAlign
 from torch import nn
@@ -31,15 +32,29 @@ class Detector(nn.Module):
         return [*levels, self.pool(levels[0], rois)]
 
 
+class Dense(Detector):
+    """A detector that convolves what the backbone emits, and has none of mmcv's operators."""
+
+    def __init__(self):
+        super().__init__()
+        del self.pool
+        self.lateral = nn.Conv2d(48, 8, 3)
+
+    def forward(self, image):
+        levels = self.backbone(image)
+        return [*levels, self.lateral(levels[0])]
+
+
 def answers_and_gradients(detector, image):
     answers = detector(image)
     sum(answer.square().mean() for answer in answers).backward()
     return [answer.detach() for answer in answers], [p.grad for p in detector.parameters()]
 
 
-def test_channels_last_changes_no_feature_no_pooled_feature_and_no_gradient():
+@pytest.mark.parametrize('kind', [Detector, Dense])
+def test_channels_last_changes_no_feature_no_pooled_feature_and_no_gradient(kind):
     torch.manual_seed(0)
-    plain = Detector().train()
+    plain = kind().train()
     laid_out = copy.deepcopy(plain)
     ChannelsLastHook().before_train(Runner(laid_out))
     convolution = laid_out.backbone.stages[0][0].mlp.fc1
@@ -50,7 +65,7 @@ def test_channels_last_changes_no_feature_no_pooled_feature_and_no_gradient():
     expected, expected_gradients = answers_and_gradients(plain, image)
     answers, gradients = answers_and_gradients(laid_out, image)
     for answer, reference in zip(answers, expected, strict=True):
-        assert answer.is_contiguous()
+        assert answer.is_contiguous() == (kind is Detector)
         assert (answer - reference).abs().max() <= 1e-5 * reference.abs().max()
     largest = max(gradient.abs().max() for gradient in expected_gradients)
     for gradient, reference in zip(gradients, expected_gradients, strict=True):
