@@ -83,7 +83,7 @@ class PreviewHook(Hook):
                 stem,
                 image,
                 data_sample=sample.cpu(),
-                draw_gt='gt_instances' in sample and len(sample.gt_instances) > 0,
+                draw_gt='bboxes' in sample.get('gt_instances', ()),
                 pred_score_thr=self.score_thr,
                 out_file=str(Path(runner.work_dir) / self.folder / f'{stem}.jpg'),
             )

@@ -58,35 +58,45 @@ def test_the_demo_reaches_its_precision_from_random_weights(demo, targets, tmp_p
         assert last[key] >= target
 
 
-SMALL = '(320,320)'
-TRAIN_RESIZE = f'train_dataloader.dataset.pipeline.2.scale={SMALL}'
-
-
 # What a run from random weights changes of the recipe, so that a few hundred iterations show it.
 FROM_SCRATCH = {
-    'mask_rcnn': [
-        'train_dataloader.batch_size=2',
-        'train_cfg.max_epochs=2',
-        'train_cfg.val_interval=2',
-        'param_scheduler.0.end=20',
-        'optim_wrapper.optimizer.lr=5e-4',
-        'model.test_cfg.rcnn.score_thr=0.0',
-    ],
+    'mask_rcnn': """
+model = dict(test_cfg=dict(rcnn=dict(score_thr=0.0)))
+train_dataloader = dict(batch_size=2)
+train_cfg = dict(max_epochs=2, val_interval=2)
+warm_up, steps = _base_.param_scheduler
+param_scheduler = [dict(warm_up, end=20), steps]
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+""",
     # Its neck and head have no norms, without which they hardly leave their small initial weights.
-    'retinanet': [
-        'train_dataloader.batch_size=4',
-        'train_cfg.val_interval=12',
-        'param_scheduler.0.end=40',
-        'model.neck.norm_cfg.type=BN',
-        'model.bbox_head.norm_cfg.type=GN',
-        'model.bbox_head.norm_cfg.num_groups=32',
-        'optim_wrapper.optimizer.lr=5e-3',
-        'optim_wrapper.optimizer.betas=(0.9,0.99)',
-        'optim_wrapper.optimizer.weight_decay=0.05',
-        'optim_wrapper.paramwise_cfg.custom_keys.bbox_head.lr_mult=0.08',
-        'optim_wrapper.paramwise_cfg.custom_keys.fpn_convs.lr_mult=0.1',
-        'model.test_cfg.score_thr=0.0',
-    ],
+    'retinanet': """
+model = dict(
+    neck=dict(norm_cfg=dict(type='BN')),
+    bbox_head=dict(norm_cfg=dict(type='GN', num_groups=32)),
+    test_cfg=dict(score_thr=0.0),
+)
+train_dataloader = dict(batch_size=4)
+epochs = 16
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=40),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=0,
+        end=epochs,
+        T_max=epochs,
+        convert_to_iter_based=True,
+    ),
+]
+optim_wrapper = dict(
+    optimizer=dict(lr=5e-3, betas=(0.9, 0.99), weight_decay=0.05),
+    paramwise_cfg=dict(
+        custom_keys=dict(bbox_head=dict(lr_mult=0.08), fpn_convs=dict(lr_mult=0.1))
+    ),
+)
+custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]
+""",
 }
 
 
@@ -94,7 +104,9 @@ FROM_SCRATCH = {
 def test_the_published_config_trains_from_scratch_on_photographs(
     head, photographs, tmp_path, capsys
 ):
-    config = f'{head}_casvit-xs_fpn_1x_coco'
+    name = f'{head}_casvit-xs_fpn_1x_coco'
+    config = tmp_path / f'{name}.py'
+    config.write_text(f'_base_ = "{REPOSITORY}/configs/detection/{name}.py"\n{FROM_SCRATCH[head]}')
     root, work = photographs / 'coco_mini', tmp_path / 'train'
     _, seconds = tool(
         'train',
@@ -105,10 +117,9 @@ def test_the_published_config_trains_from_scratch_on_photographs(
         '--work-dir',
         work,
         '--cfg-options',
-        TRAIN_RESIZE,
-        *FROM_SCRATCH[head],
-        f'val_dataloader.dataset.pipeline.1.scale={SMALL}',
-        f'test_dataloader.dataset.pipeline.1.scale={SMALL}',
+        'train_dataloader.dataset.pipeline.2.scale=(320,320)',
+        'val_dataloader.dataset.pipeline.1.scale=(320,320)',
+        'test_dataloader.dataset.pipeline.1.scale=(320,320)',
         'default_hooks.logger.interval=1',
         'log_processor.window_size=1',
         'train_dataloader.num_workers=1',
@@ -117,12 +128,12 @@ def test_the_published_config_trains_from_scratch_on_photographs(
     first, last = statistics.median(losses[:20]), statistics.median(losses[-20:])
     report(
         capsys,
-        f'{config}: median loss {first:.3f} -> {last:.3f} ({last / first:.2f}) in '
+        f'{name}: median loss {first:.3f} -> {last:.3f} ({last / first:.2f}) in '
         f'{len(losses)} iterations, {seconds:.0f} s',
     )
     assert last <= 0.7 * first
 
-    trained = work / f'{config}.py', (work / 'last_checkpoint').read_text().strip()
+    trained = work / config.name, (work / 'last_checkpoint').read_text().strip()
     said, _ = tool('test', *trained, '--work-dir', tmp_path / 'test')
     table = re.findall(r'Average Precision  \(AP\) @\[ IoU=0.50:0.95 .*', said)
     assert len(table) == (6 if head == 'mask_rcnn' else 3)
