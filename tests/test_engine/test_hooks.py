@@ -1,6 +1,7 @@
 """Hooks of a run."""
 
 import copy
+import logging
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from casvit_mm.datasets.shapes_dataset import ShapesDataset
-from casvit_mm.engine.hooks import ChannelsLastHook, PreviewHook
+from casvit_mm.engine.hooks import ChannelsLastHook, PreviewHook, to_channels_last
 from casvit_mm.models import CASViT
 
 
@@ -25,6 +26,7 @@ class Runner:
     def __init__(self, model=None, work_dir=None):
         self.model = model
         self.work_dir = work_dir
+        self.logger = logging.getLogger('test')
         self.val_dataloader = DataLoader(Scenes())
 
 
@@ -75,7 +77,7 @@ def test_channels_last_changes_no_feature_no_pooled_feature_and_no_gradient(kind
     torch.manual_seed(0)
     plain = kind().train()
     laid_out = copy.deepcopy(plain)
-    ChannelsLastHook().before_train(Runner(laid_out))
+    to_channels_last(laid_out)
     convolution = laid_out.backbone.stages[0][0].mlp.fc1
     assert convolution.weight.stride(1) == 1
     assert plain.state_dict().keys() == laid_out.state_dict().keys()
@@ -89,6 +91,16 @@ def test_channels_last_changes_no_feature_no_pooled_feature_and_no_gradient(kind
     largest = max(gradient.abs().max() for gradient in expected_gradients)
     for gradient, reference in zip(gradients, expected_gradients, strict=True):
         assert (gradient - reference).abs().max() <= 1e-4 * largest
+
+
+@pytest.mark.parametrize(('torch_version', 'converts'), [('2.1.2', False), ('2.13.0', True)])
+def test_a_torch_that_is_slower_channels_last_keeps_the_ordinary_layout(
+    torch_version, converts, monkeypatch
+):
+    monkeypatch.setattr(torch, '__version__', torch_version)
+    detector = Detector()
+    ChannelsLastHook().before_train(Runner(detector))
+    assert detector.backbone.stem[0].weight.is_contiguous() != converts
 
 
 @pytest.mark.parametrize(('loaded', 'width'), [(True, 128), (False, 64)])
