@@ -35,7 +35,7 @@ model = dict(
             norm_cfg=norm_cfg,
             num_classes=num_classes,
             reg_class_agnostic=True,
-            # On the overlap itself: an L1 loss on encoded boxes hardly moves the shared features.
+            # On the overlap: so few steps learn it better than an L1 loss on encoded boxes.
             reg_decoded_bbox=True,
             loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0),
         ),
