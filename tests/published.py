@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GOLDEN = Path(__file__).parent / 'data' / 'golden'
+TESTS_DATA = Path(__file__).parent / 'data'
+GOLDEN = TESTS_DATA / 'golden'
 SIZES = ('xs', 's', 'm', 't')
 
 

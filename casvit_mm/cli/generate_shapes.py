@@ -2,6 +2,8 @@
 
   casvit generate_shapes
       the set that the demo configs read, where they look for it: the user's cache folder
+  casvit generate_shapes --task classification
+      the one of the classification demo: one shape a picture, in a folder per class
   casvit generate_shapes --out data/shapes
       the same set in a folder of your own; give it to other commands with --data-root
   casvit generate_shapes --out data/large --num-train 2000 --size 320 --seed 1
@@ -9,31 +11,46 @@
 
 The same numbers give the same files. In the folder: train/ and val/ (pictures), annotations/
 (COCO instances of what is visible), labels/ (label maps for segmentation: 0 is the background).
+For classification: train/ and val/, in each a folder of pictures per class.
 """
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from casvit_mm.datasets import shapes
+from casvit_mm.datasets import shapes, single_shapes
+
+TASKS = {'detection': shapes, 'classification': single_shapes}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     default = str(shapes.default_root()).replace('%', '%%')
     parser.add_argument(
+        '--task',
+        choices=TASKS,
+        default='detection',
+        help='what it is for; detection (the default) serves segmentation too',
+    )
+    parser.add_argument(
         '--out',
         metavar='DIR',
-        help='new or empty folder, or one with a generated set, which is replaced '
-        f'(default: {default})',
+        help='new or empty folder, or one with a set generated for the same task, which is '
+        f'replaced (default: {default}, or beside it)',
     )
     parser.add_argument(
-        '--num-train', type=int, default=400, metavar='N', help='pictures to train on (400)'
+        '--num-train',
+        type=int,
+        metavar='N',
+        help='pictures to train on (400; for classification 2000)',
     )
     parser.add_argument(
-        '--num-val', type=int, default=100, metavar='N', help='pictures to validate on (100)'
+        '--num-val',
+        type=int,
+        metavar='N',
+        help='pictures to validate on (100; for classification 240)',
     )
     parser.add_argument(
-        '--size', type=int, default=160, metavar='PIXELS', help='side of a picture (160)'
+        '--size', type=int, metavar='PIXELS', help='side of a picture (160; for classification 64)'
     )
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='random seed (0)')
 
@@ -50,10 +67,11 @@ def run(args: Namespace) -> int:
     Raises:
         DatasetError: The folder holds something else or cannot be written, or a number is wrong.
     """
-    out = Path(args.out) if args.out else shapes.default_root()
-    shapes.generate(
-        out, num_train=args.num_train, num_val=args.num_val, size=args.size, seed=args.seed
-    )
-    print(f'{args.num_train} pictures to train on and {args.num_val} to validate on: {out}')
-    print(f'classes: {", ".join(shapes.CLASSES)}')
+    kind = TASKS[args.task]
+    out = Path(args.out) if args.out else kind.default_root()
+    named = dict(num_train=args.num_train, num_val=args.num_val, size=args.size)
+    kind.generate(out, seed=args.seed, **{k: v for k, v in named.items() if v is not None})
+    pictures = kind.pictures(out)
+    print(f'{pictures["train"]} pictures to train on and {pictures["val"]} to validate on: {out}')
+    print(f'classes: {", ".join(kind.CLASSES)}')
     return 0

@@ -16,6 +16,7 @@ from numpy.random import Generator
 SMALLEST_SIDE = 64
 SMALL = (0.1, 0.19)
 LARGE = (0.21, 0.46)
+ALONE = (0.7, 0.95)
 SMALL_SHARE = 0.42
 OVERLAP_SHARE = 0.32
 MAX_OBJECTS = 6
@@ -104,6 +105,25 @@ def paint(rng: Generator, size: int, *, empty: bool = False) -> Scene:
         visible = np.count_nonzero(mask) / np.count_nonzero(shape.mask)
         instances.append(Instance(shape.label, mask, visible))
     return Scene(_photograph(rng, canvas), instances)
+
+
+def paint_one(rng: Generator, size: int, label: int) -> np.ndarray:
+    """Paints a picture of one shape, which fills most of it.
+
+    Args:
+        rng: The picture's random stream.
+        size: Side of the picture in pixels, at least :data:`SMALLEST_SIDE`.
+        label: Index of the shape in the order of :data:`OUTLINES`.
+
+    Returns:
+        The picture. Shape: ``(size, size, 3)``, uint8, blue first as OpenCV has it.
+    """
+    canvas = _background(rng, size)
+    contours = _outline(label, rng.uniform(*ALONE) * size, rng.uniform(0, 2 * np.pi))
+    shape = _propose(rng, label, contours, None, size)
+    _choose_colour(rng, shape, canvas)
+    _draw(rng, shape, canvas)
+    return _photograph(rng, canvas)
 
 
 def _circle(radius: float = 1.0) -> np.ndarray:

@@ -12,12 +12,6 @@ Objects cover each other; what is annotated is what is seen. Masks are run lengt
 because a polygon holds no hole, and a ring has one.
 """
 
-import json
-import os
-import shlex
-import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +20,8 @@ import numpy as np
 from pycocotools import mask as rle
 from tqdm import tqdm
 
-from casvit_mm.datasets.errors import DatasetError
-from casvit_mm.datasets.scenes import OUTLINES, SMALLEST_SIDE, Scene, paint
+from casvit_mm.datasets.generated import GeneratedSet, write_image, write_json
+from casvit_mm.datasets.scenes import OUTLINES, Scene, paint
 
 VERSION = 1
 CLASSES = tuple(OUTLINES)
@@ -40,39 +34,16 @@ PALETTE = (
     (255, 127, 0),
 )
 SPLITS = ('train', 'val')
-RECORD = 'dataset.json'
 
-_GENERATOR = 'casvit_mm shapes'
+_SET = GeneratedSet('casvit_mm shapes', f'shapes-v{VERSION}')
 _EMPTY_EVERY = 25
 _JPEG_QUALITY = 95
 _WAIT_SECONDS = 300
 
-
-def default_root() -> Path:
-    """Where the data set lives if nobody says otherwise: the user's cache folder."""
-    if cache := os.environ.get('XDG_CACHE_HOME'):
-        base = Path(cache)
-    elif sys.platform == 'win32':
-        base = Path(os.environ.get('LOCALAPPDATA') or Path.home() / 'AppData' / 'Local')
-    elif sys.platform == 'darwin':
-        base = Path.home() / 'Library' / 'Caches'
-    else:
-        base = Path.home() / '.cache'
-    return base / 'casvit_mm' / f'shapes-v{VERSION}'
-
-
-def how_to_generate(root: Path | str) -> str:
-    """The command that generates a root, to be shown where it is missing."""
-    return f'python tools/generate_shapes.py --out {shlex.quote(str(root))}'
-
-
-def is_generated(root: Path) -> bool:
-    """Whether a folder is a complete generated data set."""
-    try:
-        record = json.loads((Path(root) / RECORD).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get('generator') == _GENERATOR
+default_root = _SET.default_root
+how_to_generate = _SET.how_to_generate
+is_generated = _SET.is_generated
+pictures = _SET.pictures
 
 
 def generate(
@@ -100,49 +71,19 @@ def generate(
     Raises:
         DatasetError: ``out`` holds something else or cannot be written, or a number is impossible.
     """
-    for name, value, least in (
-        ('number of training pictures', num_train, 1),
-        ('number of validation pictures', num_val, 1),
-        ('size', size, SMALLEST_SIDE),
-        ('seed', seed, 0),
-    ):
-        if value < least:
-            raise DatasetError(
-                f'The {name} of a generated data set is at least {least}, not {value}.'
-            )
-    out = Path(out).expanduser().resolve()
     record = dict(
-        generator=_GENERATOR,
         version=VERSION,
         seed=seed,
         size=size,
         pictures=dict(train=num_train, val=num_val),
         classes=list(CLASSES),
     )
-    try:
-        _refuse_foreign(out)
-        replace = is_generated(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(prefix=f'.{out.name}-', dir=out.parent) as scratch,
-            tqdm(
-                total=num_train + num_val,
-                desc='generating shapes',
-                unit='picture',
-                disable=not progress,
-            ) as bar,
-        ):
-            # The scratch folder itself is readable by its owner alone; a folder in it is ordinary.
-            root = Path(scratch) / 'new'
-            for split, count in (('train', num_train), ('val', num_val)):
-                _write_split(root, split, count, size, seed, bar)
-            _write_json(root / RECORD, record)
-            _move_into_place(root, out, Path(scratch) / 'old', replace=replace)
-    except OSError as error:
-        raise DatasetError(
-            f'The data set cannot be written to {out}: {error.strerror or error}. Generate it '
-            f'elsewhere ({how_to_generate("DIR")}) and give --data-root DIR.'
-        ) from error
+
+    def write(root: Path, bar: tqdm) -> None:
+        for split, count in record['pictures'].items():
+            _write_split(root, split, count, size, seed, bar)
+
+    _SET.write(out, record, write, progress=progress)
 
 
 def prepare(root: Path | str) -> None:
@@ -157,63 +98,7 @@ def prepare(root: Path | str) -> None:
         DatasetError: Another root than the default one is missing, or the default one cannot be
             written.
     """
-    root = Path(root)
-    if root.resolve() == default_root().resolve():
-        if is_generated(root):
-            return
-        if os.environ.get('LOCAL_RANK', '0') == '0':
-            generate(root)
-        else:
-            _wait_for(root)
-    elif not root.is_dir():
-        raise DatasetError(
-            f'The data set {root} does not exist. This generates it: {how_to_generate(root)}'
-        )
-
-
-def _refuse_foreign(out: Path) -> None:
-    """Keeps the generator from deleting what it did not write."""
-    if out.exists() and not out.is_dir():
-        raise DatasetError(f'{out} is a file; the data set needs a folder. Choose another --out.')
-    if out.is_dir() and any(out.iterdir()) and not is_generated(out):
-        raise DatasetError(
-            f'The folder {out} is not empty, and what it holds is no generated data set. '
-            'Choose another one with --out, or empty it.'
-        )
-
-
-def _move_into_place(new: Path, out: Path, old: Path, *, replace: bool) -> None:
-    """Renames a finished root to where it belongs; what was there goes to ``old``.
-
-    A set that appeared meanwhile is another process's, which was asked for the same, and stays
-    unless there was one to ``replace`` from the start.
-    """
-    if not replace and is_generated(out):
-        return
-    _refuse_foreign(out)
-    try:
-        if out.exists():
-            out.rename(old)
-        new.rename(out)
-    except OSError:
-        if is_generated(out):
-            return
-        if old.exists():
-            old.rename(out)
-        raise
-
-
-def _wait_for(root: Path) -> None:
-    """Waits while another process generates a root."""
-    until = time.monotonic() + _WAIT_SECONDS
-    while not is_generated(root):
-        if time.monotonic() > until:
-            raise DatasetError(
-                f'The data set {root}, which the first process of this machine was to generate, '
-                f'is not there after {_WAIT_SECONDS} seconds. '
-                f'This generates it: {how_to_generate(root)}'
-            )
-        time.sleep(0.2)
+    _SET.prepare(root, generate, _WAIT_SECONDS)
 
 
 def _write_split(root: Path, split: str, count: int, size: int, seed: int, bar: tqdm) -> None:
@@ -228,15 +113,15 @@ def _write_split(root: Path, split: str, count: int, size: int, seed: int, bar: 
         scene = paint(rng, size, empty=index % _EMPTY_EVERY == _EMPTY_EVERY - 1)
         name = f'{index:06d}'
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-        _write_image(pictures / f'{name}.jpg', scene.picture, quality)
-        _write_image(labels / f'{name}.png', _label_map(scene), [])
+        write_image(pictures / f'{name}.jpg', scene.picture, quality)
+        write_image(labels / f'{name}.png', _label_map(scene), [])
         images.append(dict(id=index + 1, file_name=f'{name}.jpg', width=size, height=size))
         annotations.extend(_annotations(scene, index + 1, first_id=len(annotations) + 1))
         bar.update()
-    _write_json(
+    write_json(
         root / 'annotations' / f'instances_{split}.json',
         dict(
-            info=dict(description=_GENERATOR, version=str(VERSION), split=split, seed=seed),
+            info=dict(description=_SET.generator, version=str(VERSION), split=split, seed=seed),
             licenses=[],
             images=images,
             annotations=annotations,
@@ -270,13 +155,3 @@ def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, A
             )
         )
     return records
-
-
-def _write_image(path: Path, image: np.ndarray, options: list[int]) -> None:
-    # cv2.imwrite cannot take every path that the system can.
-    _, data = cv2.imencode(path.suffix, image, options)
-    path.write_bytes(data.tobytes())
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=None) + '\n', encoding='utf-8', newline='\n')

@@ -3,7 +3,17 @@
 from casvit_mm.models.casvit import CASViT
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.mixers import TOKEN_MIXERS, CASMixer
-from casvit_mm.models.sizes import ARCHITECTURES, Architecture, dense_sizes
+from casvit_mm.models.optional import (
+    MMPRETRAIN_ERROR,
+    MissingPackageError,
+    require_mmpretrain,
+)
+from casvit_mm.models.sizes import (
+    ARCHITECTURES,
+    Architecture,
+    classifier_sizes,
+    dense_sizes,
+)
 
 __all__ = [
     'ARCHITECTURES',
@@ -12,7 +22,15 @@ __all__ = [
     'CASMixer',
     'CASViT',
     'CheckpointError',
+    'MissingPackageError',
+    'classifier_sizes',
     'dense_sizes',
     'load_into',
     'read_checkpoint',
+    'require_mmpretrain',
 ]
+
+if not MMPRETRAIN_ERROR:
+    from casvit_mm.models.classifier import CASViTClassifier, CASViTClsHead
+
+    __all__ += ['CASViTClassifier', 'CASViTClsHead']

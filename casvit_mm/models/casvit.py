@@ -18,8 +18,8 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
 
-from casvit_mm.models.checkpoint import load_pretrained_backbone
 from casvit_mm.models.mixers import TOKEN_MIXERS, depthwise
+from casvit_mm.models.pretrained import load_pretrained_backbone, split_pretrained
 from casvit_mm.models.published_layout import adapt_backbone_keys
 from casvit_mm.models.sizes import ARCHITECTURES
 
@@ -193,7 +193,7 @@ class CASViT(BaseModule):
             :data:`casvit_mm.models.TOKEN_MIXERS`. Defaults to ``dict(type='CASMixer')``.
         init_cfg (dict | list[dict], optional): Initialisation. With ``dict(type='Pretrained',
             checkpoint=FILE)``, FILE is any file that :mod:`casvit_mm.models.checkpoint` reads, a
-            published one among them.
+            published one among them; ``weights='ema'`` takes its moving average.
 
     Shape: ``(B, in_channels, H, W)`` -> tuple of ``(B, channels[i], ceil(H/s), ceil(W/s))`` with
     s = 4, 8, 16, 32 for the stages i of ``out_indices``; H and W are arbitrary.
@@ -288,8 +288,8 @@ class CASViT(BaseModule):
         Raises:
             CheckpointError: The file cannot be read, or does not fit this backbone.
         """
-        configs = [self.init_cfg] if isinstance(self.init_cfg, dict) else list(self.init_cfg or [])
-        pretrained = [cfg for cfg in configs if cfg.get('type') == 'Pretrained']
+        full_init_cfg = self.init_cfg
+        pretrained, others = split_pretrained(full_init_cfg)
         if not pretrained and self.norm_eval:
             print_log(
                 'CASViT starts from random weights with norm_eval=True: its batch norms will not '
@@ -298,12 +298,13 @@ class CASViT(BaseModule):
                 logger='current',
                 level=logging.WARNING,
             )
-        full_init_cfg = self.init_cfg
-        self.init_cfg = [cfg for cfg in configs if cfg.get('type') != 'Pretrained'] or None
+        self.init_cfg = others
         super().init_weights()
         self.init_cfg = full_init_cfg
         for cfg in pretrained:
-            load_pretrained_backbone(self, cfg['checkpoint'], cfg.get('prefix'))
+            load_pretrained_backbone(
+                self, cfg['checkpoint'], cfg.get('prefix'), cfg.get('weights', 'model')
+            )
 
     def train(self, mode: bool = True) -> 'CASViT':
         """Sets the training mode, leaving frozen stages and, with ``norm_eval``, norms in eval."""

@@ -8,6 +8,7 @@ loads (mmdet's inferencers, say).
 Files are unpickled by an allow-list: they can name tensors, arrays and plain records, nothing else.
 """
 
+import json
 import logging
 import pickle
 import re
@@ -27,14 +28,17 @@ from torch import Tensor, nn
 from casvit_mm.models.published_layout import guess_size
 from casvit_mm.models.unpickling import ALLOW_LIST, ForbiddenGlobalError
 
-CLASSIFIER_KEYS = re.compile(r'(norm|head|dist_head)\.')
+NATIVE_CLASSIFIER = re.compile(r'head\.(fc|dist_fc)\.')
+AVERAGES = ('model_ema', 'state_dict_ema')
 
 
 class CheckpointError(RuntimeError):
     """A weight file is missing, unreadable, or does not fit; the message says what to do."""
 
 
-def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
+def read_checkpoint(
+    path: str | Path, map_location: Any = 'cpu', weights: str = 'model'
+) -> dict[str, Any]:
     """Reads a weight file of any layout in use.
 
     Args:
@@ -42,15 +46,21 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
             as such; anything else is a ``torch.save`` file: ``{'state_dict': …}`` (OpenMMLab),
             ``{'model': …}`` (published ImageNet files), or the bare weights.
         map_location: Where tensors go, as in ``torch.load``.
+        weights: Which weights, where a file has two sets: ``'model'``, those it is meant to be
+            used with, or ``'ema'``, their exponential moving average (``model_ema`` of a published
+            ImageNet file; a run with OpenMMLab's EMAHook has it under ``state_dict`` anyway).
 
     Returns:
         The file's records, with the weights under ``state_dict`` (a ``module.`` prefix of
         DistributedDataParallel is removed).
 
     Raises:
-        CheckpointError: There is no such file, it is not a checkpoint, or it holds objects that
-            a checkpoint has no use for.
+        CheckpointError: There is no such file, it is not a checkpoint, it lacks the weights that
+            were asked for, or it holds objects that a checkpoint has no use for.
+        ValueError: ``weights`` is neither of the two.
     """
+    if weights not in ('model', 'ema'):
+        raise ValueError(f"weights={weights!r}: expected 'model' or 'ema'")
     path = str(path)
     require_checkpoint(path)
     try:
@@ -60,7 +70,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
         raise CheckpointError(
             f'The checkpoint {path} cannot be opened: {error.strerror or error}.'
         ) from error
-    checkpoint = _with_state_dict(content, path)
+    checkpoint = _with_state_dict(content, path, weights)
     checkpoint['state_dict'] = {
         key.removeprefix('module.'): value for key, value in checkpoint['state_dict'].items()
     }
@@ -105,20 +115,37 @@ def _read_safetensors(local: Path, name: str, map_location: Any) -> dict[str, An
     try:
         with safe_open(local, framework='pt', device=device) as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return {'state_dict': weights, 'meta': dict(file.metadata() or {})}
+            meta = {key: _decode(text) for key, text in (file.metadata() or {}).items()}
+            return {'state_dict': weights, 'meta': meta}
     except SafetensorError as error:
         raise CheckpointError(
             f'The file {name} is not a safetensors file, or it is damaged: {error}.'
         ) from error
 
 
-def _with_state_dict(content: Any, name: str) -> dict[str, Any]:
+def _decode(text: str) -> Any:
+    """What a text of a safetensors header stands for: they hold nothing but texts."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _with_state_dict(content: Any, name: str, weights: str) -> dict[str, Any]:
     """Finds the weights in what a file holds and puts them under ``state_dict``."""
     if isinstance(content, dict):
-        for key in ('state_dict', 'model'):
+        # EMAHook saves the average as what the file is for, and the weights of training beside it.
+        average = weights == 'ema' and 'ema_state_dict' not in content
+        for key in AVERAGES if average else ('state_dict', 'model'):
             if _is_weights(content.get(key)):
                 others = {name: value for name, value in content.items() if name != key}
                 return {**others, 'state_dict': content[key]}
+        if average:
+            raise CheckpointError(
+                f'The file {name} holds no moving average of its weights: expected it under '
+                f"{' or '.join(map(repr, AVERAGES))}. Leave out weights='ema' to take the weights "
+                'themselves.'
+            )
         if _is_weights(content):
             return {'state_dict': content}
         found = 'a dict with ' + (', '.join(map(repr, list(content)[:8])) or 'nothing in it')
@@ -162,15 +189,15 @@ class LoadReport:
         """One sentence on what did not match; empty where everything did."""
         parts = []
         if self.missing:
-            parts.append(f'missing {_some(self.missing)}')
+            parts.append(f'missing {some_of(self.missing)}')
         if self.unexpected:
-            parts.append(f'unexpected {_some(self.unexpected)}')
+            parts.append(f'unexpected {some_of(self.unexpected)}')
         if self.mismatched:
             shapes = [
                 f'{key} {have} in the file, {want} in the model'
                 for key, have, want in self.mismatched
             ]
-            parts.append(f'of another shape {_some(shapes)}')
+            parts.append(f'of another shape {some_of(shapes)}')
         in_file, in_model = self.sizes
         if in_file != in_model and in_file is not None:
             known = in_model.upper() if in_model else 'another arch'
@@ -211,7 +238,8 @@ def load_into(
     )
     if report.matched == 0 or torn_backbone or (strict and (report.missing or report.mismatched)):
         raise CheckpointError(
-            f'{source} does not fit the model: {problem}.{_advice(checkpoint["state_dict"], model)}'
+            f'{source} does not fit the model: {problem}.'
+            f'{_advice(checkpoint["state_dict"], report, model)}'
         )
     model.load_state_dict(state_dict, strict=False)
     if problem:
@@ -260,81 +288,36 @@ def match_weights(
     return report, fitting
 
 
-def load_pretrained_backbone(
-    backbone: nn.Module, path: str | Path, prefix: str | None = None
-) -> LoadReport:
-    """Loads a pretrained file into a dense-prediction backbone (``init_cfg`` of type Pretrained).
-
-    ImageNet files serve as they are: their classifier (``norm``, ``head``, ``dist_head``) is left
-    out, and the output norms, which they lack, start as identities. Files of whole detectors or
-    segmentors give their backbone.
+def missing_pretrained_message(
+    path: str | Path, option: str = 'model.backbone.init_cfg.checkpoint'
+) -> str:
+    """What to tell a person whose config starts from a file that is not there.
 
     Args:
-        backbone: The :class:`CASViT` to fill.
         path: The file.
-        prefix: Where the backbone stands in the file; found out where None.
-
-    Returns:
-        What did not match.
-
-    Raises:
-        CheckpointError: The file is missing or unreadable, or the backbone would be half loaded.
+        option: Where the config names it.
     """
-    if '://' not in str(path) and not Path(path).expanduser().exists():
-        raise CheckpointError(missing_pretrained_message(path))
-    weights = read_checkpoint(path)['state_dict']
-    if prefix is None:
-        prefix = 'backbone.' if any(key.startswith('backbone.') for key in weights) else ''
-    elif prefix and not prefix.endswith('.'):
-        prefix += '.'
-    weights = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-
-    classifier = sorted({key.split('.')[0] for key in weights if CLASSIFIER_KEYS.match(key)})
-    weights = {key: value for key, value in weights.items() if not CLASSIFIER_KEYS.match(key)}
-    report, fitting = match_weights(backbone, weights)
-    new_norms = [key for key in report.missing if key.startswith('out_norms.')]
-    if len(new_norms) == sum(key.startswith('out_norms.') for key in report.missing):
-        report.missing = [key for key in report.missing if key not in new_norms]
-    if report.missing or report.mismatched or not fitting:
-        raise CheckpointError(
-            f'{path} does not fit the backbone: {report.describe() or "it holds none of its keys"}.'
-        )
-    backbone.load_state_dict(fitting, strict=False)
-
-    said = [f'{len(fitting)} tensors loaded', *report.notes]
-    if classifier:
-        said.append(f'left out the classifier ({", ".join(classifier)})')
-    if new_norms:
-        names = sorted({key.rsplit('.', 1)[0] for key in new_norms})
-        said.append(f'output norms newly made ({", ".join(names)})')
-    if report.unexpected:
-        said.append(f'unexpected {_some(report.unexpected)}')
-    print_log(f'Backbone from {path}: {"; ".join(said)}.', logger='current')
-    return report
-
-
-def missing_pretrained_message(path: str | Path) -> str:
-    """What to tell a person whose config starts from a file that is not there."""
+    part = 'backbone' if 'backbone' in option else 'classifier'
     return (
-        f'The pretrained backbone {path} does not exist. The authors publish the ImageNet files '
+        f'The pretrained {part} {path} does not exist. The authors publish the ImageNet files '
         '(cas-vit-xs.pth, -s, -m, -t) in the model zoo of '
         'https://github.com/Tianfang-Zhang/CAS-ViT: put the file there as it is, name another one '
-        'with --cfg-options model.backbone.init_cfg.checkpoint=FILE, or train without it by '
-        '--from-scratch.'
+        f'with --cfg-options {option}=FILE, or train without it by --from-scratch.'
     )
 
 
 def _backbone_prefix(model: nn.Module) -> str | None:
-    for name, module in model.named_modules():
-        if hasattr(module, 'adapt_state_dict'):
-            return f'{name}.' if name else ''
-    return None
+    # A classifier around the backbone adapts weights too: the innermost module is the backbone.
+    names = [name for name, part in model.named_modules() if hasattr(part, 'adapt_state_dict')]
+    return (f'{names[-1]}.' if names[-1] else '') if names else None
 
 
-def _advice(weights: dict[str, Tensor], model: nn.Module) -> str:
-    prefix = _backbone_prefix(model)
-    bare = any(key.startswith(('patch_embed.', 'network.', 'stem.', 'stages.')) for key in weights)
-    if prefix and bare:
+def _advice(weights: dict[str, Tensor], report: LoadReport, model: nn.Module) -> str:
+    parts = ('patch_embed.', 'network.', 'stem.', 'stages.')
+    astray = any(key.startswith(parts) for key in report.unexpected)
+    if not hasattr(model, 'adapt_state_dict'):
+        astray = astray or any(map(NATIVE_CLASSIFIER.match, weights))
+    if astray and _backbone_prefix(model):
         return (
             ' It holds a backbone or classifier alone: give it as '
             'model.backbone.init_cfg.checkpoint instead.'
@@ -342,6 +325,7 @@ def _advice(weights: dict[str, Tensor], model: nn.Module) -> str:
     return ''
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
     shown = ', '.join(names[:most])
     return shown if len(names) <= most else f'{shown} and {len(names) - most} more'

@@ -25,6 +25,26 @@ PUBLISHED_BLOCK_KEYS: tuple[tuple[str, str], ...] = (
     (r'\.attn\.dwc\.', '.mixer.context.'),
     (r'\.attn\.', '.mixer.'),
 )
+PUBLISHED_CLASSIFIER_KEYS: tuple[tuple[str, str], ...] = (
+    (r'^norm\.', 'backbone.out_norms.3.'),
+    (r'^head\.', 'head.fc.'),
+    (r'^dist_head\.', 'head.dist_fc.'),
+    (r'^(?=patch_embed\.|network\.)', 'backbone.'),
+)
+NATIVE_KEYS: tuple[tuple[str, Callable[[re.Match], str]], ...] = (
+    (r'^stem\.', lambda m: 'patch_embed.'),
+    (r'^stages\.(\d)\.', lambda m: f'network.{2 * int(m[1])}.'),
+    (r'^patch_embeds\.(\d)\.', lambda m: f'network.{2 * int(m[1]) + 1}.'),
+    (r'^out_norms\.(\d)\.', lambda m: f'norm{2 * int(m[1])}.'),
+)
+NATIVE_BLOCK_KEYS: tuple[tuple[str, str], ...] = (
+    (r'\.local_integration\.layers\.', '.local_perception.network.'),
+    (r'\.mixer_norm\.', '.norm1.'),
+    (r'\.mlp_norm\.', '.norm2.'),
+    (r'\.mixer\.([qk])_gate\.([01])\.saliency\.', r'.attn.oper_\1.\2.block.'),
+    (r'\.mixer\.context\.', '.attn.dwc.'),
+    (r'\.mixer\.', '.attn.'),
+)
 STEM_WEIGHT = 'stem.0.weight'
 
 
@@ -83,6 +103,67 @@ def to_native_key(key: str) -> str:
         for pattern, replacement in PUBLISHED_BLOCK_KEYS:
             key = re.sub(pattern, replacement, key)
     return key
+
+
+def to_published_key(key: str) -> str:
+    """The inverse of :func:`to_native_key`."""
+    if key.startswith('stages.'):
+        for pattern, replacement in NATIVE_BLOCK_KEYS:
+            key = re.sub(pattern, replacement, key)
+    for pattern, replacement in NATIVE_KEYS:
+        key, count = re.subn(pattern, replacement, key)
+        if count:
+            break
+    return key
+
+
+def adapt_classifier_keys(state_dict: dict[str, Tensor], prefix: str, two_heads: bool) -> list[str]:
+    """Rewrites, in place, what a file holds for a classifier into what the classifier expects.
+
+    Published keys become native ones, those inside the backbone excepted, which it adapts itself.
+    A file of two heads and a classifier of one, or the other way round, are brought together so
+    that the answer at test stays the file's: the mean of two linear heads is the linear head of
+    their mean. Native weights of as many heads stay as they are.
+
+    Args:
+        state_dict: Weights; only keys that start with ``prefix`` are touched.
+        prefix: Where the classifier stands, ``''`` mostly.
+        two_heads: Whether the classifier has two heads.
+
+    Returns:
+        Sentences that say what was adapted, key translation excepted.
+    """
+    if {f'{prefix}patch_embed.0.weight', f'{prefix}norm.weight'} <= state_dict.keys():
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            native = prefix + to_native_classifier_key(key[len(prefix) :])
+            state_dict[native] = state_dict.pop(key)
+    notes = []
+    for name in ('weight', 'bias'):
+        first, second = f'{prefix}head.fc.{name}', f'{prefix}head.dist_fc.{name}'
+        if first in state_dict and second in state_dict and not two_heads:
+            state_dict[first] = (state_dict[first] + state_dict.pop(second)) / 2
+            notes = ['its two heads became one, their mean, which answers the same']
+        elif first in state_dict and second not in state_dict and two_heads:
+            state_dict[second] = state_dict[first].clone()
+            notes = ['its one head serves as both, which answers the same']
+    return notes
+
+
+def to_native_classifier_key(key: str) -> str:
+    """Translates one key of a published ImageNet file; those of the backbone get its prefix."""
+    for pattern, replacement in PUBLISHED_CLASSIFIER_KEYS:
+        key, count = re.subn(pattern, replacement, key)
+        if count:
+            break
+    return key
+
+
+def to_published_classifier_key(key: str) -> str:
+    """Translates one key of a classifier of this package to that of a published ImageNet file."""
+    key = key.replace('backbone.out_norms.3.', 'norm.', 1)
+    key = re.sub(r'^head\.fc\.', 'head.', key)
+    key = re.sub(r'^head\.dist_fc\.', 'dist_head.', key)
+    return to_published_key(key.removeprefix('backbone.'))
 
 
 def adapt_input_channels(weight: Tensor, in_channels: int) -> Tensor:

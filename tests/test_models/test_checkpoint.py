@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from casvit_mm.models import ARCHITECTURES, CASViT, CheckpointError, load_into, read_checkpoint
-from casvit_mm.models.checkpoint import load_pretrained_backbone
+from casvit_mm.models.pretrained import load_pretrained_backbone
 from casvit_mm.models.published_layout import adapt_input_channels, guess_size, to_native_key
 
 
@@ -38,7 +38,7 @@ def save(tmp_path):
 def log(monkeypatch):
     """What is said to the log, one string."""
     said = []
-    for module in ('checkpoint', 'casvit'):
+    for module in ('checkpoint', 'pretrained', 'casvit'):
         monkeypatch.setattr(
             f'casvit_mm.models.{module}.print_log', lambda text, **_: said.append(str(text))
         )
@@ -72,6 +72,70 @@ def test_published_classification_file_loads_into_the_dense_backbone(size, save,
     (line,) = [text for text in log if 'tensors loaded' in text]
     assert 'left out the classifier (dist_head, head, norm)' in line
     assert 'output norms newly made (out_norms.0' in line
+
+
+def our_classifier_weights(size='xs'):
+    """What a classification run of this package saves."""
+    backbone = CASViT(size, out_indices=(3,)).state_dict()
+    for value in backbone.values():
+        value.add_(1)
+    head = nn.Linear(ARCHITECTURES[size].channels[-1], 6).state_dict()
+    return {f'backbone.{key}': value for key, value in backbone.items()} | {
+        f'head.fc.{key}': value for key, value in head.items()
+    }
+
+
+def test_our_classification_file_loads_into_the_dense_backbone_without_the_classifiers_norm(
+    save, log
+):
+    weights = our_classifier_weights()
+    backbone = CASViT('xs', init_cfg=dict(type='Pretrained', checkpoint=str(save(weights))))
+    backbone.init_weights()
+    state = backbone.state_dict()
+    for key, value in state.items():
+        if key.startswith('out_norms.'):
+            assert torch.equal(value, CASViT('xs').state_dict()[key]), key
+        else:
+            assert torch.equal(value, weights[f'backbone.{key}']), key
+    (line,) = [text for text in log if 'tensors loaded' in text]
+    assert 'left out the classifier (head, out_norms.3)' in line
+    assert 'output norms newly made (out_norms.0' in line
+
+
+def test_a_published_classifier_and_ours_of_the_same_weights_give_the_same_backbone(save):
+    published_weights = published.weights('xs', 'classification')
+    ours = {
+        f'backbone.{to_native_key(key)}': value
+        for key, value in published_weights.items()
+        if not key.startswith(('norm.', 'head.', 'dist_head.'))
+    }
+    ours |= {f'backbone.out_norms.3.{key}': torch.rand(220) for key in ('weight', 'bias')}
+    ours['head.fc.weight'] = torch.rand(6, 220)
+    states = []
+    for content in ({'model': published_weights}, {'state_dict': ours}):
+        backbone = CASViT('xs')
+        load_pretrained_backbone(backbone, save(content))
+        states.append(backbone.state_dict())
+    assert equal(*states)
+
+
+def test_output_norms_that_a_detector_file_lacks_are_not_made_up(save):
+    weights = {f'backbone.{k}': v for k, v in CASViT('xs').state_dict().items()}
+    file = save({k: v for k, v in weights.items() if 'out_norms.0' not in k})
+    with pytest.raises(CheckpointError, match=r'missing out_norms\.0\.weight'):
+        load_pretrained_backbone(CASViT('xs'), file)
+
+
+def test_a_backbone_file_without_output_norms_serves_like_a_classifiers(save, log):
+    weights = {k: v for k, v in CASViT('xs').state_dict().items() if 'out_norms' not in k}
+    load_pretrained_backbone(CASViT('xs'), save(weights))
+    assert any('output norms newly made' in text for text in log)
+
+
+def test_our_classification_file_for_a_whole_detector_is_pointed_to_init_cfg(save):
+    file = save({'state_dict': our_classifier_weights()})
+    with pytest.raises(CheckpointError, match=r'model.backbone.init_cfg.checkpoint'):
+        load_into(Detector(), read_checkpoint(file), strict=False)
 
 
 def test_backbone_of_a_detector_file_of_mmcv_1_loads_where_it_stands(save):

@@ -1,0 +1,52 @@
+"""Writes a clean weight file to hand out: weights, class names, a hash in the name, nothing else.
+
+  casvit publish_model work_dirs/mine/epoch_12.pth mask_rcnn_casvit-s.pth
+      mask_rcnn_casvit-s-1a2b3c4d.pth, a third of the size: no optimizer, no config
+  casvit publish_model CHECKPOINT model.safetensors
+      the same as safetensors, which cannot run code when it is loaded
+  casvit publish_model CHECKPOINT model.pth --layout published
+      under the names of the authors' files, for other CAS-ViT code
+
+The file answers bit for bit as the checkpoint does. train, test, init_cfg and the other commands
+take it as it is. The config is left out, because it names folders of the machine it ran on.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from casvit_mm.cli import arguments
+from casvit_mm.models.publish import LAYOUTS, publish
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_checkpoint(parser)
+    parser.add_argument('out', metavar='OUT', help='the file to write, .pth or .safetensors')
+    parser.add_argument(
+        '--layout',
+        choices=LAYOUTS,
+        default='native',
+        help="names of the weights: this package's, or those of the authors' files",
+    )
+    parser.add_argument(
+        '--weights',
+        choices=('model', 'ema'),
+        default='model',
+        help='of a published file that has both: its weights, or their moving average',
+    )
+
+
+def run(args: Namespace) -> int:
+    """Publishes.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CheckpointError: The weights cannot be read, are no CAS-ViT's, or cannot be written.
+    """
+    written = publish(args.checkpoint, args.out, layout=args.layout, weights=args.weights)
+    print(f'{written} ({written.stat().st_size:,} bytes)')
+    return 0

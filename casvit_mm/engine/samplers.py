@@ -1,0 +1,162 @@
+"""Multi-scale batches: every batch at one of several sizes, all processes at the same one."""
+
+from collections.abc import Iterator, Sized
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.registry import DATA_SAMPLERS, TRANSFORMS
+from torch.utils.data import Sampler
+
+
+class SizedIndex(int):
+    """Index of a sample that also says at which size the sample is wanted.
+
+    It goes wherever an index goes: to worker processes, through the data set into
+    ``results['sample_idx']``, and through the arithmetic of mmengine's ``RepeatDataset`` and
+    ``ConcatDataset``.
+
+    Args:
+        index: The index.
+        size: Side of the picture in pixels.
+    """
+
+    size: int
+
+    def __new__(cls, index: int, size: int) -> 'SizedIndex':
+        self = super().__new__(cls, index)
+        self.size = size
+        return self
+
+    def __getnewargs__(self) -> tuple[int, int]:
+        return int(self), self.size
+
+    def __mod__(self, other: int) -> 'SizedIndex':
+        return SizedIndex(int(self) % other, self.size)
+
+    def __sub__(self, other: int) -> 'SizedIndex':
+        return SizedIndex(int(self) - other, self.size)
+
+
+@DATA_SAMPLERS.register_module()
+class MultiScaleBatchSampler(Sampler):
+    """Batches of several sizes, for :class:`MultiScaleRandomResizedCrop`.
+
+    An epoch goes through the sizes in turn, as often as its samples allow, and takes these batches
+    in a random order: each index comes once, and every epoch has the same number of batches, on
+    which schedules rely. A smaller size has a larger batch, so that the pixels of a batch stay
+    about constant; a larger one keeps the batch of the base size, as the rate is made for it.
+    Processes whose samplers have the same length, seed and epoch agree on the size of every step.
+
+    Args:
+        sampler (Sampler): Where indices come from. Its ``seed`` and ``epoch``, which mmengine's
+            DefaultSampler has, decide the order of the sizes.
+        batch_size (int): Samples of a batch of the base size.
+        base_size (int): Side of a picture in pixels. Defaults to 224.
+        scale_range (tuple[int, int]): Smallest and largest side. Defaults to (160, 320).
+        num_scales (int): Sides, evenly between these two, beside the base size. Defaults to 5.
+        divisor (int): Sides are rounded to multiples of it. Defaults to 32.
+        drop_last (bool): Whether to leave out the batch that is not full. Defaults to False.
+
+    Raises:
+        ValueError: A number is not possible.
+
+    Source: CAS-ViT, arXiv 2408.03703, whose published training samples scales so; the idea is of
+    "MobileViT", arXiv 2110.02178, section 3.3.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        batch_size: int,
+        base_size: int = 224,
+        scale_range: tuple[int, int] = (160, 320),
+        num_scales: int = 5,
+        divisor: int = 32,
+        drop_last: bool = False,
+    ) -> None:
+        if not isinstance(sampler, Sized):
+            raise ValueError(f'the sampler {type(sampler).__name__} has no length')
+        if min(batch_size, num_scales, divisor) < 1 or not divisor <= scale_range[0]:
+            raise ValueError(
+                f'batch_size={batch_size}, num_scales={num_scales}, divisor={divisor}, '
+                f'scale_range={scale_range}: expected at least 1, and sides of at least the divisor'
+            )
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.base_size = _rounded(base_size, divisor)
+        between = np.linspace(*scale_range, num_scales)
+        self.sizes = sorted({self.base_size, *(_rounded(side, divisor) for side in between)})
+        self.batches = _divide(len(sampler), self._cycle(), drop_last)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[SizedIndex]]:
+        seed = getattr(self.sampler, 'seed', None) or 0
+        rng = np.random.default_rng([seed, getattr(self.sampler, 'epoch', 0)])
+        indices = iter(self.sampler)
+        for position in rng.permutation(len(self.batches)):
+            size, count = self.batches[position]
+            yield [SizedIndex(index, size) for index in islice(indices, count)]
+
+    def _cycle(self) -> list[tuple[int, int]]:
+        """Sizes and their batches, the base size first: a small data set has that one at least."""
+        ordered = sorted(self.sizes, key=lambda size: size != self.base_size)
+        pixels = self.base_size**2 * self.batch_size
+        return [(size, max(self.batch_size, pixels // size**2)) for size in ordered]
+
+
+def _rounded(side: float, divisor: int) -> int:
+    return max(int(side / divisor + 0.5), 1) * divisor
+
+
+def _divide(samples: int, sizes: list[tuple[int, int]], drop_last: bool) -> list[tuple[int, int]]:
+    """Divides samples among batches: pairs of size and number of samples, the sizes in turn."""
+    batches = []
+    for size, batch in cycle(sizes):
+        count = min(batch, samples)
+        if count == 0 or (count < batch and drop_last):
+            return batches
+        batches.append((size, count))
+        samples -= count
+
+
+@TRANSFORMS.register_module()
+class MultiScaleRandomResizedCrop(BaseTransform):
+    """mmpretrain's RandomResizedCrop, at the size that :class:`MultiScaleBatchSampler` asks for.
+
+    **Required Keys:** img; sample_idx, where a size is asked for.
+
+    **Modified Keys:** img, img_shape
+
+    Args:
+        scale (int | tuple[int, int]): Size for samples without one of their own, as a data set
+            gives them that is read without that sampler.
+        **kwargs: As for mmpretrain's ``RandomResizedCrop``.
+    """
+
+    def __init__(self, scale: int | tuple[int, int], **kwargs: Any) -> None:
+        # mmpretrain is optional for the rest of this package.
+        from mmpretrain.datasets import RandomResizedCrop
+
+        self.crop = RandomResizedCrop(scale, **kwargs)
+        self.scale = self.crop.scale
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Crops and resizes.
+
+        Args:
+            results: What the pipeline made so far.
+
+        Returns:
+            The same, with another picture.
+        """
+        index = results.get('sample_idx')
+        self.crop.scale = (index.size,) * 2 if isinstance(index, SizedIndex) else self.scale
+        return self.crop(results)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.crop!r})'

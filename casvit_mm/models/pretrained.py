@@ -1,0 +1,123 @@
+"""Starting from a weight file: what ``init_cfg`` of type Pretrained means for CAS-ViT."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from casvit_mm.models.checkpoint import (
+    NATIVE_CLASSIFIER,
+    CheckpointError,
+    LoadReport,
+    load_into,
+    match_weights,
+    missing_pretrained_message,
+    read_checkpoint,
+    some_of,
+)
+
+PUBLISHED_CLASSIFIER = re.compile(r'(norm|head|dist_head)\.')
+
+
+def split_pretrained(init_cfg: Any) -> tuple[list[dict], list[dict] | None]:
+    """Parts an ``init_cfg`` into those of type Pretrained, and the others as mmengine takes them.
+
+    Args:
+        init_cfg: One dict, several, or None.
+
+    Returns:
+        The configs that name a file; the others, None where there are none.
+    """
+    configs = [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or [])
+    pretrained = [cfg for cfg in configs if cfg.get('type') == 'Pretrained']
+    return pretrained, [cfg for cfg in configs if cfg.get('type') != 'Pretrained'] or None
+
+
+def load_pretrained_backbone(
+    backbone: nn.Module, path: str | Path, prefix: str | None = None, weights: str = 'model'
+) -> LoadReport:
+    """Loads a pretrained file into a dense-prediction backbone (``init_cfg`` of type Pretrained).
+
+    Files of classifiers serve as they are, published ones and those trained with this package:
+    their head and the norm before it are left out, and the output norms, which they lack, start as
+    identities. Files of whole detectors or segmentors give their backbone.
+
+    Args:
+        backbone: The :class:`CASViT` to fill.
+        path: The file.
+        prefix: Where the backbone stands in the file; found out where None.
+        weights: Which weights of the file, as for :func:`read_checkpoint`.
+
+    Returns:
+        What did not match.
+
+    Raises:
+        CheckpointError: The file is missing or unreadable, or the backbone would be half loaded.
+    """
+    if '://' not in str(path) and not Path(path).expanduser().exists():
+        raise CheckpointError(missing_pretrained_message(path))
+    content = read_checkpoint(path, weights=weights)['state_dict']
+    if prefix is None:
+        prefix = 'backbone.' if any(key.startswith('backbone.') for key in content) else ''
+    elif prefix and not prefix.endswith('.'):
+        prefix += '.'
+    parts, left_out = _without_classifier(content, prefix)
+    report, fitting = match_weights(backbone, parts)
+    said = [f'{len(fitting)} tensors loaded', *report.notes]
+    if left_out:
+        said.append(f'left out the classifier ({", ".join(left_out)})')
+    has_norms = any(key.startswith('out_norms.') for key in [*fitting, *report.unexpected])
+    if left_out or not has_norms:
+        new = [key for key in report.missing if key.startswith('out_norms.')]
+        report.missing = [key for key in report.missing if key not in new]
+        if new:
+            names = sorted({key.rsplit('.', 1)[0] for key in new})
+            said.append(f'output norms newly made ({", ".join(names)})')
+    if report.missing or report.mismatched or not fitting:
+        raise CheckpointError(
+            f'{path} does not fit the backbone: {report.describe() or "it holds none of its keys"}.'
+        )
+    backbone.load_state_dict(fitting, strict=False)
+    if report.unexpected:
+        said.append(f'unexpected {some_of(report.unexpected)}')
+    print_log(f'Backbone from {path}: {"; ".join(said)}.', logger='current')
+    return report
+
+
+def load_pretrained_classifier(
+    classifier: nn.Module, path: str | Path, weights: str = 'model'
+) -> LoadReport:
+    """Loads a pretrained file into a classifier (``init_cfg`` of type Pretrained).
+
+    Args:
+        classifier: The :class:`CASViTClassifier` to fill; its head may be of other classes.
+        path: The file.
+        weights: Which weights of the file, as for :func:`read_checkpoint`.
+
+    Returns:
+        What did not match.
+
+    Raises:
+        CheckpointError: The file is missing or unreadable, or the backbone would be half loaded.
+    """
+    if '://' not in str(path) and not Path(path).expanduser().exists():
+        raise CheckpointError(missing_pretrained_message(path, 'model.init_cfg.checkpoint'))
+    return load_into(
+        classifier, read_checkpoint(path, weights=weights), strict=False, source=str(path)
+    )
+
+
+def _without_classifier(
+    weights: dict[str, Tensor], prefix: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """What stands behind ``prefix`` less the parts of a classifier, and the names of those."""
+    inside = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    left_out = {match[1] for key in inside if (match := PUBLISHED_CLASSIFIER.match(key))}
+    inside = {key: v for key, v in inside.items() if not PUBLISHED_CLASSIFIER.match(key)}
+    if prefix and any(map(NATIVE_CLASSIFIER.match, weights)):
+        # The norm before a classifier's pooling is no output norm of a detector.
+        left_out |= {'head'} | {'.'.join(k.split('.')[:2]) for k in inside if 'out_norms.' in k}
+        inside = {key: v for key, v in inside.items() if not key.startswith('out_norms.')}
+    return inside, sorted(left_out)

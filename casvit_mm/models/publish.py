@@ -1,0 +1,118 @@
+"""Clean weight files to hand out: weights and what is known about them, nothing of the training."""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from casvit_mm.models.checkpoint import CheckpointError, read_checkpoint
+from casvit_mm.models.published_layout import (
+    to_native_classifier_key,
+    to_native_key,
+    to_published_classifier_key,
+    to_published_key,
+)
+
+LAYOUTS = ('native', 'published')
+SUFFIXES = ('.pth', '.safetensors')
+# Of a run's meta; its config stays out, which names the folders of the machine it ran on.
+META = ('dataset_meta', 'epoch', 'iter', 'CLASSES', 'PALETTE')
+CLASSIFIER_HEAD = 'head.fc.weight'
+
+
+def publish(
+    source: str | Path, out: str | Path, *, layout: str = 'native', weights: str = 'model'
+) -> Path:
+    """Writes a clean weight file.
+
+    Args:
+        source: Any file that :func:`casvit_mm.models.checkpoint.read_checkpoint` reads.
+        out: Where to; ``.pth`` or ``.safetensors``. The first eight digits of the file's SHA-256
+            are put in before the suffix.
+        layout: Names of the weights: ``'native'``, those of this package, or ``'published'``,
+            those of the authors' files, which other CAS-ViT code reads. There a classifier stands
+            under ``model``, a detector or segmentor under ``state_dict``.
+        weights: Which weights, as for ``read_checkpoint``.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        CheckpointError: The source cannot be read or holds no CAS-ViT, or ``out`` cannot be
+            written.
+        ValueError: ``layout`` is neither of the two.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f'layout={layout!r}: expected {" or ".join(map(repr, LAYOUTS))}')
+    out = Path(out).expanduser()
+    if out.suffix not in SUFFIXES:
+        raise CheckpointError(f'The file {out} is to end in {" or ".join(SUFFIXES)}.')
+    checkpoint = read_checkpoint(source, weights=weights)
+    state = {key: value.contiguous() for key, value in checkpoint['state_dict'].items()}
+    state = native_weights(state, str(source))
+    if layout == 'published':
+        state = published_weights(state)
+    meta = {key: value for key, value in (checkpoint.get('meta') or {}).items() if key in META}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f'.{out.name}.{os.getpid()}')
+    try:
+        _write(unfinished, out.suffix, state, meta, layout)
+        digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()[:8]
+        return unfinished.replace(out.with_name(f'{out.stem}-{digest}{out.suffix}'))
+    except OSError as error:
+        raise CheckpointError(f'{out} cannot be written: {error.strerror or error}.') from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def native_weights(state: dict[str, Tensor], source: str = 'the checkpoint') -> dict[str, Tensor]:
+    """Weights under the names of this package, whichever of the two layouts they come in.
+
+    Args:
+        state: Weights of a CAS-ViT, alone or in a classifier, detector or segmentor.
+        source: Name of their file, for the message.
+
+    Raises:
+        CheckpointError: They are no CAS-ViT's.
+    """
+    if 'norm.weight' in state and 'patch_embed.0.weight' in state:
+        state = {to_native_classifier_key(key): value for key, value in state.items()}
+    for prefix in ('backbone.', ''):
+        if f'{prefix}patch_embed.0.weight' in state:
+            return {_under(prefix, to_native_key, key): value for key, value in state.items()}
+        if f'{prefix}stem.0.weight' in state:
+            return state
+    raise CheckpointError(f'{source} holds no CAS-ViT: neither stem.0.weight nor patch_embed.')
+
+
+def published_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the names of the authors' files.
+
+    Args:
+        state: Weights under the names of this package.
+    """
+    if CLASSIFIER_HEAD in state:
+        return {to_published_classifier_key(key): value for key, value in state.items()}
+    prefix = 'backbone.' if 'backbone.stem.0.weight' in state else ''
+    return {_under(prefix, to_published_key, key): value for key, value in state.items()}
+
+
+def _under(prefix: str, translate: Any, key: str) -> str:
+    return prefix + translate(key[len(prefix) :]) if key.startswith(prefix) else key
+
+
+def _write(
+    path: Path, suffix: str, state: dict[str, Tensor], meta: dict[str, Any], layout: str
+) -> None:
+    if suffix == '.safetensors':
+        described = {key: json.dumps(value, default=str) for key, value in meta.items()}
+        path.write_bytes(save(state, metadata={'format': 'pt', **described}))
+        return
+    classifier = layout == 'published' and any(re.match(r'head\.(weight|bias)', k) for k in state)
+    torch.save({'meta': meta, 'model' if classifier else 'state_dict': state}, path)

@@ -1,0 +1,6 @@
+_base_ = './casvit_classifier.py'
+# Behind `_base_`: before it, mmengine would read this as its other kind of config.
+from casvit_mm.models import classifier_sizes
+
+casvit_sizes = classifier_sizes(pretrained=True)
+model = dict(backbone=dict(drop_path_rate=0.0))

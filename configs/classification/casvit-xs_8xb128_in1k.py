@@ -1,0 +1,2 @@
+_base_ = './casvit-m_8xb128_in1k.py'
+model = _base_.casvit_sizes.xs

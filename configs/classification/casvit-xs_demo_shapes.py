@@ -1,0 +1,16 @@
+_base_ = [
+    '../_base_/models/casvit_classifier.py',
+    '../_base_/datasets/single_shapes.py',
+    '../_base_/schedules/demo_classification.py',
+    '../_base_/classification_runtime.py',
+]
+# In so few steps, drop path and smoothed labels would only slow it down.
+model = dict(
+    backbone=dict(arch='xs', drop_path_rate=0.0),
+    head=dict(
+        in_channels=_base_.casvit_sizes.xs.head.in_channels,
+        num_classes=len(_base_.shapes_classes),
+        loss=dict(_delete_=True, type='CrossEntropyLoss'),
+    ),
+)
+custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]

@@ -1,0 +1,97 @@
+"""What works where mmpretrain or torchvision cannot be imported."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip('mmdet')
+
+# Before anything else, as an environment without the package, or with a broken one, would have it.
+BLOCK = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Blocker(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] == {package!r}:
+            raise {error}
+sys.meta_path.insert(0, Blocker())
+"""
+ERRORS = {
+    'missing': "ModuleNotFoundError('No module named ' + repr(name), name=name)",
+    'broken': "RuntimeError('operator torchvision::nms does not exist')",
+}
+CASES = [('mmpretrain', 'missing'), ('torchvision', 'broken')]
+
+
+@pytest.fixture(scope='module', params=CASES, ids='-'.join)
+def run(request, tmp_path_factory, configs):
+    """Runs a command of casvit in such an environment."""
+    package, error = request.param
+    folder = tmp_path_factory.mktemp('blocked')
+    block = BLOCK.format(package=package, error=ERRORS[error])
+
+    def call(code):
+        program = textwrap.dedent(block) + textwrap.dedent(code)
+        return subprocess.run(
+            [sys.executable, '-c', program],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env={**os.environ, 'PYTHONPATH': str(configs.parent), 'OMP_NUM_THREADS': '1'},
+        )
+
+    return call
+
+
+def test_detection_trains_and_segmentation_builds(run):
+    done = run(
+        """
+        from casvit_mm.cli.main import run_tool
+        from casvit_mm.datasets import shapes
+        shapes.generate('shapes', num_train=2, num_val=2, size=64, progress=False)
+        options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+                   'env_cfg.mp_cfg.mp_start_method=None']
+        assert run_tool('train', [
+            'mask_rcnn_casvit-xs_demo_shapes', '--data-root', 'shapes', '--work-dir', 'work',
+            '--cfg-options', *options]) == 0
+
+        from mmengine import Config
+        from mmengine.registry import init_default_scope
+        from mmseg.registry import MODELS
+        import mmseg.models
+        init_default_scope('mmseg')
+        MODELS.build(dict(
+            type='EncoderDecoder',
+            backbone=dict(type='CASViT', arch='xs'),
+            decode_head=dict(type='FCNHead', in_channels=220, in_index=3, channels=8,
+                             num_classes=3, norm_cfg=dict(type='BN'))))
+        print('segmentation builds')
+        """
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'segmentation builds' in done.stdout
+
+
+def test_asking_for_classification_says_what_to_install(run):
+    done = run(
+        """
+        from casvit_mm.cli.main import run_tool
+        from casvit_mm.datasets import DatasetError
+        from casvit_mm.datasets.classification_check import check_classification_data
+        try:
+            check_classification_data(dict(default_scope='mmpretrain'))
+        except DatasetError as error:
+            print(error)
+        raise SystemExit(run_tool('train', ['casvit-xs_demo_shapes']))
+        """
+    )
+    assert done.returncode == 2, done.stderr[-3000:]
+    for said in (done.stdout, done.stderr):
+        assert 'Classification needs mmpretrain' in said
+        assert 'install onedl-mmpretrain' in said
+    assert 'Traceback' not in done.stderr
+    assert 'PYTHONPATH' not in done.stderr
