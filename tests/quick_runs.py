@@ -1,6 +1,11 @@
-"""A config and options with which a run takes seconds."""
+"""Configs and options with which a run takes seconds, and a way to run several in one process."""
+
+from mmengine.utils import ManagerMixin
+
+from casvit_mm.cli import main
 
 DEMO = 'mask_rcnn_casvit-xs_demo_shapes'
+SEGMENTATION_DEMO = 'semantic_fpn_casvit-xs_demo_shapes'
 QUICK = [
     '--cfg-options',
     'train_cfg.max_epochs=1',
@@ -14,3 +19,13 @@ QUICK = [
     'test_dataloader.persistent_workers=False',
     'env_cfg.mp_cfg.mp_start_method=None',
 ]
+
+
+def run_tool(name, arguments):
+    """Runs a command as a process of its own would: mmengine keeps its singletons otherwise."""
+    kinds = [ManagerMixin]
+    while kinds:
+        kind = kinds.pop()
+        kind._instance_dict.clear()
+        kinds += kind.__subclasses__()
+    return main.run_tool(name, [str(argument) for argument in arguments])

@@ -20,8 +20,7 @@ from tqdm import tqdm
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.runs import is_detection
-from casvit_mm.datasets.check import check_detection_data
+from casvit_mm.datasets.check import check_data
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -60,9 +59,8 @@ def run(args: Namespace) -> int:
     loader = cfg.get(f'{args.split}_dataloader')
     if not loader:
         raise CliError(f'The config {cfg.filename} has no {args.split}_dataloader.')
-    if is_detection(cfg):
-        for fact in check_detection_data(cfg, splits=(args.split,)):
-            print(fact)
+    for fact in check_data(cfg, (args.split,)):
+        print(fact)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     set_random_seed((cfg.get('randomness') or {}).get('seed') or 0)
     dataset = DATASETS.build(loader.dataset)

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 import casvit_mm
 from casvit_mm.cli.errors import CliError
-from casvit_mm.datasets.check import leaf_datasets
+from casvit_mm.datasets.config_data import leaf_datasets
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')

@@ -1,4 +1,4 @@
-"""Detects on an image, a folder of images, or a video.
+"""Detects or segments on an image, a folder of images, or a video.
 
   casvit image_demo photo.jpg CONFIG CHECKPOINT --out-dir out
   casvit image_demo photos/ CONFIG CHECKPOINT --score-thr 0.5 --batch-size 4
@@ -7,9 +7,10 @@
       a picture too large to be seen at once, in overlapping tiles; what is found twice is
       reported once. Objects larger than the overlap may come out in pieces.
 
-Per input, the out dir gets a picture (or a video) with boxes and masks, and a JSON list of
-{file, label, score, bbox: [x1, y1, x2, y2], mask: COCO's run-length code}; a video's records also
-have the number of the frame.
+Per input, the out dir gets a picture (or a video) with the answer drawn on it, and a JSON list:
+  detection     {file, label, score, bbox: [x1, y1, x2, y2], mask: COCO's run-length code}
+  segmentation  {file, label, index, pixels, share} per class; NAME_labels.png holds the indices
+A video's records also have the number of the frame.
 """
 
 import json
@@ -22,16 +23,18 @@ import cv2
 import mmcv
 import numpy as np
 import torch
+from mmengine.config import Config
 from tqdm import tqdm
 
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
 from casvit_mm.engine.detections import Detections
-from casvit_mm.engine.inference import ImageDetector
-from casvit_mm.engine.tiles import predict_tiled, tiles
+from casvit_mm.engine.inference import ImageDetector, ImageSegmentor
+from casvit_mm.engine.label_map import LabelMap, stitch
+from casvit_mm.engine.tiles import merge, predict_tiled, tiles
 from casvit_mm.models.checkpoint import require_checkpoint
-from casvit_mm.report.drawing import draw_detections
+from casvit_mm.report.drawing import draw_detections, draw_label_map
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
@@ -104,14 +107,31 @@ def run(args: Namespace) -> int:
         if not cfg.get(key):
             raise CliError(f'The config {cfg.filename} has no {key}.')
     require_checkpoint(args.checkpoint)
-    detector = ImageDetector(cfg, args.checkpoint, device=device, score_thr=args.score_thr)
+    model = build_model(cfg, args.checkpoint, device, args.score_thr)
     out_dir.mkdir(parents=True, exist_ok=True)
-    demo = _Demo(detector, out_dir, args.batch_size, args.tile, overlap)
+    demo = _Demo(model, out_dir, args.batch_size, args.tile, overlap)
     if images:
         demo.on_images(images)
     else:
         demo.on_video(source)
     return 0
+
+
+def build_model(
+    cfg: Config, checkpoint: str, device: str, score_thr: float
+) -> ImageDetector | ImageSegmentor:
+    """The model of a config, ready to be shown pictures.
+
+    Raises:
+        CliError: The config is of a task that has no pictures to draw.
+        CheckpointError: The weights cannot be read or do not fit.
+    """
+    scope = cfg.get('default_scope', 'mmdet')
+    if scope == 'mmdet':
+        return ImageDetector(cfg, checkpoint, device=device, score_thr=score_thr)
+    if scope == 'mmseg':
+        return ImageSegmentor(cfg, checkpoint, device=device)
+    raise CliError(f'image_demo draws detections and label maps; {cfg.filename} is for {scope}.')
 
 
 def find_inputs(source: Path) -> list[Path]:
@@ -181,17 +201,17 @@ def read_image(path: Path) -> np.ndarray:
 
 
 class _Demo:
-    """Runs a detector over inputs and writes results."""
+    """Runs a model over inputs and writes results."""
 
     def __init__(
         self,
-        detector: ImageDetector,
+        model: ImageDetector | ImageSegmentor,
         out_dir: Path,
         batch_size: int,
         tile: int | None,
         overlap: int,
     ) -> None:
-        self.detector = detector
+        self.model = model
         self.out_dir = out_dir
         self.batch_size = batch_size
         self.tile = tile
@@ -204,11 +224,10 @@ class _Demo:
             for first in range(0, len(paths), self.batch_size):
                 batch = paths[first : first + self.batch_size]
                 pictures = [read_image(path) for path in batch]
-                found = self._detect(pictures, bar)
-                for path, picture, detections in zip(batch, pictures, found, strict=True):
-                    self._write(path, names[path], picture, detections)
-                    total += len(detections)
-        print(f'{total} detections in {len(paths)} image(s): {self.out_dir}')
+                found = self._predict(pictures, bar)
+                for path, picture, answer in zip(batch, pictures, found, strict=True):
+                    total += self._write(path, names[path], picture, answer)
+        print(f'{total} {self._unit} in {len(paths)} image(s): {self.out_dir}')
 
     def on_video(self, path: Path) -> None:
         video = mmcv.VideoReader(str(path))
@@ -225,25 +244,27 @@ class _Demo:
         try:
             with self._progress(len(video), 'frame') as bar:
                 for frames in _batches(video, self.batch_size):
-                    for frame, detections in zip(frames, self._detect(frames, bar), strict=True):
-                        writer.write(self._draw(frame, detections))
-                        found = detections.to_records(
-                            path.name, self.detector.classes, *frame.shape[:2]
-                        )
+                    for frame, answer in zip(frames, self._predict(frames, bar), strict=True):
+                        writer.write(self._draw(frame, answer))
+                        found = answer.to_records(path.name, self.model.classes, *frame.shape[:2])
                         records += [{**record, 'frame': number} for record in found]
                         number += 1
         finally:
             writer.release()
         _write_json(records, self.out_dir / f'{path.stem}.json')
-        print(f'{len(records)} detections in {number} frames: {target}')
+        print(f'{len(records)} {self._unit} in {number} frames: {target}')
 
     def _progress(self, count: int, unit: str) -> tqdm:
         # How many tiles there are is known only once a picture is read.
         return tqdm(total=None if self.tile else count, unit='tile' if self.tile else unit)
 
-    def _detect(self, pictures: Sequence[np.ndarray], bar: tqdm) -> list[Detections]:
+    @property
+    def _unit(self) -> str:
+        return 'detections' if isinstance(self.model, ImageDetector) else 'areas of a class'
+
+    def _predict(self, pictures: Sequence[np.ndarray], bar: tqdm) -> list[Detections | LabelMap]:
         if self.tile is None:
-            found = self.detector(pictures)
+            found = self.model(pictures)
             bar.update(len(pictures))
             return found
         found = []
@@ -252,25 +273,33 @@ class _Demo:
             bar.total = (bar.total or 0) + count
             found.append(
                 predict_tiled(
-                    self.detector,
+                    self.model,
                     picture,
                     self.tile,
                     self.overlap,
+                    merge if isinstance(self.model, ImageDetector) else stitch,
                     batch_size=self.batch_size,
                     on_batch=bar.update,
                 )
             )
         return found
 
-    def _draw(self, picture: np.ndarray, detections: Detections) -> np.ndarray:
-        return draw_detections(picture, detections, self.detector.classes, self.detector.palette)
+    def _draw(self, picture: np.ndarray, answer: Detections | LabelMap) -> np.ndarray:
+        draw = draw_detections if isinstance(answer, Detections) else draw_label_map
+        return draw(picture, answer, self.model.classes, self.model.palette)
 
-    def _write(self, path: Path, name: str, picture: np.ndarray, found: Detections) -> None:
+    def _write(
+        self, path: Path, name: str, picture: np.ndarray, answer: Detections | LabelMap
+    ) -> int:
+        """Writes the results of one picture; returns the number of records."""
         # JPEG ends at 65,535 pixels a side.
         suffix = '.jpg' if max(picture.shape[:2]) < JPEG_LIMIT else '.png'
-        mmcv.imwrite(self._draw(picture, found), str(self.out_dir / f'{name}{suffix}'))
-        records = found.to_records(path.name, self.detector.classes, *picture.shape[:2])
+        mmcv.imwrite(self._draw(picture, answer), str(self.out_dir / f'{name}{suffix}'))
+        if isinstance(answer, LabelMap):
+            mmcv.imwrite(answer.labels, str(self.out_dir / f'{name}_labels.png'))
+        records = answer.to_records(path.name, self.model.classes, *picture.shape[:2])
         _write_json(records, self.out_dir / f'{name}.json')
+        return len(records)
 
 
 def _batches(video: mmcv.VideoReader, size: int) -> Iterator[list[np.ndarray]]:

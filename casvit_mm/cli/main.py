@@ -12,9 +12,10 @@ from casvit_mm.cli.errors import present
 COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('casvit_mm.cli.train', 'train a config'),
     'test': ('casvit_mm.cli.test', 'evaluate a checkpoint, or write its predictions'),
-    'image_demo': ('casvit_mm.cli.image_demo', 'detect on an image, a folder or a video'),
+    'image_demo': ('casvit_mm.cli.image_demo', 'detect or segment in images or a video'),
     'browse_dataset': ('casvit_mm.cli.browse_dataset', 'draw what the data pipeline gives'),
     'get_flops': ('casvit_mm.cli.get_flops', 'count parameters and multiply-accumulates'),
+    'publish_model': ('casvit_mm.cli.publish_model', 'write a clean weight file to hand out'),
     'print_config': ('casvit_mm.cli.print_config', 'print a config with its bases resolved'),
     'generate_shapes': ('casvit_mm.cli.generate_shapes', 'write the demo data set'),
 }
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog='casvit',
-        description='CAS-ViT backbones in OpenMMLab detectors: train, test, look.',
+        description='Detectors, segmentors and classifiers with CAS-ViT: train, test, look.',
         epilog=_command_list() + '\n' + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage='casvit COMMAND [arguments]',

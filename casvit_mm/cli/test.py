@@ -1,7 +1,7 @@
 """Evaluates a checkpoint, or writes what it predicts.
 
   casvit test CONFIG CHECKPOINT
-      the evaluation table (COCO's, for the detection configs)
+      the evaluation table: COCO's for detection, IoU of every class for segmentation
   casvit test CONFIG CHECKPOINT --show-dir pictures
       also draws ground truth and predictions side by side
   casvit test CONFIG CHECKPOINT --tta
@@ -9,6 +9,8 @@
   casvit test CONFIG CHECKPOINT --format-only out/test-dev \\
       --cfg-options test_dataloader.dataset.ann_file=annotations/image_info_test-dev2017.json
       out/test-dev.bbox.json and .segm.json, as COCO's test server takes them; no annotations needed
+  casvit test SEGMENTATION_CONFIG CHECKPOINT --format-only out/label_maps
+      a PNG per picture, with the values that the data set's own label maps have
 
 CHECKPOINT may be a file of a training run, a published one, or .safetensors: all its weights must
 fit the model.
@@ -31,7 +33,8 @@ from casvit_mm.cli.runs import (
     log_file,
     say,
 )
-from casvit_mm.datasets.check import check_detection_data, leaf_datasets
+from casvit_mm.datasets.check import check_data
+from casvit_mm.datasets.config_data import leaf_datasets
 from casvit_mm.models.checkpoint import require_checkpoint
 
 
@@ -46,7 +49,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--format-only',
         metavar='PREFIX',
-        help="write PREFIX.bbox.json (and .segm.json) in COCO's format, evaluate nothing",
+        help="write PREFIX.bbox.json (and .segm.json) in COCO's format, or a folder of label maps; "
+        'evaluate nothing',
     )
     arguments.add_seed(parser)
     arguments.add_launcher(parser)
@@ -85,8 +89,8 @@ def run(args: Namespace) -> int:
     arguments.export_local_rank(args)
     join(cfg, args.launcher)
     with leaving_group():
-        if is_detection(cfg) and not args.format_only:
-            for fact in check_detection_data(cfg, splits=('test',)):
+        if not args.format_only:
+            for fact in check_data(cfg, ('test',)):
                 say(fact)
         if args.tta:
             _augment(cfg)
@@ -96,31 +100,35 @@ def run(args: Namespace) -> int:
             if where:
                 say(f'{what}: {where}')
         if args.format_only:
-            folder = Path(args.format_only).parent
-            for path in sorted(folder.glob(f'{Path(args.format_only).name}.*.json')):
+            for path in _written(Path(args.format_only)):
                 say(f'predictions: {path}')
         say(f'log: {log_file(runner)}')
     return 0
 
 
 def _draw(cfg: Config, folder: str) -> None:
-    hooks = cfg.setdefault('default_hooks', ConfigDict())
-    hook = hooks.setdefault('visualization', ConfigDict(type='DetVisualizationHook'))
-    hook.draw = True
-    # An absolute folder: the hook puts a relative one under the work dir.
-    hook.test_out_dir = str(Path(folder).resolve())
+    hook = ConfigDict(type='DrawTestHook', folder=folder)
+    cfg.custom_hooks = [*as_list(cfg.get('custom_hooks') or []), hook]
     if not cfg.get('visualizer'):
-        cfg.visualizer = ConfigDict(
-            type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')]
+        raise CliError(f'--show-dir needs a visualizer in the config {cfg.filename}.')
+
+
+def _write_predictions(cfg: Config, where: str) -> None:
+    """Lets the metrics of a config write files in the format of their test server."""
+    kinds = {metric.get('type') for metric in as_list(cfg.test_evaluator)}
+    if 'CocoMetric' in kinds:
+        _write_coco(cfg, where)
+    elif 'IoUMetric' in kinds:
+        _write_label_maps(cfg, where)
+    else:
+        raise CliError(
+            f'--format-only needs a CocoMetric or IoUMetric as test_evaluator; see {cfg.filename}.'
         )
 
 
-def _write_predictions(cfg: Config, prefix: str) -> None:
-    """Lets COCO's metrics write files; categories and pictures come from the tested data set."""
+def _write_coco(cfg: Config, prefix: str) -> None:
+    """Files of COCO's test server; categories and pictures come from the tested data set."""
     dataset = next(leaf_datasets(cfg.test_dataloader.dataset))
-    metrics = [m for m in as_list(cfg.test_evaluator) if m.get('type') == 'CocoMetric']
-    if not metrics:
-        raise CliError(f'--format-only needs a CocoMetric as test_evaluator; see {cfg.filename}.')
     ann_file = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
     if not ann_file.is_file():
         raise CliError(
@@ -129,8 +137,25 @@ def _write_predictions(cfg: Config, prefix: str) -> None:
             'with --cfg-options test_dataloader.dataset.ann_file=FILE, its root with --data-root.'
         )
     Path(prefix).parent.mkdir(parents=True, exist_ok=True)
-    for metric in metrics:
-        metric.update(format_only=True, outfile_prefix=prefix, ann_file=str(ann_file))
+    for metric in as_list(cfg.test_evaluator):
+        if metric.get('type') == 'CocoMetric':
+            metric.update(format_only=True, outfile_prefix=prefix, ann_file=str(ann_file))
+
+
+def _write_label_maps(cfg: Config, folder: str) -> None:
+    """Label maps as PNG, with the values that the annotations of the data set would have."""
+    for dataset in leaf_datasets(cfg.test_dataloader.dataset):
+        dataset.pipeline = [s for s in dataset.pipeline if s['type'] != 'LoadAnnotations']
+    for metric in as_list(cfg.test_evaluator):
+        if metric.get('type') == 'IoUMetric':
+            metric.update(format_only=True, output_dir=folder)
+
+
+def _written(where: Path) -> list[Path]:
+    """What --format-only wrote: a folder of label maps, or COCO's files."""
+    if where.is_dir():
+        return [where]
+    return sorted(where.parent.glob(f'{where.name}.*.json'))
 
 
 def _dump(cfg: Config, file: str) -> None:

@@ -25,13 +25,12 @@ from casvit_mm.cli.config import command_config, start_from_scratch
 from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.runs import (
     build_runner,
-    is_detection,
     join,
     leaving_group,
     log_file,
     say,
 )
-from casvit_mm.datasets.check import check_detection_data
+from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
 from casvit_mm.models.checkpoint import missing_pretrained_message, require_checkpoint
 
@@ -91,10 +90,9 @@ def run(args: Namespace) -> int:
     arguments.export_local_rank(args)
     join(cfg, args.launcher)
     with leaving_group():
-        if is_detection(cfg):
-            splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
-            for fact in check_detection_data(cfg, splits=splits):
-                say(fact)
+        splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
+        for fact in check_data(cfg, splits):
+            say(fact)
         runner = build_runner(cfg)
         runner.train()
         for line in results(runner):

@@ -3,10 +3,22 @@
 from importlib.util import find_spec
 
 from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.label_range_hook import LabelRangeHook
+from casvit_mm.models.optional import MMPRETRAIN_ERROR
 
-__all__ = ['DatasetError']
+__all__ = ['DatasetError', 'LabelRangeHook']
 
 if find_spec('mmdet'):
     from casvit_mm.datasets.shapes_dataset import ShapesDataset
 
     __all__ += ['ShapesDataset']
+
+if find_spec('mmseg'):
+    from casvit_mm.datasets.semantic_shapes_dataset import SemanticShapesDataset
+
+    __all__ += ['SemanticShapesDataset']
+
+if not MMPRETRAIN_ERROR:
+    from casvit_mm.datasets.single_shapes_dataset import SingleShapesDataset
+
+    __all__ += ['SingleShapesDataset']

@@ -2,10 +2,19 @@
 
 from importlib.util import find_spec
 
-from casvit_mm.engine.hooks import ChannelsLastHook, PreviewHook
+from casvit_mm.engine.layout_hook import ChannelsLastHook
+from casvit_mm.engine.picture_hooks import DrawTestHook, PreviewHook
 from casvit_mm.engine.runner import CASViTRunner
+from casvit_mm.engine.samplers import MultiScaleBatchSampler, MultiScaleRandomResizedCrop
 
-__all__ = ['CASViTRunner', 'ChannelsLastHook', 'PreviewHook']
+__all__ = [
+    'CASViTRunner',
+    'ChannelsLastHook',
+    'DrawTestHook',
+    'MultiScaleBatchSampler',
+    'MultiScaleRandomResizedCrop',
+    'PreviewHook',
+]
 
 if find_spec('mmdet'):
     from casvit_mm.engine.tta import InstanceTTAModel

@@ -1,6 +1,7 @@
-"""A trained detector, ready to be shown pictures."""
+"""A trained model, ready to be shown pictures."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,18 +11,18 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from casvit_mm.engine.detections import Detections, LocalMask
+from casvit_mm.engine.label_map import LabelMap
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
 
 
-class ImageDetector:
-    """A detector of mmdet with its weights and its test pipeline.
+class ImageModel:
+    """A trained model with its weights and its test pipeline.
 
     Args:
-        cfg (Config): Config of the detector.
+        cfg (Config): Config of the model.
         checkpoint (str): Its weights, in any layout that
             :func:`casvit_mm.models.checkpoint.read_checkpoint` knows.
         device (str): Where to run. Defaults to 'cpu'.
-        score_thr (float): Detections below this score are left out. Defaults to 0.3.
 
     Raises:
         CheckpointError: The weights cannot be read or do not fit.
@@ -31,21 +32,40 @@ class ImageDetector:
         palette (list[tuple[int]]): An RGB colour for each class.
     """
 
-    def __init__(
-        self, cfg: Config, checkpoint: str, *, device: str = 'cpu', score_thr: float = 0.3
-    ) -> None:
-        init_default_scope(cfg.get('default_scope', 'mmdet'))
+    def __init__(self, cfg: Config, checkpoint: str, *, device: str = 'cpu') -> None:
+        scope = cfg.get('default_scope', 'mmdet')
+        init_default_scope(scope)
         model_cfg = cfg.model.copy()
         model_cfg.backbone = {**model_cfg.backbone, 'init_cfg': None}
         self.model = revert_sync_batchnorm(MODELS.build(model_cfg))
         content = read_checkpoint(checkpoint)
         load_into(self.model, content, strict=True, source=str(checkpoint))
         self.model.to(device).eval()
-        self.pipeline = Compose(_pipeline(cfg))
-        self.score_thr = score_thr
-        meta = _metainfo(cfg, content)
+        self.pipeline = Compose(_pipeline(cfg, scope))
+        meta = _metainfo(cfg, content, scope)
         self.classes = tuple(meta['classes'])
         self.palette = _palette(meta.get('palette'), len(self.classes))
+
+    def _predict(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """The data samples that the model answers for BGR pictures."""
+        items = [self.pipeline(dict(img=image, img_id=0)) for image in images]
+        batch = {key: [item[key] for item in items] for key in ('inputs', 'data_samples')}
+        return self.model.test_step(batch)
+
+
+class ImageDetector(ImageModel):
+    """A detector of mmdet.
+
+    Args:
+        cfg (Config): As for :class:`ImageModel`, like ``checkpoint`` and ``device``.
+        score_thr (float): Detections below this score are left out. Defaults to 0.3.
+    """
+
+    def __init__(
+        self, cfg: Config, checkpoint: str, *, device: str = 'cpu', score_thr: float = 0.3
+    ) -> None:
+        super().__init__(cfg, checkpoint, device=device)
+        self.score_thr = score_thr
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
@@ -57,11 +77,9 @@ class ImageDetector:
         Returns:
             The detections of each, in its own pixels.
         """
-        items = [self.pipeline(dict(img=image, img_id=0)) for image in images]
-        batch = {key: [item[key] for item in items] for key in ('inputs', 'data_samples')}
-        return [self._detections(sample) for sample in self.model.test_step(batch)]
+        return [self._detections(sample) for sample in self._predict(images)]
 
-    def _detections(self, sample: object) -> Detections:
+    def _detections(self, sample: Any) -> Detections:
         found = sample.pred_instances
         found = found[found.scores >= self.score_thr]
         masks = None
@@ -75,31 +93,57 @@ class ImageDetector:
         )
 
 
-def _pipeline(cfg: Config) -> list[dict]:
+class ImageSegmentor(ImageModel):
+    """A segmentor of mmseg. Arguments as for :class:`ImageModel`."""
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[np.ndarray]) -> list[LabelMap]:
+        """Segments.
+
+        Args:
+            images: BGR pictures, of any sizes. Shape: ``(H, W, 3)`` each, uint8.
+
+        Returns:
+            The label map of each, in its own pixels.
+        """
+        kind = np.uint8 if len(self.classes) <= 256 else np.uint16
+        # One by one: pictures of different sizes make no batch that could be scaled back.
+        samples = [sample for image in images for sample in self._predict([image])]
+        return [
+            LabelMap(sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(kind))
+            for sample in samples
+        ]
+
+
+def _pipeline(cfg: Config, scope: str) -> list[dict]:
     """The test pipeline for pictures in memory, which have no annotations."""
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
     steps = [
         step
-        for step in dataset.pipeline
-        if step['type'] not in ('LoadAnnotations', 'mmdet.LoadAnnotations')
+        for step in _dataset(cfg).pipeline
+        if step['type'].removeprefix(f'{scope}.') != 'LoadAnnotations'
     ]
-    return [{**steps[0], 'type': 'mmdet.LoadImageFromNDArray'}, *steps[1:]]
+    return [{**steps[0], 'type': f'{scope}.LoadImageFromNDArray'}, *steps[1:]]
 
 
-def _metainfo(cfg: Config, checkpoint: dict) -> dict:
-    """Class names, of the weights if they tell, else of the config's data set."""
-    meta = checkpoint.get('meta') or {}
-    saved = {str(key).lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
-    if 'CLASSES' in meta:
-        saved.setdefault('classes', meta['CLASSES'])
-    if 'classes' in saved and 'palette' in saved:
-        return saved
+def _dataset(cfg: Config) -> Any:
     dataset = cfg.test_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset.dataset
-    known = dict(getattr(DATASETS.get(dataset.type), 'METAINFO', {}))
+    return dataset
+
+
+def _metainfo(cfg: Config, checkpoint: dict, scope: str) -> dict:
+    """Class names and colours: those of the weights if they tell, else of the config's data set."""
+    meta = checkpoint.get('meta') or {}
+    saved = {str(key).lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
+    for key in ('CLASSES', 'PALETTE'):
+        if meta.get(key) is not None:
+            saved.setdefault(key.lower(), meta[key])
+    if 'classes' in saved and 'palette' in saved:
+        return saved
+    dataset = _dataset(cfg)
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        known = dict(getattr(registry.get(dataset.type), 'METAINFO', {}))
     return {**known, **(dataset.get('metainfo') or {}), **saved}
 
 

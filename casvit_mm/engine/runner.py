@@ -3,8 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from mmengine.dist import get_world_size
+from mmengine.logging import print_log
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
 
@@ -16,9 +21,21 @@ class CASViTRunner(Runner):
     Testing, validating and resuming want every weight of the model from the file. A training run
     that starts from a file (``load_from``) may leave heads new, says which, and wants the whole
     backbone. Name it in a config: ``runner_type = 'CASViTRunner'``.
+
+    Norms that a config synchronises over GPUs (SyncBN) become ordinary batch norms where there is
+    nothing to synchronise: in a run of one process, and on a CPU, where torch refuses them.
     """
 
     _whole_model_wanted = False
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Builds the model, with norms that this run can train."""
+        model = super().build_model(model)
+        if get_world_size() > 1 and torch.cuda.is_available():
+            return model
+        if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+            print_log('SyncBN becomes BN: this run has one process, or no GPU.', logger='current')
+        return revert_sync_batchnorm(model)
 
     def load_checkpoint(
         self,

@@ -1,7 +1,7 @@
-"""Detection in very large pictures: overlapping tiles, and one report per object."""
+"""Very large pictures: overlapping tiles, and for detection one report per object."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from mmcv.ops import batched_nms
 
 from casvit_mm.engine.detections import Detections
 
-Predict = Callable[[Sequence[np.ndarray]], list[Detections]]
+Predict = Callable[[Sequence[np.ndarray]], list[Any]]
 
 
 class Tile(NamedTuple):
@@ -57,25 +57,26 @@ def predict_tiled(
     image: np.ndarray,
     tile: int,
     overlap: int,
+    combine: Callable[[Sequence[Any], Sequence[Tile], int, int], Any],
     *,
     batch_size: int = 1,
-    iou_threshold: float = 0.5,
     on_batch: Callable[[int], None] | None = None,
-) -> Detections:
-    """Detects tile by tile and merges.
+) -> Any:
+    """Predicts tile by tile and puts the answers together.
 
     Args:
-        predict: Gives the detections of each of several pictures.
+        predict: Gives the answer to each of several pictures.
         image: The picture. Shape: ``(H, W, C)``.
         tile: Side of a tile in pixels.
         overlap: Overlap of tiles in pixels; larger than the largest object that has to be found
             in one piece.
+        combine: Makes one answer of those of the tiles: :func:`merge` for detections,
+            :func:`casvit_mm.engine.label_map.stitch` for label maps.
         batch_size: Tiles per call of ``predict``.
-        iou_threshold: Boxes of a class that overlap more are one object.
         on_batch: Told how many tiles were just done.
 
     Returns:
-        The detections of the whole picture, best first.
+        The answer for the whole picture.
     """
     height, width = image.shape[:2]
     windows = tiles(height, width, tile, overlap)
@@ -85,7 +86,7 @@ def predict_tiled(
         found += predict([image[w.y1 : w.y2, w.x1 : w.x2] for w in batch])
         if on_batch is not None:
             on_batch(len(batch))
-    return merge(found, windows, height, width, iou_threshold=iou_threshold)
+    return combine(found, windows, height, width)
 
 
 def merge(

@@ -1,4 +1,4 @@
-"""Draws detections on a picture; quick enough for videos, and for pictures of any size."""
+"""Draws answers on a picture; quick enough for videos, and for pictures of any size."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 
 from casvit_mm.engine.detections import Detections, LocalMask
+from casvit_mm.engine.label_map import LabelMap
 
+NAMED_SHARE = 0.005
 Colour = tuple[int, int, int]
 
 
@@ -41,6 +43,35 @@ def draw_detections(
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness)
         text = f'{classes[detections.labels[index]]} {detections.scores[index]:.2f}'
         _write(canvas, text, x1, y1, colour, max(0.35, 0.5 * scale))
+    return canvas
+
+
+def draw_label_map(
+    image: np.ndarray, label_map: LabelMap, classes: Sequence[str], palette: Sequence[Colour]
+) -> np.ndarray:
+    """Colours every pixel by its class, and names each class where it is widest.
+
+    Args:
+        image: The BGR picture. Shape: ``(H, W, 3)``, uint8.
+        label_map: The class of every pixel. Shape: ``(H, W)``.
+        classes: Names of the classes.
+        palette: RGB colour of each class.
+
+    Returns:
+        A new BGR picture.
+    """
+    colours = np.array(palette, np.uint8)[:, ::-1]
+    canvas = cv2.addWeighted(image, 0.5, colours[label_map.labels], 0.5, 0)
+    scale = max(image.shape[:2]) / 1000
+    for index in np.unique(label_map.labels):
+        where = (label_map.labels == index).astype(np.uint8)
+        if where.mean() < NAMED_SHARE:
+            continue
+        # With a frame around it, so that the edge of the picture is an edge of the class as well.
+        depth = cv2.distanceTransform(np.pad(where, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+        y, x = np.unravel_index(depth.argmax(), depth.shape)
+        colour = tuple(int(value) for value in colours[index])
+        _write(canvas, classes[index], int(x), int(y), colour, max(0.35, 0.5 * scale))
     return canvas
 
 

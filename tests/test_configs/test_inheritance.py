@@ -55,15 +55,18 @@ def test_loading_a_config_alone_registers_the_backbone(write):
     assert done.stdout.splitlines()[-1] == 'CASViT', done.stderr
 
 
-def test_the_example_of_the_readme_is_a_config_that_builds(configs, tmp_path):
-    registry = pytest.importorskip('mmdet.registry')
+def example_of_the_readme(configs, kind, path):
+    """The config that the README shows for a kind of task, read from a file."""
     readme = (configs.parent / 'README.md').read_text()
-    example = next(
-        block.split('```')[0] for block in readme.split('```python\n') if '_base_ =' in block
-    )
-    path = tmp_path / 'animals.py'
+    blocks = [block.split('```')[0] for block in readme.split('```python\n')[1:]]
+    (example,) = [block for block in blocks if f'configs/{kind}' in block]
     path.write_text(example.replace('/path/to/casvit_mm/configs', str(configs)))
-    cfg = Config.fromfile(path)
+    return Config.fromfile(path)
+
+
+def test_the_detection_example_of_the_readme_is_a_config_that_builds(configs, tmp_path):
+    registry = pytest.importorskip('mmdet.registry')
+    cfg = example_of_the_readme(configs, 'detection', tmp_path / 'animals.py')
     init_default_scope('mmdet')
     detector = registry.MODELS.build(cfg.model)
     assert detector.roi_head.mask_head.num_classes == 2
@@ -71,3 +74,21 @@ def test_the_example_of_the_readme_is_a_config_that_builds(configs, tmp_path):
     assert detector.neck.in_channels == list(detector.backbone.out_channels)
     assert cfg.test_evaluator.ann_file == '/data/animals/val.json'
     assert cfg.val_dataloader.dataset.metainfo.classes == ('cat', 'dog')
+
+
+def test_the_segmentation_example_of_the_readme_is_a_config_that_builds(configs, tmp_path):
+    registry = pytest.importorskip('mmseg.registry')
+    cfg = example_of_the_readme(configs, 'segmentation', tmp_path / 'streets.py')
+    init_default_scope('mmseg')
+    segmentor = registry.MODELS.build(cfg.model)
+    assert segmentor.decode_head.num_classes == 3
+    assert segmentor.data_preprocessor.size == (384, 384)
+    assert segmentor.neck.in_channels == list(segmentor.backbone.out_channels)
+    train, val = cfg.train_dataloader.dataset, cfg.val_dataloader.dataset
+    assert [step.type for step in train.pipeline][3] == 'RandomCrop'
+    assert train.pipeline[3].crop_size == (384, 384)
+    assert not any('reduce_zero_label' in step for step in (*train.pipeline, *val.pipeline))
+    assert train.data_prefix.img_path == 'images/train'
+    assert val.data_prefix.seg_map_path == 'labels/val'
+    assert cfg.param_scheduler[0].end == cfg.train_cfg.max_iters == 8000
+    assert cfg.custom_imports.imports == ['casvit_mm']

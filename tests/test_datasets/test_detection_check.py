@@ -12,7 +12,8 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
 from casvit_mm.datasets import DatasetError, shapes
-from casvit_mm.datasets.check import check_detection_data, class_counts, leaf_datasets
+from casvit_mm.datasets.config_data import class_counts, leaf_datasets
+from casvit_mm.datasets.detection_check import check_detection_data
 
 MakeConfig = Callable[..., Config]
 COUNTS = ('model.roi_head.bbox_head.num_classes', 'model.roi_head.mask_head.num_classes')
@@ -416,7 +417,7 @@ def test_a_data_set_without_annotation_file_is_left_alone(tmp_path: Path) -> Non
 def test_importing_the_check_needs_no_mmdet(run_without_mmdet: Callable[..., None]) -> None:
     run_without_mmdet(
         """
-        import casvit_mm.datasets, casvit_mm.datasets.check
+        import casvit_mm.datasets, casvit_mm.datasets.detection_check
         assert not hasattr(casvit_mm.datasets, 'ShapesDataset')
         """
     )

@@ -1,42 +1,23 @@
-"""Hooks of a run."""
+"""The layout in memory that a run trains in."""
 
 import copy
 import logging
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from mmcv.ops import RoIAlign
-from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
-from mmdet.visualization import DetLocalVisualizer
-from mmengine.structures import InstanceData
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
 
-from casvit_mm.datasets.shapes_dataset import ShapesDataset
-from casvit_mm.engine.hooks import ChannelsLastHook, PreviewHook, to_channels_last
+from casvit_mm.engine.layout_hook import ChannelsLastHook, to_channels_last
 from casvit_mm.models import CASViT
 
 
 class Runner:
-    """What the hooks touch of a runner."""
+    """What the hook touches of a runner."""
 
-    def __init__(self, model=None, work_dir=None):
+    def __init__(self, model):
         self.model = model
-        self.work_dir = work_dir
         self.logger = logging.getLogger('test')
-        self.val_dataloader = DataLoader(Scenes())
-
-
-class Scenes(Dataset):
-    """One picture of the generated data set."""
-
-    metainfo = ShapesDataset.METAINFO
-
-    def __len__(self):
-        return 1
 
 
 class Detector(nn.Module):
@@ -101,25 +82,3 @@ def test_a_torch_that_is_slower_channels_last_keeps_the_ordinary_layout(
     detector = Detector()
     ChannelsLastHook().before_train(Runner(detector))
     assert detector.backbone.stem[0].weight.is_contiguous() != converts
-
-
-@pytest.mark.parametrize(('loaded', 'width'), [(True, 128), (False, 64)])
-def test_a_picture_without_objects_is_drawn_beside_its_prediction_like_any_other(
-    loaded, width, tmp_path
-):
-    DetLocalVisualizer.get_instance(f'preview {loaded}')
-    picture = tmp_path / 'empty.png'
-    cv2.imwrite(str(picture), np.full((64, 64, 3), 127, np.uint8))
-    sample = DetDataSample(metainfo=dict(img_path=str(picture)))
-    sample.gt_instances = InstanceData()
-    if loaded:
-        sample.gt_instances.bboxes = torch.zeros(0, 4)
-        sample.gt_instances.labels = torch.zeros(0, dtype=torch.long)
-        sample.gt_instances.masks = BitmapMasks([], 64, 64)
-    sample.pred_instances = InstanceData(
-        bboxes=torch.tensor([[8.0, 8.0, 40.0, 40.0]]),
-        labels=torch.tensor([1]),
-        scores=torch.tensor([0.9]),
-    )
-    PreviewHook(num_pictures=1).after_val_iter(Runner(work_dir=tmp_path), 0, outputs=[sample])
-    assert cv2.imread(str(tmp_path / 'preview' / 'empty.jpg')).shape == (64, width, 3)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from casvit_mm.engine.detections import Detections, LocalMask
-from casvit_mm.engine.tiles import predict_tiled, starts, tiles
+from casvit_mm.engine.tiles import merge, predict_tiled, starts, tiles
 
 
 @given(st.data())
@@ -76,7 +76,7 @@ def find_squares(images):
 def test_an_object_smaller_than_the_overlap_is_reported_once_and_whole(x, y, width, height):
     image = np.zeros((220, 300, 3), np.uint8)
     image[y : y + height, x : x + width] = 255
-    found = predict_tiled(find_squares, image, tile=120, overlap=48, batch_size=3)
+    found = predict_tiled(find_squares, image, 120, 48, merge, batch_size=3)
     box = [x, y, min(x + width, 300), min(y + height, 220)]
     assert found.boxes.tolist() == [box]
     mask = coco_mask.decode(found.masks[0].to_rle(220, 300))
@@ -87,7 +87,7 @@ def test_objects_of_two_classes_in_the_overlap_are_both_kept():
     image = np.zeros((100, 180, 3), np.uint8)
     image[40:60, 80:100] = 255
     image[40:60, 60:79] = 100
-    found = predict_tiled(find_squares, image, tile=120, overlap=60)
+    found = predict_tiled(find_squares, image, 120, 60, merge)
     assert sorted(found.labels.tolist()) == [0, 1]
     assert len(found) == 2
 
@@ -96,12 +96,12 @@ def test_a_picture_smaller_than_a_tile_is_seen_whole():
     image = np.zeros((50, 60, 3), np.uint8)
     image[10:20, 10:20] = 255
     done = []
-    found = predict_tiled(find_squares, image, tile=120, overlap=30, on_batch=done.append)
+    found = predict_tiled(find_squares, image, 120, 30, merge, on_batch=done.append)
     assert done == [1]
     assert found.boxes.tolist() == [[10, 10, 20, 20]]
 
 
 def test_a_picture_without_objects_gives_no_detection():
-    found = predict_tiled(find_squares, np.zeros((300, 300, 3), np.uint8), tile=120, overlap=30)
+    found = predict_tiled(find_squares, np.zeros((300, 300, 3), np.uint8), 120, 30, merge)
     assert len(found) == 0
     assert found.to_records('a.png', ['x'], 300, 300) == []

@@ -12,24 +12,13 @@ import pytest
 import torch
 
 pytest.importorskip('mmdet')
-from mmdet.visualization import DetLocalVisualizer
 from mmengine import Config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+from quick_runs import run_tool
 
-from casvit_mm.cli import main
 from casvit_mm.datasets import shapes
 from casvit_mm.models import read_checkpoint
 
 DEMOS = ('mask_rcnn_casvit-xs_demo_shapes', 'retinanet_casvit-xs_demo_shapes')
-
-
-def run_tool(name, arguments):
-    """Runs a command as a process of its own would: mmengine keeps its singletons otherwise."""
-    for keeper in (DetLocalVisualizer, Visualizer, MessageHub, MMLogger, DefaultScope):
-        keeper._instance_dict.clear()
-    return main.run_tool(name, arguments)
 
 
 @pytest.fixture(scope='module')

@@ -1,47 +1,14 @@
 """Runs of minutes whose figures the README quotes: ``make long``."""
 
 import json
-import os
 import re
 import shutil
 import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
+from long_runs import REPOSITORY, report, scalars, tool
 
 pytestmark = pytest.mark.long
-REPOSITORY = Path(__file__).parents[2]
-
-
-def tool(name, *arguments):
-    """Runs a tool as a person would; returns what it printed and the seconds it took."""
-    begun = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / 'tools' / f'{name}.py'), *map(str, arguments)],
-        cwd=REPOSITORY,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout + done.stderr, time.perf_counter() - begun
-
-
-def scalars(work_dir):
-    files = sorted(Path(work_dir).rglob('scalars.json'))
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
-
-
-def training_seconds(work_dir):
-    return sum(line['time'] * line['logged'] for line in scalars(work_dir) if 'logged' in line)
-
-
-def report(capsys, text):
-    with capsys.disabled():
-        print(f'\n{text}')
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,224 @@
+"""Looks at the data of a segmentation config before a run, and says what is wrong in a sentence.
+
+A label value outside the classes ends in an index error, on a GPU in a device-side assert that
+names nothing; a label map that is missing or of another size ends an epoch. Pairs and sizes are
+looked at for every picture, from file headers; values in some maps here, and in every map as it is
+trained on by :class:`casvit_mm.datasets.LabelRangeHook`.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from casvit_mm.datasets.config_data import (
+    check_counts,
+    config_classes,
+    dataset_class,
+    is_remote,
+    join,
+    leaf_datasets,
+    type_name,
+)
+from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.label_maps import (
+    LabelRange,
+    check_label_map,
+    label_map_size,
+    picture_size,
+)
+from casvit_mm.datasets.sentences import count_of, need_folder, some
+from casvit_mm.datasets.shapes import default_root, how_to_generate, prepare
+
+GET_ADE20K = (
+    'ADE20K comes from https://groups.csail.mit.edu/vision/datasets/ADE20K as '
+    'ADEChallengeData2016.zip: unpack it, and name its folder with --data-root DIR.'
+)
+MAPS_READ = 32
+
+
+def check_semantic_data(
+    cfg: Config | Mapping[str, Any], splits: Sequence[str] = ('train', 'val')
+) -> list[str]:
+    """Checks the data sets of a segmentation config, and the model's class counts against them.
+
+    The generated data set comes into being here where its default root is not there yet.
+
+    Args:
+        cfg: The config.
+        splits: Which of its dataloaders: ``train``, ``val``, ``test``.
+
+    Returns:
+        One line per data set: what it holds.
+
+    Raises:
+        DatasetError: A folder, picture or label map is missing or damaged; a label map has another
+            size than its picture, holds colours, or values outside the classes; the model has
+            another number of classes.
+    """
+    facts = []
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader') or {}
+        for dataset in leaf_datasets(loader.get('dataset')):
+            facts.append(_check_dataset(dataset, split, cfg.get('model')))
+    return facts
+
+
+def _check_dataset(dataset: Mapping[str, Any], split: str, model: Any) -> str:
+    kind = dataset_class(dataset.get('type'), 'mmseg')
+    root = str(dataset.get('data_root') or '')
+    if _is_shapes(kind):
+        root = root or str(default_root())
+        prepare(root)
+    if kind is None or not _reads_pairs(kind):
+        return f'{split}: {root} (type {type_name(dataset)}) was not checked'
+    prefix = dataset.get('data_prefix') or {}
+    if not isinstance(prefix.get('img_path'), str):
+        raise DatasetError(
+            f'The data set of type {type_name(dataset)} (data_root {root!r}) does not say where '
+            "its pictures are: write data_prefix=dict(img_path='FOLDER', seg_map_path='FOLDER') "
+            'into it.'
+        )
+    images = join(root, prefix['img_path'])
+    if dataset.get('backend_args') or is_remote(root) or is_remote(images):
+        return f'{split}: {images} is not on this machine and was not checked'
+    hint = _where_from(kind, root)
+    if root:
+        need_folder('data root', root, hint)
+    need_folder('image folder', images, hint)
+    classes = config_classes(dataset, kind)
+    if classes is None:
+        raise DatasetError(
+            f'The data set of type {type_name(dataset)} ({images}) does not name its classes: '
+            'write metainfo=dict(classes=(...), palette=[...]) into it.'
+        )
+    check_counts(model, classes, images)
+    records = _records(dataset, kind, images, hint)
+    annotated = isinstance(prefix.get('seg_map_path'), str) and _loads_labels(dataset)
+    if annotated:
+        need_folder('label map folder', join(root, prefix['seg_map_path']), hint)
+        _check_pairs(records, images, hint)
+        _check_values(records, label_range(kind, classes, records[0]))
+    what = count_of(len(records), 'picture') + (' with label maps' if annotated else '')
+    return f'{split}: {what}, {count_of(len(classes), "class")} ({images})'
+
+
+def label_range(
+    kind: type, classes: Sequence[str], record: Mapping[str, Any], ignore_index: int = 255
+) -> LabelRange:
+    """What the label maps of a data set may hold.
+
+    Args:
+        kind: Its class. Where a config takes some of the classes that its class knows, the maps
+            hold all of those.
+        classes: Names of the classes of the config.
+        record: One of its records.
+        ignore_index: The value of pixels that do not count.
+    """
+    known = (getattr(kind, 'METAINFO', None) or {}).get('classes')
+    stored = known if record.get('label_map') is not None and known else classes
+    return LabelRange(len(stored), bool(record.get('reduce_zero_label')), ignore_index)
+
+
+def _records(
+    dataset: Mapping[str, Any], kind: type, images: str, hint: str
+) -> list[dict[str, Any]]:
+    """The pictures and label maps that the data set will read, by its own rules."""
+    arguments = {
+        key: value for key, value in dataset.items() if key not in ('type', 'pipeline', 'indices')
+    }
+    lazy = kind(**arguments, pipeline=[], lazy_init=True)
+    if lazy.ann_file and not Path(lazy.ann_file).exists():
+        raise DatasetError(f'The list of pictures {lazy.ann_file} does not exist. {hint}')
+    records = lazy.load_data_list()
+    if not records:
+        raise DatasetError(
+            f'There is no picture in {images} that ends in {lazy.img_suffix}: img_suffix of the '
+            'data set says how they end.'
+        )
+    return records
+
+
+def _check_pairs(records: list[dict[str, Any]], images: str, hint: str) -> None:
+    """Looks whether every picture has a label map, of its size, from the headers of the files."""
+    missing = [r['seg_map_path'] for r in records if not Path(r['seg_map_path']).is_file()]
+    if missing:
+        raise DatasetError(
+            f'{len(missing)} of the {count_of(len(records), "picture")} in {images} have no label '
+            f'map: {some(missing)}. seg_map_suffix of the data set says how they end. {hint}'
+        )
+    # Threads wait for the disk at the same time; the order of the answers stays that of the files.
+    with ThreadPoolExecutor(8) as pool:
+        for record, (picture, label_map) in zip(records, pool.map(_sizes, records), strict=True):
+            if picture != label_map:
+                raise DatasetError(
+                    f'The picture {record["img_path"]} is {_as_size(picture)} pixels, its label '
+                    f'map {record["seg_map_path"]} {_as_size(label_map)}: they have to be equal.'
+                )
+
+
+def _check_values(records: list[dict[str, Any]], allowed: LabelRange) -> None:
+    """Reads some label maps, taken evenly."""
+    values = set()
+    for index in np.linspace(0, len(records) - 1, min(MAPS_READ, len(records)), dtype=int):
+        values |= check_label_map(records[index]['seg_map_path'], allowed)
+    ignored = allowed.ignore_index
+    if values == {0, ignored} and allowed.classes > 1:
+        raise DatasetError(
+            f'The label maps, such as {records[0]["seg_map_path"]}, hold nothing but 0 and '
+            f'{ignored}, and {ignored} is ignored: there is one class to learn. Where they are '
+            f'masks, write them with 1 in place of {ignored}.'
+        )
+
+
+def _sizes(record: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
+    return picture_size(record['img_path']), label_map_size(record['seg_map_path'])
+
+
+def _as_size(size: tuple[int, int]) -> str:
+    return f'{size[0]}x{size[1]}'
+
+
+def _is_shapes(kind: type | None) -> bool:
+    if kind is None:
+        return False
+    from casvit_mm.datasets.semantic_shapes_dataset import SemanticShapesDataset
+
+    return issubclass(kind, SemanticShapesDataset)
+
+
+def _reads_pairs(kind: type) -> bool:
+    """Whether a class reads pictures and label maps as mmseg's BaseSegDataset does."""
+    from mmseg.datasets import BaseSegDataset
+
+    return issubclass(kind, BaseSegDataset)
+
+
+def _loads_labels(dataset: Mapping[str, Any]) -> bool:
+    return any(
+        isinstance(step, Mapping) and 'LoadAnnotations' in str(step.get('type'))
+        for step in _flat(dataset.get('pipeline'))
+    )
+
+
+def _flat(steps: Any) -> list[Any]:
+    """Steps of a pipeline, those of a test-time augmentation among them."""
+    if isinstance(steps, Mapping):
+        return [steps, *_flat(steps.get('transforms'))]
+    if isinstance(steps, (list, tuple)):
+        return [inner for step in steps for inner in _flat(step)]
+    return []
+
+
+def _where_from(kind: type, root: str) -> str:
+    """What to do where something of a data set is missing."""
+    from mmseg.datasets import ADE20KDataset
+
+    if _is_shapes(kind):
+        return f'This generates it: {how_to_generate(root)}'
+    if issubclass(kind, ADE20KDataset):
+        return GET_ADE20K
+    return '--data-root DIR points a config at another folder.'

@@ -1,0 +1,67 @@
+_base_ = './ade20k_512x512.py'
+# Behind `_base_`: before it, mmengine would read this as its other kind of config.
+from casvit_mm.datasets import shapes
+
+shapes_classes = ('background', *shapes.CLASSES)
+data_root = f'{shapes.default_root()}/'
+img_scale = (160, 160)
+crop_size = (160, 160)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='Resize', scale=img_scale, keep_ratio=True),
+    dict(type='RandomFlip', prob=[0.33, 0.33], direction=['horizontal', 'vertical']),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=img_scale, keep_ratio=True),
+    dict(type='ResizeToMultiple', size_divisor=32),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+train_dataloader = dict(
+    # Loading one costs a millisecond: processes of their own would only take cores from training.
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        type='SemanticShapesDataset',
+        data_root=data_root,
+        data_prefix=dict(img_path='train', seg_map_path='labels/train'),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        type='SemanticShapesDataset',
+        data_root=data_root,
+        data_prefix=dict(img_path='val', seg_map_path='labels/val'),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale=img_scale, keep_ratio=True),
+                dict(type='Resize', scale=(240, 240), keep_ratio=True),
+            ],
+            [dict(type='ResizeToMultiple', size_divisor=32)],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]

@@ -1,0 +1,2 @@
+_base_ = './semantic_fpn_casvit.py'
+model = _base_.casvit_sizes.m

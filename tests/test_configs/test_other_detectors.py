@@ -1,0 +1,101 @@
+"""Detectors beyond the paper: each builds, learns and predicts."""
+
+import pytest
+import torch
+from mmengine import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+mmdet_registry = pytest.importorskip('mmdet.registry')
+
+CONFIGS = {
+    'cascade_mask_rcnn_casvit-s_fpn_1x_coco': 'cascade_mask_rcnn_casvit',
+    'cascade_mask_rcnn_casvit-m_fpn_1x_coco': 'cascade_mask_rcnn_casvit',
+    'rtmdet_casvit-s_8xb32-300e_coco': 'rtmdet_casvit',
+    'rtmdet_casvit-m_8xb32-300e_coco': 'rtmdet_casvit',
+}
+SIDE = 128
+
+
+def read(configs, name):
+    return Config.fromfile(configs / 'detection' / f'{name}.py')
+
+
+def sample(with_mask):
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+
+    shape = (SIDE, SIDE)
+    found = DetDataSample(
+        metainfo=dict(
+            img_shape=shape,
+            ori_shape=shape,
+            pad_shape=shape,
+            batch_input_shape=shape,
+            scale_factor=(1.0, 1.0),
+        )
+    )
+    masks = torch.zeros(1, SIDE, SIDE, dtype=torch.uint8)
+    masks[0, 20:90, 30:100] = 1
+    found.gt_instances = InstanceData(
+        bboxes=torch.tensor([[30.0, 20.0, 100.0, 90.0]]),
+        labels=torch.tensor([7]),
+    )
+    if with_mask:
+        found.gt_instances.masks = BitmapMasks(masks.numpy(), SIDE, SIDE)
+    found.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0))
+    return found
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_a_config_builds_learns_and_predicts(name, configs):
+    cfg = read(configs, name)
+    init_default_scope('mmdet')
+    cfg.model.backbone.init_cfg = None
+    with_mask = name.startswith('cascade')
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(mmdet_registry.MODELS.build(cfg.model))
+    pictures, samples = torch.rand(2, 3, SIDE, SIDE), [sample(with_mask), sample(with_mask)]
+    losses = model.train()(pictures, samples, mode='loss')
+    loss, _ = model.parse_losses(losses)
+    loss.backward()
+    assert loss.isfinite()
+    with torch.no_grad():
+        answers = model.eval()(pictures, samples, mode='predict')
+    found = answers[0].pred_instances
+    assert found.bboxes.shape[1] == 4
+    assert ('masks' in found) == with_mask
+
+
+def test_the_cascade_differs_from_mask_rcnn_in_its_heads_alone(configs):
+    cascade = read(configs, 'cascade_mask_rcnn_casvit')
+    single = read(configs, 'mask_rcnn_casvit')
+    assert cascade.model.backbone == single.model.backbone
+    assert cascade.model.neck == single.model.neck
+    assert cascade.optim_wrapper == single.optim_wrapper
+    stages = cascade.model.train_cfg.rcnn
+    assert [stage.assigner.pos_iou_thr for stage in stages] == [0.5, 0.6, 0.7]
+    heads = cascade.model.roi_head.bbox_head
+    assert [head.bbox_coder.target_stds[0] for head in heads] == [0.1, 0.05, 0.033]
+    assert all(head.num_classes == 80 and head.reg_class_agnostic for head in heads)
+
+
+def test_rtmdet_sees_single_pictures_in_its_last_epochs(configs):
+    cfg = read(configs, 'rtmdet_casvit')
+    (switch,) = [hook for hook in cfg.custom_hooks if hook.type == 'PipelineSwitchHook']
+    assert switch.switch_epoch == cfg.train_cfg.max_epochs - 20 == 280
+    init_default_scope('mmdet')
+    steps = [step.type for step in cfg.train_dataloader.dataset.pipeline]
+    assert 'CachedMosaic' in steps and 'CachedMixUp' in steps
+    steps = [step.type for step in switch.switch_pipeline]
+    assert 'CachedMosaic' not in steps and 'CachedMixUp' not in steps
+    for step in (*cfg.train_dataloader.dataset.pipeline, *switch.switch_pipeline):
+        mmdet_registry.TRANSFORMS.build(step)
+    assert {hook.type for hook in cfg.custom_hooks} >= {'EMAHook', 'NumClassCheckHook'}
+
+
+def test_every_config_beyond_the_paper_is_in_the_table(configs):
+    names = {file.stem for file in (configs / 'detection').glob('*.py')}
+    beyond = {name for name in names if not name.startswith(('mask_rcnn', 'retinanet'))}
+    assert beyond == {*CONFIGS, *CONFIGS.values()}

@@ -1,0 +1,163 @@
+"""The data of a segmentation config: what passes, and the sentences about what does not."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+pytest.importorskip('mmseg')
+
+from casvit_mm.datasets import DatasetError, SemanticShapesDataset, shapes
+from casvit_mm.datasets.check import check_data
+from casvit_mm.datasets.semantic_check import check_semantic_data
+
+PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+
+
+@pytest.fixture(scope='module')
+def generated(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('generated')
+    shapes.generate(root, num_train=6, num_val=3, size=64, progress=False)
+    return root
+
+
+@pytest.fixture
+def root(generated, tmp_path) -> Path:
+    """A copy to spoil."""
+    return shutil.copytree(generated, tmp_path / 'data')
+
+
+def config_of(root, model=None, **changes) -> Config:
+    def loader(split):
+        dataset = dict(
+            type='SemanticShapesDataset',
+            data_root=str(root),
+            data_prefix=dict(img_path=split, seg_map_path=f'labels/{split}'),
+            pipeline=PIPELINE,
+        )
+        return dict(dataset={**dataset, **changes})
+
+    return Config(
+        dict(
+            default_scope='mmseg',
+            model=model or dict(decode_head=dict(num_classes=7)),
+            train_dataloader=loader('train'),
+            val_dataloader=loader('val'),
+        )
+    )
+
+
+def refusal(cfg) -> str:
+    with pytest.raises(DatasetError) as found:
+        check_semantic_data(cfg)
+    return str(found.value)
+
+
+def label_map(root, number=0, split='train') -> Path:
+    return root / 'labels' / split / f'{number:06d}.png'
+
+
+def test_sound_data_are_counted(root):
+    assert check_data(config_of(root), ('train', 'val')) == [
+        f'train: 6 pictures with label maps, 7 classes ({root / "train"})',
+        f'val: 3 pictures with label maps, 7 classes ({root / "val"})',
+    ]
+
+
+def test_a_data_set_without_label_maps_can_be_predicted(root):
+    shutil.rmtree(root / 'labels')
+    cfg = config_of(root, data_prefix=dict(img_path='train'), pipeline=PIPELINE[:1])
+    assert check_semantic_data(cfg, ('train',)) == [
+        f'train: 6 pictures, 7 classes ({root / "train"})'
+    ]
+
+
+@pytest.mark.parametrize(
+    ('gone', 'what'),
+    [('', 'data root'), ('train', 'image folder'), ('labels/train', 'label map folder')],
+)
+def test_a_missing_folder_is_named(root, gone, what):
+    shutil.rmtree(root / gone)
+    if gone:
+        message = refusal(config_of(root))
+        assert f'The {what} {root / gone} does not exist.' in message
+        assert f'generate_shapes.py --out {root}' in message
+    else:
+        with pytest.raises(DatasetError, match=f'{root} does not exist'):
+            check_semantic_data(config_of(root))
+
+
+def test_a_missing_ade20k_says_where_it_comes_from(tmp_path, configs):
+    cfg = Config.fromfile(configs / 'segmentation' / 'semantic_fpn_casvit.py')
+    cfg.train_dataloader.dataset.data_root = str(tmp_path / 'ade')
+    message = refusal(cfg)
+    assert str(tmp_path / 'ade') in message
+    assert 'ADEChallengeData2016.zip' in message and '--data-root' in message
+
+
+def test_a_picture_without_a_label_map_is_named(root):
+    label_map(root, 3).unlink()
+    message = refusal(config_of(root))
+    assert '1 of the 6 pictures' in message and str(label_map(root, 3)) in message
+
+
+def test_a_label_map_of_another_size_is_named_with_both_sizes(root):
+    cv2.imwrite(str(label_map(root, 5)), np.zeros((64, 60), np.uint8))
+    message = refusal(config_of(root))
+    assert '000005.jpg is 64x64 pixels' in message
+    assert f'{label_map(root, 5)} 60x64' in message
+
+
+def test_a_colour_coded_label_map_is_named(root):
+    Image.new('RGB', (64, 64)).save(label_map(root, 1))
+    assert f'The label map {label_map(root, 1)} is a colour picture' in refusal(config_of(root))
+
+
+def test_a_value_outside_the_classes_is_named(root):
+    labels = np.zeros((64, 64), np.uint8)
+    labels[0, :3] = 99
+    cv2.imwrite(str(label_map(root, 2)), labels)
+    message = refusal(config_of(root))
+    assert f'{label_map(root, 2)} has the value 99 in 3 pixels' in message
+
+
+def test_masks_of_0_and_255_are_recognised(root):
+    for path in (root / 'labels').rglob('*.png'):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[20:40] = 255
+        cv2.imwrite(str(path), mask)
+    assert 'nothing but 0 and 255' in refusal(config_of(root))
+
+
+def test_a_damaged_picture_is_named(root):
+    (root / 'train' / '000004.jpg').write_bytes(b'broken')
+    assert '000004.jpg is no picture, or damaged' in refusal(config_of(root))
+
+
+def test_another_number_of_classes_in_any_head_is_named(root):
+    model = dict(decode_head=dict(num_classes=7), auxiliary_head=[dict(num_classes=19)])
+    message = refusal(config_of(root, model))
+    assert 'model.auxiliary_head.0.num_classes is 19' in message
+    assert '7 classes' in message
+
+
+def test_a_data_set_without_class_names_is_told_to_name_them(root):
+    assert 'metainfo=dict(classes=' in refusal(config_of(root, type='BaseSegDataset'))
+
+
+def test_some_of_the_known_classes_leave_the_maps_as_they_are(root):
+    classes = SemanticShapesDataset.METAINFO['classes'][:3]
+    cfg = config_of(root, dict(decode_head=dict(num_classes=3)), metainfo=dict(classes=classes))
+    assert '3 classes' in check_semantic_data(cfg)[0]
+
+
+def test_a_folder_without_pictures_of_the_suffix_says_so(root):
+    assert 'ends in .tif' in refusal(config_of(root, img_suffix='.tif'))
+
+
+def test_a_data_set_of_another_kind_is_left_alone(root):
+    assert 'was not checked' in check_semantic_data(config_of(root, type='MyOwn'))[0]
