@@ -59,6 +59,16 @@ def add_checkpoint(parser: ArgumentParser) -> None:
     )
 
 
+def add_weights(parser: ArgumentParser) -> None:
+    """--weights."""
+    parser.add_argument(
+        '--weights',
+        choices=('model', 'ema'),
+        default='model',
+        help='of a published file that has both: its weights, or their moving average',
+    )
+
+
 def add_work_dir(parser: ArgumentParser) -> None:
     """--work-dir."""
     parser.add_argument(

@@ -154,6 +154,8 @@ def start_from_scratch(cfg: Config) -> str:
         raise CliError(f'The config {cfg.filename} has no model.backbone to train from scratch.')
     backbone['init_cfg'] = None
     backbone['norm_eval'] = False
+    # A classifier starts as a whole from its file.
+    cfg.model['init_cfg'] = None
     return (
         'From scratch: the backbone starts from random weights, and its batch norm statistics '
         'are trained (norm_eval=False).'

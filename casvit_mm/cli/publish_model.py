@@ -27,12 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default='native',
         help="names of the weights: this package's, or those of the authors' files",
     )
-    parser.add_argument(
-        '--weights',
-        choices=('model', 'ema'),
-        default='model',
-        help='of a published file that has both: its weights, or their moving average',
-    )
+    arguments.add_weights(parser)
 
 
 def run(args: Namespace) -> int:

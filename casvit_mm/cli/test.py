@@ -43,6 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_config(parser)
     arguments.add_checkpoint(parser)
     arguments.add_work_dir(parser)
+    arguments.add_weights(parser)
     parser.add_argument('--out', metavar='FILE.pkl', help='write raw predictions and truth here')
     parser.add_argument('--show-dir', metavar='DIR', help='draw predictions into this folder')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
@@ -76,10 +77,11 @@ def run(args: Namespace) -> int:
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
     require_checkpoint(args.checkpoint)
-    cfg.load_from, cfg.resume = args.checkpoint, False
-    backbone = (cfg.get('model') or {}).get('backbone')
-    if backbone is not None:
-        backbone['init_cfg'] = None
+    cfg.load_from, cfg.load_weights, cfg.resume = args.checkpoint, args.weights, False
+    model = cfg.get('model') or {}
+    for part in (model, model.get('backbone') or {}):
+        if part.get('init_cfg'):
+            part['init_cfg'] = None
     if args.show_dir:
         _draw(cfg, args.show_dir)
     if args.format_only:

@@ -134,16 +134,18 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
 
 
 def _check_pretrained(cfg: Config) -> None:
-    """Stops where the file that the backbone starts from is not there."""
-    init_cfg = ((cfg.get('model') or {}).get('backbone') or {}).get('init_cfg') or {}
-    file = init_cfg.get('checkpoint') if init_cfg.get('type') == 'Pretrained' else None
-    if file is None or '://' in file or Path(file).expanduser().is_file():
-        return
-    if cfg.get('resume') and (cfg.load_from or find_latest_checkpoint(cfg.work_dir)):
-        # The run's own checkpoint holds the whole model: what it once started from is not needed.
-        cfg.model.backbone.init_cfg = None
-        return
-    raise CliError(missing_pretrained_message(file))
+    """Stops where the file that the model or its backbone starts from is not there."""
+    model = cfg.get('model') or {}
+    for part, option in ((model.get('backbone'), 'model.backbone'), (model, 'model')):
+        init_cfg = (part or {}).get('init_cfg') or {}
+        file = init_cfg.get('checkpoint') if init_cfg.get('type') == 'Pretrained' else None
+        if file is None or '://' in file or Path(file).expanduser().is_file():
+            continue
+        if cfg.get('resume') and (cfg.load_from or find_latest_checkpoint(cfg.work_dir)):
+            # The run's own checkpoint holds the whole model: its start is not needed any more.
+            part['init_cfg'] = None
+            continue
+        raise CliError(missing_pretrained_message(file, f'{option}.init_cfg.checkpoint'))
 
 
 def _use_amp(cfg: Config) -> None:

@@ -22,6 +22,9 @@ class CASViTRunner(Runner):
     that starts from a file (``load_from``) may leave heads new, says which, and wants the whole
     backbone. Name it in a config: ``runner_type = 'CASViTRunner'``.
 
+    ``load_weights = 'ema'`` in a config loads the moving average of a file that has one beside its
+    weights; see :func:`casvit_mm.models.checkpoint.read_checkpoint`.
+
     Norms that a config synchronises over GPUs (SyncBN) become ordinary batch norms where there is
     nothing to synchronise: in a run of one process, and on a CPU, where torch refuses them.
     """
@@ -58,7 +61,8 @@ class CASViTRunner(Runner):
         Raises:
             CheckpointError: The file cannot be read, or does not fit the model.
         """
-        checkpoint = read_checkpoint(filename, map_location)
+        weights = self.cfg.get('load_weights', 'model')
+        checkpoint = read_checkpoint(filename, map_location, weights)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         strict = strict or self._whole_model_wanted
         load_into(self.model, checkpoint, strict=strict, source=str(filename))

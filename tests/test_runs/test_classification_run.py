@@ -8,12 +8,9 @@ import torch
 
 pytest.importorskip('mmpretrain')
 from mmengine import Config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import MODELS, DefaultScope, init_default_scope
-from mmengine.visualization import Visualizer
-from mmpretrain.visualization import UniversalVisualizer
+from mmengine.registry import MODELS, init_default_scope
+from quick_runs import run_tool
 
-from casvit_mm.cli import main
 from casvit_mm.datasets import shapes, single_shapes
 from casvit_mm.models import read_checkpoint
 
@@ -24,13 +21,6 @@ SHORT = [
     'train_dataloader.batch_size=6',
     'default_hooks.logger.interval=1',
 ]
-
-
-def run_tool(name, *arguments):
-    """Runs a command as a process of its own would: mmengine keeps its singletons otherwise."""
-    for keeper in (UniversalVisualizer, Visualizer, MessageHub, MMLogger, DefaultScope):
-        keeper._instance_dict.clear()
-    return main.run_tool(name, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope='module')
@@ -46,7 +36,7 @@ def work_dir(root, tmp_path_factory):
     """Where a short run left its results."""
     folder = tmp_path_factory.mktemp('run')
     where = ['--data-root', root, '--work-dir', folder]
-    assert run_tool('train', DEMO, *where, '--cfg-options', *SHORT) == 0
+    assert run_tool('train', [DEMO, *where, '--cfg-options', *SHORT]) == 0
     return folder
 
 
@@ -77,7 +67,7 @@ def test_a_run_leaves_checkpoint_config_metrics_and_pictures(work_dir, checkpoin
 
 def test_testing_gives_the_accuracy_of_training(work_dir, checkpoint, root, tmp_path):
     where = ['--data-root', root, '--work-dir', tmp_path]
-    assert run_tool('test', DEMO, checkpoint, *where) == 0
+    assert run_tool('test', [DEMO, checkpoint, *where]) == 0
     tested = json.loads(next(tmp_path.rglob('*/*.json')).read_text().splitlines()[-1])
     (trained,) = [line for line in scalars(work_dir) if 'accuracy/top1' in line]
     assert tested['accuracy/top1'] == pytest.approx(trained['accuracy/top1'])
@@ -111,7 +101,7 @@ def test_a_detector_trains_from_the_checkpoint(checkpoint, tmp_path):
     ]
     epochs = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
     options = ['--cfg-options', *start, *epochs]
-    assert run_tool('train', 'mask_rcnn_casvit-xs_demo_shapes', *where, *options) == 0
+    assert run_tool('train', ['mask_rcnn_casvit-xs_demo_shapes', *where, *options]) == 0
     log = next((tmp_path / 'work').rglob('*.log')).read_text()
     assert f'Backbone from {checkpoint}' in log
     assert 'left out the classifier (head, out_norms.3)' in log
@@ -124,13 +114,13 @@ def test_an_average_of_the_weights_is_saved_and_comes_back(root, tmp_path, confi
         "custom_hooks = [dict(type='EMAHook', momentum=0.5, update_buffers=True)]\n"
     )
     where = ['--data-root', root, '--work-dir', tmp_path / 'work']
-    assert run_tool('train', config, *where, '--cfg-options', *SHORT) == 0
+    assert run_tool('train', [config, *where, '--cfg-options', *SHORT]) == 0
     file = (tmp_path / 'work' / 'last_checkpoint').read_text().strip()
     content = read_checkpoint(file, weights='ema')
     raw = content['ema_state_dict']['module.head.fc.weight']
     assert not torch.equal(content['state_dict']['head.fc.weight'], raw)
     where = ['--data-root', root, '--work-dir', tmp_path / 'test']
-    assert run_tool('test', config, file, *where) == 0
+    assert run_tool('test', [config, file, *where]) == 0
     tested = json.loads(next((tmp_path / 'test').rglob('*/*.json')).read_text().splitlines()[-1])
     (trained,) = [line for line in scalars(tmp_path / 'work') if 'accuracy/top1' in line]
     assert tested['accuracy/top1'] == pytest.approx(trained['accuracy/top1'])
@@ -150,6 +140,6 @@ def test_batches_of_several_sizes_train(root, tmp_path, configs):
     where = ['--data-root', root, '--work-dir', tmp_path / 'work']
     short = [option for option in SHORT if 'batch_size' not in option]
     batch = 'train_dataloader.batch_size=3'
-    assert run_tool('train', config, *where, '--cfg-options', *short, batch) == 0
+    assert run_tool('train', [config, *where, '--cfg-options', *short, batch]) == 0
     steps = [line for line in scalars(tmp_path / 'work') if 'loss' in line]
     assert len(steps) == 2 * 2, 'an epoch is 3 pictures of 64 pixels and 9 of 32'

@@ -1,17 +1,10 @@
 """Runs of minutes: the classification demo, and what its checkpoint does for a detector."""
 
-import json
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
+from long_runs import report, scalars, tool
 
 pytestmark = pytest.mark.long
 pytest.importorskip('mmpretrain')
-REPOSITORY = Path(__file__).parents[2]
 SHORT = [
     'train_cfg.max_epochs=3',
     'train_cfg.val_interval=3',
@@ -24,30 +17,9 @@ SHORT = [
 
 def train(config, work_dir, *options):
     """Trains as a person would; returns the last metrics and the seconds it took."""
-    begun = time.perf_counter()
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(REPOSITORY / 'tools' / 'train.py'),
-            config,
-            '--work-dir',
-            str(work_dir),
-            *(['--cfg-options', *options] if options else []),
-        ],
-        cwd=REPOSITORY,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    files = sorted(Path(work_dir).rglob('scalars.json'))
-    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-    return [line for line in lines if 'loss' not in line][-1], time.perf_counter() - begun
-
-
-def report(capsys, text):
-    with capsys.disabled():
-        print(f'\n{text}')
+    changes = ['--cfg-options', *options] if options else []
+    _, seconds = tool('train', config, '--work-dir', work_dir, *changes)
+    return [line for line in scalars(work_dir) if 'loss' not in line][-1], seconds
 
 
 @pytest.fixture(scope='module')

@@ -1,4 +1,4 @@
-# Two minutes on two CPU cores, from random weights.
+# A few minutes on two CPU cores, from random weights.
 _base_ = './demo.py'
 
 max_epochs = 5
