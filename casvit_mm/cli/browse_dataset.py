@@ -21,6 +21,7 @@ from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
 from casvit_mm.datasets.check import check_data
+from casvit_mm.engine.picture_hooks import add_sample
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -109,12 +110,6 @@ def draw(
         if hasattr(boxes, 'tensor'):
             sample.gt_instances.bboxes = boxes.tensor
         name = f'{index:06d}_{Path(sample.get("img_path", "picture")).stem}'
-        visualizer.add_datasample(
-            name,
-            image,
-            data_sample=sample,
-            draw_pred=False,
-            show=show,
-            out_file=str(out_dir / f'{name}.jpg'),
-        )
+        out_file = out_dir / f'{name}.jpg'
+        add_sample(visualizer, name, image, sample, out_file, draw_pred=False, show=show)
     return number

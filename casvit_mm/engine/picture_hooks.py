@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import mmcv
+import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.fileio import get
 from mmengine.hooks import Hook
@@ -89,20 +90,38 @@ def draw(sample: Any, metainfo: dict[str, Any], folder: Path, score_thr: float) 
     visualizer = Visualizer.get_current_instance()
     visualizer.dataset_meta = metainfo
     image = mmcv.imfrombytes(get(sample.img_path), channel_order='rgb')
-    name = Path(sample.img_path).stem
-    out_file = str(folder / f'{name}.jpg')
-    if 'pred_label' in sample:
+    path = Path(sample.img_path)
+    # The pictures of a classifier lie in folders by class, and may be numbered in each.
+    name = f'{path.parent.name}_{path.stem}' if 'pred_label' in sample else path.stem
+    options = {}
+    if 'pred_instances' in sample:
+        drawable = 'bboxes' in sample.get('gt_instances', ())
+        options = dict(draw_gt=drawable, pred_score_thr=score_thr)
+    add_sample(visualizer, name, image, sample.cpu(), folder / f'{name}.jpg', **options)
+
+
+def add_sample(
+    visualizer: Visualizer,
+    name: str,
+    image: np.ndarray,
+    sample: Any,
+    out_file: Path,
+    **options: Any,
+) -> None:
+    """Lets the visualiser of any of the toolboxes draw a data sample.
+
+    Args:
+        visualizer: Of mmdet, mmseg or mmpretrain, with the ``dataset_meta`` to draw by.
+        name: Name of the picture.
+        image: The RGB picture. Shape: ``(H, W, 3)``, uint8.
+        sample: The data sample.
+        out_file: Where the picture goes.
+        **options: For the visualiser: ``draw_gt``, ``draw_pred``, ``show`` and its own.
+    """
+    options['out_file'] = str(out_file)
+    if hasattr(visualizer, 'visualize_cls'):
         visualizer.visualize_cls(
-            image, sample, classes=metainfo['classes'], name=name, out_file=out_file
+            image, sample, classes=visualizer.dataset_meta['classes'], name=name, **options
         )
-    elif 'pred_sem_seg' in sample:
-        visualizer.add_datasample(name, image, data_sample=sample.cpu(), out_file=out_file)
     else:
-        visualizer.add_datasample(
-            name,
-            image,
-            data_sample=sample.cpu(),
-            draw_gt='bboxes' in sample.get('gt_instances', ()),
-            pred_score_thr=score_thr,
-            out_file=out_file,
-        )
+        visualizer.add_datasample(name, image, data_sample=sample, **options)

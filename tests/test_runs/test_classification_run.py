@@ -73,6 +73,23 @@ def test_testing_gives_the_accuracy_of_training(work_dir, checkpoint, root, tmp_
     assert tested['accuracy/top1'] == pytest.approx(trained['accuracy/top1'])
 
 
+def test_a_test_run_and_browsing_draw_the_pictures_with_their_classes(root, checkpoint, tmp_path):
+    where = ['--data-root', root, '--work-dir', tmp_path / 'work']
+    drawn = tmp_path / 'drawn'
+    assert run_tool('test', [DEMO, checkpoint, *where, '--show-dir', drawn]) == 0
+    assert len(list(drawn.glob('*.jpg'))) == 12
+    browsed = ['--number', '3', '--out-dir', tmp_path / 'browsed']
+    assert run_tool('browse_dataset', [DEMO, '--data-root', root, *browsed]) == 0
+    assert len(list((tmp_path / 'browsed').glob('*.jpg'))) == 3
+
+
+def test_the_parameters_of_a_classifier_are_counted(capsys):
+    assert run_tool('get_flops', ['casvit-xs_8xb128_in1k', '--shape', '224', '224']) == 0
+    model = next(line for line in capsys.readouterr().out.splitlines() if 'model' in line)
+    # 0.547 GMACs, of the published code with one head.
+    assert model.split()[-1] == '0.55'
+
+
 def test_the_checkpoint_starts_the_backbone_of_a_detector_bit_for_bit(checkpoint, configs):
     pytest.importorskip('mmdet')
     cfg = Config.fromfile(configs / 'detection' / 'mask_rcnn_casvit-xs_demo_shapes.py')
