@@ -13,6 +13,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
+# Side of a picture, in pixels, on which the names of classes can be read.
+LEGIBLE = 256
+
 
 @HOOKS.register_module()
 class PreviewHook(Hook):
@@ -121,7 +124,12 @@ def add_sample(
     options['out_file'] = str(out_file)
     if hasattr(visualizer, 'visualize_cls'):
         visualizer.visualize_cls(
-            image, sample, classes=visualizer.dataset_meta['classes'], name=name, **options
+            image,
+            sample,
+            classes=visualizer.dataset_meta['classes'],
+            name=name,
+            resize=max(LEGIBLE, min(image.shape[:2])),
+            **options,
         )
     else:
         visualizer.add_datasample(name, image, data_sample=sample, **options)
