@@ -34,8 +34,8 @@ from casvit_mm.datasets.sentences import count_of, need_folder, some
 from casvit_mm.datasets.shapes import default_root, how_to_generate, prepare
 
 GET_ADE20K = (
-    'ADE20K comes from https://groups.csail.mit.edu/vision/datasets/ADE20K as '
-    'ADEChallengeData2016.zip: unpack it, and name its folder with --data-root DIR.'
+    'ADE20K comes from http://sceneparsing.csail.mit.edu as ADEChallengeData2016.zip: unpack it, '
+    'and name its folder with --data-root DIR.'
 )
 MAPS_READ = 32
 
