@@ -32,7 +32,8 @@ from casvit_mm.cli.runs import (
 )
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
-from casvit_mm.models.checkpoint import missing_pretrained_message, require_checkpoint
+from casvit_mm.models.checkpoint import CheckpointError, require_checkpoint
+from casvit_mm.models.pretrained import require_pretrained
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -139,13 +140,15 @@ def _check_pretrained(cfg: Config) -> None:
     for part, option in ((model.get('backbone'), 'model.backbone'), (model, 'model')):
         init_cfg = (part or {}).get('init_cfg') or {}
         file = init_cfg.get('checkpoint') if init_cfg.get('type') == 'Pretrained' else None
-        if file is None or '://' in file or Path(file).expanduser().is_file():
+        if file is None:
             continue
-        if cfg.get('resume') and (cfg.load_from or find_latest_checkpoint(cfg.work_dir)):
+        try:
+            require_pretrained(file, f'{option}.init_cfg.checkpoint')
+        except CheckpointError:
+            if not cfg.get('resume') or not (cfg.load_from or find_latest_checkpoint(cfg.work_dir)):
+                raise
             # The run's own checkpoint holds the whole model: its start is not needed any more.
             part['init_cfg'] = None
-            continue
-        raise CliError(missing_pretrained_message(file, f'{option}.init_cfg.checkpoint'))
 
 
 def _use_amp(cfg: Config) -> None:

@@ -16,6 +16,7 @@ from casvit_mm.datasets.config_data import (
     check_counts,
     config_classes,
     dataset_class,
+    inherits,
     is_remote,
     join,
     leaf_datasets,
@@ -75,15 +76,15 @@ def _check_dataset(
     kind = dataset_class(dataset.get('type'), 'mmpretrain')
     root = str(dataset.get('data_root') or '')
     hint = '--data-root DIR points a config at another folder.'
-    if _is_a(kind, 'casvit_mm.datasets.single_shapes_dataset', 'SingleShapesDataset'):
+    if inherits(kind, 'casvit_mm.datasets.single_shapes_dataset', 'SingleShapesDataset'):
         root = root or str(default_root())
         prepare(root)
         hint = f'This generates it: {how_to_generate(root)}'
-    elif _is_a(kind, 'mmpretrain.datasets', 'ImageNet'):
+    elif inherits(kind, 'mmpretrain.datasets', 'ImageNet'):
         hint = GET_IMAGENET
     prefix, ann_file = _where(dataset, root)
     folder = join(root, prefix)
-    if not _is_a(kind, 'mmpretrain.datasets', 'CustomDataset') or not dataset.get(
+    if not inherits(kind, 'mmpretrain.datasets', 'CustomDataset') or not dataset.get(
         'with_label', True
     ):
         return f'{split}: {folder} (type {type_name(dataset)}) was not checked'
@@ -245,10 +246,3 @@ def _check_list(ann_file: str, folder: str, classes: list[str] | None) -> tuple[
             'the data set is the folder that the names of the list start from.'
         )
     return len(names), classes
-
-
-def _is_a(kind: type | None, module: str, name: str) -> bool:
-    """Whether a data set's class is, or inherits, one that may not be importable."""
-    return kind is not None and any(
-        base.__name__ == name and base.__module__.startswith(module) for base in kind.__mro__
-    )

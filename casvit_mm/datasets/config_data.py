@@ -95,6 +95,19 @@ def dataset_class(kind: Any, toolbox: str) -> type | None:
     return registry.DATASETS.get(kind) if isinstance(kind, str) else None
 
 
+def inherits(kind: type | None, module: str, name: str) -> bool:
+    """Whether a data set's class is, or inherits, one that may not be importable.
+
+    Args:
+        kind: The class; None where it is not known.
+        module: Start of the dotted name of the module that the other is defined in.
+        name: The other's name.
+    """
+    return kind is not None and any(
+        base.__name__ == name and base.__module__.startswith(module) for base in kind.__mro__
+    )
+
+
 def config_classes(dataset: Mapping[str, Any], kind: type | None) -> list[str] | None:
     """Class names of a data set: those of its config, else of its class; None where neither."""
     classes = (dataset.get('metainfo') or {}).get('classes')

@@ -16,6 +16,7 @@ from casvit_mm.datasets.config_data import (
     check_counts,
     config_classes,
     dataset_class,
+    inherits,
     is_remote,
     join,
     leaf_datasets,
@@ -70,7 +71,7 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, model: Any) -> str:
     kind = dataset_class(dataset.get('type'), 'mmdet')
     ann_file = str(dataset.get('ann_file') or '')
     root = str(dataset.get('data_root') or '')
-    if _is_shapes(kind):
+    if inherits(kind, 'casvit_mm.datasets', 'ShapesDataset'):
         root = root or str(default_root())
         prepare(root)
     hint = _where_from(kind, root, ann_file)
@@ -196,14 +197,6 @@ def _check_evaluators(cfg: Config | Mapping[str, Any], split: str) -> None:
             )
 
 
-def _is_shapes(kind: type | None) -> bool:
-    if kind is None:
-        return False
-    from casvit_mm.datasets.shapes_dataset import ShapesDataset
-
-    return issubclass(kind, ShapesDataset)
-
-
 def _reads_coco(kind: type | None) -> bool:
     """Whether a class reads its file as mmdet's CocoDataset does, and not in a way of its own."""
     if kind is None:
@@ -236,7 +229,7 @@ def _loads_masks(dataset: Mapping[str, Any]) -> bool:
 
 def _where_from(kind: type | None, root: str, ann_file: str) -> str:
     """What to do where something of a data set is missing."""
-    if _is_shapes(kind):
+    if inherits(kind, 'casvit_mm.datasets', 'ShapesDataset'):
         return f'This generates it: {how_to_generate(root)}'
     if any(year in ann_file for year in ('train2017', 'val2017', 'test2017', 'test-dev2017')):
         return GET_COCO

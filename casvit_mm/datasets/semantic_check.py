@@ -18,6 +18,7 @@ from casvit_mm.datasets.config_data import (
     check_counts,
     config_classes,
     dataset_class,
+    inherits,
     is_remote,
     join,
     leaf_datasets,
@@ -70,10 +71,10 @@ def check_semantic_data(
 def _check_dataset(dataset: Mapping[str, Any], split: str, model: Any) -> str:
     kind = dataset_class(dataset.get('type'), 'mmseg')
     root = str(dataset.get('data_root') or '')
-    if _is_shapes(kind):
+    if inherits(kind, 'casvit_mm.datasets', 'SemanticShapesDataset'):
         root = root or str(default_root())
         prepare(root)
-    if kind is None or not _reads_pairs(kind):
+    if not inherits(kind, 'mmseg.datasets', 'BaseSegDataset'):
         return f'{split}: {root} (type {type_name(dataset)}) was not checked'
     prefix = dataset.get('data_prefix') or {}
     if not isinstance(prefix.get('img_path'), str):
@@ -182,21 +183,6 @@ def _as_size(size: tuple[int, int]) -> str:
     return f'{size[0]}x{size[1]}'
 
 
-def _is_shapes(kind: type | None) -> bool:
-    if kind is None:
-        return False
-    from casvit_mm.datasets.semantic_shapes_dataset import SemanticShapesDataset
-
-    return issubclass(kind, SemanticShapesDataset)
-
-
-def _reads_pairs(kind: type) -> bool:
-    """Whether a class reads pictures and label maps as mmseg's BaseSegDataset does."""
-    from mmseg.datasets import BaseSegDataset
-
-    return issubclass(kind, BaseSegDataset)
-
-
 def _loads_labels(dataset: Mapping[str, Any]) -> bool:
     return any(
         isinstance(step, Mapping) and 'LoadAnnotations' in str(step.get('type'))
@@ -215,10 +201,8 @@ def _flat(steps: Any) -> list[Any]:
 
 def _where_from(kind: type, root: str) -> str:
     """What to do where something of a data set is missing."""
-    from mmseg.datasets import ADE20KDataset
-
-    if _is_shapes(kind):
+    if inherits(kind, 'casvit_mm.datasets', 'SemanticShapesDataset'):
         return f'This generates it: {how_to_generate(root)}'
-    if issubclass(kind, ADE20KDataset):
+    if inherits(kind, 'mmseg.datasets', 'ADE20KDataset'):
         return GET_ADE20K
     return '--data-root DIR points a config at another folder.'

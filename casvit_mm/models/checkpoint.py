@@ -288,24 +288,6 @@ def match_weights(
     return report, fitting
 
 
-def missing_pretrained_message(
-    path: str | Path, option: str = 'model.backbone.init_cfg.checkpoint'
-) -> str:
-    """What to tell a person whose config starts from a file that is not there.
-
-    Args:
-        path: The file.
-        option: Where the config names it.
-    """
-    part = 'backbone' if 'backbone' in option else 'classifier'
-    return (
-        f'The pretrained {part} {path} does not exist. The authors publish the ImageNet files '
-        '(cas-vit-xs.pth, -s, -m, -t) in the model zoo of '
-        'https://github.com/Tianfang-Zhang/CAS-ViT: put the file there as it is, name another one '
-        f'with --cfg-options {option}=FILE, or train without it by --from-scratch.'
-    )
-
-
 def _backbone_prefix(model: nn.Module) -> str | None:
     # A classifier around the backbone adapts weights too: the innermost module is the backbone.
     names = [name for name, part in model.named_modules() if hasattr(part, 'adapt_state_dict')]

@@ -13,7 +13,6 @@ from casvit_mm.models.checkpoint import (
     LoadReport,
     load_into,
     match_weights,
-    missing_pretrained_message,
     read_checkpoint,
     some_of,
 )
@@ -33,6 +32,29 @@ def split_pretrained(init_cfg: Any) -> tuple[list[dict], list[dict] | None]:
     configs = [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or [])
     pretrained = [cfg for cfg in configs if cfg.get('type') == 'Pretrained']
     return pretrained, [cfg for cfg in configs if cfg.get('type') != 'Pretrained'] or None
+
+
+def require_pretrained(
+    path: str | Path, option: str = 'model.backbone.init_cfg.checkpoint'
+) -> None:
+    """Stops early where a file to start from is not there; addresses (``://``) are not looked at.
+
+    Args:
+        path: The file.
+        option: Where the config names it.
+
+    Raises:
+        CheckpointError: There is no such file; says where the authors publish theirs.
+    """
+    if '://' in str(path) or Path(path).expanduser().is_file():
+        return
+    part = 'backbone' if 'backbone' in option else 'classifier'
+    raise CheckpointError(
+        f'The pretrained {part} {path} does not exist. The authors publish the ImageNet files '
+        '(cas-vit-xs.pth, -s, -m, -t) in the model zoo of '
+        'https://github.com/Tianfang-Zhang/CAS-ViT: put the file there as it is, name another one '
+        f'with --cfg-options {option}=FILE, or train without it by --from-scratch.'
+    )
 
 
 def load_pretrained_backbone(
@@ -56,8 +78,7 @@ def load_pretrained_backbone(
     Raises:
         CheckpointError: The file is missing or unreadable, or the backbone would be half loaded.
     """
-    if '://' not in str(path) and not Path(path).expanduser().exists():
-        raise CheckpointError(missing_pretrained_message(path))
+    require_pretrained(path)
     content = read_checkpoint(path, weights=weights)['state_dict']
     if prefix is None:
         prefix = 'backbone.' if any(key.startswith('backbone.') for key in content) else ''
@@ -102,8 +123,7 @@ def load_pretrained_classifier(
     Raises:
         CheckpointError: The file is missing or unreadable, or the backbone would be half loaded.
     """
-    if '://' not in str(path) and not Path(path).expanduser().exists():
-        raise CheckpointError(missing_pretrained_message(path, 'model.init_cfg.checkpoint'))
+    require_pretrained(path, 'model.init_cfg.checkpoint')
     return load_into(
         classifier, read_checkpoint(path, weights=weights), strict=False, source=str(path)
     )
