@@ -117,7 +117,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         '--cpu-ops', action='store_true', help='CPU operators only, although there is a GPU'
     )
     parser.add_argument(
-        '--extras', default='dev', metavar='A,B', help='optional parts of the package (dev)'
+        '--extras',
+        default='data,dev',
+        metavar='A,B',
+        help='optional parts of the package (data,dev)',
     )
     parser.add_argument(
         '--force', action='store_true', help='go through it although nothing has changed'

@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('casvit_mm.cli.train', 'train a config'),
     'test': ('casvit_mm.cli.test', 'evaluate a checkpoint, or write its predictions'),
     'image_demo': ('casvit_mm.cli.image_demo', 'detect or segment in images or a video'),
+    'check': ('casvit_mm.cli.check_dataset', 'say what is wrong with a data set'),
     'browse_dataset': ('casvit_mm.cli.browse_dataset', 'draw what the data pipeline gives'),
     'get_flops': ('casvit_mm.cli.get_flops', 'count parameters and multiply-accumulates'),
     'publish_model': ('casvit_mm.cli.publish_model', 'write a clean weight file to hand out'),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.sentences import short
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,30 @@ def read_coco(
         return _read(Path(path), annotated, with_mask, with_iscrowd)
 
 
+def load_coco(path: Path | str) -> dict[str, Any]:
+    """Reads an annotation file without looking at its records.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content, in which ``images``, ``categories`` and, where there is one, ``annotations``
+        are lists.
+
+    Raises:
+        DatasetError: The file cannot be read, is not JSON, or not COCO's.
+    """
+    path = Path(path)
+    with _without_garbage_collection():
+        content = _load_json(path)
+    for key in ('images', 'categories', 'annotations'):
+        if key != 'annotations' or content.get(key) is not None:
+            _list(path, content, key)
+    return content
+
+
 def _read(path: Path, annotated: bool, with_mask: bool, with_iscrowd: bool) -> CocoFile:
-    content = _load(path)
+    content = _load_json(path)
     images = _records(path, content, 'images')
     names, image_ids = _images(path, images)
     categories = _categories(path, _records(path, content, 'categories'))
@@ -83,7 +106,7 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
@@ -114,13 +137,18 @@ def _not_coco(path: Path, reason: str) -> DatasetError:
     )
 
 
-def _records(path: Path, content: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def _list(path: Path, content: dict[str, Any], key: str) -> list[Any]:
     if key not in content:
         found = ', '.join(map(repr, list(content)[:8])) or 'nothing'
         raise _not_coco(path, f'{key!r} is missing (found: {found})')
     records = content[key]
     if not isinstance(records, list):
         raise _not_coco(path, f'{key!r} is {_kind(records)}, not a list')
+    return records
+
+
+def _records(path: Path, content: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    records = _list(path, content, key)
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             raise _wrong(path, key, index, {}, f'is {_kind(record)}, not an object')
@@ -135,7 +163,7 @@ def _images(path: Path, records: list[dict[str, Any]]) -> tuple[list[str], set[A
         if not isinstance(record['file_name'], str) or not record['file_name']:
             raise _wrong(path, 'images', index, record, _not_a('file_name', record, 'a file name'))
         for key in ('width', 'height'):
-            if not _is_number(record[key]) or record[key] <= 0:
+            if not is_number(record[key]) or record[key] <= 0:
                 reason = _not_a(key, record, 'a number of pixels')
                 raise _wrong(path, 'images', index, record, reason)
     return [record['file_name'] for record in records], ids
@@ -174,10 +202,10 @@ def _annotations(
     strays = 0
     for index, record in enumerate(records):
         box = record['bbox']
-        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
             reason = _not_a('bbox', record, 'four numbers: x, y, width, height')
             raise _wrong(path, 'annotations', index, record, reason)
-        if not _is_number(record['area']):
+        if not is_number(record['area']):
             raise _wrong(path, 'annotations', index, record, _not_a('area', record, 'a number'))
         for key in ('image_id', 'category_id'):
             if not isinstance(record[key], (int, float, str)):
@@ -217,12 +245,11 @@ def _wrong(path: Path, key: str, index: int, record: dict[str, Any], what: str) 
 
 
 def _not_a(field: str, record: dict[str, Any], wanted: str) -> str:
-    value = repr(record[field])
-    shown = value if len(value) <= 60 else f'{value[:57]}...'
-    return f'has {field} = {shown}, which is not {wanted}'
+    return f'has {field} = {short(record[field])}, which is not {wanted}'
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return math.isfinite(value)

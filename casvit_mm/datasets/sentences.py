@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from casvit_mm.datasets.errors import DatasetError
 
@@ -11,6 +12,13 @@ def some(names: Iterable[str], limit: int = 3) -> str:
     names = list(names)
     shown = ', '.join(map(repr, names[:limit]))
     return f'{shown} and {len(names) - limit} more' if len(names) > limit else shown
+
+
+def short(value: Any, limit: int = 60) -> str:
+    """A value as Python writes it, cut where it is long."""
+    # Of a long list only the start is written: run lengths of a large mask are megabytes.
+    text = repr(value[:limit] if isinstance(value, (list, str)) else value)
+    return text if len(text) <= limit else f'{text[: limit - 3]}...'
 
 
 def as_tuple(names: Sequence[str]) -> str:

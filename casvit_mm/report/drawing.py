@@ -17,6 +17,8 @@ def draw_detections(
     detections: Detections,
     classes: Sequence[str],
     palette: Sequence[Colour],
+    *,
+    scored: bool = True,
 ) -> np.ndarray:
     """Draws masks, boxes, class names and scores.
 
@@ -25,6 +27,7 @@ def draw_detections(
         detections: What was found in it.
         classes: Names of the classes.
         palette: RGB colour of each class.
+        scored: Whether to write the scores; annotations have none.
 
     Returns:
         A new BGR picture.
@@ -41,7 +44,9 @@ def draw_detections(
             _blend(canvas, detections.masks[index], colour, thickness)
         x1, y1, x2, y2 = (round(float(value)) for value in detections.boxes[index])
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness)
-        text = f'{classes[detections.labels[index]]} {detections.scores[index]:.2f}'
+        text = classes[detections.labels[index]]
+        if scored:
+            text += f' {detections.scores[index]:.2f}'
         _write(canvas, text, x1, y1, colour, max(0.35, 0.5 * scale))
     return canvas
 

@@ -1,0 +1,1 @@
+"""Reading data sets in the formats that labelling tools write."""

@@ -1,0 +1,38 @@
+"""Listing the files of a data set."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PICTURES = frozenset(('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder and the files in it.
+
+    Attributes:
+        path: The folder.
+        names: Names of its files, sorted.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+
+    def ending_in(self, *suffixes: str) -> list[Path]:
+        """Its files with one of some endings, in any case."""
+        return [self.path / name for name in self.names if Path(name).suffix.lower() in suffixes]
+
+    @property
+    def pictures(self) -> list[Path]:
+        """Its pictures."""
+        return self.ending_in(*PICTURES)
+
+
+def folders(root: Path) -> Iterator[Folder]:
+    """All folders of a data set, hidden ones left out, the root first, in a fixed order."""
+    for path, inner, names in os.walk(root):
+        inner[:] = sorted(name for name in inner if not name.startswith(('.', '__MACOSX')))
+        visible = sorted(name for name in names if not name.startswith('.'))
+        yield Folder(Path(path), tuple(visible))

@@ -1,0 +1,104 @@
+"""Finds out what lies in a folder, and reads it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.formats import coco, label_map_set, labelme, voc, yolo
+from casvit_mm.datasets.formats.files import Folder, folders
+from casvit_mm.datasets.formats.found import MapDataset, ObjectDataset
+from casvit_mm.datasets.sentences import need_folder, some
+
+OBJECT_TASKS = ('detection', 'instance')
+TASKS = (*OBJECT_TASKS, 'semantic')
+# By the name that --format takes.
+OBJECT_FORMATS: dict[str, tuple[Callable[..., list[Any]], Callable[..., ObjectDataset]]] = {
+    'coco': (coco.find, lambda root, found, _: coco.read(root, found)),
+    'voc': (voc.find, lambda root, found, _: voc.read(root, found)),
+    'yolo': (yolo.find, yolo.read),
+    'labelme': (labelme.find, lambda root, found, _: labelme.read(root, found)),
+}
+FORMATS = (*OBJECT_FORMATS, 'masks')
+
+
+def read_dataset(
+    root: Path | str,
+    task: str | None = None,
+    *,
+    kind: str | None = None,
+    legend: Path | str | None = None,
+) -> ObjectDataset | MapDataset:
+    """Reads a data set in whatever format it is.
+
+    Args:
+        root: Its folder; or a COCO annotation file.
+        task: One of :data:`TASKS`; found out where None.
+        kind: One of :data:`FORMATS`; found out where None.
+        legend: File of the colours, or names, of the classes of label maps.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DatasetError: Nothing known lies there, more than one thing does, or not what the task
+            needs; or it cannot be read.
+    """
+    root = Path(root).expanduser()
+    if root.is_file() and coco.json_kind(root) == 'coco':
+        inside = root.parent.name.lower() in ('annotations', 'labels')
+        return coco.read(root.parent.parent if inside else root.parent, [root])
+    need_folder('data set', str(root), 'Name the folder that holds the pictures and their labels.')
+    listing = list(folders(root))
+    found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
+    found = {name: files for name, files in found.items() if files}
+    pictures, maps = label_map_set.find(listing)
+    if maps and pictures and not (kind is None and found and task != 'semantic'):
+        found['masks'] = maps
+    _check_choice(root, listing, found, task, kind)
+    if kind is None:
+        wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
+        kind = next(name for name in wanted if name in found)
+    if kind == 'masks':
+        return label_map_set.read(root, pictures, maps, Path(legend) if legend else None)
+    return OBJECT_FORMATS[kind][1](root, found[kind], listing)
+
+
+def _check_choice(
+    root: Path, listing: list[Folder], found: dict[str, Any], task: str | None, kind: str | None
+) -> None:
+    """Raises DatasetError where what was found is nothing, not enough or too much."""
+    if kind is not None and kind not in found:
+        raise DatasetError(f'There is no {kind} data set in {root}. {_what(listing, found)}')
+    fitting = [name for name in found if (name == 'masks') == (task == 'semantic')]
+    if task is None:
+        fitting = list(found)
+    if kind is None and not fitting:
+        wanted = 'pictures with label maps' if task == 'semantic' else 'a data set of objects'
+        raise DatasetError(
+            f'In {root} nothing was found that is {wanted if task else "a data set"}. '
+            f'{_what(listing, found)} Known are COCO, Pascal VOC, YOLO, LabelMe, and pictures with '
+            'label maps (images/ and annotations/ with files of one name).'
+        )
+    if kind is None and len(fitting) > 1:
+        raise DatasetError(
+            f'{root} holds labels in more than one format: {", ".join(fitting)}. Choose with '
+            f'--format {fitting[0]}.'
+        )
+    if kind is not None and task is not None and (kind == 'masks') != (task == 'semantic'):
+        raise DatasetError(f'--task {task} and --format {kind} do not go together.')
+
+
+def _what(listing: list[Folder], found: dict[str, Any]) -> str:
+    """What a folder has instead."""
+    if found:
+        return f'It holds {" and ".join(found)}.'
+    endings: dict[str, int] = {}
+    for folder in listing:
+        for name in folder.names:
+            ending = Path(name).suffix.lower() or name
+            endings[ending] = endings.get(ending, 0) + 1
+    if not endings:
+        return 'It is empty.'
+    most = sorted(endings, key=endings.__getitem__, reverse=True)
+    return f'It holds files that end in {some(most, 5)}.'

@@ -1,0 +1,99 @@
+"""What is read of a data set, whatever its format was."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from casvit_mm.datasets.faults import FaultList
+
+SPLITS = ('train', 'val', 'test')
+# Tools have names of their own for the three parts of a data set.
+SPLIT_NAMES = {
+    **dict.fromkeys(('train', 'training', 'trainset', 'tr'), 'train'),
+    **dict.fromkeys(('val', 'valid', 'validation', 'valset', 'dev'), 'val'),
+    **dict.fromkeys(('test', 'testing', 'testset'), 'test'),
+}
+# A data set that is not split has one part of this name.
+WHOLE = 'all'
+
+
+@dataclass
+class ObjectSplit:
+    """One part of a data set of objects.
+
+    Attributes:
+        content: As a COCO annotation file holds it. Where another format was read, annotations
+            and pictures have a ``source``: their file, and their place in it.
+        file: The file, or folder of files, that it was read from.
+        pictures: The folder that ``file_name`` starts from.
+        whole: Whether ``content`` is that of a COCO file as it is.
+    """
+
+    content: dict[str, Any]
+    file: Path
+    pictures: Path
+    whole: bool = False
+
+
+@dataclass
+class ObjectDataset:
+    """A data set of objects: boxes, and masks where the format has them.
+
+    Attributes:
+        format: Its format, as a person calls it.
+        root: Its folder.
+        splits: Its parts by name: some of :data:`SPLITS`, or :data:`WHOLE`.
+        notes: What the format, or its reader, does not hold.
+        faults: Files and records that could not be read.
+    """
+
+    format: str
+    root: Path
+    splits: dict[str, ObjectSplit]
+    notes: list[str] = field(default_factory=list)
+    faults: FaultList = field(default_factory=FaultList)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its label map, either of which may be missing."""
+
+    picture: Path | None
+    label_map: Path | None
+
+
+@dataclass
+class MapDataset:
+    """A data set of pictures with label maps.
+
+    Attributes:
+        format: ``index label maps`` or ``colour label maps``.
+        root: Its folder.
+        splits: Pairs by the name of the part.
+        classes: Names of the classes, those that maps do not name numbered.
+        palette: RGB colour of each class.
+        legend: Index of each RGB colour, 255 for what is ignored; None for index maps.
+        notes: What a person should know of how it was read.
+    """
+
+    format: str
+    root: Path
+    splits: dict[str, list[Pair]]
+    classes: list[str]
+    palette: list[tuple[int, int, int]]
+    legend: dict[tuple[int, int, int], int] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def split_of(*names: str) -> str:
+    """The part that the last telling name of a path stands for; :data:`WHOLE` where none does.
+
+    Args:
+        names: Names of folders and files, without endings: ``instances_train2017``.
+    """
+    for name in reversed(names):
+        words = ''.join(c if c.isalpha() else ' ' for c in name.lower()).split()
+        for word in words:
+            if word in SPLIT_NAMES:
+                return SPLIT_NAMES[word]
+    return WHOLE

@@ -1,0 +1,140 @@
+"""LabelMe: one JSON file a picture, beside it."""
+
+import json
+import warnings
+from collections.abc import Iterable
+from pathlib import Path, PureWindowsPath
+
+from casvit_mm.datasets.faults import FaultList
+from casvit_mm.datasets.formats.coco import json_kind
+from casvit_mm.datasets.formats.files import Folder
+from casvit_mm.datasets.formats.found import (
+    SPLITS,
+    WHOLE,
+    ObjectDataset,
+    ObjectSplit,
+    split_of,
+)
+from casvit_mm.datasets.formats.objects import (
+    Labelled,
+    Objects,
+    add,
+    as_coco,
+    number_by_name,
+    require_supervision,
+)
+from casvit_mm.datasets.sentences import count_of
+
+FORMAT = 'LabelMe'
+
+
+def find(listing: Iterable[Folder]) -> list[Folder]:
+    """The folders that hold LabelMe's JSON files."""
+    return [
+        folder
+        for folder in listing
+        if any(json_kind(path) == 'labelme' for path in folder.ending_in('.json')[:3])
+    ]
+
+
+def read(root: Path, listing: list[Folder]) -> ObjectDataset:
+    """Reads a data set.
+
+    Args:
+        root: Its folder.
+        listing: The folders of JSON files.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DatasetError: `supervision` is missing.
+    """
+    require_supervision()
+    dataset = ObjectDataset(FORMAT, root, {})
+    skipped: dict[str, int] = {}
+    parts: dict[str, list[Labelled]] = {}
+    for folder in listing:
+        name = split_of(*folder.path.relative_to(root).parts)
+        parts.setdefault(name, []).extend(_pairs(folder, dataset.faults))
+
+    def reader(path: Path, size: tuple[int, int], faults: FaultList) -> Objects:
+        return _read_file(path, size, faults, skipped)
+
+    classes: list[str] = []
+    for name in [name for name in (*SPLITS, WHOLE) if name in parts]:
+        content = as_coco(parts[name], root, reader, classes, dataset.faults)
+        dataset.splits[name] = ObjectSplit(content, listing[0].path, root)
+    number_by_name((split.content for split in dataset.splits.values()), classes)
+    dataset.notes.append('LabelMe files hold no crowd flags.')
+    for kind, count in skipped.items():
+        dataset.notes.append(
+            f'{count_of(count, "shape")} of the type {kind!r} left out: rectangles and polygons '
+            'are read.'
+        )
+    return dataset
+
+
+def _pairs(folder: Folder, faults: FaultList) -> list[Labelled]:
+    """Pictures of a folder of JSON files, those without a file among them."""
+    pictures = {path.name: path for path in folder.pictures}
+    pairs, paired = [], set()
+    for path in folder.ending_in('.json'):
+        try:
+            content = json.loads(path.read_bytes())
+            name = PureWindowsPath(content['imagePath']).name
+        except (OSError, ValueError, KeyError, TypeError):
+            faults.add('broken-record', str(path), '', 'is no LabelMe file: it has no imagePath')
+            continue
+        beside = next((n for n in pictures if Path(n).stem == path.stem), name)
+        name = name if name in pictures else beside
+        pairs.append(Labelled(pictures.get(name, folder.path / name), path))
+        paired.add(name)
+    return pairs + [Labelled(path, None) for name, path in pictures.items() if name not in paired]
+
+
+def _read_file(
+    path: Path, size: tuple[int, int], faults: FaultList, skipped: dict[str, int]
+) -> Objects:
+    from supervision.dataset.formats.labelme import (
+        SUPPORTED_SHAPE_TYPES,
+        labelme_shapes_to_detections,
+    )
+
+    content = json.loads(path.read_bytes())
+    objects = Objects()
+    width, height = content.get('imageWidth'), content.get('imageHeight')
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        objects.size = (width, height)
+    shapes = content.get('shapes')
+    if not isinstance(shapes, list):
+        faults.add('broken-record', str(path), '', "has no list 'shapes'")
+        return objects
+    # Shapes of one label and group are parts of one object.
+    groups: dict[object, list[tuple[int, dict]]] = {}
+    for index, shape in enumerate(shapes):
+        if not isinstance(shape, dict):
+            faults.add('broken-record', str(path), f'shapes[{index}]', 'is not an object')
+            continue
+        if shape.get('shape_type') not in SUPPORTED_SHAPE_TYPES:
+            kind = str(shape.get('shape_type'))
+            skipped[kind] = skipped.get(kind, 0) + 1
+            continue
+        group = shape.get('group_id')
+        key = index if group is None else (str(shape.get('label')), str(group))
+        groups.setdefault(key, []).append((index, shape))
+    for members in groups.values():
+        where = f'shapes[{members[0][0]}]'
+        label = str(members[0][1].get('label'))
+        outlined = any(shape['shape_type'] == 'polygon' for _, shape in members)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                found = labelme_shapes_to_detections(
+                    [shape for _, shape in members], {label: 0}, size, outlined
+                )
+        except (ValueError, TypeError, KeyError) as error:
+            faults.add('broken-record', str(path), where, f'cannot be read: {error}')
+            continue
+        add(objects, found, [label], where, found.mask[0] if outlined else None)
+    return objects

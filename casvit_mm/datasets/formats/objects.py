@@ -1,0 +1,172 @@
+"""Formats with one annotation file a picture, through `supervision`, into COCO's.
+
+`supervision` parses the files; this walks the folders, one picture at a time, so that masks of
+thousands of pictures never lie in memory together and a damaged file is named.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.faults import FaultList
+from casvit_mm.datasets.label_maps import picture_size
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A picture and its annotation file.
+
+    Attributes:
+        picture: The picture.
+        file: Its annotations; None for a picture without any.
+    """
+
+    picture: Path
+    file: Path | None
+
+
+@dataclass
+class Objects:
+    """What an annotation file holds.
+
+    Attributes:
+        names: Class of each object.
+        boxes: Corners ``x1, y1, x2, y2`` in pixels. Shape: ``(N, 4)``.
+        places: Where each stands in the file: ``line 3``.
+        masks: Shape: ``(N, H, W)``, bool; None where the file has boxes alone.
+        size: Width and height that the file states; None where it states none.
+    """
+
+    names: list[str] = field(default_factory=list)
+    boxes: list[np.ndarray] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    masks: list[np.ndarray | None] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+
+
+# Reads a file of a picture of some width and height; what is wrong goes into the list.
+Reader = Callable[[Path, tuple[int, int], FaultList], Objects]
+
+
+def require_supervision() -> Any:
+    """The library that parses these formats.
+
+    Raises:
+        DatasetError: It is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            import supervision
+    except ImportError as error:
+        raise DatasetError(
+            'Reading VOC, YOLO and LabelMe data sets needs the package supervision: '
+            "pip install 'casvit-mm[data]'."
+        ) from error
+    return supervision
+
+
+def as_coco(
+    pictures: Iterable[Labelled], root: Path, read: Reader, classes: list[str], faults: FaultList
+) -> dict[str, Any]:
+    """Gathers pictures and their objects as a COCO annotation file would hold them.
+
+    Args:
+        pictures: The pictures of one part of a data set.
+        root: The folder that their names start from.
+        read: Reads the annotations of one.
+        classes: Names of the classes, extended by those that turn up.
+        faults: What cannot be read is added to it.
+
+    Returns:
+        The content of an annotation file; annotations have a ``source``.
+    """
+    images, annotations = [], []
+    for labelled in pictures:
+        try:
+            size = picture_size(labelled.picture)
+        except DatasetError:
+            # The look at the pictures says what is wrong with it.
+            size = None
+        objects = Objects()
+        if labelled.file is not None and size is not None:
+            objects = read(labelled.file, size, faults)
+        width, height = objects.size or size or (1, 1)
+        key = len(images) + 1
+        images.append(
+            dict(
+                id=key,
+                file_name=labelled.picture.relative_to(root).as_posix(),
+                width=width,
+                height=height,
+            )
+        )
+        for name, box, mask, where in zip(
+            objects.names, objects.boxes, objects.masks, objects.places, strict=True
+        ):
+            if name not in classes:
+                classes.append(name)
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=key,
+                    category_id=classes.index(name) + 1,
+                    **_extent(box, mask),
+                    iscrowd=0,
+                    source=dict(file=str(labelled.file), record=where),
+                )
+            )
+    categories = [dict(id=index, name=name) for index, name in enumerate(classes, 1)]
+    return dict(images=images, annotations=annotations, categories=categories)
+
+
+def number_by_name(contents: Iterable[dict[str, Any]], classes: Sequence[str]) -> None:
+    """Numbers the classes of all parts by their names, where the format has no order of its own.
+
+    Args:
+        contents: What :func:`as_coco` gave for each part, changed in place.
+        classes: The names that they were numbered by.
+    """
+    ordered = sorted(classes)
+    numbers = {old: ordered.index(name) + 1 for old, name in enumerate(classes, 1)}
+    for content in contents:
+        content['categories'] = [dict(id=i, name=name) for i, name in enumerate(ordered, 1)]
+        for annotation in content['annotations']:
+            annotation['category_id'] = numbers[annotation['category_id']]
+
+
+def add(
+    objects: Objects, detections: Any, names: list[str], place: str, mask: np.ndarray | None
+) -> None:
+    """Adds one object of `supervision`'s.
+
+    Args:
+        objects: To add it to.
+        detections: It, alone.
+        names: Class names by number.
+        place: Where it stands in its file.
+        mask: Its mask. Shape: ``(H, W)``; None where it has none.
+    """
+    objects.names.append(names[int(detections.class_id[0])])
+    objects.boxes.append(np.asarray(detections.xyxy[0], float))
+    objects.masks.append(mask)
+    objects.places.append(place)
+
+
+def _extent(box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
+    """Box, area and segmentation of an object."""
+    x1, y1, x2, y2 = (round(float(value), 3) for value in box)
+    extent: dict[str, Any] = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1))
+    if mask is not None:
+        encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
+        extent['area'] = int(rle.area(encoded))
+        extent['segmentation'] = dict(
+            size=[int(side) for side in encoded['size']], counts=encoded['counts'].decode()
+        )
+    return extent

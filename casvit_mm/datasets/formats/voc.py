@@ -1,0 +1,174 @@
+"""Pascal VOC: one XML file a picture; as VOC, Roboflow, CVAT and Label Studio lay it out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.faults import FaultList
+from casvit_mm.datasets.formats.files import Folder
+from casvit_mm.datasets.formats.found import (
+    SPLITS,
+    WHOLE,
+    ObjectDataset,
+    ObjectSplit,
+    split_of,
+)
+from casvit_mm.datasets.formats.objects import (
+    Labelled,
+    Objects,
+    add,
+    as_coco,
+    number_by_name,
+    require_supervision,
+)
+from casvit_mm.datasets.sentences import count_of
+
+FORMAT = 'Pascal VOC'
+PICTURE_FOLDERS = ('', '../JPEGImages', '../images', '../Images', 'images')
+
+
+def find(listing: Iterable[Folder]) -> list[Folder]:
+    """The folders that hold VOC's XML files."""
+    return [
+        folder
+        for folder in listing
+        if any(_is_annotation(path) for path in folder.ending_in('.xml')[:3])
+    ]
+
+
+def read(root: Path, listing: list[Folder]) -> ObjectDataset:
+    """Reads a data set.
+
+    Args:
+        root: Its folder.
+        listing: The folders of XML files.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DatasetError: `supervision` is missing, or a folder has no pictures.
+    """
+    require_supervision()
+    dataset = ObjectDataset(FORMAT, root, {})
+    classes: list[str] = []
+    flagged: dict[str, int] = {}
+    parts: dict[str, list[Labelled]] = {}
+    for folder in listing:
+        lists = _lists(folder.path)
+        for labelled in _pairs(folder):
+            name = lists.get(labelled.picture.stem) if lists else None
+            name = name or split_of(*folder.path.relative_to(root).parts)
+            parts.setdefault(name, []).append(labelled)
+
+    def reader(path: Path, size: tuple[int, int], faults: FaultList) -> Objects:
+        return _read_file(path, size, faults, flagged)
+
+    for name in [name for name in (*SPLITS, WHOLE) if name in parts]:
+        content = as_coco(parts[name], root, reader, classes, dataset.faults)
+        dataset.splits[name] = ObjectSplit(content, listing[0].path, root)
+    number_by_name((split.content for split in dataset.splits.values()), classes)
+    dataset.notes.append(
+        'VOC files hold no crowd flags, and one outline an object, if any: objects of several '
+        'parts were split when they were written.'
+    )
+    for flag, count in flagged.items():
+        dataset.notes.append(
+            f'{count_of(count, "object")} with the flag {flag!r}, which is not kept: they are '
+            'objects like others.'
+        )
+    return dataset
+
+
+def _pairs(folder: Folder) -> list[Labelled]:
+    """Pictures of a folder of XML files, those without a file among them."""
+    files = {path.stem: path for path in folder.ending_in('.xml')}
+    for place in PICTURE_FOLDERS:
+        where = (folder.path / place).resolve()
+        if not where.is_dir():
+            continue
+        names = tuple(sorted(entry.name for entry in where.iterdir() if entry.is_file()))
+        # Of the folder as it is called: a resolved path may leave a linked root.
+        pictures = Folder(folder.path / place if place else folder.path, names).pictures
+        stems = {picture.stem for picture in pictures}
+        if stems & files.keys():
+            lost = sorted(files.keys() - stems)
+            shown = [Labelled(_plain(p), files.get(p.stem)) for p in pictures]
+            return shown + [Labelled(_plain(where / f'{stem}.jpg'), files[stem]) for stem in lost]
+    raise DatasetError(
+        f'No pictures were found for the XML files in {folder.path}: they are looked for beside '
+        'them, and in JPEGImages and images.'
+    )
+
+
+def _plain(path: Path) -> Path:
+    """A path without ``..``."""
+    parts: list[str] = []
+    for part in path.parts:
+        if part == '..' and parts:
+            parts.pop()
+        else:
+            parts.append(part)
+    return Path(*parts)
+
+
+def _lists(folder: Path) -> dict[str, str]:
+    """The part of each picture by VOC's lists (ImageSets/Main/train.txt); empty without them."""
+    parts = {}
+    for kind in ('Main', 'Segmentation'):
+        for path in sorted((folder.parent / 'ImageSets' / kind).glob('*.txt')):
+            if path.stem in SPLITS:
+                for line in path.read_text(encoding='utf-8').splitlines():
+                    if line.strip():
+                        parts.setdefault(Path(line.split()[0]).stem, path.stem)
+        if parts:
+            break
+    return parts
+
+
+def _is_annotation(path: Path) -> bool:
+    with path.open('rb') as file:
+        return b'<annotation' in file.read(2048)
+
+
+def _read_file(
+    path: Path, size: tuple[int, int], faults: FaultList, flagged: dict[str, int]
+) -> Objects:
+    from defusedxml import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, parse
+    from supervision.dataset.formats.pascal_voc import detections_from_xml_obj
+
+    objects = Objects()
+    try:
+        tree = parse(path).getroot()
+    except (ParseError, DefusedXmlException, OSError, ValueError) as error:
+        faults.add('broken-record', str(path), '', f'is no XML: {error}')
+        return objects
+    objects.size = _stated_size(tree)
+    found = tree.findall('object')
+    for element in found:
+        tree.remove(element)
+    with_masks = any(element.find('polygon') is not None for element in found)
+    for index, element in enumerate(found):
+        for flag in ('difficult', 'truncated', 'occluded'):
+            if (element.findtext(flag) or '0').strip() not in ('0', ''):
+                flagged[flag] = flagged.get(flag, 0) + 1
+        tree.append(element)
+        try:
+            detections, names = detections_from_xml_obj(tree, [], size, with_masks)
+            mask = detections.mask[0] if element.find('polygon') is not None else None
+            add(objects, detections, names, f'object[{index}]', mask)
+        except (ValueError, IndexError) as error:
+            faults.add('broken-record', str(path), f'object[{index}]', f'cannot be read: {error}')
+        tree.remove(element)
+    return objects
+
+
+def _stated_size(tree: Any) -> tuple[int, int] | None:
+    try:
+        width, height = (int(float(tree.findtext(f'size/{key}'))) for key in ('width', 'height'))
+    except (TypeError, ValueError):
+        return None
+    # Some tools write zeros for what they do not know.
+    return (width, height) if width > 0 and height > 0 else None

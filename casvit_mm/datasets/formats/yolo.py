@@ -1,0 +1,210 @@
+"""YOLO: one text file a picture; as Ultralytics, Roboflow, CVAT and Label Studio lay it out."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.faults import FaultList
+from casvit_mm.datasets.formats.files import PICTURES, Folder
+from casvit_mm.datasets.formats.found import (
+    SPLITS,
+    WHOLE,
+    ObjectDataset,
+    ObjectSplit,
+    split_of,
+)
+from casvit_mm.datasets.formats.objects import (
+    Labelled,
+    Objects,
+    add,
+    as_coco,
+    require_supervision,
+)
+
+FORMAT = 'YOLO'
+NAME_FILES = ('obj.names', 'classes.txt', 'classes.names')
+
+
+def find(listing: Iterable[Folder]) -> list[Path]:
+    """The files that name the classes of a YOLO data set, ``data.yaml`` or ``obj.names``."""
+    listing = list(listing)
+    described = [path for folder in listing for path in folder.ending_in('.yaml', '.yml')]
+    described = [path for path in described if 'names' in _description(path)]
+    if described:
+        return described[:1]
+    labelled = any(_is_label(path) for folder in listing for path in folder.ending_in('.txt')[:3])
+    named = [f.path / name for f in listing for name in NAME_FILES if name in f.names]
+    return named[:1] if labelled else []
+
+
+def read(root: Path, files: list[Path], listing: list[Folder]) -> ObjectDataset:
+    """Reads a data set.
+
+    Args:
+        root: Its folder.
+        files: The file that names its classes.
+        listing: All its folders.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DatasetError: `supervision` is missing, the classes cannot be read, or there are no
+            pictures.
+    """
+    require_supervision()
+    description = _description(files[0]) if files[0].suffix in ('.yaml', '.yml') else {}
+    names = _names(files[0], description)
+    dataset = ObjectDataset(FORMAT, root, {})
+    parts = _described_parts(files[0], description) or _found_parts(root, listing)
+    keypoints = _keypoint_values(description)
+    if keypoints:
+        dataset.notes.append(f'{files[0]} has keypoints, which are left out.')
+
+    def reader(path: Path, size: tuple[int, int], faults: FaultList) -> Objects:
+        return _read_file(path, size, faults, names, keypoints)
+
+    classes = list(dict.fromkeys(names))
+    for name, pictures in parts.items():
+        labelled = [Labelled(path, _label_file(path)) for path in pictures]
+        content = as_coco(labelled, root, reader, classes, dataset.faults)
+        dataset.splits[name] = ObjectSplit(content, files[0], root)
+    if not dataset.splits:
+        raise DatasetError(f'No pictures were found for {files[0]}: expected images/ and labels/.')
+    dataset.notes.append(
+        'YOLO files hold one outline an object and no crowd flags: objects of several parts were '
+        'split, or joined by a line, when they were written.'
+    )
+    return dataset
+
+
+def _description(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _names(path: Path, description: Mapping[str, Any]) -> list[str]:
+    names = description.get('names')
+    if isinstance(names, Mapping):
+        try:
+            keys = sorted(names, key=int)
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f'names in {path} has keys that are no numbers.') from error
+        if list(map(int, keys)) != list(range(len(keys))):
+            raise DatasetError(f'names in {path} is not numbered 0, 1, 2 …: {keys[:8]}.')
+        return [str(names[key]) for key in keys]
+    if isinstance(names, list):
+        return list(map(str, names))
+    if names is not None:
+        raise DatasetError(f'names in {path} is neither a list nor a mapping.')
+    lines = path.read_text(encoding='utf-8').splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _keypoint_values(description: Mapping[str, Any]) -> int:
+    shape = description.get('kpt_shape')
+    if isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) for n in shape):
+        return shape[0] * shape[1]
+    return 0
+
+
+def _described_parts(file: Path, description: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """Pictures of each part by ``data.yaml``, whose paths are often those of another machine."""
+    parts: dict[str, list[Path]] = {}
+    base = Path(str(description.get('path') or ''))
+    for key in SPLITS:
+        entries = description.get(key)
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if not isinstance(entry, str):
+                continue
+            inner = [part for part in Path(entry).parts if part not in ('..', '.')]
+            candidates = [
+                file.parent / entry,
+                file.parent / base / entry,
+                base / entry,
+                file.parent.joinpath(*inner),
+            ]
+            for place in candidates:
+                if pictures := _pictures_of(place, file.parent):
+                    parts.setdefault(key, []).extend(pictures)
+                    break
+    return parts
+
+
+def _pictures_of(place: Path, base: Path) -> list[Path]:
+    """The pictures of a folder, or those that a text file lists."""
+    if place.is_dir():
+        return sorted(p for p in place.rglob('*') if p.suffix.lower() in PICTURES)
+    if place.is_file() and place.suffix == '.txt':
+        lines = place.read_text(encoding='utf-8').splitlines()
+        return [base / line.strip() for line in lines if line.strip()]
+    return []
+
+
+def _found_parts(root: Path, listing: list[Folder]) -> dict[str, list[Path]]:
+    parts: dict[str, list[Path]] = {}
+    for folder in listing:
+        if folder.pictures:
+            name = split_of(*folder.path.relative_to(root).parts)
+            parts.setdefault(name, []).extend(folder.pictures)
+    return {name: parts[name] for name in (*SPLITS, WHOLE) if name in parts}
+
+
+def _label_file(picture: Path) -> Path | None:
+    """The text file of a picture: in labels/ where the picture is in images/, or beside it."""
+    parts = list(picture.parts)
+    places = [picture.with_suffix('.txt')]
+    for index in reversed(range(len(parts) - 1)):
+        if parts[index].lower() == 'images':
+            inside = [*parts[:index], 'labels', *parts[index + 1 :]]
+            places.insert(0, Path(*inside).with_suffix('.txt'))
+            break
+    return next((place for place in places if place.is_file()), None)
+
+
+def _is_label(path: Path) -> bool:
+    """Whether a text file looks like boxes: numbers, at least five a line."""
+    try:
+        line = path.read_text(encoding='utf-8')[:4096].splitlines()[0].split()
+        return len(line) >= 5 and all(abs(float(value)) < 1e6 for value in line)
+    except (OSError, UnicodeDecodeError, IndexError, ValueError):
+        return False
+
+
+def _read_file(
+    path: Path, size: tuple[int, int], faults: FaultList, names: list[str], keypoints: int
+) -> Objects:
+    from supervision.dataset.formats.yolo import yolo_annotations_to_detections
+
+    objects = Objects()
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        faults.add('broken-record', str(path), '', f'cannot be read: {error}')
+        return objects
+    for number, line in enumerate(lines, 1):
+        values = line.split()
+        if not values:
+            continue
+        where = f'line {number}'
+        if keypoints and len(values) == 5 + keypoints:
+            values = values[:5]
+        outlined = len(values) > 6
+        try:
+            found = yolo_annotations_to_detections([' '.join(values)], size, outlined)
+        except ValueError as error:
+            faults.add('broken-record', str(path), where, f'cannot be read: {error}')
+            continue
+        label = int(found.class_id[0])
+        if not 0 <= label < len(names):
+            detail = f'has class {label}, and {len(names)} are named, from 0'
+            faults.add('unknown-category', str(path), where, detail)
+            continue
+        add(objects, found, names, where, found.mask[0] if outlined else None)
+    return objects

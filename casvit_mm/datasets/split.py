@@ -1,0 +1,74 @@
+"""Splits a data set that comes in one piece, evenly by class."""
+
+import warnings
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from casvit_mm.datasets.errors import DatasetError
+
+
+def split_evenly(
+    labels: Sequence[set[Hashable]], share: float, seed: int, groups: Sequence[Hashable]
+) -> list[bool]:
+    """Chooses the pictures to validate on, so that every class has its share among them.
+
+    Iterative stratification (Sechidis et al., On the Stratification of Multi-Label Data, 2011).
+
+    Args:
+        labels: Classes of each picture; an empty set for one without objects.
+        share: Part of the pictures to validate on, between 0 and 1.
+        seed: Start of the random numbers.
+        groups: Pictures of the same value stay together: copies of one picture.
+
+    Returns:
+        Whether each picture is to be validated on.
+
+    Raises:
+        DatasetError: There are too few pictures, or the library is missing.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    if len(members) < 2:
+        raise DatasetError(
+            'A data set of one picture cannot be split into one part to train on and another to '
+            'validate on.'
+        )
+    names = sorted({name for found in labels for name in found}, key=str)
+    # Pictures without objects are a class of their own, which has its share too.
+    table = np.zeros((len(members), len(names) + 1), int)
+    for row, indices in enumerate(members.values()):
+        found = set().union(*(labels[index] for index in indices))
+        for name in found:
+            table[row, names.index(name)] = 1
+        table[row, -1] = not found
+    chosen = _choose(table, share, seed)
+    wanted = [False] * len(labels)
+    for row, indices in enumerate(members.values()):
+        for index in indices:
+            wanted[index] = bool(chosen[row])
+    return wanted
+
+
+def _choose(table: np.ndarray, share: float, seed: int) -> np.ndarray:
+    try:
+        from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+    except ImportError as error:
+        raise DatasetError(
+            'Splitting a data set needs the package iterative-stratification: '
+            "pip install 'casvit-mm[data]'. Or put its pictures into folders train and val."
+        ) from error
+    rows = len(table)
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        _, val = next(splitter.split(np.zeros(rows), table))
+    chosen = np.zeros(rows, bool)
+    chosen[val] = True
+    rng = np.random.default_rng(seed)
+    # Of very few pictures rounding may leave one side empty.
+    if chosen.all() or not chosen.any():
+        chosen[:] = False
+        chosen[rng.integers(rows)] = True
+    return chosen

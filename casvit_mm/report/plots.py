@@ -1,0 +1,175 @@
+"""Plots of the facts of a data set, as PNG."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+COLOURS = {'train': '#2563a8', 'val': '#e08a1e', 'test': '#3c8d57', 'all': '#2563a8'}
+MOST_CLASSES = 60
+DPI = 110
+
+
+@dataclass(frozen=True)
+class DetectorScales:
+    """The sizes that a detector looks for objects at.
+
+    Attributes:
+        name: Name of the config.
+        scale: Longer and shorter side that pictures are resized to, at most, in pixels.
+        strides: Strides of its feature maps in pixels.
+        anchors: Sides of its square anchors in pixels; empty where it has none.
+    """
+
+    name: str
+    scale: tuple[int, int]
+    strides: tuple[int, ...]
+    anchors: tuple[float, ...] = ()
+
+
+def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> bytes:
+    """Bars of how often each class occurs in each part.
+
+    Args:
+        counts: Number by class, by part.
+        what: What is counted: ``objects``.
+    """
+    total: dict[str, int] = {}
+    for part in counts.values():
+        for name, number in part.items():
+            total[name] = total.get(name, 0) + number
+    names = sorted(total, key=total.__getitem__, reverse=True)
+    title = f'{what} by class'
+    if len(names) > MOST_CLASSES:
+        title += f' (the {MOST_CLASSES} most frequent of {len(names)})'
+        names = names[:MOST_CLASSES]
+    figure, axes = _figure(width=8, height=max(2.2, 0.24 * len(names) + 1))
+    height = 0.8 / max(1, len(counts))
+    for index, (part, numbers) in enumerate(counts.items()):
+        places = np.arange(len(names)) + (index - (len(counts) - 1) / 2) * height
+        values = [max(numbers.get(name, 0), 0) for name in names]
+        axes.barh(places, values, height=height, color=_colour(part), label=part)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel(what)
+    largest = max(total.values(), default=0)
+    smallest = min((number for number in total.values() if number), default=0)
+    if smallest and largest / smallest > 50:
+        axes.set_xscale('log')
+    axes.legend(frameon=False)
+    return _png(figure, title)
+
+
+def object_sizes(
+    boxes: Mapping[str, np.ndarray],
+    pictures: Mapping[str, np.ndarray],
+    scales: DetectorScales | None,
+) -> bytes:
+    """How large objects are as the detector sees them, against its strides and anchors.
+
+    Args:
+        boxes: Width and height of boxes in pixels, by part. Shape: ``(N, 2)``.
+        pictures: Width and height of the picture of each box, by part. Shape: ``(N, 2)``.
+        scales: The sizes of the detector; None leaves the boxes as they are.
+    """
+    figure, axes = _figure()
+    sides = {}
+    for part, size in boxes.items():
+        factor = 1.0
+        if scales is not None and len(size):
+            long, short = max(scales.scale), min(scales.scale)
+            frame = pictures[part]
+            factor = np.minimum(long / frame.max(1), short / frame.min(1))
+        side = np.sqrt(np.maximum(size.prod(1), 1e-6)) * factor
+        sides[part] = side[side > 0]
+    every = np.concatenate([*sides.values(), [16.0, 64.0]])
+    edges = np.geomspace(max(1.0, every.min() / 1.05), every.max() * 1.05, 48)
+    for part, side in sides.items():
+        axes.hist(side, edges, color=_colour(part), alpha=0.65, label=part)
+    axes.set_xscale('log', base=2)
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter('%d'))
+    axes.set_ylabel('objects')
+    title = 'object sizes: square root of the area in pixels'
+    if scales is not None:
+        title += f', as {scales.name} sees them'
+        for number, value in enumerate(scales.strides):
+            label = 'strides' if not number else None
+            axes.axvline(value, color='#888888', linestyle=':', linewidth=1, label=label)
+        for number, value in enumerate(scales.anchors):
+            label = 'anchors' if not number else None
+            axes.axvline(value, color='#b03030', linestyle='--', linewidth=1, label=label)
+    axes.legend(frameon=False)
+    return _png(figure, title)
+
+
+def objects_per_picture(counts: Mapping[str, np.ndarray]) -> bytes:
+    """How many objects pictures have.
+
+    Args:
+        counts: Number of objects of each picture, by part. Shape: ``(N,)``.
+    """
+    figure, axes = _figure()
+    most = int(max([value.max() for value in counts.values() if len(value)], default=0))
+    edges = np.arange(most + 2) - 0.5 if most < 60 else np.linspace(-0.5, most + 0.5, 60)
+    for part, value in counts.items():
+        axes.hist(value, edges, color=_colour(part), alpha=0.65, label=part)
+    axes.set_xlabel('objects in a picture')
+    axes.set_ylabel('pictures')
+    axes.legend(frameon=False)
+    return _png(figure, 'objects per picture')
+
+
+def picture_sizes(sizes: Mapping[str, np.ndarray]) -> bytes:
+    """Widths against heights of pictures.
+
+    Args:
+        sizes: Width and height in pixels, by part. Shape: ``(N, 2)``.
+    """
+    figure, axes = _figure(width=5, height=4.4)
+    for part, value in sizes.items():
+        unique, counts = np.unique(value.reshape(-1, 2), axis=0, return_counts=True)
+        area = 12 + 160 * counts / max(1, counts.max(initial=1))
+        axes.scatter(*unique.T, s=area, color=_colour(part), alpha=0.5, label=part, linewidths=0)
+    axes.set_xlabel('width in pixels')
+    axes.set_ylabel('height in pixels')
+    largest = np.concatenate([np.ones((1, 2)), *sizes.values()]).max(0) * 1.08
+    axes.set_xlim(0, largest[0])
+    axes.set_ylim(0, largest[1])
+    axes.legend(frameon=False)
+    return _png(figure, 'picture sizes (larger: more pictures)')
+
+
+def heat_map(heat: np.ndarray) -> bytes:
+    """Where in the pictures objects lie.
+
+    Args:
+        heat: Number of boxes over each cell of a picture. Shape: ``(H, W)``.
+    """
+    figure, axes = _figure(width=5, height=4.4)
+    shown = axes.imshow(heat, cmap='viridis', extent=(0, 1, 1, 0), interpolation='nearest')
+    axes.set_xlabel('width')
+    axes.set_ylabel('height')
+    figure.colorbar(shown, ax=axes, label='boxes')
+    return _png(figure, 'where objects lie')
+
+
+def _figure(width: float = 8, height: float = 3.4) -> tuple[Figure, matplotlib.axes.Axes]:
+    # Without pyplot, which keeps every figure and wants a display.
+    figure = Figure(figsize=(width, height), layout='constrained')
+    axes = figure.add_subplot()
+    axes.spines[['top', 'right']].set_visible(False)
+    return figure, axes
+
+
+def _colour(part: str) -> str:
+    return COLOURS.get(part, '#777777')
+
+
+def _png(figure: Figure, title: str) -> bytes:
+    figure.axes[0].set_title(title, fontsize=10, loc='left')
+    file = BytesIO()
+    figure.savefig(file, format='png', dpi=DPI)
+    return file.getvalue()

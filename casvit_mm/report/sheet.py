@@ -1,0 +1,150 @@
+"""A sheet of pictures with their labels drawn on them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as rle
+
+from casvit_mm.datasets.coco_faults import box_corners, polygons_of
+from casvit_mm.datasets.map_check import MapCheck, read_labels
+from casvit_mm.datasets.object_check import ObjectCheck
+from casvit_mm.engine.detections import Detections, LocalMask
+from casvit_mm.engine.label_map import LabelMap
+from casvit_mm.report.drawing import Colour, draw_detections, draw_label_map
+
+CELL = 320
+COLUMNS = 4
+
+
+def object_sheet(check: ObjectCheck, number: int, seed: int, palette: Sequence[Colour]) -> bytes:
+    """Draws some pictures of a data set of objects, taken at random.
+
+    Args:
+        check: What its check found.
+        number: How many.
+        seed: Start of the random numbers.
+        palette: RGB colour of each class.
+
+    Returns:
+        The sheet, as JPEG; empty where no picture can be read.
+    """
+    entries = [
+        (name, record) for name, scan in check.scans.items() for _, record in scan.images.values()
+    ]
+    cells = []
+    for index in np.random.default_rng(seed).permutation(len(entries)):
+        if len(cells) == number:
+            break
+        name, record = entries[index]
+        image = _read(check.dataset.splits[name].pictures / record['file_name'])
+        if image is None:
+            continue
+        scan = check.scans[name]
+        own = [r for _, r in scan.annotations if r['image_id'] == record['id']]
+        labels = [check.classes.index(scan.categories[r['category_id']]) for r in own]
+        # Drawn at the size at which it is shown, so that letters and lines can be seen.
+        small = _fitted(image)
+        factor = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
+        drawn = Detections(
+            np.array([box_corners(r['bbox']) for r in own], np.float32).reshape(-1, 4)
+            * np.array([*factor, *factor], np.float32),
+            np.ones(len(own), np.float32),
+            np.array(labels, np.int64),
+            [_mask(r, image.shape[:2], small.shape[:2]) for r in own],
+        )
+        cells.append(_cell(draw_detections(small, drawn, check.classes, palette, scored=False)))
+    return _sheet(cells)
+
+
+def map_sheet(check: MapCheck, number: int, seed: int) -> bytes:
+    """Draws some pictures with their label maps, taken at random.
+
+    Args:
+        check: What the check of the data set found.
+        number: How many.
+        seed: Start of the random numbers.
+
+    Returns:
+        The sheet, as JPEG; empty where no picture can be read.
+    """
+    pairs = [pair for pairs in check.dataset.splits.values() for pair in pairs]
+    classes = [*check.classes, 'ignored']
+    palette = [*check.dataset.palette[: len(check.classes)], (0, 0, 0)]
+    cells = []
+    for index in np.random.default_rng(seed).permutation(len(pairs)):
+        if len(cells) == number:
+            break
+        pair = pairs[index]
+        if pair.picture is None or pair.label_map is None:
+            continue
+        image = _read(pair.picture)
+        try:
+            labels, _ = read_labels(pair.label_map, check.dataset.legend)
+        except (OSError, ValueError, SyntaxError):
+            continue
+        if image is None or labels.shape != image.shape[:2]:
+            continue
+        known = (labels >= 0) & (labels < len(check.classes)) & (labels != check.ignore_index)
+        shown = np.where(known, labels, len(check.classes)).astype(np.uint16)
+        small = _fitted(image)
+        shown = cv2.resize(shown, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        cells.append(_cell(draw_label_map(small, LabelMap(shown), classes, palette)))
+    return _sheet(cells)
+
+
+def _read(path: Path) -> np.ndarray | None:
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError:
+        return None
+    return cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+
+
+def _mask(record: dict[str, Any], size: tuple[int, int], shown: tuple[int, int]) -> LocalMask:
+    """The mask of a record, at another size; an empty one where it has none that can be drawn."""
+    height, width = size
+    segmentation = record.get('segmentation')
+    try:
+        if polygons := polygons_of(segmentation):
+            encoded = rle.merge(rle.frPyObjects(polygons, height, width))
+        elif isinstance(segmentation, dict) and list(segmentation['size']) == [height, width]:
+            encoded = dict(segmentation)
+            if isinstance(encoded['counts'], list):
+                encoded = rle.frPyObjects(encoded, height, width)
+        else:
+            return LocalMask(0, 0, np.zeros((0, 0), bool))
+        bitmap = cv2.resize(rle.decode(encoded), shown[::-1], interpolation=cv2.INTER_AREA)
+        return LocalMask.crop(bitmap > 0)
+    except (ValueError, TypeError, KeyError):
+        return LocalMask(0, 0, np.zeros((0, 0), bool))
+
+
+def _fitted(image: np.ndarray) -> np.ndarray:
+    """A picture whose longer side is that of a cell."""
+    factor = CELL / max(image.shape[:2])
+    width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation)
+
+
+def _cell(image: np.ndarray) -> np.ndarray:
+    """A picture in the middle of a square."""
+    cell = np.full((CELL, CELL, 3), 255, np.uint8)
+    height, width = image.shape[:2]
+    top, left = (CELL - height) // 2, (CELL - width) // 2
+    cell[top : top + height, left : left + width] = image
+    return cell
+
+
+def _sheet(cells: list[np.ndarray]) -> bytes:
+    if not cells:
+        return b''
+    blank = np.full((CELL, CELL, 3), 255, np.uint8)
+    columns = min(COLUMNS, len(cells))
+    cells += [blank] * (-len(cells) % columns)
+    rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
+    _, encoded = cv2.imencode('.jpg', np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return encoded.tobytes()

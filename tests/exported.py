@@ -1,0 +1,110 @@
+"""Three classes of real photographs, written out in the formats of labelling tools."""
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+CLASSES = ('person', 'chair', 'bottle')
+
+
+def as_coco(photographs: Path, out: Path) -> Path:
+    """As COCO lays it out, with the three classes alone."""
+    for part in ('train', 'val'):
+        source = photographs / 'coco_mini'
+        content = json.loads((source / f'annotations/instances_{part}2017.json').read_text())
+        content['categories'] = [c for c in content['categories'] if c['name'] in CLASSES]
+        kept = {category['id'] for category in content['categories']}
+        content['annotations'] = [a for a in content['annotations'] if a['category_id'] in kept]
+        (out / 'annotations').mkdir(parents=True, exist_ok=True)
+        (out / f'annotations/instances_{part}.json').write_text(json.dumps(content))
+        (out / part).mkdir()
+        for image in content['images']:
+            shutil.copyfile(
+                source / f'{part}2017' / image['file_name'], out / part / image['file_name']
+            )
+    return out
+
+
+def as_roboflow(coco: Path, out: Path) -> Path:
+    """As Roboflow writes COCO: files beside the pictures, and a category of all others."""
+    for part, name in (('train', 'train'), ('val', 'valid')):
+        content = json.loads((coco / f'annotations/instances_{part}.json').read_text())
+        for category in content['categories']:
+            category['supercategory'] = 'things'
+        content['categories'].insert(0, dict(id=0, name='things', supercategory='none'))
+        shutil.copytree(coco / part, out / name)
+        (out / name / '_annotations.coco.json').write_text(json.dumps(content))
+    return out
+
+
+def as_label_studio(coco: Path, out: Path) -> Path:
+    """As Label Studio writes COCO: one result.json, names with the folder of the machine."""
+    content = json.loads((coco / 'annotations/instances_train.json').read_text())
+    for image in content['images']:
+        image['file_name'] = f'..\\..\\label-studio\\media\\upload\\1\\{image["file_name"]}'
+    shutil.copytree(coco / 'train', out / 'images')
+    (out / 'result.json').write_text(json.dumps(content))
+    return out
+
+
+def _parts(coco: Path):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        import supervision
+    for part in ('train', 'val'):
+        yield (
+            part,
+            supervision.DetectionDataset.from_coco(
+                str(coco / part), str(coco / f'annotations/instances_{part}.json'), force_masks=True
+            ),
+        )
+
+
+def as_voc(coco: Path, out: Path) -> Path:
+    """As Roboflow writes VOC: XML files beside the pictures."""
+    for part, dataset in _parts(coco):
+        folder = str(out / part)
+        dataset.as_pascal_voc(folder, folder, approximation_percentage=0)
+    return out
+
+
+def as_voc_devkit(coco: Path, out: Path) -> Path:
+    """As VOC lays it out, with lists of the pictures of each part."""
+    (out / 'ImageSets/Main').mkdir(parents=True)
+    for part, dataset in _parts(coco):
+        dataset.as_pascal_voc(str(out / 'JPEGImages'), str(out / 'Annotations'))
+        stems = sorted(path.stem for path in (coco / part).iterdir())
+        (out / f'ImageSets/Main/{part}.txt').write_text('\n'.join(stems))
+    return out
+
+
+def as_yolo(coco: Path, out: Path) -> Path:
+    """As Ultralytics lays it out, with polygons."""
+    for part, dataset in _parts(coco):
+        dataset.as_yolo(
+            str(out / 'images' / part), str(out / 'labels' / part), str(out / 'data.yaml'),
+            approximation_percentage=0,
+        )  # fmt: skip
+    names = '\n'.join(f'  {i}: {name}' for i, name in enumerate(dataset.classes))
+    (out / 'data.yaml').write_text(
+        f'path: /somewhere/else\ntrain: images/train\nval: images/val\nnames:\n{names}\n'
+    )
+    return out
+
+
+def as_labelme(coco: Path, out: Path) -> Path:
+    """As LabelMe writes it: JSON files beside the pictures."""
+    for part, dataset in _parts(coco):
+        dataset.as_labelme(str(out / part), str(out / part))
+    return out
+
+
+EXPORTS = {
+    'roboflow': as_roboflow,
+    'label studio': as_label_studio,
+    'voc': as_voc,
+    'voc devkit': as_voc_devkit,
+    'yolo': as_yolo,
+    'labelme': as_labelme,
+}

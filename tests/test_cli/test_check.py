@@ -1,0 +1,122 @@
+"""The command that checks a data set: what it says, its exit code, its page, its copy."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from casvit_mm.cli.main import run_tool
+from casvit_mm.datasets import shapes
+
+
+@pytest.fixture
+def objects(tmp_path):
+    generated, root = tmp_path / 'generated', tmp_path / 'objects'
+    shapes.generate(generated, num_train=8, num_val=4, size=96, progress=False)
+    for name in ('annotations', 'train', 'val'):
+        shutil.copytree(generated / name, root / name)
+    return root
+
+
+@pytest.fixture
+def maps(tmp_path):
+    generated, root = tmp_path / 'generated maps', tmp_path / 'maps'
+    shapes.generate(generated, num_train=8, num_val=4, size=96, progress=False)
+    for part in ('train', 'val'):
+        shutil.copytree(generated / part, root / 'images' / part)
+        shutil.copytree(generated / 'labels' / part, root / 'annotations' / part)
+    (root / 'classes.txt').write_text('\n'.join(('background', *shapes.CLASSES)))
+    return root
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = run_tool('check', [str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def change(root, edit):
+    file = root / 'annotations/instances_train.json'
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
+
+
+def test_a_clean_set_is_counted_and_drawn(check, objects, tmp_path):
+    code, said, _ = check(objects, '--task', 'instance')
+    assert code == 0
+    assert re.search(r'^  train +8 ', said, re.MULTILINE)
+    page = tmp_path / 'work_dirs/check_objects/index.html'
+    assert f'page: {page.relative_to(tmp_path)}' in said
+    html = page.read_text()
+    assert html.count('data:image/png;base64,') == 5
+    assert html.count('data:image/jpeg;base64,') == 1
+    assert 'http' not in html, 'it opens without a network'
+
+
+def test_errors_are_named_and_are_exit_code_2(check, objects):
+    def break_a_box(content):
+        content['annotations'][3]['bbox'] = [1, 1, 0, 5]
+
+    change(objects, break_a_box)
+    (objects / 'val/000001.jpg').unlink()
+    code, said, _ = check(objects)
+    assert code == 2
+    assert 'error: 1 x boxes without area. The object is lost without a word.' in said
+    assert 'instances_train.json: annotations[3] (id 4) has bbox = [1, 1, 0, 5]' in said
+    assert f'{objects}/val/000001.jpg: images[1] (id 2) is not there' in said
+    assert said.splitlines()[-2].startswith('2 errors and ')
+
+
+def test_warnings_are_exit_code_0(check, objects):
+    change(objects, lambda content: content['annotations'][0].update(iscrowd=1))
+    code, said, _ = check(objects)
+    assert code == 0
+    assert 'warning: 1 x objects with the crowd flag' in said
+    assert 'No error, ' in said
+
+
+def test_only_the_first_of_a_kind_are_printed(check, objects):
+    def break_boxes(content):
+        for annotation in content['annotations'][:7]:
+            annotation['bbox'][2] = 0
+
+    change(objects, break_boxes)
+    _, said, _ = check(objects, '--limit', '2', '--no-pictures')
+    assert said.count('has bbox = ') == 2 and 'and 5 more' in said
+
+
+def test_a_repaired_copy_is_clean(check, objects, tmp_path):
+    change(objects, lambda content: content['annotations'][0].update(bbox=[-9, -9, 3, 3]))
+    code, said, _ = check(objects, '--fix', tmp_path / 'fixed')
+    assert code == 2 and 'fixed (1 changes' in said
+    assert 'outside' not in (tmp_path / 'fixed/annotations/instances_train.json').read_text()
+    assert check(tmp_path / 'fixed')[0] == 0
+    code, _, error = check(objects, '--fix', tmp_path / 'fixed')
+    assert code == 2 and 'is there already' in error
+
+
+def test_label_maps_are_checked_counted_and_drawn(check, maps, tmp_path):
+    code, said, _ = check(maps, '--task', 'semantic')
+    assert code == 0 and 'index label maps' in said
+    html = (tmp_path / 'work_dirs/check_maps/index.html').read_text()
+    assert html.count('data:image/png;base64,') == 3
+    assert html.count('data:image/jpeg;base64,') == 1
+
+
+def test_mistakes_in_arguments_are_one_sentence(check, objects, tmp_path):
+    for arguments, message in [
+        ((tmp_path / 'nowhere',), 'does not exist'),
+        ((objects, '--task', 'semantic'), 'nothing was found that is pictures with label maps'),
+        ((objects, '--fix', 'out', '--no-pictures'), 'leave --no-pictures out'),
+        ((objects, '--legend', 'x.txt'), '--legend is for label maps'),
+    ]:
+        code, _, error = check(*arguments)
+        assert code == 2 and message in error and 'Traceback' not in error

@@ -1,0 +1,30 @@
+import re
+from pathlib import Path
+
+from faulty import LABEL_MAPS, PICTURES, RECORDS
+
+from casvit_mm.datasets.faults import KINDS, FaultList, Severity
+
+PAGE = Path(__file__).parents[2] / 'docs/data_check.md'
+
+
+def test_the_docs_list_every_kind_with_its_severity():
+    rows = re.findall(r'^\| `([a-z-]+)` \| (\w+) \| (.*) \| (.*) \|$', PAGE.read_text(), re.M)
+    assert [(name, severity, title, advice) for name, severity, title, advice in rows] == [
+        (name, kind.severity.value, kind.title, kind.advice) for name, kind in KINDS.items()
+    ]
+
+
+def test_every_kind_is_one_that_a_test_makes():
+    made = {*RECORDS.values(), *PICTURES.values(), *LABEL_MAPS.values()}
+    elsewhere = {'no-mask', 'tiny-box', 'unused-class', 'absent-class', 'class-order'}
+    assert made | elsewhere | {'same-picture', 'unpaired-label-map'} == set(KINDS)
+
+
+def test_counts_come_with_errors_first():
+    faults = FaultList()
+    for kind in ('crowd', 'empty-box', 'crowd'):
+        faults.add(kind, 'a.json', 'annotations[0]', 'is wrong')
+    assert list(faults.counts().items()) == [('empty-box', 1), ('crowd', 2)]
+    assert [fault.kind for fault in faults.of(Severity.WARNING)] == ['crowd', 'crowd']
+    assert str(faults.first('crowd', 1)[0]) == 'a.json: annotations[0] is wrong'

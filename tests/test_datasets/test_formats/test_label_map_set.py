@@ -1,0 +1,114 @@
+"""Layouts of pictures with label maps, and the legends that explain them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.formats.label_map_set import read_legend, wheel
+
+LAYOUTS = {
+    'by kind': ('images/train/a.jpg', 'annotations/train/a.png', 'images/val/b.jpg',
+                'annotations/val/b.png'),
+    'by part': ('train/images/a.jpg', 'train/masks/a.png', 'valid/images/b.jpg',
+                'valid/masks/b.png'),
+    'annot': ('train/a.png', 'trainannot/a.png', 'val/b.png', 'valannot/b.png'),
+    'beside': ('train/a.jpg', 'train/a_mask.png', 'valid/b.jpg', 'valid/b_mask.png'),
+}  # fmt: skip
+
+
+def picture(path, mode='RGB', value=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (8, 8, 3) if mode == 'RGB' else (8, 8)
+    Image.fromarray(np.full(shape, value, np.uint8), mode).save(path)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_pictures_and_maps_of_each_layout_are_paired(layout, tmp_path):
+    files = LAYOUTS[layout]
+    for index, name in enumerate(files):
+        picture(tmp_path / name, 'L' if index % 2 else 'RGB')
+    dataset = read_dataset(tmp_path, 'semantic')
+    assert dataset.format == 'index label maps'
+    for part, (image, label_map) in zip(('train', 'val'), (files[:2], files[2:]), strict=True):
+        (pair,) = dataset.splits[part]
+        assert pair.picture == tmp_path / image and pair.label_map == tmp_path / label_map
+
+
+def test_a_devkit_with_lists_is_split_by_them(tmp_path):
+    for name in 'abc':
+        picture(tmp_path / f'JPEGImages/{name}.jpg')
+        picture(tmp_path / f'SegmentationClass/{name}.png', 'L')
+    lists = tmp_path / 'ImageSets/Segmentation'
+    lists.mkdir(parents=True)
+    (lists / 'train.txt').write_text('a\nc\n')
+    (lists / 'val.txt').write_text('b\n')
+    dataset = read_dataset(tmp_path, 'semantic')
+    assert {name: len(pairs) for name, pairs in dataset.splits.items()} == dict(train=2, val=1)
+
+
+LEGENDS = {
+    'labelmap.txt': '# label:color_rgb:parts:actions\nsky:1,2,3::\nroad:4,5,6::\n',
+    'label_colors.txt': '1 2 3\tsky\n4 5 6\troad\n',
+    'class_dict.csv': 'name,r,g,b\nsky,1,2,3\nroad,4,5,6\n',
+    'legend.json': '{"sky": [1, 2, 3], "road": [4, 5, 6]}',
+}
+
+
+@pytest.mark.parametrize('name', LEGENDS)
+def test_legends_of_each_tool_are_read(name, tmp_path):
+    (tmp_path / name).write_text(LEGENDS[name])
+    assert read_legend(tmp_path / name) == [('sky', (1, 2, 3)), ('road', (4, 5, 6))]
+    picture(tmp_path / 'images/a.jpg')
+    picture(tmp_path / 'masks/a.png', value=1)
+    dataset = read_dataset(tmp_path, 'semantic')
+    assert dataset.format == 'colour label maps'
+    assert dataset.classes == ['sky', 'road']
+    assert dataset.legend == {(1, 2, 3): 0, (4, 5, 6): 1}
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('classes.txt', 'sky\nroad\n'),
+        ('_classes.csv', 'Pixel Value, Class\n0, sky\n1, road\n'),
+        ('names.json', '["sky", "road"]'),
+    ],
+)
+def test_names_alone_are_read(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    assert read_legend(tmp_path / name) == [('sky', None), ('road', None)]
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('1 2 300 sky', 'Line 1 .* no colour'),
+        ('sky\n1 2 3', 'Line 2 .* not understood'),
+    ],
+)
+def test_a_wrong_legend_is_named_by_its_line(text, message, tmp_path):
+    path = tmp_path / 'legend.txt'
+    path.write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        read_legend(path)
+
+
+def test_classes_without_names_are_numbered_and_that_is_said(tmp_path):
+    picture(tmp_path / 'images/a.jpg')
+    picture(tmp_path / 'masks/a.png', 'L', value=2)
+    dataset = read_dataset(tmp_path, 'semantic')
+    assert dataset.classes == ['class_0', 'class_1', 'class_2']
+    assert 'has no classes.txt' in dataset.notes[0]
+
+
+def test_maps_of_other_names_than_the_pictures_are_an_error(tmp_path):
+    picture(tmp_path / 'images/a.jpg')
+    picture(tmp_path / 'masks/b.png', 'L')
+    with pytest.raises(DatasetError, match=r'No picture in .* has a label map of its name'):
+        read_dataset(tmp_path, 'semantic')
+
+
+def test_colours_for_classes_without_one_differ():
+    assert len({wheel(index) for index in range(150)}) == 150

@@ -1,0 +1,161 @@
+"""The same photographs in many formats arrive as the same data set, as far as the format goes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import exported
+import pytest
+
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.object_check import check_objects
+
+pytest.importorskip('supervision')
+
+PICTURES = dict(train=(80, 33), val=(79, 27))
+WHOLE = dict(train=dict(person=172, chair=47, bottle=22), val=dict(person=118, chair=24, bottle=31))
+# VOC and YOLO hold one outline an object: every part of a covered one becomes an object.
+SPLIT = dict(train=dict(person=231, chair=58, bottle=22), val=dict(person=133, chair=27, bottle=33))
+EXPECTED = {
+    'coco': ('COCO', WHOLE, 7),
+    'roboflow': ('COCO', WHOLE, 7),
+    'voc': ('Pascal VOC', SPLIT, 0),
+    'voc devkit': ('Pascal VOC', SPLIT, 0),
+    'yolo': ('YOLO', SPLIT, 0),
+    'labelme': ('LabelMe', WHOLE, 0),
+}
+
+
+@pytest.fixture(scope='module')
+def folders(photographs, tmp_path_factory):
+    base = tmp_path_factory.mktemp('exported')
+    made = dict(coco=exported.as_coco(photographs, base / 'coco'))
+    for name, export in exported.EXPORTS.items():
+        made[name] = export(made['coco'], base / name)
+    return made
+
+
+@pytest.mark.parametrize('name', EXPECTED)
+def test_photographs_arrive_in_the_numbers_that_a_format_holds(folders, name):
+    kind, objects, crowds = EXPECTED[name]
+    dataset = read_dataset(folders[name])
+    assert dataset.format == kind
+    check = check_objects(dataset, masks=True, progress=False)
+    assert check.faults.of(Severity.ERROR) == []
+    assert check.faults.counts().get('crowd', 0) == crowds
+    assert {n: (f.pictures, f.empty) for n, f in check.facts.items()} == PICTURES
+    assert {n: f.objects for n, f in check.facts.items()} == objects
+    lost = any('crowd' in note for note in dataset.notes)
+    assert lost == (kind != 'COCO'), 'what a format does not hold is said'
+
+
+@pytest.mark.parametrize('name', ['voc', 'yolo', 'labelme'])
+def test_boxes_and_masks_keep_their_place(folders, name):
+    """Every object of one part in COCO is there, with its box to a pixel or two."""
+    wanted = read_dataset(folders['coco']).splits['val'].content
+    found = read_dataset(folders[name]).splits['val'].content
+    names = {c['id']: c['name'] for c in found['categories']}
+    stems = {i['id']: Path(i['file_name']).stem for i in found['images']}
+    boxes = {}
+    for a in found['annotations']:
+        boxes.setdefault((stems[a['image_id']], names[a['category_id']]), []).append(a['bbox'])
+    names = {c['id']: c['name'] for c in wanted['categories']}
+    stems = {i['id']: Path(i['file_name']).stem for i in wanted['images']}
+    single = [
+        a for a in wanted['annotations']
+        if len(a['segmentation']) == 1 and not a['iscrowd'] and min(a['bbox'][2:]) > 8
+    ]  # fmt: skip
+    assert len(single) > 100
+    near = 0
+    for a in single:
+        others = boxes[stems[a['image_id']], names[a['category_id']]]
+        near += any(
+            max(abs(p - q) for p, q in zip(a['bbox'], b, strict=True)) <= 2.5 for b in others
+        )
+    assert near / len(single) > 0.97
+
+
+def test_one_file_for_all_pictures_is_one_part(folders):
+    dataset = read_dataset(folders['label studio'])
+    assert list(dataset.splits) == ['all']
+    check = check_objects(dataset, progress=False)
+    assert check.facts['all'].objects == WHOLE['train']
+    assert check.faults.of(Severity.ERROR) == []
+
+
+def test_a_coco_file_alone_can_be_named(folders):
+    dataset = read_dataset(folders['coco'] / 'annotations/instances_val.json')
+    assert list(dataset.splits) == ['val']
+    assert check_objects(dataset, progress=False).facts['val'].objects == WHOLE['val']
+
+
+def test_a_damaged_file_is_named_and_the_others_are_read(folders, tmp_path):
+    places = {
+        'voc': ('train/*.xml', lambda text: text[: len(text) // 2], ''),
+        'yolo': ('labels/train/*.txt', lambda text: 'many words here in a line\n' + text, 'line 1'),
+        'labelme': ('train/*.json', lambda text: text.replace('"shapes"', '"forms"'), ''),
+    }
+    for name, (pattern, damage, where) in places.items():
+        root = tmp_path / name
+        shutil.copytree(folders[name], root)
+        path = next(p for p in sorted(root.glob(pattern)) if len(p.read_text()) > 600)
+        path.write_text(damage(path.read_text()))
+        check = check_objects(read_dataset(root), read_pictures=False)
+        (fault,) = check.faults.of(Severity.ERROR)
+        assert (fault.kind, fault.file, fault.record) == ('broken-record', str(path), where)
+        assert sum(f.pictures for f in check.facts.values()) == 159
+
+
+def test_a_yolo_class_without_a_name_is_named_by_file_and_line(folders, tmp_path):
+    root = tmp_path / 'yolo'
+    shutil.copytree(folders['yolo'], root)
+    path = sorted(root.glob('labels/val/*.txt'))[0]
+    path.write_text(path.read_text().rstrip('\n') + '\n9 0.5 0.5 0.1 0.1\n')
+    (fault,) = check_objects(read_dataset(root), read_pictures=False).faults.of(Severity.ERROR)
+    assert fault.kind == 'unknown-category' and fault.file == str(path)
+    assert fault.record == f'line {len(path.read_text().splitlines())}'
+    assert 'class 9, and 3 are named' in fault.detail
+
+
+def test_a_fault_of_a_converted_object_names_the_file_it_comes_from(folders, tmp_path):
+    root = tmp_path / 'yolo'
+    shutil.copytree(folders['yolo'], root)
+    path = sorted(root.glob('labels/val/*.txt'))[0]
+    path.write_text('0 0.5 0.5 0.0 0.1\n')
+    check = check_objects(read_dataset(root), read_pictures=False)
+    (fault,) = check.faults.of(Severity.ERROR)
+    assert (fault.kind, fault.file, fault.record) == ('empty-box', str(path), 'line 1')
+
+
+def test_a_folder_of_nothing_known_is_explained(tmp_path):
+    with pytest.raises(DatasetError, match='does not exist'):
+        read_dataset(tmp_path / 'nowhere')
+    (tmp_path / 'readme.md').write_text('hello')
+    with pytest.raises(DatasetError, match=r"files that end in '\.md'.*Known are COCO"):
+        read_dataset(tmp_path)
+
+
+def test_two_formats_in_one_folder_have_to_be_chosen_from(folders, tmp_path):
+    root = tmp_path / 'both'
+    shutil.copytree(folders['coco'], root)
+    for part in ('train', 'val'):
+        for path in (folders['voc'] / part).glob('*.xml'):
+            shutil.copyfile(path, root / part / path.name)
+    with pytest.raises(DatasetError, match='more than one format: coco, voc'):
+        read_dataset(root)
+    assert read_dataset(root, kind='voc').format == 'Pascal VOC'
+    with pytest.raises(DatasetError, match='no yolo data set'):
+        read_dataset(root, kind='yolo')
+
+
+def test_pictures_that_are_nowhere_are_an_error_that_says_where_it_looked(tmp_path):
+    content = dict(
+        images=[dict(id=1, file_name='a.jpg', width=3, height=3)],
+        annotations=[],
+        categories=[dict(id=1, name='cat')],
+    )
+    (tmp_path / 'instances.json').write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"None of the pictures .* such as 'a\.jpg'"):
+        read_dataset(tmp_path)

@@ -1,0 +1,252 @@
+"""Each fault is found, where it is, and nothing else is; the repaired copy has none."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faulty import PICTURES, RECORDS, is_no_object, make_a_copy_of, repeats_an_id
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.faults import KINDS, Severity
+from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.object_check import check_objects
+from casvit_mm.datasets.repair import repair_objects
+
+TIMES = 25
+many_times = settings(
+    max_examples=TIMES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+# What follows from a damage: a picture without its record loses its objects as well.
+FOLLOW = {'unknown-image', 'unknown-category', 'unused-class', 'absent-class', 'broken-mask'}
+FOLLOW |= {'rle-size', 'outside-box', 'partly-outside', 'class-order', 'tiny-box'}
+
+
+@pytest.fixture(scope='module')
+def clean(tmp_path_factory) -> Path:
+    from casvit_mm.datasets import shapes
+
+    root = tmp_path_factory.mktemp('clean') / 'shapes'
+    shapes.generate(root, num_train=24, num_val=12, size=96, progress=False)
+    # The pictures and COCO files alone: it also has label maps.
+    shutil.rmtree(root / 'labels')
+    (root / 'dataset.json').unlink()
+    return root
+
+
+@pytest.fixture(scope='module')
+def found(clean):
+    return read_dataset(clean)
+
+
+def checked(root, **options):
+    return check_objects(read_dataset(root), progress=False, **options)
+
+
+def damaged_copy(dataset):
+    return copy.deepcopy(dataset)
+
+
+def errors(check):
+    return {fault.kind for fault in check.faults.of(Severity.ERROR)}
+
+
+def test_a_clean_set_raises_nothing(found):
+    check = check_objects(found, masks=True, progress=False)
+    assert [str(fault) for fault in check.faults.faults] == []
+    assert check.facts['train'].pictures == 24
+    assert sum(check.facts['train'].objects.values()) == len(
+        found.splits['train'].content['annotations']
+    )
+
+
+@pytest.mark.parametrize('damage', RECORDS, ids=lambda damage: damage.__name__)
+def test_a_damaged_record_is_found_and_named(found, damage):
+    @many_times
+    @given(st.integers(0, 10**9))
+    def look(seed):
+        rng = np.random.default_rng(seed)
+        dataset = damaged_copy(found)
+        part = ['train', 'val'][rng.integers(2)]
+        group, index = damage(dataset.splits[part].content, rng)
+        check = check_objects(
+            dataset,
+            masks=True,
+            read_pictures=damage.__name__ == 'states_another_size',
+            progress=False,
+        )
+        hits = [fault for fault in check.faults.faults if fault.kind == RECORDS[damage]]
+        assert any((hit.group, hit.index) == (group, index) for hit in hits), [
+            str(fault) for fault in check.faults.faults
+        ]
+        hit = next(hit for hit in hits if (hit.group, hit.index) == (group, index))
+        assert f'{group}[{index}]' in hit.record
+        others = {fault.kind for fault in check.faults.faults} - {RECORDS[damage]} - FOLLOW
+        assert not others, others
+
+    look()
+
+
+@pytest.mark.parametrize('damage', PICTURES, ids=lambda damage: damage.__name__)
+def test_a_damaged_picture_is_found_and_named(clean, damage, tmp_path):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        root = tmp_path / str(seed)
+        shutil.copytree(clean, root)
+        path = sorted((root / 'train').iterdir())[rng.integers(24)]
+        damage(path, rng)
+        check = checked(root)
+        assert [(fault.kind, fault.file) for fault in check.faults.faults] == [
+            (PICTURES[damage], str(path))
+        ]
+        assert 'images[' in check.faults.faults[0].record
+
+
+def test_a_picture_of_two_parts_is_found_by_its_content(clean, tmp_path):
+    root = tmp_path / 'shapes'
+    shutil.copytree(clean, root)
+    make_a_copy_of(root / 'val/000003.jpg', root / 'train/000005.jpg')
+    (fault,) = checked(root).faults.faults
+    assert fault.kind == 'same-picture'
+    assert fault.file == str(root / 'train/000005.jpg')
+    assert str(root / 'val/000003.jpg') in fault.detail
+
+
+def test_a_picture_labelled_before_exif_turned_it_is_an_error(clean, tmp_path):
+    from PIL import Image
+
+    root = tmp_path / 'shapes'
+    shutil.copytree(clean, root)
+    path = root / 'train/000000.jpg'
+    picture = Image.open(path).resize((96, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(path, exif=exif)
+    file = root / 'annotations/instances_train.json'
+    content = json.loads(file.read_text())
+    content['images'][0].update(width=96, height=64)
+    key = content['images'][0]['id']
+    content['annotations'] = [a for a in content['annotations'] if a['image_id'] != key]
+    file.write_text(json.dumps(content))
+    (fault,) = checked(root).faults.faults
+    assert fault.kind == 'picture-size' and 'EXIF orientation 6' in fault.detail
+
+    repair_objects(checked(root), tmp_path / 'fixed')
+    assert errors(checked(tmp_path / 'fixed')) == set()
+    assert Image.open(tmp_path / 'fixed/train/000000.jpg').size == (96, 64)
+
+
+def test_classes_that_parts_number_differently_are_an_error(found):
+    dataset = damaged_copy(found)
+    dataset.splits['val'].content['categories'].reverse()
+    check = check_objects(dataset, read_pictures=False)
+    assert errors(check) == {'class-order'}
+
+
+def test_classes_without_objects_are_warned_of(found):
+    dataset = damaged_copy(found)
+    for name, kept in (('train', True), ('val', False)):
+        content = dataset.splits[name].content
+        content['categories'].append(dict(id=77, name='hexagon'))
+        content['annotations'] = [
+            a for a in content['annotations'] if kept or a['category_id'] != 1
+        ]
+    check = check_objects(dataset, read_pictures=False)
+    assert {(f.kind, f.record) for f in check.faults.faults} == {
+        ('unused-class', "category 'hexagon'"),
+        ('absent-class', "category 'circle'"),
+    }
+
+
+def test_objects_without_masks_are_an_error_only_where_masks_are_needed(found):
+    dataset = damaged_copy(found)
+    for annotation in dataset.splits['train'].content['annotations']:
+        del annotation['segmentation']
+    assert errors(check_objects(dataset, read_pictures=False)) == set()
+    assert errors(check_objects(dataset, masks=True, read_pictures=False)) == {'no-mask'}
+
+
+@pytest.mark.parametrize('damage', RECORDS, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize('masks', [False, True])
+def test_the_repaired_copy_has_no_error_and_the_original_stays(clean, damage, masks, tmp_path):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        root, fixed = tmp_path / str(seed), tmp_path / f'{seed}-fixed'
+        shutil.copytree(clean, root)
+        file = root / 'annotations/instances_train.json'
+        content = json.loads(file.read_text())
+        damage(content, rng)
+        file.write_text(json.dumps(content))
+        before = {path: path.read_bytes() for path in root.rglob('*') if path.is_file()}
+
+        changes = repair_objects(checked(root, masks=masks), fixed)
+
+        assert before == {path: path.read_bytes() for path in root.rglob('*') if path.is_file()}
+        assert errors(checked(fixed, masks=masks)) == set()
+        assert (fixed / 'changes.txt').read_text().splitlines() == (
+            changes or ['Nothing was wrong.']
+        )
+        if KINDS[RECORDS[damage]].severity is Severity.ERROR:
+            assert changes
+
+
+def test_a_repaired_clean_set_is_the_same_set(clean, tmp_path):
+    assert repair_objects(checked(clean), tmp_path / 'fixed') == []
+    for part in ('train', 'val'):
+        before, after = (
+            json.loads((root / f'annotations/instances_{part}.json').read_text())
+            for root in (clean, tmp_path / 'fixed')
+        )
+        assert len(before['annotations']) == len(after['annotations'])
+        for old, new in zip(before['annotations'], after['annotations'], strict=True):
+            assert old['bbox'] == new['bbox'] and old['segmentation'] == new['segmentation']
+        for name in (image['file_name'] for image in after['images']):
+            assert (clean / part / name).read_bytes() == (
+                tmp_path / 'fixed' / part / name
+            ).read_bytes()
+
+
+def test_all_faults_at_once_are_all_found(found):
+    rng = np.random.default_rng(0)
+    dataset = damaged_copy(found)
+    content = dataset.splits['train'].content
+    late = (is_no_object, repeats_an_id)
+    wanted = set()
+    for damage in (
+        *(d for d in RECORDS if RECORDS[d] not in ('broken-record', 'double-id')),
+        *late,
+    ):
+        for _ in range(20):
+            trial = copy.deepcopy(content)
+            try:
+                damage(trial, rng)
+            except (KeyError, TypeError, StopIteration):
+                continue
+            content.clear()
+            content.update(trial)
+            wanted.add(RECORDS[damage])
+            break
+    check = check_objects(dataset, masks=True, progress=False)
+    assert wanted - {fault.kind for fault in check.faults.faults} <= FOLLOW
+
+
+def test_a_copy_is_not_written_over_something(found, tmp_path):
+    (tmp_path / 'mine.txt').write_text('mine')
+    check = check_objects(found, read_pictures=False)
+    with pytest.raises(DatasetError, match='is there already'):
+        repair_objects(check, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
+
+
+def test_boxes_below_a_pixel_are_warned_of(found):
+    dataset = damaged_copy(found)
+    dataset.splits['val'].content['annotations'][2]['bbox'][2] = 0.4
+    (fault,) = check_objects(dataset, read_pictures=False).faults.faults
+    assert (fault.kind, fault.group, fault.index) == ('tiny-box', 'annotations', 2)
