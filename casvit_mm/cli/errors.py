@@ -77,7 +77,7 @@ def explain(error: BaseException) -> str | None:
     original = _original(error)
     message = _message(original)
     if isinstance(original, USER_ERRORS):
-        return message
+        return _without_worker(original, message)
     if 'out of memory' in message and isinstance(original, RuntimeError):
         return (
             f'{message.splitlines()[0]} Smaller batches need less: --cfg-options '
@@ -92,6 +92,15 @@ def explain(error: BaseException) -> str | None:
     if isinstance(original, (*BUILDING_ERRORS, ImportError, OSError)):
         return _explain_building(error, original, message)
     return None
+
+
+def _without_worker(original: BaseException, message: str) -> str:
+    """The sentence alone of an error that a loader process sent as text, with its traceback."""
+    kind = type(original)
+    start = f'{kind.__module__}.{kind.__qualname__}: '
+    if 'DataLoader worker process' in message and start in message:
+        return message[message.rindex(start) + len(start) :].rstrip()
+    return message
 
 
 def _explain_worker(original: BaseException, message: str) -> str | None:

@@ -4,9 +4,10 @@ from importlib.util import find_spec
 
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.label_range_hook import LabelRangeHook
+from casvit_mm.datasets.unreadable_hook import UnreadableFilesHook
 from casvit_mm.models.optional import MMPRETRAIN_ERROR
 
-__all__ = ['DatasetError', 'LabelRangeHook']
+__all__ = ['DatasetError', 'LabelRangeHook', 'UnreadableFilesHook']
 
 if find_spec('mmdet'):
     from casvit_mm.datasets.shapes_dataset import ShapesDataset

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.label_maps import check_label_map
 from casvit_mm.datasets.semantic_check import label_range
+from casvit_mm.datasets.unreadable_hook import built_leaves
 
 
 @HOOKS.register_module()
@@ -53,9 +54,7 @@ class LabelRangeHook(Hook):
             if not outside.any():
                 continue
             path, meta = sample.seg_map_path, dataset.metainfo
-            leaf = dataset
-            while hasattr(leaf, 'dataset') or hasattr(leaf, 'datasets'):
-                leaf = leaf.dataset if hasattr(leaf, 'dataset') else leaf.datasets[0]
+            leaf = next(built_leaves(dataset))
             check_label_map(path, label_range(type(leaf), classes, meta, self.ignore_index))
             values = ', '.join(map(str, torch.unique(labels[outside]).tolist()))
             raise DatasetError(

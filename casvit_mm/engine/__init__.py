@@ -2,12 +2,14 @@
 
 from importlib.util import find_spec
 
+from casvit_mm.engine.layer_decay import CASViTLayerDecayConstructor
 from casvit_mm.engine.layout_hook import ChannelsLastHook
 from casvit_mm.engine.picture_hooks import DrawTestHook, PreviewHook
 from casvit_mm.engine.runner import CASViTRunner
 from casvit_mm.engine.samplers import MultiScaleBatchSampler, MultiScaleRandomResizedCrop
 
 __all__ = [
+    'CASViTLayerDecayConstructor',
     'CASViTRunner',
     'ChannelsLastHook',
     'DrawTestHook',

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
-from mmengine.model import revert_sync_batchnorm
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
+from casvit_mm.models.class_rows import keep_known_classes
 
 
 @RUNNERS.register_module()
@@ -19,8 +20,9 @@ class CASViTRunner(Runner):
     """Runner that reads every layout of weight file in use and never loads half a model silently.
 
     Testing, validating and resuming want every weight of the model from the file. A training run
-    that starts from a file (``load_from``) may leave heads new, says which, and wants the whole
-    backbone. Name it in a config: ``runner_type = 'CASViTRunner'``.
+    that starts from a file (``load_from``) may leave heads new, says which, keeps the outputs of
+    classes that it trains again, and wants the whole backbone. Name it in a config:
+    ``runner_type = 'CASViTRunner'``.
 
     ``load_weights = 'ema'`` in a config loads the moving average of a file that has one beside its
     weights; see :func:`casvit_mm.models.checkpoint.read_checkpoint`.
@@ -65,10 +67,30 @@ class CASViTRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location, weights)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         strict = strict or self._whole_model_wanted
+        if not strict:
+            self._keep_known_classes(checkpoint)
         load_into(self.model, checkpoint, strict=strict, source=str(filename))
         self._has_loaded = True
         self.logger.info(f'Loaded checkpoint {filename}')
         return checkpoint
+
+    def _keep_known_classes(self, checkpoint: dict[str, Any]) -> None:
+        """Fits the last layers of a checkpoint to the classes that this run trains."""
+        metainfo = getattr(self.train_dataloader.dataset, 'metainfo', {})
+        meta = checkpoint.get('meta') or {}
+        old = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or ()
+        new = metainfo.get('classes') or ()
+        if not old or not new:
+            return
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        checkpoint['state_dict'], known = keep_known_classes(
+            checkpoint['state_dict'], model.state_dict(), list(old), list(new)
+        )
+        if known:
+            self.logger.info(
+                f'The checkpoint knows {len(known)} of the {len(new)} classes, whose outputs are '
+                f'kept: {", ".join(known[:20])}{" …" if len(known) > 20 else ""}.'
+            )
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Continues the training run that wrote ``filename``."""

@@ -11,7 +11,11 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
 )
-custom_hooks = [dict(type='NumClassCheckHook'), dict(type='PreviewHook')]
+custom_hooks = [
+    dict(type='NumClassCheckHook'),
+    dict(type='UnreadableFilesHook'),
+    dict(type='PreviewHook'),
+]
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -261,7 +261,8 @@ def test_annotations_that_belong_to_no_picture_are_refused(
 
 def test_stray_annotations_are_mentioned(small_set: Path, config_of: MakeConfig) -> None:
     edit(small_set, 'train', lambda c: c['annotations'][0].update(image_id=999))
-    assert 'ignored: 1 annotation of unknown' in check_detection_data(config_of(small_set))[0]
+    said = check_detection_data(config_of(small_set))[0]
+    assert 'annotations of pictures that are not listed: 1 (casvit check names them)' in said
 
 
 # Classes

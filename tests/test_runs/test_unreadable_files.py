@@ -1,0 +1,114 @@
+"""A training goes on where a few files cannot be read, and stops where many cannot."""
+
+import numpy as np
+import pytest
+from faulty import empty, overwrite_with_text
+from quick_runs import DEMO, SEGMENTATION_DEMO, run_tool
+
+from casvit_mm.datasets import UnreadableFilesHook, shapes
+
+pytest.importorskip('mmdet')
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / 'shapes'
+    shapes.generate(folder, num_train=12, num_val=4, size=96, progress=False)
+    return folder
+
+
+def train(name, root, tmp_path, *options):
+    where = ['--data-root', root, '--work-dir', tmp_path / 'run']
+    return run_tool('train', [name, *where, '--cfg-options', *options])
+
+
+def hook(index, share):
+    return f'custom_hooks.{index}.max_share={share}'
+
+
+DETECTION = (
+    'train_cfg.max_epochs=2',
+    'train_cfg.val_interval=2',
+    'train_cfg.val_begin=9',
+    'default_hooks.visualization.draw=False',
+    'model.test_cfg.rcnn.score_thr=0.0',
+)
+SEGMENTATION = (
+    'train_cfg.max_iters=6',
+    'train_cfg.val_interval=6',
+    'train_dataloader.batch_size=4',
+)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_few_are_skipped_and_named_once(workers, root, tmp_path):
+    broken = [root / 'train/000003.jpg', root / 'train/000007.jpg']
+    empty(broken[0], RNG)
+    overwrite_with_text(broken[1], RNG)
+    options = (
+        f'train_dataloader.num_workers={workers}',
+        f'train_dataloader.persistent_workers={bool(workers)}',
+    )
+    assert train(DEMO, root, tmp_path, *DETECTION, *options, hook(1, 0.2)) == 0
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    text = log.read_text()
+    for path in broken:
+        assert text.count(f'Skipped {path}, which cannot be read') == 1
+    assert '2 files could not be read and were skipped' in text
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_too_many_stop_the_run_with_the_list(workers, root, tmp_path, capfd):
+    broken = [root / f'train/{index:06d}.jpg' for index in range(12)]
+    for path in broken:
+        empty(path, RNG)
+    options = (
+        f'train_dataloader.num_workers={workers}',
+        f'train_dataloader.persistent_workers={bool(workers)}',
+    )
+    assert train(DEMO, root, tmp_path, *DETECTION, *options, hook(1, 0.25)) == 2
+    error = capfd.readouterr().err
+    last = error[error.rindex('casvit train: error:') :]
+    assert 'of the training data cannot be read, more than the 3 that may be skipped' in last
+    assert 'max_share of UnreadableFilesHook' in last
+    assert sum(str(path) in last for path in broken) >= 4
+    assert 'Traceback' not in last.split('The traceback is in')[0]
+
+
+def test_none_may_be_skipped_of_a_small_set_by_default(root, tmp_path, capfd):
+    empty(root / 'train/000000.jpg', RNG)
+    options = ('train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False')
+    assert train(DEMO, root, tmp_path, *DETECTION, *options) == 2
+    assert 'and none may be skipped' in capfd.readouterr().err
+
+
+def test_evaluation_never_skips(root, tmp_path, capfd):
+    broken = root / 'val/000001.jpg'
+    empty(broken, RNG)
+    options = ('train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False')
+    options += ('val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False')
+    assert train(DEMO, root, tmp_path, *DETECTION[:2], *options, hook(1, 0.5)) == 2
+    assert str(broken) in capfd.readouterr().err
+
+
+def test_a_share_is_between_0_and_1():
+    with pytest.raises(ValueError, match='between 0 and 1'):
+        UnreadableFilesHook(max_share=3)
+
+
+def test_a_label_map_that_breaks_during_a_run_is_skipped(root, tmp_path, monkeypatch):
+    """The check before a run finds it; this is about one that breaks later."""
+    pytest.importorskip('mmseg')
+    from casvit_mm.cli import train as command
+
+    path = root / 'labels/train/000002.png'
+
+    def check_and_break(*args):
+        empty(path, RNG)
+        return []
+
+    monkeypatch.setattr(command, 'check_data', check_and_break)
+    assert train(SEGMENTATION_DEMO, root, tmp_path, *SEGMENTATION, hook(1, 0.2)) == 0
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert log.read_text().count(f'Skipped {path}, which cannot be read') == 1
