@@ -80,11 +80,14 @@ def set_up(args: argparse.Namespace, target: Target) -> None:
         if refusal or not (find_compiler() or has_kept_build(line, target.python_tag())):
             raise SetupError(refusal or NO_COMPILER)
     pins, torch = install_torch(target, line)
+    warming = target.warm()
     install_opencv(target, pins)
     say(f'Installing {", ".join(line.packages)} and this package')
     project = f'{ROOT}[{args.extras}]' if args.extras else str(ROOT)
     target.install('The packages', *line.packages, '--editable', project, pins=pins)
     cuda = wants_cuda(torch, args.cpu_ops)
+    if warming:
+        warming.wait()
     install_mmcv(target, line, torch, cuda=cuda, wheels=args.wheels)
     if not check(target):
         raise SetupError('Set-up is not complete; see above.')

@@ -25,7 +25,8 @@ from casvit_mm.datasets.faults import KINDS, FaultList, Severity
 from casvit_mm.datasets.formats.find import FORMATS, TASKS, read_dataset
 from casvit_mm.datasets.formats.found import MapDataset
 from casvit_mm.datasets.formats.label_map_set import wheel
-from casvit_mm.datasets.map_check import IGNORED, MapCheck, check_maps
+from casvit_mm.datasets.label_maps import IGNORED
+from casvit_mm.datasets.map_check import MapCheck, check_maps
 from casvit_mm.datasets.object_check import ObjectCheck, check_objects
 from casvit_mm.datasets.repair import repair_objects
 from casvit_mm.datasets.repair_maps import repair_maps

@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('casvit_mm.cli.train', 'train a config'),
     'test': ('casvit_mm.cli.test', 'evaluate a checkpoint, or write its predictions'),
     'image_demo': ('casvit_mm.cli.image_demo', 'detect or segment in images or a video'),
+    'finetune': ('casvit_mm.cli.finetune', 'train on a folder of your own pictures'),
     'check': ('casvit_mm.cli.check_dataset', 'say what is wrong with a data set'),
     'browse_dataset': ('casvit_mm.cli.browse_dataset', 'draw what the data pipeline gives'),
     'get_flops': ('casvit_mm.cli.get_flops', 'count parameters and multiply-accumulates'),
@@ -29,8 +30,13 @@ then look at what it learned:
   casvit test mask_rcnn_casvit-xs_demo_shapes CHECKPOINT --show-dir pictures
   casvit image_demo PHOTO.jpg mask_rcnn_casvit-xs_demo_shapes CHECKPOINT --out-dir out
 
+then train on pictures of your own:
+  casvit check DATA
+  casvit finetune DATA --task detection
+
 CONFIG is a path, or the name of a config that comes with the package.
-`casvit COMMAND --help` explains a command; `python tools/COMMAND.py` is the same in a checkout.
+`casvit COMMAND --help` explains a command; `python tools/COMMAND.py` is the same in a checkout
+(for check: tools/check_dataset.py).
 """
 
 

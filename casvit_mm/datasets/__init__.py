@@ -15,9 +15,10 @@ if find_spec('mmdet'):
     __all__ += ['ShapesDataset']
 
 if find_spec('mmseg'):
+    from casvit_mm.datasets.pairs_dataset import PairsDataset
     from casvit_mm.datasets.semantic_shapes_dataset import SemanticShapesDataset
 
-    __all__ += ['SemanticShapesDataset']
+    __all__ += ['PairsDataset', 'SemanticShapesDataset']
 
 if not MMPRETRAIN_ERROR:
     from casvit_mm.datasets.single_shapes_dataset import SingleShapesDataset

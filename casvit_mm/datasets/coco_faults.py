@@ -138,26 +138,24 @@ def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool) -> No
         if record['id'] in seen:
             add('double-id', f'has the id of annotations[{seen[record["id"]]}]')
         seen.setdefault(record['id'], index)
-        known = True
         if record['image_id'] not in scan.images:
             add('unknown-image', f'belongs to image_id {record["image_id"]!r}, which is not listed')
-            known = False
         if record['category_id'] not in scan.categories:
             key = record['category_id']
             add('unknown-category', f'has category_id {key!r}, which has no name')
-            known = False
         if record.get('iscrowd'):
             add('crowd', 'is a crowd')
         if not all(map(is_number, record['bbox'])):
             add('nan-box', f'has bbox = {short(record["bbox"])}')
             continue
-        if not known:
+        if record['image_id'] not in scan.images:
             continue
         image = scan.images[record['image_id']][1]
         size = (image['width'], image['height'])
         _check_box(record, size, add)
         _check_mask(record, size, masks, add)
-        scan.annotations.append((index, record))
+        if record['category_id'] in scan.categories:
+            scan.annotations.append((index, record))
 
 
 def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: Any) -> None:

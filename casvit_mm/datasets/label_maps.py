@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.sentences import count_of
 
+IGNORED = 255
 INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16')
 
 

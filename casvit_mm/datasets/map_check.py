@@ -10,10 +10,9 @@ from tqdm import tqdm
 
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.found import MapDataset, Pair
-from casvit_mm.datasets.label_maps import INDEX_MODES
+from casvit_mm.datasets.label_maps import IGNORED, INDEX_MODES
 from casvit_mm.datasets.picture_faults import Picture, in_parallel, look_at_picture
 
-IGNORED = 255
 # Above this share of ignored pixels a map teaches little.
 MOSTLY = 0.5
 SHOWN_VALUES = 3

@@ -8,7 +8,7 @@ from typing import Any
 
 from pycocotools import mask as rle
 
-from casvit_mm.datasets.coco_faults import CocoScan, box_corners, polygons_of
+from casvit_mm.datasets.coco_faults import CocoScan, box_corners, locate, polygons_of
 from casvit_mm.datasets.copies import copy_as_stored, copy_upright, free_name, write_copy
 from casvit_mm.datasets.faults import Fault
 from casvit_mm.datasets.formats.found import WHOLE, ObjectSplit
@@ -175,9 +175,8 @@ class _Repair:
         if 'double-id' in kinds:
             self._say(kinds['double-id'], 'has an id of its own')
         size = (image['width'], image['height'])
-        segmentation, lost = self._mask(record, kinds, size)
-        if lost and self.masks:
-            self._say(lost, 'left out')
+        segmentation, stays = self._mask(index, record, size)
+        if not stays:
             return None
         box = self._box(record, kinds, segmentation, size)
         if box is None:
@@ -197,19 +196,27 @@ class _Repair:
         return repaired if segmentation is None else dict(repaired, segmentation=segmentation)
 
     def _mask(
-        self, record: Mapping[str, Any], kinds: Mapping[str, Fault], size: tuple[int, int]
-    ) -> tuple[Any, Fault | None]:
-        """What is usable of a segmentation, and the fault that lost it."""
+        self, index: int, record: Mapping[str, Any], size: tuple[int, int]
+    ) -> tuple[Any, bool]:
+        """What is usable of a segmentation, and whether the object can do with it."""
+        kinds = self.faults.get(('annotations', index), {})
         segmentation = record.get('segmentation') or None
-        lost = next((kinds[kind] for kind in kinds if kind in LOSE_MASK), None)
-        if lost is None:
-            return segmentation, kinds.get('no-mask')
-        if lost.kind == 'few-points' and (parts := polygons_of(segmentation)):
-            self._say(lost, 'that polygon is left out')
-            return parts, None
-        if not self.masks:
-            self._say(lost, 'its mask is left out')
-        return None, lost
+        fault = next((kinds[kind] for kind in kinds if kind in LOSE_MASK), kinds.get('no-mask'))
+        sized = isinstance(segmentation, Mapping) and 'size' in segmentation
+        fits = sized and segmentation['size'] == [size[1], size[0]]
+        if fits and fault and fault.kind == 'rle-size':
+            # It was the stated size of the picture that was wrong.
+            return segmentation, True
+        if sized and not fits and fault is None:
+            where = locate(self.scan.file, 'annotations', index, record)
+            fault = Fault('rle-size', *where, 'has a mask of the size that was stated')
+        if fault is None:
+            return segmentation, True
+        if fault.kind == 'few-points' and (parts := polygons_of(segmentation)):
+            self._say(fault, 'that polygon is left out')
+            return parts, True
+        self._say(fault, 'left out' if self.masks else 'its mask is left out')
+        return None, not self.masks
 
     def _box(
         self,
@@ -220,6 +227,10 @@ class _Repair:
     ) -> list[float] | None:
         """A box inside the picture, from the mask where the stated one is none."""
         lost = next((kinds[kind] for kind in kinds if kind in LOSE_BOX), None)
+        if lost and lost.kind == 'outside-box':
+            x1, y1, x2, y2 = box_corners(record['bbox'])
+            # Inside after all, where the stated size of the picture was wrong.
+            lost = None if x1 < size[0] and y1 < size[1] and x2 > 0 and y2 > 0 else lost
         if lost is not None:
             box = _mask_box(segmentation, size)
             self._say(lost, 'left out' if box is None else f'its box is that of its mask, {box}')

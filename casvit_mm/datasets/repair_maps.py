@@ -8,7 +8,8 @@ from PIL import Image
 
 from casvit_mm.datasets.copies import copy_upright, free_name, write_copy
 from casvit_mm.datasets.formats.found import WHOLE
-from casvit_mm.datasets.map_check import IGNORED, MapCheck, read_labels
+from casvit_mm.datasets.label_maps import IGNORED
+from casvit_mm.datasets.map_check import MapCheck, read_labels
 from casvit_mm.datasets.repair import LOSE_PICTURE
 
 LOSE_PAIR = LOSE_PICTURE | {

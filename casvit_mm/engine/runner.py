@@ -35,12 +35,7 @@ class CASViTRunner(Runner):
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Builds the model, with norms that this run can train."""
-        model = super().build_model(model)
-        if get_world_size() > 1 and torch.cuda.is_available():
-            return model
-        if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
-            print_log('SyncBN becomes BN: this run has one process, or no GPU.', logger='current')
-        return revert_sync_batchnorm(model)
+        return with_trainable_norms(super().build_model(model))
 
     def load_checkpoint(
         self,
@@ -65,10 +60,10 @@ class CASViTRunner(Runner):
         """
         weights = self.cfg.get('load_weights', 'model')
         checkpoint = read_checkpoint(filename, map_location, weights)
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         strict = strict or self._whole_model_wanted
         if not strict:
             self._keep_known_classes(checkpoint)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         load_into(self.model, checkpoint, strict=strict, source=str(filename))
         self._has_loaded = True
         self.logger.info(f'Loaded checkpoint {filename}')
@@ -106,3 +101,19 @@ class CASViTRunner(Runner):
         """Tests with the weights of ``load_from``."""
         self._whole_model_wanted = True
         return super().test()
+
+
+def with_trainable_norms(model: nn.Module) -> nn.Module:
+    """Makes synchronised norms ordinary ones where there is nothing to synchronise.
+
+    Args:
+        model: The model, changed in place.
+
+    Returns:
+        It.
+    """
+    if get_world_size() > 1 and torch.cuda.is_available():
+        return model
+    if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+        print_log('SyncBN becomes BN: this run has one process, or no GPU.', logger='current')
+    return revert_sync_batchnorm(model)

@@ -250,3 +250,17 @@ def test_boxes_below_a_pixel_are_warned_of(found):
     dataset.splits['val'].content['annotations'][2]['bbox'][2] = 0.4
     (fault,) = check_objects(dataset, read_pictures=False).faults.faults
     assert (fault.kind, fault.group, fault.index) == ('tiny-box', 'annotations', 2)
+
+
+def test_masks_of_the_true_size_outlive_a_wrong_stated_one(clean, tmp_path):
+    root = tmp_path / 'shapes'
+    shutil.copytree(clean, root)
+    file = root / 'annotations/instances_train.json'
+    content = json.loads(file.read_text())
+    content['images'][0]['width'] = 40
+    file.write_text(json.dumps(content))
+    repair_objects(checked(root, masks=True), tmp_path / 'fixed')
+    fixed = json.loads((tmp_path / 'fixed/annotations/instances_train.json').read_text())
+    assert fixed['images'][0]['width'] == 96
+    for old, new in zip(content['annotations'], fixed['annotations'], strict=True):
+        assert old['segmentation'] == new['segmentation'] and old['bbox'] == new['bbox']

@@ -180,7 +180,7 @@ _base_ = "{base}"
 classes = {classes!r}
 model = dict(
     roi_head=dict(bbox_head=dict(num_classes={number}), mask_head=dict(num_classes={number})),
-    rpn_head=dict(anchor_generator=dict(scales=[8])))
+    rpn_head=dict(anchor_generator=dict(scales=[4, 8], ratios=[0.5, 1.0, 2.0])))
 dataset = dict(
     type='CocoDataset', data_root='{root}/', ann_file='{annotations}',
     data_prefix=dict(img='train2017/'), metainfo=dict(classes=classes))

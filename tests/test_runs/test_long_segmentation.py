@@ -62,7 +62,8 @@ test_pipeline = [
     dict(type='ResizeToMultiple', size_divisor=32), dict(type='LoadAnnotations'),
     dict(type='PackSegInputs')]
 model = dict(
-    data_preprocessor=dict(size=crop_size), decode_head=dict(num_classes=len(classes)))
+    data_preprocessor=dict(size=crop_size),
+    decode_head=dict(num_classes=len(classes), loss_decode=dict(class_weight=None)))
 dataset = dict(_delete_=True, type='Streets', metainfo=dict(classes=classes))
 train_dataloader = dict(batch_size=4, dataset=dict(
     dataset, data_root={root!r}, pipeline=train_pipeline,

@@ -34,6 +34,7 @@ DETECTION = (
     'default_hooks.visualization.draw=False',
     'model.test_cfg.rcnn.score_thr=0.0',
 )
+IN_PROCESSES = ('train_dataloader.num_workers=2', 'train_dataloader.persistent_workers=True')
 SEGMENTATION = (
     'train_cfg.max_iters=6',
     'train_cfg.val_interval=6',
@@ -41,16 +42,11 @@ SEGMENTATION = (
 )
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_a_few_are_skipped_and_named_once(workers, root, tmp_path):
+def test_a_few_are_skipped_and_named_once(root, tmp_path):
     broken = [root / 'train/000003.jpg', root / 'train/000007.jpg']
     empty(broken[0], RNG)
     overwrite_with_text(broken[1], RNG)
-    options = (
-        f'train_dataloader.num_workers={workers}',
-        f'train_dataloader.persistent_workers={bool(workers)}',
-    )
-    assert train(DEMO, root, tmp_path, *DETECTION, *options, hook(1, 0.2)) == 0
+    assert train(DEMO, root, tmp_path, *DETECTION, *IN_PROCESSES, hook(1, 0.2)) == 0
     (log,) = (tmp_path / 'run').glob('*/*.log')
     text = log.read_text()
     for path in broken:
@@ -58,16 +54,11 @@ def test_a_few_are_skipped_and_named_once(workers, root, tmp_path):
     assert '2 files could not be read and were skipped' in text
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_too_many_stop_the_run_with_the_list(workers, root, tmp_path, capfd):
+def test_too_many_stop_the_run_with_the_list(root, tmp_path, capfd):
     broken = [root / f'train/{index:06d}.jpg' for index in range(12)]
     for path in broken:
         empty(path, RNG)
-    options = (
-        f'train_dataloader.num_workers={workers}',
-        f'train_dataloader.persistent_workers={bool(workers)}',
-    )
-    assert train(DEMO, root, tmp_path, *DETECTION, *options, hook(1, 0.25)) == 2
+    assert train(DEMO, root, tmp_path, *DETECTION, *IN_PROCESSES, hook(1, 0.25)) == 2
     error = capfd.readouterr().err
     last = error[error.rindex('casvit train: error:') :]
     assert 'of the training data cannot be read, more than the 3 that may be skipped' in last

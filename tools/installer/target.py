@@ -121,6 +121,21 @@ class Target:
             return ''
         return answer.stdout if answer.returncode == 0 else ''
 
+    def warm(self) -> subprocess.Popen[bytes] | None:
+        """Imports torch there in the background, which compiles its thousands of files.
+
+        It takes as long as installing the rest, on a core that this leaves idle. Whether it works
+        is for the check to say. None where there is no interpreter.
+        """
+        command = [str(self.python), '-W', 'ignore', '-c', 'import torchvision']
+        quiet = subprocess.DEVNULL
+        try:
+            return subprocess.Popen(
+                command, stdin=quiet, stdout=quiet, stderr=quiet, cwd=tempfile.gettempdir()
+            )
+        except OSError:
+            return None
+
     def python_tag(self) -> str:
         """The tag of its Python in the names of wheels: 'cp311'."""
         return self.ask('import sys; print("cp%d%d" % sys.version_info[:2])').strip()

@@ -11,7 +11,7 @@ from PIL import Image
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.formats.files import Folder
 from casvit_mm.datasets.formats.found import SPLITS, WHOLE, MapDataset, Pair, split_of
-from casvit_mm.datasets.label_maps import INDEX_MODES
+from casvit_mm.datasets.label_maps import IGNORED, INDEX_MODES
 from casvit_mm.datasets.sentences import some
 
 MAP_FOLDERS = frozenset(
@@ -29,7 +29,6 @@ LEGENDS = ('labelmap.txt', 'label_colors.txt', 'legend.txt', 'legend.csv', 'lege
 LEGENDS += ('class_dict.csv', '_classes.csv', 'classes.csv')
 NAMES = ('classes.txt', 'names.txt', 'labels.txt', 'obj.names')
 IGNORED_NAMES = frozenset(('void', 'ignore', 'ignored', 'unlabeled', 'unlabelled', '255'))
-IGNORED = 255
 Colour = tuple[int, int, int]
 
 

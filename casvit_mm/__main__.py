@@ -1,0 +1,8 @@
+"""``python -m casvit_mm COMMAND``: the same as ``casvit COMMAND``."""
+
+import sys
+
+from casvit_mm.cli.main import main
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""Fine-tunes a model on a folder of your own pictures, without writing a config.
+
+  casvit finetune DATA --task instance --checkpoint mask_rcnn_casvit-s.pth --size s
+      COCO, Pascal VOC, YOLO or LabelMe: found out, checked, split where it is not, trained
+  casvit finetune DATA --task semantic --legend colours.txt
+      pictures with label maps, here in colours
+  casvit finetune DATA --task detection --freeze 2 --layer-decay 0.85 --epochs 30
+      with the first stages as they are, and smaller steps towards them
+  casvit finetune DATA --task detection --no-train
+      writes the config alone; `casvit train` takes it
+
+It writes a small config into the work dir, which is yours to edit, and chooses the batch so that a
+training step fits into memory. It ends with the table of classes, the best checkpoint and
+pictures. Without --checkpoint it starts from random weights: docs/own_data.md says where the
+published files are.
+"""
+
+import subprocess
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from casvit_mm.cli import arguments
+from casvit_mm.cli.check_dataset import add_data, checked, report
+from casvit_mm.cli.config import load_config
+from casvit_mm.cli.errors import CliError
+from casvit_mm.cli.finetune_config import Plan, config_text
+from casvit_mm.cli.runs import say
+from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.formats.find import TASKS
+from casvit_mm.datasets.map_check import MapCheck
+from casvit_mm.datasets.object_check import ObjectCheck
+from casvit_mm.datasets.own_data import prepare_maps, prepare_objects
+from casvit_mm.engine.memory import GIB, Fit, fit_batch, measure_step, usable_memory
+from casvit_mm.models.checkpoint import read_checkpoint
+
+# Sizes that the authors train detectors and segmentors of.
+SIZES = ('xs', 's', 'm', 't')
+BASES = dict(
+    detection='retinanet_casvit-{}_fpn_1x_coco',
+    instance='mask_rcnn_casvit-{}_fpn_1x_coco',
+    semantic='semantic_fpn_casvit-{}_40k_ade20k-512x512',
+)
+# A model that is larger than its pictures only repeats their pixels.
+IMAGE_SIZES = dict(detection=(256, 1024), instance=(256, 1024), semantic=(128, 512))
+HEADS = ('roi_head.', 'bbox_head.', 'decode_head.', 'rpn_head.')
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    add_data(parser)
+    parser.add_argument('--task', choices=TASKS, required=True, help='what to learn')
+    parser.add_argument('--size', choices=SIZES, default='m', help='size of the model (default: m)')
+    parser.add_argument(
+        '--config', metavar='CONFIG', help='inherit this config instead of the one of task and size'
+    )
+    parser.add_argument(
+        '--checkpoint',
+        metavar='FILE',
+        help='weights to start from: of a detector or segmentor, or an ImageNet file',
+    )
+    parser.add_argument(
+        '--epochs', type=arguments.positive_int, metavar='N', help='passes (default: by the data)'
+    )
+    parser.add_argument(
+        '--image-size',
+        type=arguments.positive_int,
+        metavar='N',
+        help='side in pixels that pictures are resized to, at most (default: by the data)',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=arguments.positive_int,
+        metavar='N',
+        help='pictures in a batch (default: as many as fit into memory)',
+    )
+    parser.add_argument(
+        '--memory',
+        type=_gib,
+        metavar='GIB',
+        help='memory that the training may use (default: what is free)',
+    )
+    parser.add_argument(
+        '--freeze',
+        type=int,
+        choices=range(5),
+        default=0,
+        metavar='N',
+        help='stages that stay (0-4)',
+    )
+    parser.add_argument(
+        '--layer-decay',
+        type=_rate,
+        metavar='R',
+        help='factor of the learning rate from each layer to the one below it',
+    )
+    parser.add_argument(
+        '--balance', action='store_true', help='repeat pictures of rare classes (objects only)'
+    )
+    parser.add_argument('--no-ema', action='store_true', help='no moving average of the weights')
+    parser.add_argument(
+        '--patience',
+        type=int,
+        default=0,
+        metavar='N',
+        help='stop after N validations without progress (default: 0, never)',
+    )
+    parser.add_argument(
+        '--val-share',
+        type=arguments.fraction,
+        default=0.2,
+        metavar='S',
+        help='share to validate on, where the data are not split (default: 0.2)',
+    )
+    parser.add_argument(
+        '--no-train', action='store_true', help='only write the config, and say what it chose'
+    )
+    arguments.add_work_dir(parser)
+    arguments.add_seed(parser)
+
+
+def run(args: Namespace) -> int:
+    """Fine-tunes.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CliError: The arguments do not go together, or nothing fits into memory.
+        DatasetError: The data have errors, or cannot be read.
+        CheckpointError: The checkpoint cannot be read.
+    """
+    check = checked(args, read_pictures=True)
+    for line in report(check, limit=3):
+        say(line)
+    _refuse_errors(check, args)
+    name = Path(args.data).expanduser().resolve().stem
+    work_dir = Path(args.work_dir or Path('work_dirs') / f'finetune_{name}')
+    plan = make_plan(args, check, work_dir)
+    file = work_dir / 'config.py'
+    if args.batch_size:
+        file.write_text(config_text(plan), encoding='utf-8')
+    else:
+        fit = _fit(plan, file, args.memory)
+        plan = plan.with_batch(fit.batch_size)
+        say(str(fit))
+        file.write_text(config_text(plan), encoding='utf-8')
+    say(
+        f'Pictures of {plan.image_size} pixels, {plan.max_epochs} epochs of '
+        f'{plan.steps_an_epoch} steps, learning rate {plan.learning_rate:g}.'
+    )
+    say(f'config: {file}')
+    if args.no_train:
+        return 0
+    return _train(file, work_dir)
+
+
+def make_plan(args: Namespace, check: ObjectCheck | MapCheck, work_dir: Path) -> Plan:
+    """What the arguments and the data come to; writes the data into the work dir.
+
+    Args:
+        args: The parsed arguments.
+        check: The check of the data.
+        work_dir: Folder of the run.
+
+    Raises:
+        CliError: The arguments do not go together.
+        DatasetError: The data cannot be split.
+        CheckpointError: The checkpoint cannot be read.
+    """
+    base = load_config(args.config or BASES[args.task].format(args.size))
+    if not 0 < args.val_share < 1:
+        raise CliError('--val-share has to be above 0 and below 1.')
+    if args.balance and args.task == 'semantic':
+        raise CliError('--balance is for detection and instance segmentation.')
+    load_from, backbone_file = _starts_from(args.checkpoint)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    seed = 0 if args.seed is None else args.seed
+    prepare = prepare_maps if isinstance(check, MapCheck) else prepare_objects
+    data = prepare(check, work_dir, args.val_share, seed)
+    for note in data.notes:
+        say(note)
+    plan = Plan(
+        source=Path(args.data),
+        base=base,
+        data=data,
+        task=args.task,
+        work_dir=work_dir,
+        image_size=args.image_size or _image_size(check, args.task),
+        batch_size=args.batch_size or 1,
+        epochs=args.epochs,
+        load_from=load_from,
+        backbone_file=backbone_file,
+        freeze=args.freeze,
+        layer_decay=args.layer_decay,
+        balance=args.balance,
+        ema=not args.no_ema,
+        patience=args.patience,
+        seed=seed,
+    )
+    if plan.from_scratch:
+        if plan.freeze:
+            raise CliError(
+                '--freeze keeps what the model knows, and without --checkpoint it knows nothing.'
+            )
+        say(
+            'Starting from random weights (norm_eval=False): a few hundred pictures teach little '
+            'that way. docs/own_data.md says where the published files are; --checkpoint FILE '
+            'starts from one.'
+        )
+    return plan
+
+
+def _refuse_errors(check: ObjectCheck | MapCheck, args: Namespace) -> None:
+    errors = check.faults.of(Severity.ERROR)
+    if errors:
+        raise DatasetError(
+            f'The data set has {len(errors)} errors (above). `casvit check {args.data} --task '
+            f'{args.task} --fix OUT` writes a repaired copy to train on.'
+        )
+    if not check.classes:
+        raise DatasetError(f'{args.data} has no class.')
+
+
+def _starts_from(checkpoint: str | None) -> tuple[Path | None, Path | None]:
+    """The file of a whole model, or that of a backbone."""
+    if checkpoint is None:
+        return None, None
+    file = Path(checkpoint).expanduser()
+    keys = read_checkpoint(file)['state_dict']
+    whole = any(key.startswith(HEADS) for key in keys)
+    return (file, None) if whole else (None, file)
+
+
+def _image_size(check: ObjectCheck | MapCheck, task: str) -> int:
+    """The median longer side of the pictures, or shorter for label maps, in steps of 32."""
+    sizes = np.concatenate([fact.sizes for fact in check.facts.values()])
+    side = float(np.median(sizes.min(1) if task == 'semantic' else sizes.max(1)))
+    low, high = IMAGE_SIZES[task]
+    return int(np.clip(32 * round(side / 32), low, high))
+
+
+def _fit(plan: Plan, file: Path, wished: int | None) -> Fit:
+    """The largest batch that fits, of which an epoch still has some steps."""
+    if sys.platform == 'win32' and not torch.cuda.is_available():
+        raise CliError(
+            'On Windows the memory of a step is measured on a GPU alone: --batch-size N.'
+        )
+    limit = wished or usable_memory()
+    largest = max(1, plan.data.parts['train'].size // 4)
+    say(f'Looking for the batch that fits into {limit / GIB:.1f} GiB …')
+    file.write_text(config_text(plan), encoding='utf-8')
+    try:
+        fit = fit_batch(lambda size: measure_step(file, size), limit, largest)
+    except RuntimeError as error:
+        raise CliError(f'A training step of {file} failed: {error}') from error
+    if fit is None:
+        raise CliError(
+            f'Not even one picture of {plan.image_size} pixels fits into {limit / GIB:.1f} GiB: '
+            'a smaller --size or --image-size needs less.'
+        )
+    return fit
+
+
+def _train(file: Path, work_dir: Path) -> int:
+    """Trains and tests the best, each as the command that a person would use."""
+    tools = [sys.executable, '-m', 'casvit_mm']
+    code = subprocess.run([*tools, 'train', str(file)]).returncode
+    if code:
+        return code
+    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    last = work_dir / 'last_checkpoint'
+    checkpoint = str(best[-1]) if best else last.read_text().strip()
+    pictures = work_dir / 'pictures'
+    config = Config.fromfile(file)
+    say(f'Testing {checkpoint} on {config.test_dataloader.dataset.ann_file}')
+    options = ['--work-dir', str(work_dir / 'test'), '--show-dir', str(pictures)]
+    code = subprocess.run([*tools, 'test', str(file), checkpoint, *options]).returncode
+    if code:
+        return code
+    say(f'best checkpoint: {checkpoint}')
+    say(f'pictures: {pictures}')
+    say(f'try it: casvit image_demo PHOTO.jpg {file} {checkpoint} --out-dir out')
+    return 0
+
+
+def _gib(text: str) -> int:
+    value = float(text)
+    if value <= 0:
+        raise ArgumentTypeError(f'{text} is not above 0')
+    return int(value * GIB)
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise ArgumentTypeError(f'{text} is not above 0 and at most 1')
+    return value

@@ -1,0 +1,426 @@
+"""Writes the config of a fine-tuning: a small file that a person reads, and edits."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from textwrap import dedent, indent
+from typing import Any
+
+from mmengine.config import Config
+
+from casvit_mm.cli.errors import CliError
+from casvit_mm.datasets.config_data import class_counts
+from casvit_mm.datasets.own_data import OwnData
+
+# Enough steps to learn something, and passes enough over a few pictures.
+STEPS_WANTED = 1500
+EPOCHS = (12, 100)
+VALIDATIONS = 20
+MONITORS = dict(detection='coco/bbox_mAP', instance='coco/segm_mAP', semantic='mIoU')
+WORKERS = 'num_workers=2,\n    persistent_workers=True,'
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fine-tuning is to be.
+
+    Attributes:
+        source: The folder that the data come from.
+        base: The shipped config to inherit, resolved.
+        data: The data set.
+        task: ``detection``, ``instance`` or ``semantic``.
+        work_dir: Where the run writes.
+        image_size: Side that pictures are resized to, at most, in pixels.
+        batch_size: Pictures in a batch.
+        epochs: Passes over the training pictures; chosen where None.
+        load_from: Whole model to start from.
+        backbone_file: ImageNet file to start the backbone from.
+        freeze: Stages of the backbone that stay as they are; 0 for none.
+        layer_decay: Factor of the learning rate from layer to layer; None for one rate.
+        balance: Whether pictures of rare classes are repeated.
+        ema: Whether a moving average of the weights is kept, and validated.
+        patience: Validations without progress after which the run stops; 0 for never.
+        seed: Start of all random numbers.
+    """
+
+    source: Path
+    base: Config
+    data: OwnData
+    task: str
+    work_dir: Path
+    image_size: int
+    batch_size: int = 1
+    epochs: int | None = None
+    load_from: Path | None = None
+    backbone_file: Path | None = None
+    freeze: int = 0
+    layer_decay: float | None = None
+    balance: bool = False
+    ema: bool = True
+    patience: int = 0
+    seed: int = 0
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether it starts from random weights."""
+        return self.load_from is None and self.backbone_file is None
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Steps of one pass."""
+        return math.ceil(self.data.parts['train'].size / self.batch_size)
+
+    @property
+    def max_epochs(self) -> int:
+        """Passes, as wished or chosen."""
+        if self.epochs is not None:
+            return self.epochs
+        wanted = math.ceil(STEPS_WANTED / self.steps_an_epoch)
+        return max(EPOCHS[0], min(wanted, EPOCHS[1]))
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the recipe, by the root of the batch (Malladi et al., NeurIPS 2022)."""
+        recipe = self.base.optim_wrapper.optimizer.lr
+        batch = (self.base.get('auto_scale_lr') or {}).get('base_batch_size') or self.batch_size
+        return float(f'{recipe * math.sqrt(self.batch_size / batch):.3g}')
+
+    def with_batch(self, batch_size: int) -> 'Plan':
+        """The same with another batch."""
+        return replace(self, batch_size=batch_size)
+
+
+def config_text(plan: Plan) -> str:
+    """The config.
+
+    Args:
+        plan: What it is to be.
+
+    Returns:
+        Its text: variables that a person may want to change first.
+
+    Raises:
+        CliError: The base config is of another task.
+    """
+    _check_task(plan)
+    parts = _semantic(plan) if plan.task == 'semantic' else _objects(plan)
+    return '\n'.join([_head(plan), _model(plan), *parts, _run(plan)])
+
+
+def _check_task(plan: Plan) -> None:
+    name, model = Path(plan.base.filename).stem, plan.base.model
+    learns = 'detection'
+    if plan.base.get('default_scope') == 'mmseg':
+        learns = 'semantic'
+    elif 'mask_head' in (model.get('roi_head') or {}):
+        learns = 'instance'
+    elif plan.base.get('default_scope') != 'mmdet':
+        learns = 'classification'
+    if learns != plan.task:
+        raise CliError(f'The config {name} is for {learns}, which --task {plan.task} is not.')
+
+
+def _head(plan: Plan) -> str:
+    classes, palette = plan.data.classes, plan.data.palette
+    names = ''.join(f'    {name!r},\n' for name in classes)
+    colours = ''.join(f'    {tuple(colour)},\n' for colour in palette)
+    return f"""\
+# Fine-tuning on {plan.source}, written by `casvit finetune`.
+# It is yours to edit: `casvit train` and `casvit test` take it, and `--resume` continues the run.
+_base_ = {str(plan.base.filename)!r}
+
+image_size = {plan.image_size}
+batch_size = {plan.batch_size}
+learning_rate = {plan.learning_rate}
+max_epochs = {plan.max_epochs}
+work_dir = {str(plan.work_dir.absolute())!r}
+load_from = {None if plan.load_from is None else str(plan.load_from.absolute())!r}
+randomness = dict(seed={plan.seed})
+
+classes = (
+{names})
+palette = [
+{colours}]
+metainfo = dict(classes=classes, palette=palette)
+"""
+
+
+def _model(plan: Plan) -> str:
+    counts = [name.split('.')[1:] for name, _ in class_counts(plan.base.model)]
+    if not counts:
+        raise CliError(f'The config {plan.base.filename} has no head with num_classes.')
+    heads: dict[str, Any] = {}
+    for names in counts:
+        if any(name.isdigit() for name in names):
+            raise CliError(
+                f'The config {plan.base.filename} has several heads in a list, which a config that '
+                'inherits it cannot change one by one: choose another with --config.'
+            )
+        node = heads
+        for name in names[:-1]:
+            node = node.setdefault(name, {})
+        node['num_classes'] = 'len(classes)'
+    backbone: dict[str, Any] = {}
+    if plan.backbone_file is not None:
+        file = str(plan.backbone_file.absolute())
+        backbone['init_cfg'] = f'dict(type={"Pretrained"!r}, checkpoint={file!r})'
+    else:
+        # The whole model comes from load_from, or from random weights.
+        backbone['init_cfg'] = 'None'
+    if plan.from_scratch:
+        backbone['norm_eval'] = 'False'
+    if plan.freeze:
+        backbone['frozen_stages'] = str(plan.freeze)
+    if plan.task == 'semantic' and _class_weights(plan.base):
+        # Weights of the classes of other data.
+        heads['decode_head']['loss_decode'] = 'dict(class_weight=None)'
+    if plan.task == 'semantic' and plan.data.ignore_index != 255:
+        heads['decode_head']['ignore_index'] = str(plan.data.ignore_index)
+    heads['backbone'] = backbone
+    if plan.task == 'semantic':
+        seg_pad = plan.data.ignore_index
+        heads['data_preprocessor'] = dict(size='crop_size', seg_pad_val=str(seg_pad))
+    before = 'crop_size = (image_size, image_size)\n' if plan.task == 'semantic' else ''
+    return f'{before}model = {_nested(heads)}\n'
+
+
+def _class_weights(base: Config) -> bool:
+    loss = base.model.decode_head.get('loss_decode')
+    return isinstance(loss, Mapping) and bool(loss.get('class_weight'))
+
+
+def _objects(plan: Plan) -> list[str]:
+    instance = plan.task == 'instance'
+    load = "dict(type='LoadAnnotations', with_bbox=True" + (
+        ', with_mask=True)' if instance else ')'
+    )
+    metric = ['bbox', 'segm'] if instance else 'bbox'
+    parts, scale = plan.data.parts, '(image_size, image_size)'
+    train = f"""\
+dict(
+    type='CocoDataset',
+    metainfo=metainfo,
+    ann_file={str(parts['train'].ann_file)!r},
+    data_root='',
+    data_prefix=dict(img={_folder(parts['train'].pictures)!r}),
+    # Pictures without objects stay in: they teach what is none.
+    filter_cfg=dict(filter_empty_gt=False),
+    pipeline=train_pipeline,
+)"""
+    if plan.balance:
+        train = (
+            'dict(\n'
+            "    type='ClassBalancedDataset',\n"
+            '    # Pictures of classes that are in fewer than this share of them are repeated.\n'
+            '    oversample_thr=0.3,\n'
+            f'    dataset={indent(train, "    ").lstrip()},\n)'
+        )
+    return [
+        f"""\
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    {load},
+    dict(type='Resize', scale={scale}, keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale={scale}, keep_ratio=True),
+    {load},
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
+]
+train_dataloader = dict(
+    batch_size=batch_size,
+    {WORKERS}
+    dataset={_replacing(indent(train, '    ').lstrip())},
+)
+""",
+        _object_loader('val', parts['val'], metric),
+        _object_loader('test', parts['test'], metric)
+        if 'test' in parts
+        else 'test_dataloader = val_dataloader\ntest_evaluator = val_evaluator\n',
+    ]
+
+
+def _object_loader(name: str, part: Any, metric: Any) -> str:
+    return f"""\
+{name}_dataloader = dict(
+    {WORKERS}
+    dataset=dict(
+        _delete_=True,
+        type='CocoDataset',
+        metainfo=metainfo,
+        ann_file={str(part.ann_file)!r},
+        data_root='',
+        data_prefix=dict(img={_folder(part.pictures)!r}),
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+{name}_evaluator = dict(
+    ann_file={str(part.ann_file)!r},
+    metric={metric!r},
+    classwise=True,
+)
+"""
+
+
+def _semantic(plan: Plan) -> list[str]:
+    parts, ignored = plan.data.parts, plan.data.ignore_index
+
+    def loader(name: str, part: Any, steps: str, batch: str) -> str:
+        test = '' if name == 'train' else '        test_mode=True,\n'
+        return f"""\
+{name}_dataloader = dict(
+    {batch}
+    dataset=dict(
+        _delete_=True,
+        type='PairsDataset',
+        metainfo=metainfo,
+        ann_file={str(part.ann_file)!r},
+        data_root='',
+        data_prefix=dict(img_path={str(part.pictures)!r}, seg_map_path={str(part.pictures)!r}),
+{test}        pipeline={steps},
+    ),
+)
+"""
+
+    return [
+        """\
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(
+        type='RandomResize',
+        scale=(4 * image_size, image_size),
+        ratio_range=(0.5, 2.0),
+        keep_ratio=True,
+    ),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(4 * image_size, image_size), keep_ratio=True),
+    dict(type='ResizeToMultiple', size_divisor=32),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+""",
+        loader('train', parts['train'], 'train_pipeline', f'batch_size=batch_size,\n    {WORKERS}'),
+        loader('val', parts['val'], 'test_pipeline', WORKERS),
+        loader('test', parts['test'], 'test_pipeline', WORKERS)
+        if 'test' in parts
+        else 'test_dataloader = val_dataloader\n',
+        f'val_evaluator = dict(ignore_index={ignored})\ntest_evaluator = val_evaluator\n',
+    ]
+
+
+def _run(plan: Plan) -> str:
+    steps = plan.steps_an_epoch * plan.max_epochs
+    warm_up = max(1, min(500, steps // 10))
+    every = max(1, plan.max_epochs // VALIDATIONS)
+    semantic = plan.task == 'semantic'
+    monitor = (
+        'mIoU' if semantic else ('coco/segm_mAP' if plan.task == 'instance' else 'coco/bbox_mAP')
+    )
+    hooks = []
+    if plan.ema:
+        # The average of about the last tenth of the run.
+        momentum = float(f'{min(0.1, 10 / steps):.2g}')
+        hooks.append(f"dict(type='EMAHook', momentum={momentum}, priority=49)")
+    if plan.patience:
+        hooks.append(
+            f"dict(type='EarlyStoppingHook', monitor={monitor!r}, patience={plan.patience})"
+        )
+    rates = 'optimizer=dict(lr=learning_rate)'
+    if plan.layer_decay is not None:
+        rates = (
+            "constructor='CASViTLayerDecayConstructor',\n    "
+            f'{rates},\n    paramwise_cfg=dict(layer_decay_rate={plan.layer_decay})'
+        )
+    known = plan.base.get('custom_hooks') or []
+    if semantic and plan.data.ignore_index != 255:
+        inherited = [
+            {**hook, 'ignore_index': plan.data.ignore_index}
+            if hook['type'] == 'LabelRangeHook'
+            else dict(hook)
+            for hook in known
+        ]
+        listed = ''.join(f'    {_call(hook)},\n' for hook in inherited)
+    else:
+        listed = '    *_base_.custom_hooks,\n'
+    listed += ''.join(f'    {hook},\n' for hook in hooks)
+    if semantic:
+        interval = plan.steps_an_epoch * every
+        loop = f"""\
+max_iters = {plan.steps_an_epoch} * max_epochs
+train_cfg = dict(max_iters=max_iters, val_interval={interval})
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end={warm_up}),
+    dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=False, begin={warm_up}, end=max_iters),
+]
+default_hooks = dict(
+    checkpoint=dict(interval={interval}, max_keep_ckpts=2, save_best={monitor!r}),
+    logger=dict(interval=10),
+)
+"""
+    else:
+        loop = f"""\
+train_cfg = dict(max_epochs=max_epochs, val_interval={every})
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end={warm_up}),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=0,
+        end=max_epochs,
+        T_max=max_epochs,
+        convert_to_iter_based=True,
+    ),
+]
+default_hooks = dict(
+    checkpoint=dict(interval={every}, max_keep_ckpts=2, save_best={monitor!r}),
+    logger=dict(interval=10),
+)
+"""
+    return dedent(
+        f"""\
+{loop}optim_wrapper = dict(
+    {rates},
+)
+auto_scale_lr = dict(base_batch_size=batch_size)
+custom_hooks = [
+{listed}]
+"""
+    )
+
+
+def _folder(path: Path) -> str:
+    return f'{path.as_posix().rstrip("/")}/'
+
+
+def _replacing(text: str) -> str:
+    """A dict that replaces the inherited one instead of being merged into it."""
+    return text.replace('dict(\n', 'dict(\n        _delete_=True,\n', 1)
+
+
+def _nested(value: Mapping[str, Any], depth: int = 0) -> str:
+    """Nested dicts of expressions, as a config writes them."""
+    inner = '    ' * (depth + 1)
+    lines = []
+    for key, item in value.items():
+        text = _nested(item, depth + 1) if isinstance(item, Mapping) else item
+        lines.append(f'{inner}{key}={text},\n')
+    return f'dict(\n{"".join(lines)}{"    " * depth})'
+
+
+def _call(hook: Mapping[str, Any]) -> str:
+    return f'dict({", ".join(f"{key}={value!r}" for key, value in hook.items())})'

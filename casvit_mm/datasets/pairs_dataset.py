@@ -1,0 +1,46 @@
+"""Pictures and label maps that a list names one by one, wherever they lie."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from casvit_mm.datasets.errors import DatasetError
+
+
+@DATASETS.register_module()
+class PairsDataset(BaseSegDataset):
+    """Semantic segmentation of a list of pairs, in any layout of folders.
+
+    ``ann_file`` is JSON: ``[{"img_path": …, "seg_map_path": …}, …]``, paths from ``data_root``.
+    ``data_prefix`` is not used. Config files name ``metainfo=dict(classes=…, palette=…)``.
+    """
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Reads the list.
+
+        Raises:
+            DatasetError: It cannot be read, or is no list of pairs.
+        """
+        try:
+            pairs = json.loads(Path(self.ann_file).read_text(encoding='utf-8'))
+            return [
+                dict(
+                    img_path=self._path(pair['img_path']),
+                    seg_map_path=self._path(pair['seg_map_path']),
+                    label_map=self.label_map,
+                    reduce_zero_label=self.reduce_zero_label,
+                    seg_fields=[],
+                )
+                for pair in pairs
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f'The list of pairs {self.ann_file} cannot be read: {error}. Expected '
+                '[{"img_path": …, "seg_map_path": …}, …].'
+            ) from error
+
+    def _path(self, path: str) -> str:
+        return str(Path(self.data_root or '', path))

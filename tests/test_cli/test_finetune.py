@@ -1,0 +1,202 @@
+"""From a folder of pictures to a config that is ready to train."""
+
+import shutil
+
+import exported
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from quick_runs import run_tool
+
+from casvit_mm.datasets import shapes
+
+pytest.importorskip('mmdet')
+pytest.importorskip('supervision')
+
+
+@pytest.fixture(scope='module')
+def objects(tmp_path_factory):
+    generated = tmp_path_factory.mktemp('generated')
+    shapes.generate(generated, num_train=12, num_val=6, size=96, progress=False)
+    root = generated.with_name('objects')
+    for name in ('annotations', 'train', 'val'):
+        shutil.copytree(generated / name, root / name)
+    for part in ('train', 'val'):
+        shutil.copytree(generated / part, root.with_name('maps') / 'images' / part)
+        shutil.copytree(generated / 'labels' / part, root.with_name('maps') / 'masks' / part)
+    (root.with_name('maps') / 'classes.txt').write_text('\n'.join(('ground', *shapes.CLASSES)))
+    return root
+
+
+@pytest.fixture
+def finetune(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(data, *options):
+        arguments = [data, '--no-train', '--work-dir', tmp_path / 'run', *options]
+        code = run_tool('finetune', arguments)
+        said = capsys.readouterr()
+        file = tmp_path / 'run/config.py'
+        return code, said.out, said.err, Config.fromfile(file) if file.is_file() else None
+
+    return run
+
+
+TASKS = {
+    'detection': ['model.bbox_head.num_classes'],
+    'instance': [
+        'model.roi_head.bbox_head.num_classes',
+        'model.roi_head.mask_head.num_classes',
+    ],
+    'semantic': ['model.decode_head.num_classes'],
+}
+
+
+@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('size', ['xs', 'm'])
+def test_the_config_inherits_ours_and_has_the_classes_in_every_head(
+    task, size, objects, finetune, tmp_path
+):
+    data = objects.with_name('maps') if task == 'semantic' else objects
+    code, said, _, cfg = finetune(data, '--task', task, '--size', size, '--batch-size', '3')
+    assert code == 0, said
+    text = (tmp_path / 'run/config.py').read_text()
+    assert text.splitlines()[2].startswith('_base_ = ') and len(text.splitlines()) < 160
+    assert 'casvit_mm' in cfg.custom_imports.imports and cfg.model.backbone.arch == size
+    classes = shapes.CLASSES if task != 'semantic' else ('ground', *shapes.CLASSES)
+    for name in TASKS[task]:
+        node = cfg
+        for part in name.split('.'):
+            node = node[part]
+        assert node == len(classes)
+    init_default_scope(cfg.default_scope)
+    for split in ('train', 'val', 'test'):
+        dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+        assert len(dataset) == (12 if split == 'train' else 6)
+        assert tuple(dataset.metainfo['classes']) == classes
+        assert dataset[0]['inputs'].shape[0] == 3
+    assert MODELS.build(cfg.model) is not None
+    assert 'Starting from random weights' in said and cfg.model.backbone.norm_eval is False
+    assert {hook['type'] for hook in cfg.custom_hooks} >= {'EMAHook', 'UnreadableFilesHook'}
+
+
+def test_every_option_does_what_it_says(objects, finetune):
+    options = [
+        *('--epochs', '7', '--image-size', '320', '--batch-size', '2', '--layer-decay', '0.8'),
+        *('--balance', '--no-ema', '--patience', '4', '--seed', '5'),
+    ]
+    _, _, _, cfg = finetune(objects, '--task', 'detection', '--size', 'xs', *options)
+    assert cfg.train_cfg.max_epochs == 7 and cfg.randomness.seed == 5
+    assert cfg.train_dataloader.batch_size == 2
+    assert cfg.train_pipeline[2].scale == (320, 320)
+    assert cfg.optim_wrapper.constructor == 'CASViTLayerDecayConstructor'
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.8
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2e-4 * (2 / 32) ** 0.5, rel=0.01)
+    assert cfg.train_dataloader.dataset.type == 'ClassBalancedDataset'
+    kinds = {hook['type']: hook for hook in cfg.custom_hooks}
+    assert 'EMAHook' not in kinds and kinds['EarlyStoppingHook'].patience == 4
+
+
+def test_a_checkpoint_of_a_detector_is_loaded_whole_and_keeps_the_norms(
+    objects, finetune, tmp_path
+):
+    import torch
+
+    torch.save(dict(state_dict={'bbox_head.retina_cls.weight': torch.zeros(1)}), tmp_path / 'd.pth')
+    torch.save(dict(model={'head.weight': torch.zeros(1)}), tmp_path / 'b.pth')
+    options = ['--task', 'detection', '--size', 'xs', '--batch-size', '2']
+    _, said, _, cfg = finetune(
+        objects, *options, '--checkpoint', tmp_path / 'd.pth', '--freeze', '2'
+    )
+    assert cfg.load_from == str(tmp_path / 'd.pth') and cfg.model.backbone.init_cfg is None
+    assert cfg.model.backbone.norm_eval is True and cfg.model.backbone.frozen_stages == 2
+    assert 'random weights' not in said
+    _, _, _, cfg = finetune(objects, *options, '--checkpoint', tmp_path / 'b.pth')
+    assert cfg.load_from is None
+    assert cfg.model.backbone.init_cfg.checkpoint == str(tmp_path / 'b.pth')
+
+
+@pytest.mark.parametrize('name', exported.EXPORTS)
+def test_photographs_of_every_format_are_ready_to_train(name, photographs, finetune, tmp_path):
+    coco = exported.as_coco(photographs, tmp_path / 'coco')
+    data = exported.EXPORTS[name](coco, tmp_path / 'data')
+    options = ['--task', 'instance', '--size', 'xs', '--batch-size', '2', '--seed', '3']
+    code, said, _, cfg = finetune(data, *options)
+    assert code == 0, said
+    init_default_scope('mmdet')
+    train, val = (DATASETS.build(cfg[f'{s}_dataloader'].dataset) for s in ('train', 'val'))
+    split = name == 'label studio'
+    assert len(train) + len(val) == (80 if split else 159)
+    assert len(val) == (pytest.approx(16, abs=3) if split else 79)
+    assert set(train.metainfo['classes']) == set(exported.CLASSES)
+    assert ('There was no part to validate on' in said) == split
+    files = [{info['img_path'] for info in d.load_data_list()} for d in (train, val)]
+    assert not files[0] & files[1]
+    item = next(train[i] for i in range(20) if len(train[i]['data_samples'].gt_instances))
+    assert item['data_samples'].gt_instances.masks.masks.any()
+
+
+def test_void_and_colours_of_street_scenes_are_ready_to_train(photographs, finetune, tmp_path):
+    import cv2
+    import numpy as np
+
+    data = tmp_path / 'streets'
+    shutil.copytree(photographs / 'camvid_mini', data)
+    (data / 'classes.txt').write_text('\n'.join(f'class {index}' for index in range(11)))
+    options = ['--task', 'semantic', '--size', 'xs', '--batch-size', '2']
+    code, _, error, _ = finetune(data, *options)
+    assert code == 2 and 'casvit check' in error
+    code, _, _, cfg = finetune(data, *options, '--ignore-index', '11')
+    assert code == 0 and cfg.model.decode_head.ignore_index == 11
+    assert cfg.val_evaluator.ignore_index == 11
+    (hook,) = [hook for hook in cfg.custom_hooks if hook['type'] == 'LabelRangeHook']
+    assert hook['ignore_index'] == 11
+    (data / 'classes.txt').unlink()
+    palette = np.random.default_rng(0).permutation(256)[:36].reshape(12, 3).astype(np.uint8)
+    for path in data.glob('annotations/*/*.png'):
+        cv2.imwrite(str(path), palette[cv2.imread(str(path), -1)][..., ::-1])
+    names = [*(f'class {index}' for index in range(11)), 'void']
+    rows = [f'{r} {g} {b} {name}' for (r, g, b), name in zip(palette, names, strict=True)]
+    (data / 'legend.txt').write_text('\n'.join(rows))
+    code, said, _, cfg = finetune(data, *options)
+    assert code == 0 and 'index maps in' in said
+    init_default_scope('mmseg')
+    item = DATASETS.build(cfg.train_dataloader.dataset)[0]
+    assert set(item['data_samples'].gt_sem_seg.data.unique().tolist()) <= {*range(11), 255}
+
+
+def test_mistakes_are_one_sentence(objects, finetune, tmp_path):
+    for options, message in [
+        (['--task', 'detection', '--freeze', '2', '--batch-size', '2'], 'without --checkpoint'),
+        (['--task', 'detection', '--val-share', '0'], '--val-share has to be'),
+        (['--task', 'detection', '--checkpoint', 'no.pth'], 'no.pth does not exist'),
+        (['--task', 'semantic'], 'pictures with label maps'),
+        (
+            ['--task', 'detection', '--config', 'mask_rcnn_casvit', '--batch-size', '2'],
+            'is for instance, which --task detection is not',
+        ),
+        (['--task', 'detection', '--memory', '0.2'], 'Not even one picture'),
+    ]:
+        code, _, error, _ = finetune(objects, *options, '--size', 'xs')
+        assert code == 2 and message in error and 'Traceback' not in error
+
+
+def test_an_unsplit_set_is_split_by_class_and_the_same_way_again(objects, finetune, tmp_path):
+    import json
+
+    data = tmp_path / 'unsplit'
+    (data / 'images').mkdir(parents=True)
+    shutil.copytree(objects / 'train', data / 'images', dirs_exist_ok=True)
+    shutil.copyfile(objects / 'annotations/instances_train.json', data / 'labels.json')
+    seen = []
+    for seed in ('1', '1', '2'):
+        finetune(data, '--task', 'detection', '--size', 'xs', '--batch-size', '2', '--seed', seed)
+        parts = [
+            json.loads((tmp_path / f'run/data/{part}.json').read_text())
+            for part in ('train', 'val')
+        ]
+        files = [{image['file_name'] for image in part['images']} for part in parts]
+        assert len(files[0] | files[1]) == 12 and not files[0] & files[1]
+        seen.append(files)
+        shutil.rmtree(tmp_path / 'run')
+    assert seen[0] == seen[1]

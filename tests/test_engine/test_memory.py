@@ -1,0 +1,58 @@
+"""The batch that fits into memory."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from casvit_mm.engine.memory import AT_MOST, GIB, fit_batch, usable_memory
+
+
+def machine(fixed, each, limit):
+    """A machine on which a step needs a fixed amount and one for each picture."""
+    asked = []
+
+    def measure(size):
+        asked.append(size)
+        need = fixed + each * size
+        return need if need <= limit else 0
+
+    return measure, asked
+
+
+@settings(derandomize=True)
+@given(
+    st.integers(GIB // 2, 3 * GIB),
+    st.integers(GIB // 50, 2 * GIB),
+    st.sampled_from([4 * GIB, 8 * GIB, 24 * GIB]),
+    st.integers(1, 64),
+)
+def test_a_fitted_batch_is_measured_and_fits(fixed, each, limit, largest):
+    measure, asked = machine(fixed, each, limit)
+    fit = fit_batch(measure, limit, largest)
+    if fit is None:
+        assert fixed + each > AT_MOST * limit
+        return
+    assert fit.batch_size in asked and 1 <= fit.batch_size <= largest
+    assert fit.peak == fixed + each * fit.batch_size <= AT_MOST * limit
+    more = fixed + each * (fit.batch_size + 1)
+    assert fit.batch_size == largest or more > 0.7 * limit
+    assert len(asked) <= 6, 'each takes a while'
+
+
+@pytest.mark.parametrize('limit', [6 * GIB, 12 * GIB])
+def test_a_step_needs_between_40_and_85_percent_where_the_data_allow_it(limit):
+    measure, _ = machine(GIB, GIB // 3, limit)
+    fit = fit_batch(measure, limit, largest=100)
+    assert 0.4 <= fit.peak / limit <= 0.85
+
+
+def test_a_step_that_needs_more_than_it_seemed_is_made_smaller():
+    def measure(size):
+        return GIB * size if size <= 4 else GIB * size * 2
+
+    fit = fit_batch(measure, 20 * GIB, largest=64)
+    assert fit.peak <= AT_MOST * 20 * GIB
+
+
+def test_there_is_some_memory():
+    assert usable_memory() > GIB / 4
