@@ -28,7 +28,8 @@ from casvit_mm.cli import arguments
 from casvit_mm.cli.check_dataset import add_data, checked, report
 from casvit_mm.cli.config import load_config
 from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.finetune_config import Plan, config_text
+from casvit_mm.cli.finetune_config import config_text
+from casvit_mm.cli.finetune_plan import Plan
 from casvit_mm.cli.runs import say
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import Severity
