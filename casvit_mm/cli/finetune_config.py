@@ -117,9 +117,8 @@ def _class_weights(base: Config) -> bool:
 
 def _objects(plan: Plan) -> list[str]:
     instance = plan.task == 'instance'
-    load = "dict(type='LoadAnnotations', with_bbox=True" + (
-        ', with_mask=True)' if instance else ')'
-    )
+    loaded = 'with_bbox=True, with_mask=True' if instance else 'with_bbox=True'
+    load = f"dict(type='LoadAnnotations', {loaded})"
     metric = ['bbox', 'segm'] if instance else 'bbox'
     parts, scale = plan.data.parts, '(image_size, image_size)'
     train = f"""\
@@ -253,9 +252,7 @@ def _run(plan: Plan) -> str:
     warm_up = max(1, min(500, steps // 10))
     every = max(1, plan.max_epochs // VALIDATIONS)
     semantic = plan.task == 'semantic'
-    monitor = (
-        'mIoU' if semantic else ('coco/segm_mAP' if plan.task == 'instance' else 'coco/bbox_mAP')
-    )
+    monitor = MONITORS[plan.task]
     hooks = []
     if plan.ema:
         # The average of about the last tenth of the run.

@@ -88,6 +88,29 @@ def polygons_of(segmentation: Any) -> list[list[float]]:
     return [part for part in segmentation if _is_polygon(part)]
 
 
+def encode_mask(segmentation: Any, size: tuple[int, int]) -> Any:
+    """COCO's run lengths of a segmentation.
+
+    Args:
+        segmentation: Polygons, or run lengths in either form.
+        size: Width and height of the picture.
+
+    Returns:
+        Compressed run lengths as pycocotools takes them; None where there is nothing usable.
+    """
+    width, height = size
+    try:
+        if polygons := polygons_of(segmentation):
+            return rle.merge(rle.frPyObjects(polygons, height, width))
+        if isinstance(segmentation, Mapping):
+            if isinstance(segmentation['counts'], list):
+                return rle.frPyObjects(segmentation, height, width)
+            return dict(segmentation, counts=segmentation['counts'].encode())
+    except (ValueError, TypeError, KeyError):
+        return None
+    return None
+
+
 def locate(file: str, key: str, index: int, record: Any) -> tuple[str, str]:
     """Where a record stands: its file, and its position in it.
 

@@ -184,9 +184,3 @@ class FaultList:
     def first(self, kind: str, limit: int) -> list[Fault]:
         """The first few of a kind."""
         return [fault for fault in self.faults if fault.kind == kind][:limit]
-
-    def __bool__(self) -> bool:
-        return bool(self.faults)
-
-    def __len__(self) -> int:
-        return len(self.faults)

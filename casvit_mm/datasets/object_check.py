@@ -9,7 +9,7 @@ import numpy as np
 
 from casvit_mm.datasets.coco_faults import CocoScan, box_corners, locate, scan_coco
 from casvit_mm.datasets.faults import FaultList
-from casvit_mm.datasets.formats.found import ObjectDataset, ObjectSplit
+from casvit_mm.datasets.formats.found import ObjectDataset
 from casvit_mm.datasets.picture_faults import Picture, look_at_pictures
 
 HEAT_CELLS = 32
@@ -25,7 +25,7 @@ class ObjectFacts:
         objects: Number of objects by class, in the order of the classes.
         sizes: Width and height of pictures in pixels. Shape: ``(pictures, 2)``.
         boxes: Width and height of boxes in pixels. Shape: ``(objects, 2)``.
-        relative: The same as a share of the picture. Shape: ``(objects, 2)``.
+        frames: Width and height of the picture of each box. Shape: ``(objects, 2)``.
         per_picture: Number of objects of each picture. Shape: ``(pictures,)``.
         heat: How many boxes cover each cell of a picture. Shape: ``(32, 32)``.
     """
@@ -35,7 +35,7 @@ class ObjectFacts:
     objects: dict[str, int] = field(default_factory=dict)
     sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
-    relative: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    frames: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     per_picture: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     heat: np.ndarray = field(default_factory=lambda: np.zeros((HEAT_CELLS, HEAT_CELLS)))
 
@@ -115,7 +115,7 @@ def gather_facts(scan: CocoScan, classes: Sequence[str]) -> ObjectFacts:
     corners = np.array([box_corners(r['bbox']) for _, r in scan.annotations], float).reshape(-1, 4)
     frames = np.array([sizes[r['image_id']] for _, r in scan.annotations], float).reshape(-1, 2)
     facts.boxes = corners[:, 2:] - corners[:, :2]
-    facts.relative = facts.boxes / frames
+    facts.frames = frames
     cells = np.clip(corners / np.tile(frames, 2) * HEAT_CELLS, 0, HEAT_CELLS)
     # Where boxes begin and end, summed up: what covers each cell.
     edges = np.zeros((HEAT_CELLS + 1, HEAT_CELLS + 1))
@@ -166,7 +166,7 @@ def _check_pictures(
         for part, scan in scans.items()
         for index, record in scan.images.values()
     ]
-    paths = [_picture_path(dataset.splits[part], record) for part, _, record in records]
+    paths = [dataset.splits[part].picture(record) for part, _, record in records]
     if read_pictures:
         pictures = look_at_pictures(paths, progress=progress)
     else:
@@ -204,10 +204,6 @@ def _check_size(
     if turned and stated == picture.stored:
         detail += f': EXIF orientation {picture.orientation} turns it when it is loaded'
     faults.add('picture-size', *where, detail, 'images', index)
-
-
-def _picture_path(split: ObjectSplit, record: dict) -> Path:
-    return split.pictures / record['file_name']
 
 
 def _size(size: tuple[float, float]) -> str:

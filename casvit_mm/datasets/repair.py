@@ -8,7 +8,13 @@ from typing import Any
 
 from pycocotools import mask as rle
 
-from casvit_mm.datasets.coco_faults import CocoScan, box_corners, locate, polygons_of
+from casvit_mm.datasets.coco_faults import (
+    CocoScan,
+    box_corners,
+    encode_mask,
+    locate,
+    polygons_of,
+)
 from casvit_mm.datasets.copies import copy_as_stored, copy_upright, free_name, write_copy
 from casvit_mm.datasets.faults import Fault
 from casvit_mm.datasets.formats.found import WHOLE, ObjectSplit
@@ -107,7 +113,7 @@ class _Repair:
                 self._say(fault, 'left out')
         for index, record in self.scan.images.values():
             kinds = self.faults.get(('images', index), {})
-            source = self.split.pictures / record['file_name']
+            source = self.split.picture(record)
             gone = next((kinds[kind] for kind in kinds if kind in LOSE_PICTURE), None)
             if gone is not None:
                 self._say(gone, 'left out, with its objects')
@@ -250,27 +256,12 @@ class _Repair:
         return [x1, y1, x2 - x1, y2 - y1]
 
 
-def _encoded(segmentation: Any, size: tuple[int, int]) -> Any:
-    """Run lengths of a usable segmentation; None where there is none."""
-    width, height = size
-    try:
-        if polygons := polygons_of(segmentation):
-            return rle.merge(rle.frPyObjects(polygons, height, width))
-        if isinstance(segmentation, Mapping):
-            if isinstance(segmentation['counts'], list):
-                return rle.frPyObjects(segmentation, height, width)
-            return dict(segmentation, counts=segmentation['counts'].encode())
-    except (ValueError, TypeError, KeyError):
-        return None
-    return None
-
-
 def _mask_area(segmentation: Any, size: tuple[int, int]) -> float:
-    encoded = _encoded(segmentation, size)
+    encoded = encode_mask(segmentation, size)
     return 0.0 if encoded is None else float(rle.area(encoded))
 
 
 def _mask_box(segmentation: Any, size: tuple[int, int]) -> list[float] | None:
-    encoded = _encoded(segmentation, size)
+    encoded = encode_mask(segmentation, size)
     box = None if encoded is None else [float(value) for value in rle.toBbox(encoded)]
     return box if box and box[2] > 0 and box[3] > 0 else None

@@ -4,10 +4,8 @@ from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from casvit_mm.datasets.coco_faults import CocoScan
 from casvit_mm.datasets.faults import KINDS, FaultList, Severity
 from casvit_mm.datasets.map_check import MapCheck
 from casvit_mm.datasets.object_check import ObjectCheck
@@ -65,7 +63,7 @@ def write_object_page(
         seed: Start of the random numbers that choose pictures.
     """
     facts = check.facts
-    frames = {name: _frames(scan) for name, scan in check.scans.items()}
+    frames = {name: fact.frames for name, fact in facts.items()}
     drawn = [
         plots.class_histogram({name: fact.objects for name, fact in facts.items()}, 'objects'),
         plots.object_sizes({name: f.boxes for name, f in facts.items()}, frames, scales),
@@ -112,12 +110,6 @@ def write_map_page(check: MapCheck, file: Path, seed: int = 0) -> None:
     )
 
 
-def _frames(scan: CocoScan) -> np.ndarray:
-    """Width and height of the picture of each box. Shape: ``(N, 2)``."""
-    sizes = {key: (record['width'], record['height']) for key, (_, record) in scan.images.items()}
-    return np.array([sizes[r['image_id']] for _, r in scan.annotations], float).reshape(-1, 2)
-
-
 def _write(
     file: Path,
     *,
@@ -145,14 +137,13 @@ def _write(
     environment = Environment(
         loader=PackageLoader('casvit_mm', 'report'), autoescape=select_autoescape(['html'])
     )
-    kinds = {Severity.ERROR: 'error', Severity.WARNING: 'warning'}
     page = environment.get_template('check_page.html').render(
         title=title,
         root=root,
         table=table,
         notes=notes,
         verdict=verdict(faults),
-        verdict_kind=next((kinds[s] for s in Severity if faults.of(s)), 'good'),
+        verdict_kind=next((s.value for s in Severity if faults.of(s)), 'good'),
         faults=listed,
         sheet=f'data:image/jpeg;base64,{b64encode(sheet).decode()}' if sheet else '',
         plots=[f'data:image/png;base64,{b64encode(plot).decode()}' for plot in drawn],

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from casvit_mm.datasets.coco_faults import box_corners, polygons_of
+from casvit_mm.datasets.coco_faults import box_corners, encode_mask
 from casvit_mm.datasets.map_check import MapCheck, read_labels
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.engine.detections import Detections, LocalMask
@@ -39,7 +39,7 @@ def object_sheet(check: ObjectCheck, number: int, seed: int, palette: Sequence[C
         if len(cells) == number:
             break
         name, record = entries[index]
-        image = _read(check.dataset.splits[name].pictures / record['file_name'])
+        image = _read(check.dataset.splits[name].picture(record))
         if image is None:
             continue
         scan = check.scans[name]
@@ -105,21 +105,16 @@ def _read(path: Path) -> np.ndarray | None:
 
 def _mask(record: dict[str, Any], size: tuple[int, int], shown: tuple[int, int]) -> LocalMask:
     """The mask of a record, at another size; an empty one where it has none that can be drawn."""
+    nothing = LocalMask(0, 0, np.zeros((0, 0), bool))
     height, width = size
-    segmentation = record.get('segmentation')
+    encoded = encode_mask(record.get('segmentation'), (width, height))
+    if encoded is None or list(encoded['size']) != [height, width]:
+        return nothing
     try:
-        if polygons := polygons_of(segmentation):
-            encoded = rle.merge(rle.frPyObjects(polygons, height, width))
-        elif isinstance(segmentation, dict) and list(segmentation['size']) == [height, width]:
-            encoded = dict(segmentation)
-            if isinstance(encoded['counts'], list):
-                encoded = rle.frPyObjects(encoded, height, width)
-        else:
-            return LocalMask(0, 0, np.zeros((0, 0), bool))
-        bitmap = cv2.resize(rle.decode(encoded), shown[::-1], interpolation=cv2.INTER_AREA)
-        return LocalMask.crop(bitmap > 0)
-    except (ValueError, TypeError, KeyError):
-        return LocalMask(0, 0, np.zeros((0, 0), bool))
+        bitmap = rle.decode(encoded)
+    except ValueError:
+        return nothing
+    return LocalMask.crop(cv2.resize(bitmap, shown[::-1], interpolation=cv2.INTER_AREA) > 0)
 
 
 def _fitted(image: np.ndarray) -> np.ndarray:

@@ -34,6 +34,10 @@ class ObjectSplit:
     pictures: Path
     whole: bool = False
 
+    def picture(self, record: dict[str, Any]) -> Path:
+        """The file of one of its records of pictures."""
+        return self.pictures / record['file_name']
+
 
 @dataclass
 class ObjectDataset:

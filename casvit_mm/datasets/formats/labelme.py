@@ -9,18 +9,14 @@ from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.coco import json_kind
 from casvit_mm.datasets.formats.files import Folder
 from casvit_mm.datasets.formats.found import (
-    SPLITS,
-    WHOLE,
     ObjectDataset,
-    ObjectSplit,
     split_of,
 )
 from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
     add,
-    as_coco,
-    number_by_name,
+    read_parts,
     require_supervision,
 )
 from casvit_mm.datasets.sentences import count_of
@@ -61,11 +57,7 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
     def reader(path: Path, size: tuple[int, int], faults: FaultList) -> Objects:
         return _read_file(path, size, faults, skipped)
 
-    classes: list[str] = []
-    for name in [name for name in (*SPLITS, WHOLE) if name in parts]:
-        content = as_coco(parts[name], root, reader, classes, dataset.faults)
-        dataset.splits[name] = ObjectSplit(content, listing[0].path, root)
-    number_by_name((split.content for split in dataset.splits.values()), classes)
+    read_parts(dataset, parts, reader, listing[0].path)
     dataset.notes.append('LabelMe files hold no crowd flags.')
     for kind, count in skipped.items():
         dataset.notes.append(

@@ -5,7 +5,7 @@ thousands of pictures never lie in memory together and a damaged file is named.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pycocotools import mask as rle
 
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import FaultList
+from casvit_mm.datasets.formats.found import SPLITS, WHOLE, ObjectDataset, ObjectSplit
 from casvit_mm.datasets.label_maps import picture_size
 
 
@@ -126,16 +127,25 @@ def as_coco(
     return dict(images=images, annotations=annotations, categories=categories)
 
 
-def number_by_name(contents: Iterable[dict[str, Any]], classes: Sequence[str]) -> None:
-    """Numbers the classes of all parts by their names, where the format has no order of its own.
+def read_parts(
+    dataset: ObjectDataset, parts: Mapping[str, list[Labelled]], read: Reader, source: Path
+) -> None:
+    """Reads the parts of a data set whose format has no order of classes: they go by name.
 
     Args:
-        contents: What :func:`as_coco` gave for each part, changed in place.
-        classes: The names that they were numbered by.
+        dataset: The data set, to which the parts are added.
+        parts: Pictures by the name of the part.
+        read: Reads the annotations of one.
+        source: What they were read from.
     """
+    classes: list[str] = []
+    for name in [name for name in (*SPLITS, WHOLE) if name in parts]:
+        content = as_coco(parts[name], dataset.root, read, classes, dataset.faults)
+        dataset.splits[name] = ObjectSplit(content, source, dataset.root)
     ordered = sorted(classes)
     numbers = {old: ordered.index(name) + 1 for old, name in enumerate(classes, 1)}
-    for content in contents:
+    for split in dataset.splits.values():
+        content = split.content
         content['categories'] = [dict(id=i, name=name) for i, name in enumerate(ordered, 1)]
         for annotation in content['annotations']:
             annotation['category_id'] = numbers[annotation['category_id']]

@@ -9,17 +9,14 @@ from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.files import Folder
 from casvit_mm.datasets.formats.found import (
     SPLITS,
-    WHOLE,
     ObjectDataset,
-    ObjectSplit,
     split_of,
 )
 from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
     add,
-    as_coco,
-    number_by_name,
+    read_parts,
     require_supervision,
 )
 from casvit_mm.datasets.sentences import count_of
@@ -52,7 +49,6 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
     """
     require_supervision()
     dataset = ObjectDataset(FORMAT, root, {})
-    classes: list[str] = []
     flagged: dict[str, int] = {}
     parts: dict[str, list[Labelled]] = {}
     for folder in listing:
@@ -65,10 +61,7 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
     def reader(path: Path, size: tuple[int, int], faults: FaultList) -> Objects:
         return _read_file(path, size, faults, flagged)
 
-    for name in [name for name in (*SPLITS, WHOLE) if name in parts]:
-        content = as_coco(parts[name], root, reader, classes, dataset.faults)
-        dataset.splits[name] = ObjectSplit(content, listing[0].path, root)
-    number_by_name((split.content for split in dataset.splits.values()), classes)
+    read_parts(dataset, parts, reader, listing[0].path)
     dataset.notes.append(
         'VOC files hold no crowd flags, and one outline an object, if any: objects of several '
         'parts were split when they were written.'
