@@ -8,6 +8,8 @@
       the same set in a folder of your own; give it to other commands with --data-root
   casvit generate_shapes --out data/large --num-train 2000 --size 320 --seed 1
       another one
+  casvit generate_shapes --out data/others --other-classes
+      one with other shapes, to fine-tune a model of the first ones on (docs/own_data.md)
 
 The same numbers give the same files. In the folder: train/ and val/ (pictures), annotations/
 (COCO instances of what is visible), labels/ (label maps for segmentation: 0 is the background).
@@ -17,6 +19,7 @@ For classification: train/ and val/, in each a folder of pictures per class.
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from casvit_mm.cli.errors import CliError
 from casvit_mm.datasets import shapes, single_shapes
 
 TASKS = {'detection': shapes, 'classification': single_shapes}
@@ -53,6 +56,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--size', type=int, metavar='PIXELS', help='side of a picture (160; for classification 64)'
     )
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='random seed (0)')
+    parser.add_argument(
+        '--other-classes',
+        action='store_true',
+        help=f'other shapes ({", ".join(shapes.OTHER_CLASSES)}); for detection, with --out',
+    )
 
 
 def run(args: Namespace) -> int:
@@ -65,13 +73,22 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
+        CliError: Other classes are asked for where there are none, or where demos look for theirs.
         DatasetError: The folder holds something else or cannot be written, or a number is wrong.
     """
     kind = TASKS[args.task]
     out = Path(args.out) if args.out else kind.default_root()
     named = dict(num_train=args.num_train, num_val=args.num_val, size=args.size)
-    kind.generate(out, seed=args.seed, **{k: v for k, v in named.items() if v is not None})
+    options = {key: value for key, value in named.items() if value is not None}
+    classes = kind.CLASSES
+    if args.other_classes:
+        if kind is not shapes or out.resolve() == kind.default_root().resolve():
+            raise CliError(
+                '--other-classes is for detection, and wants a folder of its own: --out DIR.'
+            )
+        options['others'], classes = True, shapes.OTHER_CLASSES
+    kind.generate(out, seed=args.seed, **options)
     pictures = kind.pictures(out)
     print(f'{pictures["train"]} pictures to train on and {pictures["val"]} to validate on: {out}')
-    print(f'classes: {", ".join(kind.CLASSES)}')
+    print(f'classes: {", ".join(classes)}')
     return 0

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from casvit_mm.datasets.outlines import OUTLINES, Outlines
+
 SMALLEST_SIDE = 64
 SMALL = (0.1, 0.19)
 LARGE = (0.21, 0.46)
@@ -34,7 +36,7 @@ class Instance:
     """One object of a picture.
 
     Attributes:
-        label: Index of its class in the order of :data:`OUTLINES`.
+        label: Index of its class in the order of :data:`~casvit_mm.datasets.outlines.OUTLINES`.
         mask: The pixels where it is seen. Shape: ``(size, size)``, bool.
         visible: The share of its own area that nothing covers.
     """
@@ -77,13 +79,17 @@ class _Shape:
         return self.cover >= 0.5
 
 
-def paint(rng: Generator, size: int, *, empty: bool = False) -> Scene:
+def paint(
+    rng: Generator, size: int, *, empty: bool = False, outlines: Outlines | None = None
+) -> Scene:
     """Paints a picture.
 
     Args:
         rng: The picture's random stream.
         size: Side of the picture in pixels, at least :data:`SMALLEST_SIDE`.
         empty: Whether to leave the background alone.
+        outlines: The shapes to choose from; those of
+            :data:`~casvit_mm.datasets.outlines.OUTLINES` by default.
 
     Returns:
         The picture and its objects.
@@ -92,7 +98,7 @@ def paint(rng: Generator, size: int, *, empty: bool = False) -> Scene:
     owner = np.full((size, size), -1, np.int16)
     shapes: list[_Shape] = []
     for _ in range(0 if empty else int(rng.integers(1, MAX_OBJECTS + 1))):
-        shape = _place(rng, shapes, owner, size)
+        shape = _place(rng, outlines or OUTLINES, shapes, owner, size)
         if shape is None:
             continue
         _choose_colour(rng, shape, canvas)
@@ -113,58 +119,32 @@ def paint_one(rng: Generator, size: int, label: int) -> np.ndarray:
     Args:
         rng: The picture's random stream.
         size: Side of the picture in pixels, at least :data:`SMALLEST_SIDE`.
-        label: Index of the shape in the order of :data:`OUTLINES`.
+        label: Index of the shape in the order of :data:`~casvit_mm.datasets.outlines.OUTLINES`.
 
     Returns:
         The picture. Shape: ``(size, size, 3)``, uint8, blue first as OpenCV has it.
     """
     canvas = _background(rng, size)
-    contours = _outline(label, rng.uniform(*ALONE) * size, rng.uniform(0, 2 * np.pi))
+    outline = list(OUTLINES.values())[label]
+    contours = _outline(outline, rng.uniform(*ALONE) * size, rng.uniform(0, 2 * np.pi))
     shape = _propose(rng, label, contours, None, size)
     _choose_colour(rng, shape, canvas)
     _draw(rng, shape, canvas)
     return _photograph(rng, canvas)
 
 
-def _circle(radius: float = 1.0) -> np.ndarray:
-    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def _polygon(*radii: float) -> np.ndarray:
-    """Corners at equal angles, their distances from the centre taken from ``radii`` in turn."""
-    angles = 2 * np.pi * np.arange(len(radii)) / len(radii)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array(radii)[:, None]
-
-
-def _cross() -> np.ndarray:
-    arm = 0.36
-    quarter = np.array([[1.0, -arm], [1.0, arm], [arm, arm]])
-    turns = [np.array([[0, 1], [-1, 0]]), np.array([[-1, 0], [0, -1]]), np.array([[0, -1], [1, 0]])]
-    return np.concatenate([quarter, *(quarter @ turn for turn in turns)])
-
-
-# A shape is its contours; what an even number of them encloses is a hole.
-OUTLINES: dict[str, tuple[np.ndarray, ...]] = {
-    'circle': (_circle(),),
-    'square': (_polygon(1, 1, 1, 1),),
-    'triangle': (_polygon(1, 1, 1),),
-    'star': (_polygon(*(1.0, 0.45) * 5),),
-    'cross': (_cross(),),
-    'ring': (_circle(), _circle(0.52)),
-}
-
-
-def _place(rng: Generator, shapes: list[_Shape], owner: np.ndarray, size: int) -> _Shape | None:
+def _place(
+    rng: Generator, outlines: Outlines, shapes: list[_Shape], owner: np.ndarray, size: int
+) -> _Shape | None:
     """Finds a place for one more shape, partly over an earlier one or free of all.
 
     Returns:
         The shape, not yet coloured; None where the picture is too full for it.
     """
-    label = int(rng.integers(len(OUTLINES)))
+    label = int(rng.integers(len(outlines)))
     low, high = SMALL if rng.random() < SMALL_SHARE else LARGE
     side = max(rng.uniform(low, high) * size, MIN_PIXELS + 1)
-    contours = _outline(label, side, rng.uniform(0, 2 * np.pi))
+    contours = _outline(list(outlines.values())[label], side, rng.uniform(0, 2 * np.pi))
     overlapping = bool(shapes) and rng.random() < OVERLAP_SHARE
     for wanted in (True, False) if overlapping else (False,):
         for _ in range(_ATTEMPTS):
@@ -179,11 +159,11 @@ def _place(rng: Generator, shapes: list[_Shape], owner: np.ndarray, size: int) -
     return None
 
 
-def _outline(label: int, side: float, angle: float) -> list[np.ndarray]:
+def _outline(outline: tuple[np.ndarray, ...], side: float, angle: float) -> list[np.ndarray]:
     """Contours of a shape whose longer side is ``side`` pixels, around the origin."""
     cosine, sine = np.cos(angle), np.sin(angle)
     turn = np.array([[cosine, sine], [-sine, cosine]])
-    contours = [contour @ turn for contour in list(OUTLINES.values())[label]]
+    contours = [contour @ turn for contour in outline]
     low, high = contours[0].min(axis=0), contours[0].max(axis=0)
     return [(contour - (low + high) / 2) * (side / (high - low).max()) for contour in contours]
 

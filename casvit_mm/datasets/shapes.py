@@ -21,10 +21,12 @@ from pycocotools import mask as rle
 from tqdm import tqdm
 
 from casvit_mm.datasets.generated import GeneratedSet, write_image, write_json
-from casvit_mm.datasets.scenes import OUTLINES, Scene, paint
+from casvit_mm.datasets.outlines import OTHER_OUTLINES, OUTLINES, Outlines
+from casvit_mm.datasets.scenes import Scene, paint
 
 VERSION = 1
 CLASSES = tuple(OUTLINES)
+OTHER_CLASSES = tuple(OTHER_OUTLINES)
 PALETTE = (
     (228, 26, 28),
     (55, 126, 184),
@@ -53,6 +55,7 @@ def generate(
     num_val: int = 100,
     size: int = 160,
     seed: int = 0,
+    others: bool = False,
     progress: bool = True,
 ) -> None:
     """Writes the data set.
@@ -66,22 +69,24 @@ def generate(
         num_val: Pictures to validate on.
         size: Side of the pictures in pixels, at least 64.
         seed: Start of all random numbers, at least 0.
+        others: Shapes of :data:`OTHER_CLASSES` in place of those of :data:`CLASSES`.
         progress: Whether to draw a progress bar on stderr.
 
     Raises:
         DatasetError: ``out`` holds something else or cannot be written, or a number is impossible.
     """
+    outlines = OTHER_OUTLINES if others else OUTLINES
     record = dict(
         version=VERSION,
         seed=seed,
         size=size,
         pictures=dict(train=num_train, val=num_val),
-        classes=list(CLASSES),
+        classes=list(outlines),
     )
 
     def write(root: Path, bar: tqdm) -> None:
         for split, count in record['pictures'].items():
-            _write_split(root, split, count, size, seed, bar)
+            _write_split(root, split, count, size, seed, outlines, bar)
 
     _SET.write(out, record, write, progress=progress)
 
@@ -101,7 +106,9 @@ def prepare(root: Path | str) -> None:
     _SET.prepare(root, generate, _WAIT_SECONDS)
 
 
-def _write_split(root: Path, split: str, count: int, size: int, seed: int, bar: tqdm) -> None:
+def _write_split(
+    root: Path, split: str, count: int, size: int, seed: int, outlines: Outlines, bar: tqdm
+) -> None:
     """Writes pictures, label maps and the annotation file of one split."""
     pictures, labels = root / split, root / 'labels' / split
     for folder in (pictures, labels, root / 'annotations'):
@@ -110,7 +117,8 @@ def _write_split(root: Path, split: str, count: int, size: int, seed: int, bar: 
     annotations: list[dict[str, Any]] = []
     for index in range(count):
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
-        scene = paint(rng, size, empty=index % _EMPTY_EVERY == _EMPTY_EVERY - 1)
+        empty = index % _EMPTY_EVERY == _EMPTY_EVERY - 1
+        scene = paint(rng, size, empty=empty, outlines=outlines)
         name = f'{index:06d}'
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         write_image(pictures / f'{name}.jpg', scene.picture, quality)
@@ -125,7 +133,7 @@ def _write_split(root: Path, split: str, count: int, size: int, seed: int, bar: 
             licenses=[],
             images=images,
             annotations=annotations,
-            categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES, start=1)],
+            categories=[dict(id=i, name=name) for i, name in enumerate(outlines, start=1)],
         ),
     )
 

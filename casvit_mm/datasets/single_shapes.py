@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from casvit_mm.datasets.generated import GeneratedSet, write_image
-from casvit_mm.datasets.scenes import OUTLINES, paint_one
+from casvit_mm.datasets.outlines import OUTLINES
+from casvit_mm.datasets.scenes import paint_one
 
 VERSION = 1
 # In the order of their folders, by which mmpretrain numbers them.

@@ -340,6 +340,22 @@ def test_the_tool_writes_what_it_is_told(
     assert json.loads((out / 'dataset.json').read_text())['seed'] == 4
 
 
+def test_other_classes_are_drawn_in_a_folder_of_their_own(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'others'
+    options = ['--other-classes', '--num-train', '12', '--num-val', '2']
+    assert run_tool('generate_shapes', ['--out', str(out), *options]) == 0
+    assert ', '.join(shapes.OTHER_CLASSES) in capsys.readouterr().out
+    names = {category['name'] for category in coco(out, 'train').cats.values()}
+    assert names == set(shapes.OTHER_CLASSES) and not names & set(shapes.CLASSES)
+    assert set(coco(out, 'train').catToImgs) == set(range(1, 7)), 'each is on some picture'
+    assert run_tool('generate_shapes', options) == 2
+    assert run_tool('generate_shapes', [*options, '--task', 'classification']) == 2
+    assert capsys.readouterr().err.count('--out DIR') == 2
+    assert not cache.exists()
+
+
 def test_the_tool_writes_into_the_cache_if_not_told_where(cache: Path) -> None:
     assert run_tool('generate_shapes', ['--num-train', '2', '--num-val', '1']) == 0
     assert shapes.is_generated(cache)

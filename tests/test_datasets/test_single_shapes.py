@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from casvit_mm.cli.main import run_tool
 from casvit_mm.datasets import DatasetError, shapes, single_shapes
-from casvit_mm.datasets.scenes import OUTLINES, paint_one
+from casvit_mm.datasets.outlines import OUTLINES
+from casvit_mm.datasets.scenes import paint_one
 
 few = partial(single_shapes.generate, num_train=12, num_val=7, progress=False)
 
