@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,22 @@ def photographs() -> Path:
     if not folder:
         pytest.skip('CASVIT_TEST_DATA is unset: no real photographs to test on')
     return Path(folder)
+
+
+@dataclass(frozen=True)
+class TrainedDemo:
+    """The detection demo's run: its folder, last checkpoint, and the seconds that it took."""
+
+    work_dir: Path
+    last: str
+    seconds: float
+
+
+@pytest.fixture(scope='session')
+def trained_demo(tmp_path_factory: pytest.TempPathFactory) -> TrainedDemo:
+    """Mask R-CNN, trained on the generated set from random weights as `make demo` does: minutes."""
+    from long_runs import tool
+
+    work_dir = tmp_path_factory.mktemp('demo')
+    _, seconds = tool('train', 'mask_rcnn_casvit-xs_demo_shapes', '--work-dir', work_dir)
+    return TrainedDemo(work_dir, (work_dir / 'last_checkpoint').read_text().strip(), seconds)

@@ -6,7 +6,6 @@ from typing import Any
 
 import cv2
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
-from mmengine.dataset import Compose
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -68,6 +67,9 @@ class UnreadableFilesHook(Hook):
             Defaults to 0.01.
     """
 
+    # Behind hooks that put another pipeline in place for the last epochs.
+    priority = 'BELOW_NORMAL'
+
     def __init__(self, max_share: float = 0.01) -> None:
         if not 0 <= max_share <= 1:
             raise ValueError(f'max_share has to be between 0 and 1, not {max_share}')
@@ -75,15 +77,37 @@ class UnreadableFilesHook(Hook):
         self.seen: dict[str, str] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Wraps the loading steps of the training pipeline."""
+        """Learns how many files may be skipped, and where their names are kept."""
         self.record = Path(runner.log_dir) / RECORD
         self.read = 0
-        leaves = list(built_leaves(runner.train_dataloader.dataset))
+        leaves = built_leaves(runner.train_dataloader.dataset)
         self.limit = int(self.max_share * sum(map(len, leaves)))
-        for leaf in leaves:
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Wraps the loading steps of the training pipeline."""
+        for leaf in built_leaves(runner.train_dataloader.dataset):
+            # mmengine and mmcv each have a class for a list of steps, and hooks use both.
             pipeline = getattr(leaf, 'pipeline', None)
-            if isinstance(pipeline, Compose):
-                pipeline.transforms = [self._wrapped(step) for step in pipeline.transforms]
+            steps = getattr(pipeline, 'transforms', None)
+            if isinstance(steps, list):
+                pipeline.transforms = [self._wrapped(step) for step in steps]
+        self._restart_processes(runner)
+
+    def _restart_processes(self, runner: Runner) -> None:
+        """Starts loading anew where processes already do it, with the steps as they were.
+
+        So they do in an iteration-based loop of an mmengine that does not wait for the first step.
+        """
+        loader = runner.train_dataloader
+        loop_iterator = getattr(runner.train_loop, 'dataloader_iterator', None)
+        running = getattr(loop_iterator, '_iterator', None)
+        if running is None or not loader.num_workers:
+            return
+        # Kept, because its end would also be that of the sampler, which goes on.
+        self._replaced = running
+        loader._iterator = None
+        loop_iterator._iterator = iter(loader)
+        running._shutdown_workers()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -24,7 +24,8 @@ model = dict(
         anchor_generator=dict(scales=[4], ratios=[1.0], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=channels),
+        # As many samples as a cell needs on average: on a CPU, all of them take a sixth of a step.
+        bbox_roi_extractor=dict(out_channels=channels, roi_layer=dict(sampling_ratio=2)),
         bbox_head=dict(
             type='ConvFCBBoxHead',
             num_shared_convs=3,
@@ -39,7 +40,7 @@ model = dict(
             reg_decoded_bbox=True,
             loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0),
         ),
-        mask_roi_extractor=dict(out_channels=channels),
+        mask_roi_extractor=dict(out_channels=channels, roi_layer=dict(sampling_ratio=1)),
         mask_head=dict(
             num_convs=2,
             in_channels=channels,

@@ -1,5 +1,7 @@
 """A training goes on where a few files cannot be read, and stops where many cannot."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from faulty import empty, overwrite_with_text
@@ -9,6 +11,7 @@ from casvit_mm.datasets import UnreadableFilesHook, shapes
 
 pytest.importorskip('mmdet')
 RNG = np.random.default_rng(0)
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -88,7 +91,23 @@ def test_a_share_is_between_0_and_1():
         UnreadableFilesHook(max_share=3)
 
 
-def test_a_label_map_that_breaks_during_a_run_is_skipped(root, tmp_path, monkeypatch):
+def test_a_pipeline_that_is_switched_in_later_skips_as_well(root, tmp_path):
+    broken = root / 'train/000003.jpg'
+    empty(broken, RNG)
+    config = tmp_path / 'switching.py'
+    config.write_text(
+        f"_base_ = '{REPOSITORY}/configs/detection/{DEMO}.py'\n"
+        'switch = dict(type="PipelineSwitchHook", switch_epoch=0)\n'
+        'switch["switch_pipeline"] = _base_.train_pipeline\n'
+        'custom_hooks = [*_base_.custom_hooks, switch]\n'
+    )
+    assert train(config, root, tmp_path, *DETECTION, *IN_PROCESSES, hook(1, 0.2)) == 0
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert f'Skipped {broken}, which cannot be read' in log.read_text()
+
+
+@pytest.mark.parametrize('processes', [0, 2])
+def test_a_label_map_that_breaks_during_a_run_is_skipped(root, tmp_path, monkeypatch, processes):
     """The check before a run finds it; this is about one that breaks later."""
     pytest.importorskip('mmseg')
     from casvit_mm.cli import train as command
@@ -100,6 +119,7 @@ def test_a_label_map_that_breaks_during_a_run_is_skipped(root, tmp_path, monkeyp
         return []
 
     monkeypatch.setattr(command, 'check_data', check_and_break)
-    assert train(SEGMENTATION_DEMO, root, tmp_path, *SEGMENTATION, hook(1, 0.2)) == 0
+    loading = f'train_dataloader.num_workers={processes}'
+    assert train(SEGMENTATION_DEMO, root, tmp_path, *SEGMENTATION, loading, hook(1, 0.2)) == 0
     (log,) = (tmp_path / 'run').glob('*/*.log')
     assert log.read_text().count(f'Skipped {path}, which cannot be read') == 1

@@ -1,0 +1,108 @@
+"""Fine-tuning in runs of minutes, whose figures docs/own_data.md quotes: ``make long``."""
+
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from long_runs import REPOSITORY, report, scalars, tool
+
+from casvit_mm.datasets import shapes
+
+pytest.importorskip('mmdet')
+pytestmark = pytest.mark.long
+DEMO = 'mask_rcnn_casvit-xs_demo_shapes'
+GIB = 2**30
+
+
+@pytest.fixture(scope='module')
+def other_shapes(tmp_path_factory):
+    """A few hundred pictures with classes that the demo's model has never seen."""
+    root = tmp_path_factory.mktemp('others')
+    shapes.generate(root, num_train=240, num_val=60, others=True, progress=False)
+    return root
+
+
+def fine_tuned(data, work_dir, *options):
+    """Box AP at the end of a fine-tuning, mask AP, and the seconds that its training took."""
+    size = ['--config', DEMO, '--batch-size', '4', '--epochs', '4']
+    tool('finetune', data, '--task', 'instance', *size, '--work-dir', work_dir, *options)
+    lines = scalars(next(path for path in work_dir.iterdir() if re.fullmatch(r'[\d_]+', path.name)))
+    last = [line for line in lines if 'coco/bbox_mAP' in line][-1]
+    seconds = sum(line['time'] * 10 for line in lines if 'loss' in line)
+    return last['coco/bbox_mAP'], last['coco/segm_mAP'], seconds
+
+
+def test_fine_tuning_beats_starting_from_nothing(trained_demo, other_shapes, tmp_path, capsys):
+    starts = {'random weights': [], "the demo's checkpoint": ['--checkpoint', trained_demo.last]}
+    reached = {}
+    for name, options in starts.items():
+        runs = [
+            fine_tuned(other_shapes, tmp_path / name / str(seed), '--seed', seed, *options)
+            for seed in range(3)
+        ]
+        boxes, masks, seconds = zip(*runs, strict=True)
+        reached[name] = statistics.mean(boxes)
+        report(
+            capsys,
+            f'from {name}: box AP {boxes}, mean {statistics.mean(boxes):.3f}; mask AP mean '
+            f'{statistics.mean(masks):.3f}; {statistics.mean(seconds):.0f} s of training each',
+        )
+    assert reached["the demo's checkpoint"] >= reached['random weights'] + 0.10
+
+
+def tree(pid):
+    """A process and those that it started, and those that they did."""
+    parents = {}
+    for file in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            # The name of a process, in brackets, may hold anything.
+            parent = int(file.read_text().rpartition(')')[2].split()[1])
+        except (OSError, IndexError):
+            continue
+        parents.setdefault(parent, []).append(int(file.parent.name))
+    found, todo = [], [pid]
+    while todo:
+        found.append(todo.pop())
+        todo += parents.get(found[-1], [])
+    return found
+
+
+def memory_of(pid):
+    """Bytes of memory that a process and its children have, what they share counted once."""
+    total = 0
+    for each in tree(pid):
+        try:
+            text = Path(f'/proc/{each}/smaps_rollup').read_text()
+        except OSError:
+            continue
+        total += 1024 * int(re.search(r'^Pss: *(\d+) kB', text, re.M)[1])
+    return total
+
+
+@pytest.mark.skipif(not Path('/proc/self/smaps_rollup').exists(), reason='Linux tells the memory')
+@pytest.mark.parametrize('limit', [2.5, 5])
+def test_a_training_takes_between_40_and_85_percent_of_its_memory(
+    limit, photographs, tmp_path, capsys
+):
+    options = ['--size', 'xs', '--image-size', '320', '--memory', limit, '--no-train']
+    data = photographs / 'coco_mini'
+    said, _ = tool('finetune', data, '--task', 'instance', *options, '--work-dir', tmp_path)
+    (chosen,) = re.findall(r'Batch size .*', said)
+    one_epoch = ['--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=2']
+    run = subprocess.Popen(
+        [sys.executable, REPOSITORY / 'tools/train.py', tmp_path / 'config.py', *one_epoch],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    peak = 0
+    while run.poll() is None:
+        peak = max(peak, memory_of(run.pid))
+        time.sleep(0.2)
+    assert run.returncode == 0
+    share = peak / (limit * GIB)
+    report(capsys, f'{limit} GiB: {chosen} The run itself: {peak / GIB:.1f} GiB ({share:.0%}).')
+    assert 0.40 <= share <= 0.85
