@@ -25,8 +25,8 @@ import torch
 from mmengine.config import Config
 
 from casvit_mm.cli import arguments
-from casvit_mm.cli.check_dataset import add_data, checked, report
 from casvit_mm.cli.config import load_config
+from casvit_mm.cli.data import add_data, checked, report
 from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.finetune_config import config_text
 from casvit_mm.cli.finetune_plan import Plan

@@ -1,5 +1,6 @@
 """What is read of a data set, whatever its format was."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,27 @@ def split_of(*names: str) -> str:
             if word in SPLIT_NAMES:
                 return SPLIT_NAMES[word]
     return WHOLE
+
+
+def listed_parts(root: Path, *kinds: str) -> dict[str, str]:
+    """The part of each picture by Pascal VOC's lists, ``ImageSets/<kind>/train.txt`` and so on.
+
+    Args:
+        root: The folder that ``ImageSets`` is in.
+        kinds: Kinds of lists; the first one that there is counts.
+
+    Returns:
+        Names of parts by name of picture, without its ending; empty where there are no lists.
+    """
+    parts: dict[str, str] = {}
+    for kind in kinds:
+        for path in sorted((root / 'ImageSets' / kind).glob('*.txt')):
+            if path.stem not in SPLITS:
+                continue
+            for line in path.read_text(encoding='utf-8').splitlines():
+                # A name may be followed by whether the class of the list is on the picture.
+                if name := re.sub(r'\s+-?[01]$', '', line.strip()):
+                    parts.setdefault(Path(name).stem, path.stem)
+        if parts:
+            break
+    return parts

@@ -10,7 +10,14 @@ from PIL import Image
 
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.formats.files import Folder
-from casvit_mm.datasets.formats.found import SPLITS, WHOLE, MapDataset, Pair, split_of
+from casvit_mm.datasets.formats.found import (
+    SPLITS,
+    WHOLE,
+    MapDataset,
+    Pair,
+    listed_parts,
+    split_of,
+)
 from casvit_mm.datasets.label_maps import IGNORED, INDEX_MODES
 from casvit_mm.datasets.sentences import some
 
@@ -83,7 +90,7 @@ def read(
             f'No picture in {root} has a label map of its name: {some(map(str, pictures), 2)} and '
             f'{some(map(str, maps), 2)}. Expected images/…/a.jpg and annotations/…/a.png.'
         )
-    lists = _lists(root)
+    lists = listed_parts(root, 'Segmentation')
     splits: dict[str, list[Pair]] = {}
     for key, (picture, label_map) in sorted(by_key.items()):
         name = lists.get(key[-1]) or split_of(*key[:-1])
@@ -240,16 +247,6 @@ def _key(root: Path, path: Path) -> tuple[str, ...]:
             continue
         parts.append(re.sub(r'_?annot$', '', name) or name)
     return (*parts, re.sub(r'_leftImg8bit$', '', MAP_SUFFIX.sub('', path.stem)))
-
-
-def _lists(root: Path) -> dict[str, str]:
-    parts = {}
-    for path in sorted((root / 'ImageSets' / 'Segmentation').glob('*.txt')):
-        if path.stem in SPLITS:
-            for line in path.read_text(encoding='utf-8').splitlines():
-                if line.strip():
-                    parts.setdefault(Path(line.strip()).stem, path.stem)
-    return parts
 
 
 def _look_for(root: Path, names: Iterable[str]) -> Path | None:

@@ -8,8 +8,8 @@ from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.files import Folder
 from casvit_mm.datasets.formats.found import (
-    SPLITS,
     ObjectDataset,
+    listed_parts,
     split_of,
 )
 from casvit_mm.datasets.formats.objects import (
@@ -52,7 +52,7 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
     flagged: dict[str, int] = {}
     parts: dict[str, list[Labelled]] = {}
     for folder in listing:
-        lists = _lists(folder.path)
+        lists = listed_parts(folder.path.parent, 'Main', 'Segmentation')
         for labelled in _pairs(folder):
             name = lists.get(labelled.picture.stem) if lists else None
             name = name or split_of(*folder.path.relative_to(root).parts)
@@ -104,20 +104,6 @@ def _plain(path: Path) -> Path:
         else:
             parts.append(part)
     return Path(*parts)
-
-
-def _lists(folder: Path) -> dict[str, str]:
-    """The part of each picture by VOC's lists (ImageSets/Main/train.txt); empty without them."""
-    parts = {}
-    for kind in ('Main', 'Segmentation'):
-        for path in sorted((folder.parent / 'ImageSets' / kind).glob('*.txt')):
-            if path.stem in SPLITS:
-                for line in path.read_text(encoding='utf-8').splitlines():
-                    if line.strip():
-                        parts.setdefault(Path(line.split()[0]).stem, path.stem)
-        if parts:
-            break
-    return parts
 
 
 def _is_annotation(path: Path) -> bool:
