@@ -15,6 +15,7 @@ pictures. Without --checkpoint it starts from random weights: docs/own_data.md s
 published files are.
 """
 
+import math
 import subprocess
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -79,6 +80,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=arguments.positive_int,
         metavar='N',
         help='pictures in a batch (default: as many as fit into memory)',
+    )
+    parser.add_argument(
+        '--learning-rate',
+        type=_above_zero,
+        metavar='LR',
+        help="learning rate (default: the recipe's, by the root of the batch)",
     )
     parser.add_argument(
         '--memory',
@@ -200,6 +207,7 @@ def make_plan(args: Namespace, check: ObjectCheck | MapCheck, work_dir: Path) ->
         epochs=args.epochs,
         load_from=load_from,
         backbone_file=backbone_file,
+        wished_rate=args.learning_rate,
         freeze=args.freeze,
         layer_decay=args.layer_decay,
         balance=args.balance,
@@ -293,11 +301,15 @@ def _train(file: Path, work_dir: Path) -> int:
     return 0
 
 
-def _gib(text: str) -> int:
+def _above_zero(text: str) -> float:
     value = float(text)
-    if value <= 0:
-        raise ArgumentTypeError(f'{text} is not above 0')
-    return int(value * GIB)
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f'{text} is not a number above 0')
+    return value
+
+
+def _gib(text: str) -> int:
+    return int(_above_zero(text) * GIB)
 
 
 def _rate(text: str) -> float:

@@ -28,6 +28,7 @@ class Plan:
         epochs: Passes over the training pictures; chosen where None.
         load_from: Whole model to start from.
         backbone_file: ImageNet file to start the backbone from.
+        wished_rate: Learning rate; chosen where None.
         freeze: Stages of the backbone that stay as they are; 0 for none.
         layer_decay: Factor of the learning rate from layer to layer; None for one rate.
         balance: Whether pictures of rare classes are repeated.
@@ -46,6 +47,7 @@ class Plan:
     epochs: int | None = None
     load_from: Path | None = None
     backbone_file: Path | None = None
+    wished_rate: float | None = None
     freeze: int = 0
     layer_decay: float | None = None
     balance: bool = False
@@ -73,7 +75,9 @@ class Plan:
 
     @property
     def learning_rate(self) -> float:
-        """That of the recipe, by the root of the batch (Malladi et al., NeurIPS 2022)."""
+        """As wished, or the recipe's by the root of the batch (Malladi et al., NeurIPS 2022)."""
+        if self.wished_rate is not None:
+            return self.wished_rate
         recipe = self.base.optim_wrapper.optimizer.lr
         batch = (self.base.get('auto_scale_lr') or {}).get('base_batch_size') or self.batch_size
         return float(f'{recipe * math.sqrt(self.batch_size / batch):.3g}')

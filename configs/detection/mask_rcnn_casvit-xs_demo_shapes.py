@@ -58,3 +58,8 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)),
 )
 custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]
+
+max_epochs = 7
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+warm_up, cosine = _base_.param_scheduler
+param_scheduler = [warm_up, dict(cosine, end=max_epochs, T_max=max_epochs)]

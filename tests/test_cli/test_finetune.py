@@ -94,6 +94,8 @@ def test_every_option_does_what_it_says(objects, finetune):
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2e-4 * (2 / 32) ** 0.5, rel=0.01)
     assert cfg.train_dataloader.dataset.type == 'ClassBalancedDataset'
     kinds = {hook['type']: hook for hook in cfg.custom_hooks}
+    _, _, _, cfg = finetune(objects, '--task', 'detection', *options, '--learning-rate', '3e-4')
+    assert cfg.optim_wrapper.optimizer.lr == 3e-4
     assert 'EMAHook' not in kinds and kinds['EarlyStoppingHook'].patience == 4
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import exported
 import pytest
 from long_runs import REPOSITORY, report, scalars, tool
 
@@ -52,6 +53,25 @@ def test_fine_tuning_beats_starting_from_nothing(trained_demo, other_shapes, tmp
             f'{statistics.mean(masks):.3f}; {statistics.mean(seconds):.0f} s of training each',
         )
     assert reached["the demo's checkpoint"] >= reached['random weights'] + 0.10
+
+
+@pytest.mark.parametrize('name', ['coco', 'voc', 'yolo', 'labelme'])
+def test_photographs_of_every_format_are_learned(name, trained_demo, photographs, tmp_path, capsys):
+    """Three classes of 80 photographs: the same training, whatever they were written as."""
+    coco = exported.as_coco(photographs, tmp_path / 'coco')
+    data = exported.EXPORTS[name](coco, tmp_path / 'data') if name in exported.EXPORTS else coco
+    options = ['--config', DEMO, '--checkpoint', trained_demo.last, '--learning-rate', '2e-3']
+    options += ['--image-size', '256', '--batch-size', '4', '--epochs', '4', '--patience', '3']
+    said, seconds = tool(
+        'finetune', data, '--task', 'instance', *options, '--work-dir', tmp_path / 'run'
+    )
+    losses = [line['loss'] for line in scalars(tmp_path / 'run') if 'loss' in line]
+    assert statistics.mean(losses[-2:]) < statistics.mean(losses[:2])
+    # The table of classes in the end.
+    precisions = dict(re.findall(r'\| (\w+) +\| ([\d.]+|nan) ', said[said.rindex('Testing ') :]))
+    assert set(exported.CLASSES) <= set(precisions)
+    assert len(list((tmp_path / 'run/pictures').glob('*.jpg'))) == 79
+    report(capsys, f'{name}: AP by class {precisions} in {seconds:.0f} s, {tmp_path / "run"}')
 
 
 def tree(pid):

@@ -75,7 +75,7 @@ test_dataloader = val_dataloader
 max_iters = 900
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 warm_up, cosine = _base_.param_scheduler
-param_scheduler = [warm_up, dict(cosine, end=max_iters, T_max=max_iters)]
+param_scheduler = [warm_up, dict(cosine, begin=0, end=max_iters, T_max=max_iters)]
 """
 
 
