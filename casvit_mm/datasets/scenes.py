@@ -36,7 +36,7 @@ class Instance:
     """One object of a picture.
 
     Attributes:
-        label: Index of its class in the order of :data:`~casvit_mm.datasets.outlines.OUTLINES`.
+        label: Index of its class in the order of the outlines.
         mask: The pixels where it is seen. Shape: ``(size, size)``, bool.
         visible: The share of its own area that nothing covers.
     """

@@ -59,7 +59,12 @@ model = dict(
 )
 custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]
 
-max_epochs = 7
+max_epochs = 8
+full_rate_epochs = 4
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 warm_up, cosine = _base_.param_scheduler
-param_scheduler = [warm_up, dict(cosine, end=max_epochs, T_max=max_epochs)]
+# What tells shapes apart is found late, and at the full rate.
+param_scheduler = [
+    warm_up,
+    dict(cosine, begin=full_rate_epochs, end=max_epochs, T_max=max_epochs - full_rate_epochs),
+]

@@ -29,7 +29,7 @@ def other_shapes(tmp_path_factory):
 
 def fine_tuned(data, work_dir, *options):
     """Box AP at the end of a fine-tuning, mask AP, and the seconds that its training took."""
-    size = ['--config', DEMO, '--batch-size', '4', '--epochs', '4']
+    size = ['--config', DEMO, '--image-size', '160', '--batch-size', '4', '--epochs', '4']
     tool('finetune', data, '--task', 'instance', *size, '--work-dir', work_dir, *options)
     lines = scalars(next(path for path in work_dir.iterdir() if re.fullmatch(r'[\d_]+', path.name)))
     last = [line for line in lines if 'coco/bbox_mAP' in line][-1]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.faults import FaultList
+from casvit_mm.datasets.formats.files import PICTURES
 
 SPLITS = ('train', 'val', 'test')
 # Tools have names of their own for the three parts of a data set.
@@ -121,8 +122,11 @@ def listed_parts(root: Path, *kinds: str) -> dict[str, str]:
                 continue
             for line in path.read_text(encoding='utf-8').splitlines():
                 # A name may be followed by whether the class of the list is on the picture.
-                if name := re.sub(r'\s+-?[01]$', '', line.strip()):
-                    parts.setdefault(Path(name).stem, path.stem)
+                name = re.sub(r'\s+-?[01]$', '', line.strip())
+                if Path(name).suffix.lower() in PICTURES:
+                    name = name[: name.rindex('.')]
+                if name:
+                    parts.setdefault(Path(name).name, path.stem)
         if parts:
             break
     return parts
