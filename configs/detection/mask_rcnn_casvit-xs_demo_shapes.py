@@ -24,8 +24,7 @@ model = dict(
         anchor_generator=dict(scales=[4], ratios=[1.0], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(
-        # As many samples as a cell needs on average: on a CPU, all of them take a sixth of a step.
-        bbox_roi_extractor=dict(out_channels=channels, roi_layer=dict(sampling_ratio=2)),
+        bbox_roi_extractor=dict(out_channels=channels),
         bbox_head=dict(
             type='ConvFCBBoxHead',
             num_shared_convs=3,
@@ -40,7 +39,7 @@ model = dict(
             reg_decoded_bbox=True,
             loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0),
         ),
-        mask_roi_extractor=dict(out_channels=channels, roi_layer=dict(sampling_ratio=1)),
+        mask_roi_extractor=dict(out_channels=channels),
         mask_head=dict(
             num_convs=2,
             in_channels=channels,
@@ -58,13 +57,3 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)),
 )
 custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]
-
-max_epochs = 8
-full_rate_epochs = 4
-train_cfg = dict(max_epochs=max_epochs, val_interval=4)
-warm_up, cosine = _base_.param_scheduler
-# What tells shapes apart is found late, and at the full rate.
-param_scheduler = [
-    warm_up,
-    dict(cosine, begin=full_rate_epochs, end=max_epochs, T_max=max_epochs - full_rate_epochs),
-]

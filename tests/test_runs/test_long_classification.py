@@ -8,7 +8,6 @@ pytest.importorskip('mmpretrain')
 SHORT = [
     'train_cfg.max_epochs=3',
     'train_cfg.val_interval=3',
-    'param_scheduler.1.begin=0',
     'param_scheduler.1.end=3',
     'param_scheduler.1.T_max=3',
     # The demo's own rate is for random weights, and would shake off what was learned before.
