@@ -30,6 +30,12 @@ def scalars(work_dir):
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
+def reached(work_dir, *metrics):
+    """The values of metrics at the last validation of the runs in a folder."""
+    last = [line for line in scalars(work_dir) if metrics[0] in line][-1]
+    return [last[metric] for metric in metrics]
+
+
 def report(capsys, text):
     """Shows a figure although the test passes."""
     with capsys.disabled():

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from casvit_mm.datasets.errors import DatasetError
-from casvit_mm.datasets.formats.found import WHOLE, ObjectSplit, Pair
+from casvit_mm.datasets.formats.found import SPLITS, WHOLE, ObjectSplit, Pair
 from casvit_mm.datasets.formats.label_map_set import wheel
 from casvit_mm.datasets.label_maps import IGNORED
 from casvit_mm.datasets.map_check import MapCheck, read_labels
@@ -96,7 +96,7 @@ def prepare_objects(check: ObjectCheck, out: Path, val_share: float, seed: int) 
             splits[name] = ObjectSplit(part, split.file, split.pictures)
         notes.append(_said_split(chosen, val_share, seed))
     parts = {}
-    for name in [name for name in ('train', 'val', 'test') if name in splits]:
+    for name in [name for name in SPLITS if name in splits]:
         split = splits[name]
         file = split.file
         if not split.whole:
@@ -143,7 +143,7 @@ def prepare_maps(check: MapCheck, out: Path, val_share: float, seed: int) -> Own
             splits[name] = [p for p, val in zip(pairs, chosen, strict=True) if val is side]
         notes.append(_said_split(chosen, val_share, seed))
     parts = {}
-    for name in [name for name in ('train', 'val', 'test') if name in splits]:
+    for name in [name for name in SPLITS if name in splits]:
         records = [
             dict(img_path=str(p.picture.absolute()), seg_map_path=str(p.label_map.absolute()))
             for p in splits[name]

@@ -6,14 +6,9 @@ import shutil
 import statistics
 
 import pytest
-from long_runs import REPOSITORY, report, scalars, tool
+from long_runs import REPOSITORY, reached, report, scalars, tool
 
 pytestmark = pytest.mark.long
-
-
-def reached(work_dir, *metrics):
-    last = [line for line in scalars(work_dir) if metrics[0] in line][-1]
-    return [last[metric] for metric in metrics]
 
 
 def test_the_mask_rcnn_demo_reaches_its_precision_from_random_weights(trained_demo, capsys):
@@ -143,13 +138,12 @@ def test_a_few_photographs_are_learned_by_heart(photographs, tmp_path, capsys):
         )
     )
     _, seconds = tool('train', config, '--work-dir', tmp_path / 'work')
-    last = [line for line in scalars(tmp_path / 'work') if 'coco/bbox_mAP' in line][-1]
+    boxes, masks = reached(tmp_path / 'work', 'coco/bbox_mAP', 'coco/segm_mAP')
     report(
         capsys,
-        f'8 photographs of {classes}: train box AP {last["coco/bbox_mAP"]}, '
-        f'mask AP {last["coco/segm_mAP"]} in {seconds:.0f} s',
+        f'8 photographs of {classes}: train box AP {boxes}, mask AP {masks} in {seconds:.0f} s',
     )
-    assert last['coco/bbox_mAP'] >= 0.5
+    assert boxes >= 0.5
 
 
 def few_classes(annotations, pictures=8, classes=3):
