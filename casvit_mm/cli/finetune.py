@@ -9,8 +9,8 @@
   casvit finetune DATA --task detection --no-train
       writes the config alone; `casvit train` takes it
 
-It writes a small config into the work dir, which is yours to edit, and chooses the batch so that a
-training step fits into memory. It ends with the table of classes, the best checkpoint and
+It writes a small config into the work dir, which is yours to edit, and chooses the batch so that
+the training fits into memory. It ends with the table of classes, the best checkpoint and
 pictures. Without --checkpoint it starts from random weights: docs/own_data.md says where the
 published files are.
 """
@@ -22,7 +22,6 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmengine.config import Config
 
 from casvit_mm.cli import arguments
@@ -38,7 +37,7 @@ from casvit_mm.datasets.formats.find import TASKS
 from casvit_mm.datasets.map_check import MapCheck
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.own_data import prepare_maps, prepare_objects
-from casvit_mm.engine.memory import GIB, Fit, fit_batch, measure_step, usable_memory
+from casvit_mm.engine.memory import GIB, Fit, fit_batch, measure_run, usable_memory
 from casvit_mm.models.checkpoint import read_checkpoint
 
 # Sizes that the authors train detectors and segmentors of.
@@ -157,8 +156,7 @@ def run(args: Namespace) -> int:
     if args.batch_size:
         file.write_text(config_text(plan), encoding='utf-8')
     else:
-        fit = _fit(plan, file, args.memory)
-        plan = plan.with_batch(fit.batch_size)
+        plan, fit = _fitted(plan, file, args.memory)
         say(str(fit))
         file.write_text(config_text(plan), encoding='utf-8')
     say(
@@ -257,26 +255,33 @@ def _image_size(check: ObjectCheck | MapCheck, task: str) -> int:
     return int(np.clip(32 * round(side / 32), low, high))
 
 
-def _fit(plan: Plan, file: Path, wished: int | None) -> Fit:
-    """The largest batch that fits, of which an epoch still has some steps."""
-    if sys.platform == 'win32' and not torch.cuda.is_available():
-        raise CliError(
-            'On Windows the memory of a step is measured on a GPU alone: --batch-size N.'
-        )
+def _fitted(plan: Plan, file: Path, wished: int | None) -> tuple[Plan, Fit]:
+    """The plan with the largest batch that fits, of which an epoch still has some steps."""
     limit = wished or usable_memory()
     largest = max(1, plan.data.parts['train'].size // 4)
-    say(f'Looking for the batch that fits into {limit / GIB:.1f} GiB …')
-    file.write_text(config_text(plan), encoding='utf-8')
-    try:
-        fit = fit_batch(lambda size: measure_step(file, size), limit, largest)
-    except RuntimeError as error:
-        raise CliError(f'A training step of {file} failed: {error}') from error
-    if fit is None:
-        raise CliError(
-            f'Not even one picture of {plan.image_size} pixels fits into {limit / GIB:.1f} GiB: '
-            'a smaller --size or --image-size needs less.'
+    # Processes that load pictures cost memory of their own.
+    for workers in dict.fromkeys((plan.workers, 0)):
+        say(
+            f'Looking for the batch that fits into {limit / GIB:.1f} GiB'
+            f'{"" if workers else ", without processes that load pictures"} …'
         )
-    return fit
+
+        def measure(size: int, workers: int = workers) -> int:
+            file.write_text(config_text(plan.with_batch(size, workers)), encoding='utf-8')
+            peak = measure_run(file, limit)
+            say(f'  {size} at once: {f"{peak / GIB:.1f} GiB" if peak else "too much"}')
+            return peak
+
+        try:
+            fit = fit_batch(measure, limit, largest)
+        except RuntimeError as error:
+            raise CliError(f'A training step of {file} failed: {error}') from error
+        if fit is not None:
+            return plan.with_batch(fit.batch_size, workers), fit
+    raise CliError(
+        f'Not even one picture of {plan.image_size} pixels fits into {limit / GIB:.1f} GiB: '
+        'a smaller --size or --image-size needs less.'
+    )
 
 
 def _train(file: Path, work_dir: Path) -> int:

@@ -13,7 +13,7 @@ from casvit_mm.datasets.config_data import class_counts
 
 VALIDATIONS = 20
 MONITORS = dict(detection='coco/bbox_mAP', instance='coco/segm_mAP', semantic='mIoU')
-WORKERS = 'num_workers=2,\n    persistent_workers=True,'
+WORKERS = 'num_workers=workers,\n    persistent_workers=workers > 0,'
 
 
 def config_text(plan: Plan) -> str:
@@ -57,6 +57,7 @@ _base_ = {str(plan.base.filename)!r}
 
 image_size = {plan.image_size}
 batch_size = {plan.batch_size}
+workers = {plan.workers}
 learning_rate = {plan.learning_rate}
 max_epochs = {plan.max_epochs}
 work_dir = {str(plan.work_dir.absolute())!r}

@@ -25,6 +25,7 @@ class Plan:
         work_dir: Where the run writes.
         image_size: Side that pictures are resized to, at most, in pixels.
         batch_size: Pictures in a batch.
+        workers: Processes that load pictures, of the training and of the validation each.
         epochs: Passes over the training pictures; chosen where None.
         load_from: Whole model to start from.
         backbone_file: ImageNet file to start the backbone from.
@@ -44,6 +45,7 @@ class Plan:
     work_dir: Path
     image_size: int
     batch_size: int = 1
+    workers: int = 2
     epochs: int | None = None
     load_from: Path | None = None
     backbone_file: Path | None = None
@@ -82,6 +84,6 @@ class Plan:
         batch = (self.base.get('auto_scale_lr') or {}).get('base_batch_size') or self.batch_size
         return float(f'{recipe * math.sqrt(self.batch_size / batch):.3g}')
 
-    def with_batch(self, batch_size: int) -> 'Plan':
-        """The same with another batch."""
-        return replace(self, batch_size=batch_size)
+    def with_batch(self, batch_size: int, workers: int) -> 'Plan':
+        """The same with another batch, loaded by so many processes."""
+        return replace(self, batch_size=batch_size, workers=workers)

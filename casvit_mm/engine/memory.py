@@ -1,18 +1,22 @@
 """How much memory a training may use, and the largest batch that fits into it."""
 
 import json
-import os
-import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
+import psutil
 import torch
 
 GIB = 2**30
-# What a step of a fitted batch may need of the memory, and what is aimed at.
+# What a run with a fitted batch may need of the memory, and what is aimed at.
 AT_MOST, AIM = 0.85, 0.72
+# Seconds between two looks at the memory of a run.
+INTERVAL = 0.05
 _CGROUPS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
 
 Measure = Callable[[int], int]
@@ -24,7 +28,7 @@ class Fit:
 
     Attributes:
         batch_size: Pictures in it.
-        peak: Memory that a training step of it was measured to need, in bytes.
+        peak: Memory that a run with it was measured to need, in bytes.
         limit: What the process may use, in bytes.
     """
 
@@ -34,7 +38,7 @@ class Fit:
 
     def __str__(self) -> str:
         return (
-            f'Batch size {self.batch_size}: a step needs {self.peak / GIB:.1f} of '
+            f'Batch size {self.batch_size}: the training needs {self.peak / GIB:.1f} of '
             f'{self.limit / GIB:.1f} GiB ({100 * self.peak / self.limit:.0f} %).'
         )
 
@@ -48,30 +52,21 @@ def usable_memory() -> int:
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()
         return free
-    limits = []
+    limits = [psutil.virtual_memory().available]
     for file in _CGROUPS:
-        try:
+        with suppress(OSError, ValueError):
             limits.append(int(Path(file).read_text()))
-        except (OSError, ValueError):
-            continue
-    try:
-        for line in Path('/proc/meminfo').read_text().splitlines():
-            if line.startswith('MemAvailable:'):
-                limits.append(int(line.split()[1]) * 1024)
-    except OSError:
-        if hasattr(os, 'sysconf') and 'SC_PHYS_PAGES' in os.sysconf_names:
-            limits.append(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2)
-    return min(limits, default=4 * GIB)
+    return min(limits)
 
 
 def fit_batch(measure: Measure, limit: int, largest: int) -> Fit | None:
-    """Finds the largest batch whose training step fits.
+    """Finds the largest batch whose training fits.
 
-    A step needs a fixed amount and one that grows with the batch: two small batches tell both, and
+    It needs a fixed amount and one that grows with the batch: two small batches tell both, and
     the batch that they suggest is measured itself.
 
     Args:
-        measure: Gives the peak of a step of a batch size, in bytes; 0 where it could not finish.
+        measure: Gives the peak of a run with a batch size, in bytes; 0 where it could not finish.
         limit: What may be used, in bytes.
         largest: Batch size that is not to be exceeded.
 
@@ -99,25 +94,67 @@ def fit_batch(measure: Measure, limit: int, largest: int) -> Fit | None:
     return Fit(size, peak(size), limit)
 
 
-def measure_step(config: Path | str, batch_size: int) -> int:
-    """Peak memory of a training step, measured in a process of its own.
+def measure_run(config: Path | str, limit: int) -> int:
+    """Peak memory of a run: a few steps and a short validation of it, watched from outside.
+
+    On a CPU that is the memory of the process and of those that load pictures for it, what they
+    share counted once; on a GPU, what torch reserved there.
 
     Args:
         config: The config.
-        batch_size: Pictures in a batch.
+        limit: What may be used, in bytes. A run that takes more is stopped.
 
     Returns:
-        Bytes; 0 where the step could not finish for want of memory.
+        Bytes; 0 where it could not finish for want of memory.
 
     Raises:
         RuntimeError: It could not finish for another reason, which the message holds.
     """
-    command = [sys.executable, '-m', 'casvit_mm.engine.step', str(config), str(batch_size)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode == 0:
-        return int(json.loads(done.stdout.splitlines()[-1])['peak'])
+    on_gpu = torch.cuda.is_available()
+    command = [sys.executable, '-m', 'casvit_mm.engine.trial', str(config)]
+    with TemporaryFile('w+') as said, TemporaryFile('w+') as errors:
+        run = psutil.Popen(command, stdout=said, stderr=errors)
+        peak = 0
+        try:
+            while run.poll() is None:
+                peak = max(peak, _memory_of(run))
+                if peak > limit and not on_gpu:
+                    return 0
+                time.sleep(INTERVAL)
+        finally:
+            _end(run)
+        said.seek(0)
+        errors.seek(0)
+        lines = [line for line in errors if line.strip()]
+        if run.returncode == 0:
+            return json.loads(said.readlines()[-1])['gpu'] if on_gpu else peak
     # Killed for its memory, or told that there is no more.
-    if done.returncode in (-9, 137) or 'out of memory' in done.stderr.lower():
+    if run.returncode in (-9, 137) or any('out of memory' in line.lower() for line in lines):
         return 0
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    raise RuntimeError(lines[-1] if lines else f'exit code {done.returncode}')
+    raise RuntimeError(lines[-1].strip() if lines else f'exit code {run.returncode}')
+
+
+def _memory_of(run: psutil.Process) -> int:
+    """What a process and its children take, in bytes; where it can be told, each page once."""
+    total = 0
+    for process in _tree(run):
+        try:
+            memory = process.memory_full_info()
+        except psutil.Error:
+            continue
+        total += getattr(memory, 'pss', memory.uss)
+    return total
+
+
+def _tree(run: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [run, *run.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _end(run: psutil.Popen) -> None:
+    for process in _tree(run):
+        with suppress(psutil.Error):
+            process.kill()
+    run.wait()

@@ -1,6 +1,7 @@
 """The runner: mmengine's, with this package's checkpoint reader."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,6 +37,14 @@ class CASViTRunner(Runner):
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Builds the model, with norms that this run can train."""
         return with_trainable_norms(super().build_model(model))
+
+    def dump_config(self) -> None:
+        """Writes the whole config into the work dir, except over the file that it was read from."""
+        file = Path(self.cfg.filename or '')
+        if file.is_file() and file.resolve().parent == Path(self.work_dir).resolve():
+            # Some hundred lines that a person may edit; the run's own folder has the whole of it.
+            return
+        super().dump_config()
 
     def load_checkpoint(
         self,

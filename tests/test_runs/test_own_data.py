@@ -63,5 +63,6 @@ def test_every_command_of_the_page_works(data, tmp_path, monkeypatch, capfd):
     assert 'The checkpoint knows' not in said, 'these are the same classes'
     assert len(list((run / 'pictures').glob('*.jpg'))) == 4
     assert len(list((tmp_path / 'found').glob('*.jpg'))) == 4
+    assert (run / 'config.py').read_text().startswith('# Fine-tuning on ')
     classes = read_checkpoint(run / 'epoch_1.pth')['meta']['dataset_meta']['classes']
     assert tuple(classes) == shapes.CLASSES

@@ -1,0 +1,83 @@
+"""A short run of a config, and its memory watched from outside."""
+
+import cv2
+import psutil
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+
+from casvit_mm.datasets import shapes
+from casvit_mm.engine.memory import GIB, measure_run
+from casvit_mm.engine.trial import shorten
+
+pytest.importorskip('mmdet')
+
+
+@pytest.fixture
+def root(tmp_path):
+    shapes.generate(tmp_path / 'shapes', num_train=20, num_val=12, size=96, progress=False)
+    return tmp_path / 'shapes'
+
+
+@pytest.fixture
+def config(root, configs, tmp_path):
+    """A file of the demo's config on them."""
+    cfg = Config.fromfile(configs / 'detection/mask_rcnn_casvit-xs_demo_shapes.py')
+    for part in ('train', 'val'):
+        dataset = cfg[f'{part}_dataloader'].dataset
+        dataset.update(type='CocoDataset', data_root=f'{root}/')
+        dataset.metainfo = dict(classes=shapes.CLASSES)
+        cfg[f'{part}_dataloader'].update(num_workers=1, persistent_workers=True)
+    cfg.val_evaluator.ann_file = f'{root}/annotations/instances_val.json'
+    cfg.dump(tmp_path / 'config.py')
+    return tmp_path / 'config.py'
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_a_trial_sees_pictures_from_the_largest_to_the_smallest(wrapped, root, config, tmp_path):
+    for number, path in enumerate(sorted(root.glob('*/*.jpg'))):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (96 + number, 96)))
+    cfg = Config.fromfile(config)
+    cfg.train_dataloader.batch_size = 2
+    if wrapped:
+        inner = cfg.train_dataloader.dataset
+        cfg.train_dataloader.dataset = dict(
+            type='ClassBalancedDataset', oversample_thr=0.0, dataset=inner
+        )
+    shorten(cfg, tmp_path)
+    init_default_scope('mmdet')
+    for part, count in (('train', 6), ('val', 4)):
+        dataset = cfg[f'{part}_dataloader'].dataset
+        dataset = DATASETS.build({**dataset.get('dataset', dataset), 'pipeline': []})
+        seen = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+        seen, every = (
+            [cv2.imread(str(path)).shape[1] for path in paths]
+            for paths in (seen, (root / part).iterdir())
+        )
+        assert len(seen) == count and seen == sorted(seen, reverse=True)
+        assert seen[0] == max(every) and seen[-1] == min(every)
+
+
+def test_a_run_is_measured_with_its_validation_and_the_processes_that_load(config):
+    measured = measure_run(config, 100 * GIB)
+    alone = Config.fromfile(config)
+    for part in ('train', 'val'):
+        alone[f'{part}_dataloader'].update(num_workers=0, persistent_workers=False)
+    alone.dump(config)
+    assert GIB / 4 < measure_run(config, 100 * GIB) < measured < 4 * GIB
+
+
+def test_a_run_that_takes_more_than_it_may_is_stopped_with_all_its_processes(config):
+    assert measure_run(config, GIB // 4) == 0
+    assert not any(
+        'casvit_mm.engine.trial' in ' '.join(process.cmdline())
+        for process in psutil.Process().children(recursive=True)
+    )
+
+
+def test_a_run_that_fails_says_why(config):
+    cfg = Config.fromfile(config)
+    cfg.model.neck.in_channels = [1, 2, 3, 4]
+    cfg.dump(config)
+    with pytest.raises(RuntimeError, match='channels'):
+        measure_run(config, 100 * GIB)
