@@ -8,6 +8,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
+from casvit_mm.engine.param_groups import merge_alike
 from casvit_mm.models import CASViT
 
 _PATCH_EMBEDDING = re.compile(r'patch_embeds\.(\d+)\.')
@@ -61,6 +62,7 @@ class CASViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
             (param,) = group['params']
             distance = distances.get(id(param), 0)
             group['lr'] = group.get('lr', self.base_lr) * rate**distance
+        params[:] = merge_alike(params)
         print_log(
             f'Learning rates fall by {rate} a layer: from {self.base_lr:.3g} in neck and heads to '
             f'{min(group["lr"] for group in params):.3g} in the stem.',

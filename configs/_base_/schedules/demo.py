@@ -28,6 +28,7 @@ param_scheduler = [
 # first fully connected layer. In so few steps a short memory of squared gradients follows better.
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='GroupedOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=8e-3, betas=(0.9, 0.99), weight_decay=0.05, fused=fused),
     paramwise_cfg=dict(
         custom_keys={

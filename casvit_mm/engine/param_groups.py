@@ -1,0 +1,59 @@
+"""Few groups of parameters in the optimiser, which then needs few passes."""
+
+from typing import Any
+
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's constructor, with one group for all parameters of equal options.
+
+    With ``paramwise_cfg`` mmengine gives each parameter a group of its own: hundreds, which a fused
+    or foreach optimiser and the schedulers walk one by one. What the optimiser does is the same.
+    A checkpoint holds its state by group: a run resumes with the constructor that it began with.
+
+    Args:
+        optim_wrapper_cfg (dict): Config of the optimiser wrapper.
+        paramwise_cfg (dict, optional): As mmengine's own takes it.
+    """
+
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: object
+    ) -> None:
+        """Adds the parameters of a module.
+
+        Args:
+            params: Groups of parameters, extended in place.
+            module: The module; the model where ``prefix`` is empty.
+            prefix: Its name in the model.
+            kwargs: What mmengine hands on.
+        """
+        super().add_params(params, module, prefix, **kwargs)
+        if not prefix:
+            params[:] = merge_alike(params)
+
+
+def merge_alike(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Makes one group of all that have equal options.
+
+    Args:
+        groups: Groups as a torch optimiser takes them.
+
+    Returns:
+        As many as there are different options, in the order in which those first occur.
+    """
+    merged: list[dict[str, Any]] = []
+    for group in groups:
+        options = {name: value for name, value in group.items() if name != 'params'}
+        for known in merged:
+            if known.keys() - {'params'} == options.keys() and all(
+                known[name] == value for name, value in options.items()
+            ):
+                known['params'].extend(group['params'])
+                break
+        else:
+            merged.append({**options, 'params': list(group['params'])})
+    return merged
