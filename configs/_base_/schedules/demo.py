@@ -7,19 +7,20 @@ from mmengine.utils import digit_version
 # One pass over all weights in place of ten for each of 400; torch has it on a CPU since 2.4.
 fused = True if digit_version(torch.__version__) >= digit_version('2.4') else None
 
-max_epochs = 9
+max_epochs = 6
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=3)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    # Half of the steps at the full rate: what tells shapes apart is found late.
     dict(
         type='CosineAnnealingLR',
         by_epoch=True,
-        begin=0,
+        begin=max_epochs // 2,
         end=max_epochs,
-        T_max=max_epochs,
+        T_max=max_epochs - max_epochs // 2,
         convert_to_iter_based=True,
     ),
 ]
