@@ -215,3 +215,14 @@ def test_the_configs_travel_in_the_wheel_where_openmmlab_looks_for_them(tmp_path
     shipped = tmp_path / 'build' / 'lib' / 'casvit_mm' / '.mim' / 'configs'
     ours = {path.relative_to(ROOT / 'configs') for path in (ROOT / 'configs').rglob('*.py')}
     assert {path.relative_to(shipped) for path in shipped.rglob('*.py')} == ours
+
+
+@pytest.mark.parametrize('owned', [True, False])
+def test_what_the_check_compiled_is_kept_in_an_environment_of_our_own(owned, tmp_path, monkeypatch):
+    module = tmp_path / 'something.py'
+    module.write_text('__version__ = "1"\n')
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    monkeypatch.setenv('PYTHONDONTWRITEBYTECODE', '1')
+    found = target.Target(Path(sys.executable), owned=owned).examine('something')
+    assert found == {'something': {'version': '1'}}
+    assert (tmp_path / '__pycache__').exists() == owned

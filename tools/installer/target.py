@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -170,9 +171,19 @@ class Target:
         run(command, 'Removing', self.log)
 
     def examine(self, *names: str) -> dict[str, dict]:
-        """Imports modules there, in one process; see check.py."""
+        """Imports modules there, in one process; see check.py.
+
+        Python keeps what it compiled for that, also where the shell says PYTHONDONTWRITEBYTECODE,
+        as many containers do: without, every start of a tool compiles thousands of files again.
+        """
+        env = dict(os.environ)
+        if self.owned:
+            env.pop('PYTHONDONTWRITEBYTECODE', None)
         answer = subprocess.run(
-            [str(self.python), '-W', 'ignore', str(CHECK), *names], capture_output=True, text=True
+            [str(self.python), '-W', 'ignore', str(CHECK), *names],
+            capture_output=True,
+            text=True,
+            env=env,
         )
         try:
             return json.loads(answer.stdout.splitlines()[-1])
