@@ -7,8 +7,11 @@ import numpy as np
 import published
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 
 from casvit_mm.cli.main import run_tool
+from casvit_mm.models.checkpoint import load_into, read_checkpoint
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -24,9 +27,9 @@ META = dict(
 )
 
 
-def published_file(folder, head, classes):
-    weights = {f'backbone.{k}': v for k, v in published.weights('xs', 'backbone').items()}
-    weights |= published.weights('xs', f'{head}_neck_and_head')
+def published_file(folder, head, classes, size='xs'):
+    weights = {f'backbone.{k}': v for k, v in published.weights(size, 'backbone').items()}
+    weights |= published.weights(size, f'{head}_neck_and_head')
     meta = {**META, 'CLASSES': classes, 'PALETTE': [[1, 2, 3]] * len(classes)}
     optimizer = dict(state={0: dict(step=1)}, param_groups=[dict(lr=2e-4)])
     file = folder / f'{head}.pth'
@@ -131,3 +134,26 @@ def test_a_published_segmentor_is_tested_as_it_is(tmp_path):
     assert run_tool('test', [*arguments]) == 0
     said = what_was_said_of(file, tmp_path / 'work')
     assert 'missing' not in said and 'unexpected' not in said, 'every key is used'
+
+
+@pytest.mark.parametrize('size', ['s', 'm', 't'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'detection/retinanet_casvit-{}_fpn_1x_coco',
+        'detection/mask_rcnn_casvit-{}_fpn_1x_coco',
+        'segmentation/semantic_fpn_casvit-{}_40k_ade20k-512x512',
+    ],
+)
+def test_a_published_file_of_every_size_fills_its_model(name, size, configs, tmp_path):
+    cfg = Config.fromfile(configs / f'{name.format(size)}.py')
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model)
+    head = name.split('/')[1].split('_casvit')[0]
+    file = published_file(tmp_path, head, ['thing'], size)
+    load_into(model, read_checkpoint(file), strict=True, source=str(file))
+    theirs = published.weights(size, f'{head}_neck_and_head')
+    state = model.state_dict()
+    same = [key for key, value in theirs.items() if key in state and torch.equal(state[key], value)]
+    assert len(same) == len(theirs), 'neck and head keep their published names'
