@@ -7,8 +7,8 @@ from mmengine.utils import digit_version
 # One pass over all weights in place of ten for each of 400; torch has it on a CPU since 2.4.
 fused = True if digit_version(torch.__version__) >= digit_version('2.4') else None
 
-max_epochs = 6
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=3)
+max_epochs = 7
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
