@@ -40,7 +40,7 @@ max_epochs = 11
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     _base_.param_scheduler[0],
-    dict(_base_.param_scheduler[1], begin=0, end=max_epochs, T_max=max_epochs),
+    dict(_base_.param_scheduler[1], end=max_epochs, T_max=max_epochs),
 ]
 val_evaluator = dict(metric='bbox')
 test_evaluator = val_evaluator

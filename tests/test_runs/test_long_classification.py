@@ -8,9 +8,8 @@ pytest.importorskip('mmpretrain')
 SHORT = [
     'train_cfg.max_epochs=3',
     'train_cfg.val_interval=3',
-    'param_scheduler.1.begin=1',
     'param_scheduler.1.end=3',
-    'param_scheduler.1.T_max=2',
+    'param_scheduler.1.T_max=3',
     # The demo's own rate is for random weights, and would shake off what was learned before.
     'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult=0.25',
 ]

@@ -202,6 +202,6 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file="{annotations}")
 test_evaluator = val_evaluator
 warm_up, cosine = _base_.param_scheduler
-param_scheduler = [warm_up, dict(cosine, begin=0, end=4, T_max=4)]
+param_scheduler = [warm_up, dict(cosine, end=4, T_max=4)]
 train_cfg = dict(max_epochs=4, val_interval=4)
 """

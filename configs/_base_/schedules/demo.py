@@ -7,20 +7,19 @@ from mmengine.utils import digit_version
 # One pass over all weights in place of ten for each of 400; torch has it on a CPU since 2.4.
 fused = True if digit_version(torch.__version__) >= digit_version('2.4') else None
 
-max_epochs = 7
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
+max_epochs = 9
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=3)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    # Half of the steps at the full rate: what tells shapes apart is found late.
     dict(
         type='CosineAnnealingLR',
         by_epoch=True,
-        begin=max_epochs // 2,
+        begin=0,
         end=max_epochs,
-        T_max=max_epochs - max_epochs // 2,
+        T_max=max_epochs,
         convert_to_iter_based=True,
     ),
 ]
