@@ -275,7 +275,7 @@ def _fitted(plan: Plan, file: Path, wished: int | None) -> tuple[Plan, Fit]:
         try:
             fit = fit_batch(measure, limit, largest)
         except RuntimeError as error:
-            raise CliError(f'A training step of {file} failed: {error}') from error
+            raise CliError(f'A short run of {file} failed: {error}') from error
         if fit is not None:
             return plan.with_batch(fit.batch_size, workers), fit
     raise CliError(

@@ -112,8 +112,8 @@ def measure_run(config: Path | str, limit: int) -> int:
     """
     on_gpu = torch.cuda.is_available()
     command = [sys.executable, '-m', 'casvit_mm.engine.trial', str(config)]
-    with TemporaryFile('w+') as said, TemporaryFile('w+') as errors:
-        run = psutil.Popen(command, stdout=said, stderr=errors)
+    with TemporaryFile('w+') as output, TemporaryFile('w+') as errors:
+        run = psutil.Popen(command, stdout=output, stderr=errors)
         peak = 0
         try:
             while run.poll() is None:
@@ -123,13 +123,15 @@ def measure_run(config: Path | str, limit: int) -> int:
                 time.sleep(INTERVAL)
         finally:
             _end(run)
-        said.seek(0)
+        output.seek(0)
         errors.seek(0)
         lines = [line for line in errors if line.strip()]
         if run.returncode == 0:
-            return json.loads(said.readlines()[-1])['gpu'] if on_gpu else peak
-    # Killed for its memory, or told that there is no more.
-    if run.returncode in (-9, 137) or any('out of memory' in line.lower() for line in lines):
+            return json.loads(output.readlines()[-1])['gpu'] if on_gpu else peak
+    # It, or a process that loads for it, was killed for its memory or told that there is no more.
+    if run.returncode in (-9, 137) or any(
+        said in line.lower() for line in lines for said in ('out of memory', 'killed by signal')
+    ):
         return 0
     raise RuntimeError(lines[-1].strip() if lines else f'exit code {run.returncode}')
 
