@@ -88,7 +88,8 @@ def fit_batch(measure: Measure, limit: int, largest: int) -> Fit | None:
     for probe in (4, 2):
         if probe <= largest and peak(probe) <= limit:
             slope = max((peaks[probe] - peaks[1]) / (probe - 1), 1.0)
-            size = max(1, min(int(1 + (AIM * limit - peaks[1]) // slope), largest))
+            fits = probe if peak(probe) <= AT_MOST * limit else 1
+            size = max(fits, min(int(1 + (AIM * limit - peaks[1]) // slope), largest))
             break
     while size > 1 and peak(size) > AT_MOST * limit:
         size = max(1, int(size * AIM * limit / peak(size)))

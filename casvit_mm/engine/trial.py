@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, init_default_scope
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from casvit_mm.engine.runner import CASViTRunner
 
@@ -71,7 +71,7 @@ def _area(file: str) -> int:
     try:
         with Image.open(file) as picture:
             return picture.width * picture.height
-    except (OSError, UnidentifiedImageError):
+    except OSError:
         return 0
 
 

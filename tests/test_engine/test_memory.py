@@ -56,3 +56,9 @@ def test_a_step_that_needs_more_than_it_seemed_is_made_smaller():
 
 def test_there_is_some_memory():
     assert usable_memory() > GIB / 4
+
+
+def test_a_batch_that_was_seen_to_fit_is_not_given_up_for_a_smaller_one():
+    # Above what is aimed at from the first picture on, as small models on small pictures are.
+    measure, _ = machine(int(1.2 * GIB), GIB // 40, 2 * GIB)
+    assert fit_batch(measure, 2 * GIB, largest=30).batch_size == 4
