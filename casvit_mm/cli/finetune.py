@@ -153,12 +153,10 @@ def run(args: Namespace) -> int:
     work_dir = Path(args.work_dir or Path('work_dirs') / f'finetune_{name}')
     plan = make_plan(args, check, work_dir)
     file = work_dir / 'config.py'
-    if args.batch_size:
-        file.write_text(config_text(plan), encoding='utf-8')
-    else:
+    if not args.batch_size:
         plan, fit = _fitted(plan, file, args.memory)
         say(str(fit))
-        file.write_text(config_text(plan), encoding='utf-8')
+    file.write_text(config_text(plan), encoding='utf-8')
     say(
         f'Pictures of {plan.image_size} pixels, {plan.max_epochs} epochs of '
         f'{plan.steps_an_epoch} steps, learning rate {plan.learning_rate:g}.'

@@ -4,11 +4,10 @@ import re
 
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-from casvit_mm.engine.param_groups import merge_alike
+from casvit_mm.engine.param_groups import GroupedOptimWrapperConstructor
 from casvit_mm.models import CASViT
 
 _PATCH_EMBEDDING = re.compile(r'patch_embeds\.(\d+)\.')
@@ -17,7 +16,7 @@ _NORM = re.compile(r'out_norms\.(\d+)\.')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class CASViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
+class CASViTLayerDecayConstructor(GroupedOptimWrapperConstructor):
     """Layer-wise learning-rate decay for models with a CAS-ViT backbone.
 
     A layer's rate is ``layer_decay_rate ** n`` times the base rate, n the number of layers between
@@ -42,27 +41,19 @@ class CASViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
             )
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
 
-    def add_params(
-        self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: object
-    ) -> None:
-        """Adds the parameters of a module, with their rates.
+    def adjust(self, params: list[dict], model: nn.Module) -> None:
+        """Gives each parameter the rate of its layer.
 
         Args:
-            params: Groups of parameters, extended in place.
-            module: The module; the model where ``prefix`` is empty.
-            prefix: Its name in the model.
-            kwargs: What mmengine hands on.
+            params: The groups, each of one parameter, changed in place.
+            model: The model.
         """
-        super().add_params(params, module, prefix, **kwargs)
-        if prefix:
-            return
-        distances = layer_distances(module.module if is_model_wrapper(module) else module)
+        distances = layer_distances(model.module if is_model_wrapper(model) else model)
         rate = self.paramwise_cfg['layer_decay_rate']
         for group in params:
             (param,) = group['params']
             distance = distances.get(id(param), 0)
             group['lr'] = group.get('lr', self.base_lr) * rate**distance
-        params[:] = merge_alike(params)
         print_log(
             f'Learning rates fall by {rate} a layer: from {self.base_lr:.3g} in neck and heads to '
             f'{min(group["lr"] for group in params):.3g} in the stem.',

@@ -33,7 +33,16 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         """
         super().add_params(params, module, prefix, **kwargs)
         if not prefix:
+            self.adjust(params, module)
             params[:] = merge_alike(params)
+
+    def adjust(self, params: list[dict], model: nn.Module) -> None:
+        """Changes the options of the groups, each of one parameter, before they are merged.
+
+        Args:
+            params: The groups, changed in place.
+            model: The model.
+        """
 
 
 def merge_alike(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
