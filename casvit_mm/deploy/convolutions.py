@@ -1,0 +1,95 @@
+"""Convolutions that do what follows them in the same pass over memory, where the CPU library can.
+
+oneDNN applies an activation, or adds a residual, to each tile of a convolution's output while it
+is in the cache. torch reaches that through the operators that its own compiler emits.
+"""
+
+from functools import partial
+
+import torch
+from mmengine.utils import digit_version
+from torch import Tensor, nn
+from torch.nn import functional
+
+ACTIVATIONS = {'relu': functional.relu, 'gelu': functional.gelu}
+"""Activations that a convolution can apply itself; ``gelu`` is the exact (erf) form."""
+
+ONE_PASS = torch.backends.mkldnn.is_available() and hasattr(
+    torch.ops.mkldnn, '_convolution_pointwise'
+)
+"""Whether this torch has oneDNN, and its convolutions with something behind them."""
+
+if digit_version(torch.__version__) >= digit_version('2.4'):
+    is_compiling = torch.compiler.is_compiling
+    autocasts_on_cpu = partial(torch.is_autocast_enabled, 'cpu')
+else:
+    is_compiling = torch._dynamo.is_compiling
+    autocasts_on_cpu = torch.is_autocast_cpu_enabled
+
+
+def activation_name(module: nn.Module) -> str | None:
+    """The key of an activation in :data:`ACTIVATIONS`, or None where it is another one."""
+    if isinstance(module, nn.ReLU):
+        return 'relu'
+    if isinstance(module, nn.GELU) and module.approximate == 'none':
+        return 'gelu'
+    return None
+
+
+class FusedConv2d(nn.Conv2d):
+    """A convolution for inference, and the activation or residual sum behind it.
+
+    Args:
+        convolution (nn.Conv2d): Gives the shape and the weights, which are shared.
+        activation (str, optional): Key of :data:`ACTIVATIONS`. Defaults to None.
+
+    Shape: ``(B, C_in, H, W) -> (B, C_out, H', W')``.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, activation: str | None = None) -> None:
+        super().__init__(
+            convolution.in_channels,
+            convolution.out_channels,
+            convolution.kernel_size,
+            convolution.stride,
+            convolution.padding,
+            convolution.dilation,
+            convolution.groups,
+            convolution.bias is not None,
+            convolution.padding_mode,
+            device='meta',
+        )
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.activation = activation
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """``activation(conv(x))``, or ``residual + conv(x)`` where a residual is given."""
+        if self._in_one_pass(x):
+            return self._one_pass(x, residual)
+        x = super().forward(x)
+        if residual is not None:
+            return residual + x
+        return x if self.activation is None else ACTIVATIONS[self.activation](x)
+
+    def _in_one_pass(self, x: Tensor) -> bool:
+        return (
+            # The compiler fuses for itself, and cannot look into these operators.
+            not is_compiling()
+            and x.device.type == 'cpu'
+            and x.dtype == self.weight.dtype == torch.float32
+            # The operators know no gradient, and nothing of autocast.
+            and not (torch.is_grad_enabled() and x.requires_grad)
+            and not autocasts_on_cpu()
+            and self.padding_mode == 'zeros'
+            and ONE_PASS
+        )
+
+    def _one_pass(self, x: Tensor, residual: Tensor | None) -> Tensor:
+        shape = self.padding, self.stride, self.dilation, self.groups
+        operator = torch.ops.mkldnn._convolution_pointwise
+        if residual is None:
+            activation = self.activation or 'none'
+            return operator(x, self.weight, self.bias, *shape, activation, [], 'none')
+        return operator.binary(
+            x, residual, self.weight, self.bias, *shape, 'add', 1.0, None, [], None
+        )

@@ -1,0 +1,114 @@
+"""Batch norms folded into the layers beside them."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from casvit_mm.deploy.convolutions import FusedConv2d
+from casvit_mm.deploy.folding import fold_into_next, fold_into_previous, is_foldable
+
+
+def trained_norm(channels, affine=True, **options):
+    """A batch norm as it is after training: none of its numbers is 0 or 1."""
+    norm = nn.BatchNorm2d(channels, affine=affine, **options).eval()
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.1, 4)
+    if affine:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    return norm
+
+
+def assert_equal(actual, expected):
+    assert actual.dtype == expected.dtype
+    assert (actual - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+shapes = dict(
+    channels=st.sampled_from([1, 2, 6]),
+    kernel=st.sampled_from([1, 2, 3]),
+    stride=st.sampled_from([1, 2]),
+    depthwise=st.booleans(),
+    bias=st.booleans(),
+    affine=st.booleans(),
+    seed=st.integers(0, 99),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(**shapes)
+def test_a_norm_behind_any_convolution_folds(
+    channels, kernel, stride, depthwise, bias, affine, seed
+):
+    torch.manual_seed(seed)
+    groups = channels if depthwise else 1
+    convolution = nn.Conv2d(
+        channels, 2 * channels, kernel, stride, kernel // 2, groups=groups, bias=bias
+    )
+    norm = trained_norm(2 * channels, affine, eps=1e-3)
+    x = torch.randn(2, channels, 7, 5)
+    before = {name: value.clone() for name, value in convolution.state_dict().items()}
+    assert_equal(fold_into_previous(convolution, norm)(x), norm(convolution(x)))
+    for name, value in convolution.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize('bias', [True, False])
+@pytest.mark.parametrize('stride', [1, 2])
+def test_a_norm_before_a_1x1_convolution_folds(bias, stride):
+    torch.manual_seed(0)
+    norm, convolution = trained_norm(6), nn.Conv2d(6, 4, 1, stride, bias=bias)
+    x = torch.randn(2, 6, 5, 7)
+    assert_equal(fold_into_next(norm, convolution)(x), convolution(norm(x)))
+
+
+def test_a_norm_before_a_linear_layer_folds():
+    torch.manual_seed(0)
+    norm, linear = trained_norm(6), nn.Linear(6, 4)
+    x = torch.randn(2, 6, 1, 1)
+    assert_equal(fold_into_next(norm, linear)(x.flatten(1)), linear(norm(x).flatten(1)))
+
+
+@pytest.mark.parametrize(
+    'convolution', [nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1, padding=1), nn.Conv2d(4, 4, 1, groups=2)]
+)
+def test_a_norm_before_a_convolution_that_sees_padding_or_groups_is_refused(convolution):
+    with pytest.raises(ValueError, match='1x1'):
+        fold_into_next(trained_norm(4), convolution)
+
+
+def test_only_batch_norms_with_statistics_fold():
+    assert is_foldable(nn.BatchNorm2d(4))
+    assert is_foldable(nn.SyncBatchNorm(4))
+    assert not is_foldable(nn.BatchNorm2d(4, track_running_stats=False))
+    assert not is_foldable(nn.GroupNorm(2, 4))
+    assert not is_foldable(None)
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('activation', [None, 'relu', 'gelu'])
+@pytest.mark.parametrize('depthwise', [True, False])
+def test_one_pass_equals_a_convolution_and_what_follows_it(depthwise, activation, layout):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 8, 3, padding=1, groups=8 if depthwise else 1).to(memory_format=layout)
+    fused = FusedConv2d(plain, activation)
+    x = torch.randn(2, 8, 9, 11).contiguous(memory_format=layout)
+    act = {None: nn.Identity(), 'relu': nn.ReLU(), 'gelu': nn.GELU()}[activation]
+    with torch.no_grad():
+        expected = act(plain.double()(x.double())).float()
+        plain.float()
+        assert_equal(fused(x), expected)
+        assert_equal(FusedConv2d(plain)(x, residual=x), plain(x) + x)
+
+
+def test_a_gradient_flows_through_a_fused_convolution_to_its_input():
+    torch.manual_seed(0)
+    plain = nn.Conv2d(3, 4, 3).requires_grad_(False)
+    gradients = []
+    for layer in (nn.Sequential(plain, nn.GELU()), FusedConv2d(plain, 'gelu')):
+        x = torch.linspace(-1, 1, 75).view(1, 3, 5, 5).requires_grad_()
+        layer(x).square().sum().backward()
+        gradients.append(x.grad)
+    assert_equal(*gradients)
