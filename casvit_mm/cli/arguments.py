@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from casvit_mm.deploy.acceleration import PRECISIONS
+
 
 class ConfigOptions(DictAction):
     """``--cfg-options KEY=VALUE …``, with a usage message for what is not of that form."""
@@ -93,6 +95,26 @@ def add_seed(parser: ArgumentParser) -> None:
     """--seed."""
     parser.add_argument(
         '--seed', type=int, metavar='N', help="random seed, instead of the config's"
+    )
+
+
+def add_acceleration(parser: ArgumentParser) -> None:
+    """--fuse, --compile, --precision."""
+    parser.add_argument(
+        '--fuse',
+        action='store_true',
+        help='fold batch norms into convolutions: the same answers, sooner',
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the model (torch.compile): a minute or more once, then faster',
+    )
+    parser.add_argument(
+        '--precision',
+        choices=tuple(PRECISIONS),
+        default='fp32',
+        help='compute backbone, neck and dense heads in this precision (default: fp32)',
     )
 
 

@@ -16,6 +16,7 @@ from types import FrameType
 from mmengine.logging import MMLogger
 
 from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.deploy import FusedModelError
 from casvit_mm.models.checkpoint import CheckpointError
 
 
@@ -23,7 +24,7 @@ class CliError(Exception):
     """A command cannot do what it was asked to; the message is the whole explanation."""
 
 
-USER_ERRORS = (CliError, CheckpointError, DatasetError)
+USER_ERRORS = (CliError, CheckpointError, DatasetError, FusedModelError)
 BUILDING_ERRORS = (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError)
 INTERRUPTED = 130
 

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'check': ('casvit_mm.cli.check_dataset', 'say what is wrong with a data set'),
     'browse_dataset': ('casvit_mm.cli.browse_dataset', 'draw what the data pipeline gives'),
     'get_flops': ('casvit_mm.cli.get_flops', 'count parameters and multiply-accumulates'),
+    'fuse': ('casvit_mm.cli.fuse', 'make a checkpoint faster to run, with the same answers'),
     'publish_model': ('casvit_mm.cli.publish_model', 'write a clean weight file to hand out'),
     'print_config': ('casvit_mm.cli.print_config', 'print a config with its bases resolved'),
     'generate_shapes': ('casvit_mm.cli.generate_shapes', 'write the demo data set'),

@@ -29,6 +29,10 @@ from casvit_mm.models import CASMixer, CASViT
 from casvit_mm.models.casvit import MLP, Block, LocalIntegration
 
 
+class FusedModelError(RuntimeError):
+    """A fused model was asked for what only the model can do that it was made from."""
+
+
 class FusedCASMixer(nn.Module):
     """The branch of a :class:`casvit_mm.models.CASMixer`: ``x + mixer(norm(x))``, for inference.
 
@@ -196,10 +200,10 @@ class FusedCASViT(nn.Module):
         """Refuses to train: the norms are gone.
 
         Raises:
-            RuntimeError: ``mode`` is true.
+            FusedModelError: ``mode`` is true.
         """
         if mode:
-            raise RuntimeError(
+            raise FusedModelError(
                 'A fused CAS-ViT cannot be trained: its batch norms are folded into the '
                 'convolutions. Train the model that it was fused from, and fuse that again.'
             )

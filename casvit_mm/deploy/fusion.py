@@ -20,6 +20,10 @@ from casvit_mm.deploy.folding import (
 )
 from casvit_mm.deploy.fused_casvit import FusedCASViT
 from casvit_mm.models import CASViT
+from casvit_mm.models.checkpoint import STRUCTURES
+
+FUSED = 'fused'
+"""What the meta of a file calls the structure of a fused model."""
 
 
 def fuse(model: nn.Module) -> nn.Module:
@@ -51,6 +55,13 @@ def fuse(model: nn.Module) -> nn.Module:
     _fold_output_norms(inner)
     _merge_heads(inner)
     return model
+
+
+@STRUCTURES.register_module(name=FUSED)
+def as_fused(model: nn.Module) -> None:
+    """Fuses a model in place, if it is not fused yet: it takes the weights of a fused file then."""
+    if not is_fused(model):
+        fuse(model)
 
 
 def is_fused(model: nn.Module) -> bool:

@@ -9,10 +9,34 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, MODELS, init_default_scope
+from torch import nn
 
 from casvit_mm.engine.detections import Detections, LocalMask
 from casvit_mm.engine.label_map import LabelMap
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
+
+
+def trained_model(cfg: Config, checkpoint: str) -> tuple[nn.Module, dict[str, Any]]:
+    """Builds the model of a config with the weights of a file, in eval mode on the CPU.
+
+    Args:
+        cfg: Config of a detector, segmentor or classifier.
+        checkpoint: Its weights, all of them, in any layout that
+            :func:`casvit_mm.models.checkpoint.read_checkpoint` knows.
+
+    Returns:
+        The model, and the content of the file.
+
+    Raises:
+        CheckpointError: The weights cannot be read or do not fit.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    model_cfg = cfg.model.copy()
+    model_cfg.backbone = {**model_cfg.backbone, 'init_cfg': None}
+    model = revert_sync_batchnorm(MODELS.build(model_cfg))
+    content = read_checkpoint(checkpoint)
+    load_into(model, content, strict=True, source=str(checkpoint))
+    return model.eval(), content
 
 
 class ImageModel:
@@ -33,14 +57,9 @@ class ImageModel:
     """
 
     def __init__(self, cfg: Config, checkpoint: str, *, device: str = 'cpu') -> None:
+        self.model, content = trained_model(cfg, checkpoint)
+        self.model.to(device)
         scope = cfg.get('default_scope', 'mmdet')
-        init_default_scope(scope)
-        model_cfg = cfg.model.copy()
-        model_cfg.backbone = {**model_cfg.backbone, 'init_cfg': None}
-        self.model = revert_sync_batchnorm(MODELS.build(model_cfg))
-        content = read_checkpoint(checkpoint)
-        load_into(self.model, content, strict=True, source=str(checkpoint))
-        self.model.to(device).eval()
         self.pipeline = Compose(_pipeline(cfg, scope))
         meta = _metainfo(cfg, content, scope)
         self.classes = tuple(meta['classes'])

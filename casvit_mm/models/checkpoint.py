@@ -22,6 +22,7 @@ import torch
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import Registry
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -29,6 +30,9 @@ from casvit_mm.models.published_layout import guess_size
 from casvit_mm.models.unpickling import ALLOW_LIST, ForbiddenGlobalError
 
 NATIVE_CLASSIFIER = re.compile(r'head\.(fc|dist_fc)\.')
+STRUCTURES = Registry('structure of weights')
+"""Functions that rebuild a model in place for weights of another structure, by its name in the
+meta of their file; :mod:`casvit_mm.deploy` has them."""
 AVERAGES = ('model_ema', 'state_dict_ema')
 
 
@@ -219,6 +223,8 @@ def load_into(
             backbone must fit in either case.
         source: Name of the file, for messages.
 
+    A model whose file holds weights of another structure (fused ones) is rebuilt in place.
+
     Returns:
         What did not match.
 
@@ -227,6 +233,7 @@ def load_into(
     """
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
+    _rebuild(model, checkpoint, strict, source)
     report, state_dict = match_weights(model, checkpoint['state_dict'])
     for note in report.notes:
         print_log(f'{source}: {note}', logger='current')
@@ -245,6 +252,25 @@ def load_into(
     if problem:
         print_log(f'{source}: {problem}.', logger='current', level=logging.WARNING)
     return report
+
+
+def _rebuild(model: nn.Module, checkpoint: dict[str, Any], strict: bool, source: str) -> None:
+    """Gives a model the structure that the weights of a file are for."""
+    structure = (checkpoint.get('meta') or {}).get('structure')
+    if structure is None:
+        return
+    rebuild = STRUCTURES.get(structure)
+    if rebuild is None:
+        raise CheckpointError(
+            f'{source} holds weights of a {structure!r} model, which this version does not know; '
+            f'known: {", ".join(sorted(STRUCTURES.module_dict))}.'
+        )
+    if not strict:
+        raise CheckpointError(
+            f'{source} holds a {structure} model, which can be tested and shown pictures, but not '
+            'trained: start from the checkpoint that it was made from.'
+        )
+    rebuild(model)
 
 
 def match_weights(

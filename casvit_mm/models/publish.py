@@ -22,7 +22,7 @@ from casvit_mm.models.published_layout import (
 LAYOUTS = ('native', 'published')
 SUFFIXES = ('.pth', '.safetensors')
 # Of a run's meta; its config stays out, which names the folders of the machine it ran on.
-META = ('dataset_meta', 'epoch', 'iter', 'CLASSES', 'PALETTE')
+META = ('dataset_meta', 'epoch', 'iter', 'CLASSES', 'PALETTE', 'structure')
 CLASSIFIER_HEAD = 'head.fc.weight'
 
 
@@ -50,21 +50,69 @@ def publish(
     """
     if layout not in LAYOUTS:
         raise ValueError(f'layout={layout!r}: expected {" or ".join(map(repr, LAYOUTS))}')
+    out = writable(out)
+    checkpoint = read_checkpoint(source, weights=weights)
+    meta = clean_meta(checkpoint)
+    state = native_weights(checkpoint['state_dict'], str(source))
+    if layout == 'published':
+        if 'structure' in meta:
+            raise CheckpointError(
+                f'{source} holds a {meta["structure"]} model, which the published layout has no '
+                'names for: publish the checkpoint that it was made from.'
+            )
+        state = published_weights(state)
+    return write_weights(state, meta, out, layout=layout, digest=True)
+
+
+def writable(out: str | Path) -> Path:
+    """The path of a weight file to be written.
+
+    Raises:
+        CheckpointError: It has another suffix than weight files have.
+    """
     out = Path(out).expanduser()
     if out.suffix not in SUFFIXES:
         raise CheckpointError(f'The file {out} is to end in {" or ".join(SUFFIXES)}.')
-    checkpoint = read_checkpoint(source, weights=weights)
-    state = {key: value.contiguous() for key, value in checkpoint['state_dict'].items()}
-    state = native_weights(state, str(source))
-    if layout == 'published':
-        state = published_weights(state)
-    meta = {key: value for key, value in (checkpoint.get('meta') or {}).items() if key in META}
-    out.parent.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def clean_meta(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What of a checkpoint's meta is about the model, and not about its training."""
+    return {key: value for key, value in (checkpoint.get('meta') or {}).items() if key in META}
+
+
+def write_weights(
+    state: dict[str, Tensor],
+    meta: dict[str, Any],
+    out: Path,
+    *,
+    layout: str = 'native',
+    digest: bool = False,
+) -> Path:
+    """Writes weights and meta, whole or not at all.
+
+    Args:
+        state: The weights.
+        meta: What is known about them.
+        out: Where to; see :func:`writable`.
+        layout: As for :func:`publish`.
+        digest: Whether to put the first eight digits of the file's SHA-256 into its name.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        CheckpointError: It cannot be written.
+    """
+    state = {key: value.contiguous() for key, value in state.items()}
     unfinished = out.with_name(f'.{out.name}.{os.getpid()}')
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         _write(unfinished, out.suffix, state, meta, layout)
-        digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()[:8]
-        return unfinished.replace(out.with_name(f'{out.stem}-{digest}{out.suffix}'))
+        if digest:
+            code = hashlib.sha256(unfinished.read_bytes()).hexdigest()[:8]
+            out = out.with_name(f'{out.stem}-{code}{out.suffix}')
+        return unfinished.replace(out)
     except OSError as error:
         raise CheckpointError(f'{out} cannot be written: {error.strerror or error}.') from error
     finally:
