@@ -87,13 +87,19 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
     return model
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable, **options: Any) -> Callable:
     """``torch.compile`` for inputs of any height and width.
 
     Height and width stay two numbers also where the first picture is square: one compilation
-    serves all sizes, and one more those batches that have another number of pictures than one.
+    serves all sizes of photographs, and one more those batches that have another number of
+    pictures than one. Below some 320 pixels a side torch takes other kernels for the deeper
+    stages, and compiles anew for them, a few times in all.
+
+    Args:
+        function: What to compile.
+        **options: For ``torch.compile``, such as its ``backend``.
     """
-    inner = torch.compile(function, dynamic=True)
+    inner = torch.compile(function, dynamic=True, **options)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

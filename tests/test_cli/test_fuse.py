@@ -1,0 +1,97 @@
+"""A fused file answers as its checkpoint does, and says so where it cannot serve."""
+
+import contextlib
+import io
+import json
+import re
+
+import pytest
+import torch
+from quick_runs import DEMO, QUICK, SEGMENTATION_DEMO
+
+from casvit_mm.cli.main import run_tool
+from casvit_mm.models.checkpoint import read_checkpoint
+
+
+@pytest.fixture(scope='module')
+def fused(checkpoint, tmp_path_factory):
+    """A fused file, and what the command said."""
+    out = tmp_path_factory.mktemp('fused') / 'sub' / 'fused.safetensors'
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert run_tool('fuse', [DEMO, str(checkpoint), str(out)]) == 0
+    return out, said.getvalue()
+
+
+def scores(answer):
+    found = re.findall(r'coco/(?:bbox|segm)_mAP: (-?[\d.]+)', answer.out + answer.err)
+    assert len(found) >= 2
+    return found
+
+
+def test_the_command_says_what_it_did(fused):
+    out, said = fused
+    before, after = map(int, re.search(r'batch norms: (\d+) before, (\d+) after', said).groups())
+    assert before > 60 and after == 0
+    assert float(re.search(r'at most ([\d.e-]+) of', said)[1]) <= 1e-5
+    assert str(out) in said
+    meta = read_checkpoint(out)['meta']
+    assert meta['structure'] == 'fused'
+    assert 'circle' in meta['dataset_meta']['classes']
+
+
+def test_a_fused_file_and_a_fused_model_test_like_the_checkpoint(call, shapes, checkpoint, fused):
+    options = ['--data-root', shapes, *QUICK]
+    plain = call('test', DEMO, checkpoint, *options)
+    assert plain.code == 0
+    for arguments in ([fused[0]], [checkpoint, '--fuse']):
+        answer = call('test', DEMO, *arguments, *options)
+        assert answer.code == 0, answer.err
+        assert scores(answer) == scores(plain)
+
+
+def test_lower_precision_and_augmentation_go_together_with_fusion(call, shapes, checkpoint):
+    options = ['--fuse', '--precision', 'bf16', '--tta', '--data-root', shapes, *QUICK]
+    assert call('test', DEMO, checkpoint, *options).code == 0
+
+
+def test_image_demo_takes_a_fused_file(call, shapes, fused, tmp_path):
+    picture = next((shapes / 'val').glob('*.jpg'))
+    answer = call('image_demo', picture, DEMO, fused[0], '--out-dir', tmp_path, '--score-thr', '0')
+    assert answer.code == 0, answer.err
+    assert json.loads(next(tmp_path.glob('*.json')).read_text())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['train', DEMO, '--cfg-options', 'load_from={fused}'], 'not trained'),
+        (['fuse', DEMO, '{fused}', 'again.pth'], 'fused already'),
+        (['publish_model', '{fused}', 'out.pth', '--layout', 'published'], 'no names'),
+        (['fuse', DEMO, '{checkpoint}', 'out.onnx'], 'end in'),
+        (['fuse', SEGMENTATION_DEMO, '{checkpoint}', 'out.pth'], 'does not fit'),
+    ],
+    ids=['train', 'again', 'published', 'suffix', 'model'],
+)
+def test_what_a_fused_file_cannot_be_used_for_is_a_sentence(
+    arguments, said, call, shapes, checkpoint, fused, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    arguments = [each.format(fused=fused[0], checkpoint=checkpoint) for each in arguments]
+    if arguments[0] == 'train':
+        arguments += ['--data-root', shapes]
+    answer = call(*arguments)
+    assert answer.code == 2
+    assert said in answer.err
+    assert 'Traceback' not in answer.err
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_weights_that_are_not_numbers_are_not_written(call, checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=False)
+    content['state_dict']['backbone.stem.0.bias'][:] = float('nan')
+    torch.save(content, tmp_path / 'broken.pth')
+    answer = call('fuse', DEMO, tmp_path / 'broken.pth', tmp_path / 'out.pth')
+    assert answer.code == 2
+    assert 'nothing was written' in answer.err
+    assert not (tmp_path / 'out.pth').exists()

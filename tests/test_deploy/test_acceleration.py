@@ -1,0 +1,94 @@
+"""Compilation and lower precision of a whole model's dense parts."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import EMAHook
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from casvit_mm.deploy import Acceleration, AccelerationHook, accelerate, is_fused
+from casvit_mm.deploy.acceleration import at_precision, compiled
+from casvit_mm.models import CASViT
+
+
+@pytest.fixture(scope='module')
+def detector(configs):
+    cfg = Config.fromfile(configs / 'detection/retinanet_casvit-xs_demo_shapes.py')
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model.eval()
+
+
+def picture_shapes(count):
+    """Sizes of photographs, the first one square."""
+    generator = torch.Generator().manual_seed(0)
+    sides = torch.randint(320, 480, (count, 2), generator=generator).tolist()
+    return [(320, 320), *map(tuple, sides[1:])]
+
+
+def test_twenty_sizes_of_pictures_take_at_most_two_compilations():
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    backbone = CASViT('xs').eval()
+    model = nn.Module()
+    model.backbone = copy.deepcopy(backbone)
+    accelerate(model, Acceleration(fuse=True))
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    forward = compiled(model.backbone.forward, backend=count)
+    for height, width in picture_shapes(20):
+        image = torch.randn(1, 3, height, width)
+        with torch.no_grad():
+            for level, reference in zip(forward(image), backbone(image), strict=True):
+                assert (level - reference).abs().max() <= 1e-5 * reference.abs().max()
+    assert 1 <= len(graphs) <= 2
+
+
+def test_bf16_is_close_and_comes_back_as_float32(detector):
+    image = torch.rand(1, 3, 96, 128)
+    half = accelerate(copy.deepcopy(detector), Acceleration(fuse=True, precision='bf16'))
+    assert is_fused(half) and not is_fused(detector)
+    with torch.no_grad():
+        for answers, references in zip(
+            half(image, mode='tensor'), detector(image, mode='tensor'), strict=True
+        ):
+            for answer, reference in zip(answers, references, strict=True):
+                assert answer.dtype == torch.float32
+                difference = (answer - reference).abs().max()
+                assert 0 < difference <= 0.05 * reference.abs().max()
+
+
+def test_a_precision_reaches_what_is_computed():
+    seen = []
+
+    def function(pair):
+        seen.append((pair[0] @ pair[1]).dtype)
+        return [pair[0] @ pair[1], torch.tensor([1])]
+
+    product, count = at_precision(function, torch.bfloat16)((torch.eye(2), torch.eye(2)))
+    assert seen == [torch.bfloat16]
+    assert product.dtype == torch.float32 and count.dtype == torch.int64
+
+
+def test_an_unknown_precision_is_named():
+    with pytest.raises(ValueError, match=r'fp8.*fp32, bf16, fp16'):
+        Acceleration(precision='fp8')
+
+
+def test_a_hook_refuses_to_fuse_what_a_moving_average_would_swap(detector):
+    runner = SimpleNamespace(model=copy.deepcopy(detector), hooks=[EMAHook()])
+    with pytest.raises(ValueError, match='EMAHook out of custom_hooks'):
+        AccelerationHook(fuse=True).before_test(runner)
+    runner.hooks = []
+    AccelerationHook(fuse=True).before_test(runner)
+    assert is_fused(runner.model)
