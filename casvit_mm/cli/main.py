@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'browse_dataset': ('casvit_mm.cli.browse_dataset', 'draw what the data pipeline gives'),
     'get_flops': ('casvit_mm.cli.get_flops', 'count parameters and multiply-accumulates'),
     'fuse': ('casvit_mm.cli.fuse', 'make a checkpoint faster to run, with the same answers'),
+    'bench': ('casvit_mm.cli.bench', 'measure how fast a CAS-ViT is on this machine'),
     'publish_model': ('casvit_mm.cli.publish_model', 'write a clean weight file to hand out'),
     'print_config': ('casvit_mm.cli.print_config', 'print a config with its bases resolved'),
     'generate_shapes': ('casvit_mm.cli.generate_shapes', 'write the demo data set'),

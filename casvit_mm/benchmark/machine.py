@@ -1,0 +1,91 @@
+"""What a measurement depends on beside the code: the machine, and how fast it can be at best."""
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy')
+COPIED = 256 * 1024**2
+GEMM = (4096, 1024, 1024)
+REPEATS = 9
+
+
+def describe(device: str, threads: int) -> dict[str, Any]:
+    """The machine and the versions.
+
+    Args:
+        device: Where the measurements run.
+        threads: Threads of each process.
+
+    Returns:
+        Names, versions, and on a CPU its instruction set as torch uses it.
+    """
+    facts: dict[str, Any] = {
+        'processor': processor(),
+        'cores': os.cpu_count(),
+        'threads': threads,
+        'instructions': torch.backends.cpu.get_cpu_capability(),
+        'system': f'{platform.system()} {platform.machine()}',
+        'python': platform.python_version(),
+        'versions': {},
+    }
+    for package in PACKAGES:
+        try:
+            facts['versions'][package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    if device.startswith('cuda'):
+        facts['gpu'] = torch.cuda.get_device_name(device)
+    return facts
+
+
+def processor() -> str:
+    """Name of the CPU."""
+    file = Path('/proc/cpuinfo')
+    if file.exists():
+        for line in file.read_text().splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def limits(device: str) -> dict[str, float]:
+    """What bounds a network from above, measured: a large copy, and a large matrix product.
+
+    Args:
+        device: Where.
+
+    Returns:
+        ``copy_bytes_per_second``, read and written bytes together, and ``gemm_flops_per_second``
+        in float32.
+    """
+    source = torch.ones(COPIED // 4, device=device)
+    target = torch.empty_like(source)
+    rows, inner, columns = GEMM
+    left, right = torch.rand(rows, inner, device=device), torch.rand(inner, columns, device=device)
+    return {
+        'copy_bytes_per_second': 2 * COPIED / _median_time(lambda: target.copy_(source), device),
+        'gemm_flops_per_second': 2
+        * rows
+        * inner
+        * columns
+        / _median_time(lambda: torch.mm(left, right), device),
+    }
+
+
+def _median_time(call: Callable[[], Any], device: str) -> float:
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        call()
+        if device.startswith('cuda'):
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])

@@ -1,0 +1,182 @@
+"""Measures cases side by side: each in a process of its own, the processes taking turns.
+
+A machine that others share, or that grows warm, is not as fast one minute as the next. Cases that
+are compared are measured in turns of a second or two, in an order that turns round each time, and
+a ratio is one of two neighbouring turns.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from tqdm import tqdm
+
+from casvit_mm.benchmark.cases import Case
+from casvit_mm.benchmark.worker import ANSWER
+
+BASELINE = 'reference'
+
+
+class BenchmarkError(RuntimeError):
+    """A case could not be measured; the message says which, and why."""
+
+
+class Worker:
+    """The process of one case.
+
+    Args:
+        case: What it measures.
+        threads: Threads that it computes with.
+
+    Raises:
+        BenchmarkError: It ends before it is ready.
+    """
+
+    def __init__(self, case: Case, threads: int) -> None:
+        self.case = case
+        # A file and not a pipe: nobody reads it until something fails.
+        self.said = tempfile.TemporaryFile('w+')  # noqa: SIM115
+        command = [sys.executable, '-m', 'casvit_mm.benchmark.worker']
+        self.process = subprocess.Popen(
+            [*command, json.dumps(asdict(case)), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.said,
+            text=True,
+            env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
+        )
+        self.warm_up = self._answer()['warm_up']
+        self.turns: list[list[float]] = []
+
+    def measure(self, seconds: float) -> None:
+        """Takes a turn."""
+        self._tell(f'measure {seconds}\n')
+        self.turns.append(self._answer()['seconds'])
+
+    def result(self) -> dict[str, Any]:
+        """Ends the process and tells what was measured."""
+        self._tell('end\n')
+        peak = self._answer()['peak_memory']
+        medians = [statistics.median(turn) for turn in self.turns]
+        return {
+            'name': self.case.name,
+            'variant': self.case.variant,
+            'precision': self.case.precision,
+            'turns': medians,
+            'calls': sum(map(len, self.turns)),
+            'seconds': spread(medians),
+            'warm_up': self.warm_up,
+            'peak_memory': peak,
+        }
+
+    def close(self) -> None:
+        """Ends the process, whatever it does."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.said):
+            pipe.close()
+
+    def _tell(self, line: str) -> None:
+        try:
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._failure() from error
+
+    def _answer(self) -> dict[str, Any]:
+        for line in self.process.stdout:
+            if line.startswith(ANSWER):
+                return json.loads(line.removeprefix(ANSWER))
+        raise self._failure()
+
+    def _failure(self) -> BenchmarkError:
+        code = self.process.wait()
+        self.said.seek(0)
+        said = self.said.read().strip().splitlines()
+        reason = said[-1] if said else f'it ended with code {code}'
+        return BenchmarkError(f'{self.case} could not be measured: {reason}')
+
+
+def measure(
+    cases: Iterable[Case], *, threads: int, turns: int = 7, seconds: float = 2.0
+) -> list[dict[str, Any]]:
+    """Measures cases, in groups of those that are compared with each other.
+
+    Args:
+        cases: The cases; those of a group stand together.
+        threads: Threads of each process.
+        turns: How often each case gets its turn.
+        seconds: Length of a turn.
+
+    Returns:
+        A record of each group: what its cases share, and under ``cases`` for each the median time
+        of every turn, their spread, and the ratio to the reference.
+
+    Raises:
+        BenchmarkError: A case could not be measured.
+    """
+    cases = list(cases)
+    records = []
+    with tqdm(total=len(cases) * (turns + 1), unit='turn') as bar:
+        for _, members in groupby(cases, key=lambda case: case.group):
+            records.append(_measure_group(list(members), threads, turns, seconds, bar))
+    return records
+
+
+def _measure_group(
+    cases: Sequence[Case], threads: int, turns: int, seconds: float, bar: tqdm
+) -> dict[str, Any]:
+    with ExitStack() as stack:
+        workers = []
+        for case in cases:
+            bar.set_description(f'{case.size} {case.mode}: {case.name}')
+            workers.append(stack.enter_context(_worker(case, threads)))
+            bar.update()
+        for turn in range(turns):
+            for worker in workers if turn % 2 == 0 else reversed(workers):
+                worker.measure(seconds)
+                bar.update()
+        results = [worker.result() for worker in workers]
+    add_ratios(results)
+    shared = asdict(cases[0])
+    del shared['variant'], shared['precision']
+    return {**shared, 'cases': results}
+
+
+@contextmanager
+def _worker(case: Case, threads: int) -> Iterator[Worker]:
+    worker = Worker(case, threads)
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def add_ratios(results: Sequence[dict[str, Any]]) -> None:
+    """Adds to each case how many times as fast as the reference it was, turn by turn.
+
+    Args:
+        results: The cases of a group, changed in place; without a reference nothing is added.
+    """
+    baseline = next((each['turns'] for each in results if each['name'] == BASELINE), None)
+    if baseline is None:
+        return
+    for each in results:
+        pairs = zip(baseline, each['turns'], strict=True)
+        each['ratio'] = spread([reference / time for reference, time in pairs])
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    if len(values) == 1:
+        return dict.fromkeys(('median', 'low', 'high'), values[0])
+    low, median, high = statistics.quantiles(values, n=4, method='inclusive')
+    return {'median': median, 'low': low, 'high': high}

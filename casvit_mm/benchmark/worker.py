@@ -1,0 +1,69 @@
+"""The process that one case is measured in: thread pools of several would disturb each other.
+
+It reads commands from its standard input and answers each with a line of JSON behind
+:data:`ANSWER`, among whatever libraries print:
+
+  (at the start)     {"warm_up": seconds until the first calls were done}
+  measure SECONDS    {"seconds": [time of each call]}, at least three of them
+  end                {"peak_memory": bytes}, and it ends
+"""
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from casvit_mm.benchmark.cases import Case, prepare
+
+ANSWER = 'casvit-bench: '
+WARM_UP_CALLS = 3
+LEAST_CALLS = 3
+
+
+def answer(**content: Any) -> None:
+    """Writes a line for the process that listens."""
+    print(ANSWER + json.dumps(content), flush=True)
+
+
+def peak_memory() -> int:
+    """The most memory that this process had at once, in bytes; a GPU's where it computes there."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    status = Path('/proc/self/status')
+    if status.exists():
+        # Not of getrusage: there a process inherits the peak of the one that started it.
+        return 1024 * int(re.search(r'^VmHWM:\s*(\d+) kB', status.read_text(), re.M)[1])
+    memory = psutil.Process().memory_info()
+    return getattr(memory, 'peak_wset', memory.rss)
+
+
+def main() -> None:
+    """Serves the case that the first argument describes as JSON; the second is its threads."""
+    case, threads = Case(**json.loads(sys.argv[1])), int(sys.argv[2])
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    call = prepare(case)
+    for _ in range(WARM_UP_CALLS):
+        call()
+    answer(warm_up=time.perf_counter() - start)
+    for line in sys.stdin:
+        if line.startswith('end'):
+            break
+        budget = float(line.split()[1])
+        seconds: list[float] = []
+        begin = time.perf_counter()
+        while len(seconds) < LEAST_CALLS or time.perf_counter() - begin < budget:
+            start = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - start)
+        answer(seconds=seconds)
+    answer(peak_memory=peak_memory())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,159 @@
+"""Measures how fast a CAS-ViT is here, in all the ways it can be run.
+
+  casvit bench
+      the backbones XS, S, M and T at 512x512, a picture at a time: as published, fused, compiled
+  casvit bench --sizes xs --image-size 224 --batch-size 8 --out mine.json
+  casvit bench --mode training --variants reference eager compiled
+  casvit bench --precision bf16
+      also in bf16, on GPUs and CPUs with instructions for it
+
+Every case runs in a process of its own; the processes take turns, and a ratio is one of
+neighbouring turns: that holds on a machine that others use too. Printed are medians with
+quartiles. --out keeps every turn, the machine and the versions as JSON.
+"""
+
+import datetime
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from casvit_mm import __version__
+from casvit_mm.benchmark.cases import MODES, VARIANTS, Case
+from casvit_mm.benchmark.machine import describe, limits
+from casvit_mm.benchmark.measure import BenchmarkError, measure
+from casvit_mm.cli import arguments
+from casvit_mm.cli.errors import CliError
+from casvit_mm.deploy.acceleration import PRECISIONS
+from casvit_mm.models import ARCHITECTURES
+from casvit_mm.report.speed_table import speed_table
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument(
+        '--sizes',
+        nargs='+',
+        choices=tuple(ARCHITECTURES),
+        default=['xs', 's', 'm', 't'],
+        help='sizes of the backbone (default: xs s m t)',
+    )
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        choices=VARIANTS,
+        help='ways to run it (default: all that there are)',
+    )
+    parser.add_argument(
+        '--precision',
+        nargs='+',
+        choices=tuple(PRECISIONS),
+        default=['fp32'],
+        help='of all variants but the reference, which is fp32 (default: fp32)',
+    )
+    parser.add_argument(
+        '--mode', choices=MODES, default='inference', help='what to measure (default: inference)'
+    )
+    parser.add_argument(
+        '--image-size',
+        type=arguments.positive_int,
+        default=512,
+        metavar='N',
+        help='side of the square picture, in pixels (default: 512)',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=arguments.positive_int,
+        default=1,
+        metavar='N',
+        help='pictures at once (default: 1)',
+    )
+    parser.add_argument(
+        '--turns',
+        type=arguments.positive_int,
+        default=9,
+        metavar='N',
+        help='how often each case gets its turn (default: 9)',
+    )
+    parser.add_argument(
+        '--seconds', type=float, default=2.0, metavar='S', help='length of a turn (default: 2)'
+    )
+    parser.add_argument(
+        '--threads',
+        type=arguments.positive_int,
+        metavar='N',
+        help="threads of each process (default: torch's)",
+    )
+    arguments.add_device(parser)
+    parser.add_argument('--out', metavar='FILE.json', help='write the record here')
+
+
+def run(args: Namespace) -> int:
+    """Measures and prints a table.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CliError: A case could not be measured, or the record could not be written.
+    """
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    threads = args.threads or torch.get_num_threads()
+    record: dict[str, Any] = {
+        'date': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d'),
+        'casvit_mm': __version__,
+        'machine': describe(device, threads),
+        'limits': limits(device),
+        'turns': args.turns,
+        'seconds': args.seconds,
+    }
+    try:
+        record['groups'] = measure(
+            cases(args, device), threads=threads, turns=args.turns, seconds=args.seconds
+        )
+    except BenchmarkError as error:
+        raise CliError(str(error)) from error
+    print(speed_table(record))
+    if args.out:
+        _write(record, Path(args.out).expanduser())
+        print(f'\nrecord: {args.out}')
+    return 0
+
+
+def cases(args: Namespace, device: str) -> list[Case]:
+    """The cases that the arguments ask for, group by group.
+
+    Raises:
+        CliError: There is no such variant in training.
+    """
+    training = args.mode == 'training'
+    variants = args.variants or [each for each in VARIANTS if not (training and each == 'fused')]
+    if training and 'fused' in variants:
+        raise CliError('A fused model cannot be trained: leave fused out of --variants.')
+    shape = dict(
+        mode=args.mode, image_size=args.image_size, batch_size=args.batch_size, device=device
+    )
+    found = []
+    for size in args.sizes:
+        for variant in variants:
+            precisions = ['fp32'] if variant == 'reference' else args.precision
+            found += [Case(size, variant, precision, **shape) for precision in precisions]
+    return found
+
+
+def _write(record: dict[str, Any], path: Path) -> None:
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(record, indent=1) + '\n')
+        unfinished.replace(path)
+    except OSError as error:
+        raise CliError(f'{path} cannot be written: {error.strerror or error}.') from error
+    finally:
+        unfinished.unlink(missing_ok=True)

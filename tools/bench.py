@@ -1,0 +1,14 @@
+"""The command `casvit bench`, from a checkout: casvit_mm/cli/bench.py."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+if find_spec('casvit_mm') is None:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from casvit_mm.cli.main import run_tool
+
+# Data loading processes import this file again where they are spawned.
+if __name__ == '__main__':
+    sys.exit(run_tool('bench'))
