@@ -10,13 +10,15 @@ from casvit_mm.benchmark.reference import Reference
 from casvit_mm.deploy import fuse
 from casvit_mm.deploy.acceleration import PRECISIONS, at_precision, compiled
 from casvit_mm.models import CASViT
+from casvit_mm.models.folded_norms import fold_frozen_norms
 
-VARIANTS = ('reference', 'eager', 'fused', 'compiled')
-"""``reference`` is the published forward pass; ``eager`` this package's, channels last; ``fused``
-that of a fused model; ``compiled`` that of a fused (training: of the ordinary) model by
-``torch.compile``."""
-
-MODES = ('inference', 'training')
+VARIANTS = {
+    'inference': ('reference', 'eager', 'fused', 'compiled'),
+    'training': ('reference', 'eager', 'folded', 'compiled'),
+}
+"""By mode. ``reference`` is the published forward pass; ``eager`` this package's, channels last;
+``fused`` that of a fused model; ``folded`` that of one whose frozen norms are folded; ``compiled``
+the one before it by ``torch.compile``."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Case:
 
     Attributes:
         size: Name of the CAS-ViT: 'xs', 's', 'm', 't' or 'l'.
-        variant: One of :data:`VARIANTS`.
+        variant: One of the :data:`VARIANTS` of its mode.
         precision: A key of :data:`casvit_mm.deploy.acceleration.PRECISIONS`.
         mode: ``'inference'``, a forward pass; ``'training'``, forward and backward with the norms'
             statistics frozen, as the detection recipes train.
@@ -34,7 +36,7 @@ class Case:
         device: Where.
 
     Raises:
-        ValueError: A value is not known, or there is no such variant in training.
+        ValueError: A value is not known, or there is no such variant in this mode.
     """
 
     size: str
@@ -46,14 +48,17 @@ class Case:
     device: str = 'cpu'
 
     def __post_init__(self) -> None:
-        known = {'variant': VARIANTS, 'precision': PRECISIONS, 'mode': MODES}
+        known = {
+            'mode': VARIANTS,
+            'variant': VARIANTS.get(self.mode, ()),
+            'precision': PRECISIONS,
+        }
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(
-                    f'{name}={getattr(self, name)!r} is unknown; known: {", ".join(values)}'
+                    f'{name}={getattr(self, name)!r} is unknown in {self.mode}; known: '
+                    f'{", ".join(values)}'
                 )
-        if self.mode == 'training' and self.variant == 'fused':
-            raise ValueError('a fused model cannot be trained: there is nothing to measure')
 
     @property
     def name(self) -> str:
@@ -91,8 +96,11 @@ def build(backbone: CASViT, image: Tensor, case: Case) -> Callable[[Tensor], tup
     if case.variant == 'reference':
         forward: Callable = Reference(backbone)
     else:
-        fused = case.variant == 'fused' or (case.variant == 'compiled' and case.mode != 'training')
-        model: nn.Module = fuse(backbone) if fused else backbone
+        model: nn.Module = backbone
+        if case.variant != 'eager' and case.mode == 'training':
+            fold_frozen_norms(backbone)
+        elif case.variant != 'eager':
+            model = fuse(backbone)
         forward = model.to(memory_format=torch.channels_last).forward
         if case.variant == 'compiled':
             forward = compiled(forward)

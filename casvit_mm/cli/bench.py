@@ -3,9 +3,11 @@
   casvit bench
       the backbones XS, S, M and T at 512x512, a picture at a time: as published, fused, compiled
   casvit bench --sizes xs --image-size 224 --batch-size 8 --out mine.json
-  casvit bench --mode training --variants reference eager compiled
-  casvit bench --precision bf16
+  casvit bench --mode training --variants reference folded compiled
+  casvit bench --precision fp32 bf16
       also in bf16, on GPUs and CPUs with instructions for it
+  casvit bench --page docs/speed.md --records benchmarks/inference.json benchmarks/training.json
+      measures nothing: writes the page on speed from records
 
 Every case runs in a process of its own; the processes take turns, and a ratio is one of
 neighbouring turns: that holds on a machine that others use too. Printed are medians with
@@ -22,13 +24,14 @@ from typing import Any
 import torch
 
 from casvit_mm import __version__
-from casvit_mm.benchmark.cases import MODES, VARIANTS, Case
+from casvit_mm.benchmark.cases import VARIANTS, Case
 from casvit_mm.benchmark.machine import describe, limits
 from casvit_mm.benchmark.measure import BenchmarkError, measure
 from casvit_mm.cli import arguments
 from casvit_mm.cli.errors import CliError
 from casvit_mm.deploy.acceleration import PRECISIONS
 from casvit_mm.models import ARCHITECTURES
+from casvit_mm.report.speed_page import speed_page
 from casvit_mm.report.speed_table import speed_table
 
 
@@ -44,8 +47,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--variants',
         nargs='+',
-        choices=VARIANTS,
-        help='ways to run it (default: all that there are)',
+        choices=sorted({each for variants in VARIANTS.values() for each in variants}),
+        help='ways to run it (default: all that the mode has)',
     )
     parser.add_argument(
         '--precision',
@@ -55,7 +58,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='of all variants but the reference, which is fp32 (default: fp32)',
     )
     parser.add_argument(
-        '--mode', choices=MODES, default='inference', help='what to measure (default: inference)'
+        '--mode',
+        choices=tuple(VARIANTS),
+        default='inference',
+        help='what to measure (default: inference)',
     )
     parser.add_argument(
         '--image-size',
@@ -89,6 +95,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_device(parser)
     parser.add_argument('--out', metavar='FILE.json', help='write the record here')
+    parser.add_argument('--page', metavar='FILE.md', help='write the page on speed of --records')
+    parser.add_argument(
+        '--records', nargs='+', metavar='FILE.json', help='what --out of earlier runs wrote'
+    )
 
 
 def run(args: Namespace) -> int:
@@ -103,6 +113,14 @@ def run(args: Namespace) -> int:
     Raises:
         CliError: A case could not be measured, or the record could not be written.
     """
+    if bool(args.page) != bool(args.records):
+        raise CliError('--page and --records belong together: a page, and what it is written from.')
+    if args.page:
+        records = [_read(Path(each).expanduser()) for each in args.records]
+        command = f'casvit bench --page {args.page} --records {" ".join(args.records)}'
+        _write(speed_page(records, command), Path(args.page).expanduser())
+        print(f'page: {args.page}')
+        return 0
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     threads = args.threads or torch.get_num_threads()
     record: dict[str, Any] = {
@@ -121,7 +139,7 @@ def run(args: Namespace) -> int:
         raise CliError(str(error)) from error
     print(speed_table(record))
     if args.out:
-        _write(record, Path(args.out).expanduser())
+        _write(json.dumps(record, indent=1) + '\n', Path(args.out).expanduser())
         print(f'\nrecord: {args.out}')
     return 0
 
@@ -130,12 +148,15 @@ def cases(args: Namespace, device: str) -> list[Case]:
     """The cases that the arguments ask for, group by group.
 
     Raises:
-        CliError: There is no such variant in training.
+        CliError: The mode has no such variant.
     """
-    training = args.mode == 'training'
-    variants = args.variants or [each for each in VARIANTS if not (training and each == 'fused')]
-    if training and 'fused' in variants:
-        raise CliError('A fused model cannot be trained: leave fused out of --variants.')
+    variants = args.variants or VARIANTS[args.mode]
+    unknown = [each for each in variants if each not in VARIANTS[args.mode]]
+    if unknown:
+        raise CliError(
+            f'There is no {" or ".join(unknown)} variant in {args.mode}: it has '
+            f'{", ".join(VARIANTS[args.mode])}.'
+        )
     shape = dict(
         mode=args.mode, image_size=args.image_size, batch_size=args.batch_size, device=device
     )
@@ -147,11 +168,23 @@ def cases(args: Namespace, device: str) -> list[Case]:
     return found
 
 
-def _write(record: dict[str, Any], path: Path) -> None:
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text())
+        if record['groups'] and record['limits'] and record['machine']:
+            return record
+        raise ValueError('empty')
+    except OSError as error:
+        raise CliError(f'The record {path} cannot be read: {error.strerror or error}.') from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CliError(f'{path} is no record of casvit bench --out.') from error
+
+
+def _write(text: str, path: Path) -> None:
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(record, indent=1) + '\n')
+        unfinished.write_text(text)
         unfinished.replace(path)
     except OSError as error:
         raise CliError(f'{path} cannot be written: {error.strerror or error}.') from error

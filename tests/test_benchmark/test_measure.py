@@ -1,6 +1,7 @@
 """The benchmark measures what it says, side by side. How fast that is, no test asserts."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ def test_a_process_that_fails_is_told_with_its_reason():
         (dict(variant='magic'), 'reference, eager, fused, compiled'),
         (dict(precision='fp8'), 'fp32, bf16, fp16'),
         (dict(mode='dreaming'), 'inference, training'),
-        (dict(variant='fused', mode='training'), 'cannot be trained'),
+        (dict(variant='fused', mode='training'), 'reference, eager, folded, compiled'),
     ],
     ids=str,
 )
@@ -69,7 +70,7 @@ def test_what_cannot_be_measured_is_named(options, said):
 
 
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
-@pytest.mark.parametrize('variant', ['reference', 'eager'])
+@pytest.mark.parametrize('variant', ['reference', 'eager', 'folded'])
 def test_a_training_step_reaches_every_parameter(variant, precision, monkeypatch):
     reached = set()
     step = prepare(Case('xs', variant, precision, 'training', image_size=32))
@@ -97,7 +98,31 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
     assert record['limits']['gemm_flops_per_second'] > 1e8
     assert record['groups'][0]['cases'][1]['variant'] == 'fused'
 
+    page = tmp_path / 'speed.md'
+    assert run_tool('bench', ['--page', str(page), '--records', str(out)]) == 0
+    text = page.read_text()
+    assert f'casvit bench --page {page} --records {out}' in text
+    assert '| XS | 1x32x32 | inference | fused |' in text
+    assert re.search(r'\| inference, fused \| 1.6 \| [\d.]+ \((reached|missed)\) \|', text)
+    assert '| inference, compiled bf16 | 4.5 | not measured |' in text
+    assert re.search(r'\| XS \| 1x32x32 \| 0.0 \| \d+ \| \d+ \| \d+% \| not measured \|', text)
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [(None, 'cannot be read'), ('{', 'no record'), ('[]', 'no record'), ('{"groups": []}', 'no')],
+)
+def test_what_is_no_record_makes_no_page(content, said, tmp_path, capsys):
+    file, page = tmp_path / 'record.json', tmp_path / 'page.md'
+    if content is not None:
+        file.write_text(content)
+    assert run_tool('bench', ['--page', str(page), '--records', str(file)]) == 2
+    assert said in capsys.readouterr().err
+    assert not page.exists()
+    assert run_tool('bench', ['--page', str(page)]) == 2
+    assert 'belong together' in capsys.readouterr().err
+
 
 def test_a_fused_model_is_not_offered_for_training(capsys):
     assert run_tool('bench', ['--mode', 'training', '--variants', 'fused']) == 2
-    assert 'leave fused out' in capsys.readouterr().err
+    assert 'no fused variant in training' in capsys.readouterr().err

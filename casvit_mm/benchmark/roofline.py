@@ -1,0 +1,68 @@
+"""How fast a forward pass could be at best, by what it computes and what it has to move.
+
+Counted are the convolutions of the fused backbone, one by one: each multiplies and adds what it
+must, and reads its input and writes its output once. A convolution cannot take less time than its
+operations at the rate of a large matrix product, nor less than its bytes at the rate of a large
+copy. What lies in a cache moves faster than that, so a share above 1 is possible.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from casvit_mm.deploy import fuse
+from casvit_mm.models import CASViT
+
+FLOAT32 = 4
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The least that a forward pass takes.
+
+    Attributes:
+        flops: Multiplications and additions.
+        bytes: Bytes that are read and written, in float32.
+        seconds: Sum over the convolutions of what bounds each.
+    """
+
+    flops: int
+    bytes: int
+    seconds: float
+
+
+def roofline(size: str, image_size: int, batch_size: int, limits: dict[str, float]) -> Roofline:
+    """The roofline of a backbone.
+
+    Args:
+        size: Name of the CAS-ViT.
+        image_size: Side of the square picture, in pixels.
+        batch_size: Pictures at once.
+        limits: What :func:`casvit_mm.benchmark.machine.limits` measured.
+    """
+    model = fuse(CASViT(size).eval()).to('meta')
+    costs: list[tuple[int, int]] = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda *call: costs.append(_cost(*call)))
+    image = torch.empty(batch_size, 3, image_size, image_size, device='meta')
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image)
+    flops = sum(each for each, _ in costs)
+    if flops != counter.get_total_flops():
+        raise RuntimeError(
+            f'counted {flops} operations in convolutions, torch {counter.get_total_flops()} in all'
+        )
+    compute, copy = limits['gemm_flops_per_second'], limits['copy_bytes_per_second']
+    seconds = sum(max(work / compute, moved / copy) for work, moved in costs)
+    return Roofline(flops, sum(moved for _, moved in costs), seconds)
+
+
+def _cost(module: nn.Conv2d, inputs: tuple[Any, ...], output: Tensor) -> tuple[int, int]:
+    """Operations and bytes of one convolution."""
+    per_value = module.weight[0].numel()
+    moved = sum(each.numel() for each in inputs) + module.weight.numel() + output.numel()
+    return 2 * output.numel() * per_value, FLOAT32 * moved
