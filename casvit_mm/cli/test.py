@@ -126,7 +126,8 @@ def _accelerate(cfg: Config, args: Namespace) -> None:
         type='AccelerationHook', fuse=args.fuse, compile=args.compile, precision=args.precision
     )
     # A checkpoint holds the average of the weights already, and a fused model has other ones.
-    others = [each for each in as_list(cfg.get('custom_hooks') or []) if each.type != 'EMAHook']
+    hooks = as_list(cfg.get('custom_hooks') or [])
+    others = [each for each in hooks if not str(each.get('type')).endswith('EMAHook')]
     cfg.custom_hooks = [*others, hook]
 
 

@@ -9,27 +9,12 @@ rounded in the end is the new weight.
 import copy
 
 import torch
-from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, nn
 
-
-def is_foldable(norm: nn.Module | None) -> bool:
-    """Whether a layer is a batch norm that evaluates with statistics of its own."""
-    return isinstance(norm, _BatchNorm) and norm.running_mean is not None
+from casvit_mm.models.folded_norms import before, behind
 
 
-def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """What a batch norm does to each channel in eval mode. Shape: two of ``(C,)``, float64."""
-    mean, variance = norm.running_mean.double(), norm.running_var.double()
-    scale = torch.rsqrt(variance + norm.eps)
-    if norm.weight is not None:
-        scale = scale * norm.weight.detach().double()
-    shift = -mean * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias.detach().double()
-    return scale, shift
-
-
+@torch.no_grad()
 def fold_into_previous(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
     """One convolution that is ``norm(convolution(x))``; neither of the two is changed.
 
@@ -37,14 +22,10 @@ def fold_into_previous(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
         convolution: Any convolution.
         norm: A foldable norm of its output channels.
     """
-    scale, shift = scale_and_shift(norm)
-    weight = convolution.weight.detach().double() * scale.view(-1, 1, 1, 1)
-    bias = shift
-    if convolution.bias is not None:
-        bias = bias + convolution.bias.detach().double() * scale
-    return with_weights(convolution, weight, bias)
+    return with_weights(convolution, *behind(*exact_weights(convolution), norm))
 
 
+@torch.no_grad()
 def fold_into_next(norm: nn.Module, layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
     """One layer that is ``layer(norm(x))``; neither of the two is changed.
 
@@ -60,14 +41,13 @@ def fold_into_next(norm: nn.Module, layer: nn.Conv2d | nn.Linear) -> nn.Conv2d |
             f'a norm in front of {layer} cannot be folded into it: only a 1x1 convolution without '
             'padding and groups sees every position alike'
         )
-    scale, shift = scale_and_shift(norm)
-    old = layer.weight.detach().double()
-    others = (1,) * (old.dim() - 2)
-    weight = old * scale.view(1, -1, *others)
-    bias = old.flatten(1) @ shift
-    if layer.bias is not None:
-        bias = bias + layer.bias.detach().double()
-    return with_weights(layer, weight, bias)
+    return with_weights(layer, *before(norm, *exact_weights(layer)))
+
+
+def exact_weights(layer: nn.Conv2d | nn.Linear) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias in float64."""
+    bias = layer.bias
+    return layer.weight.double(), None if bias is None else bias.double()
 
 
 def is_pointwise(convolution: nn.Conv2d) -> bool:

@@ -22,11 +22,11 @@ from casvit_mm.deploy.convolutions import FusedConv2d, activation_name
 from casvit_mm.deploy.folding import (
     fold_into_next,
     fold_into_previous,
-    is_foldable,
     with_weights,
 )
 from casvit_mm.models import CASMixer, CASViT
 from casvit_mm.models.casvit import MLP, Block, LocalIntegration
+from casvit_mm.models.folded_norms import is_foldable
 
 
 class FusedModelError(RuntimeError):

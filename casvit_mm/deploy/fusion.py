@@ -14,13 +14,13 @@ from torch import nn
 from casvit_mm.deploy.folding import (
     fold_into_next,
     fold_into_previous,
-    is_foldable,
     is_pointwise,
     with_weights,
 )
 from casvit_mm.deploy.fused_casvit import FusedCASViT
 from casvit_mm.models import CASViT
 from casvit_mm.models.checkpoint import STRUCTURES
+from casvit_mm.models.folded_norms import is_foldable
 
 FUSED = 'fused'
 """What the meta of a file calls the structure of a fused model."""

@@ -75,12 +75,14 @@ def before(norm: nn.Module, weight: Tensor, bias: Tensor | None) -> tuple[Tensor
     return folded, moved if bias is None else moved + bias
 
 
+def is_foldable(norm: nn.Module | None) -> bool:
+    """Whether a layer is a batch norm that evaluates with statistics of its own."""
+    return isinstance(norm, _BatchNorm) and norm.running_mean is not None
+
+
 def is_frozen(*norms: nn.Module) -> bool:
-    """Whether layers are batch norms that work with statistics of their own."""
-    return all(
-        isinstance(norm, _BatchNorm) and not norm.training and norm.running_mean is not None
-        for norm in norms
-    )
+    """Whether layers are batch norms that work with statistics of their own now."""
+    return all(is_foldable(norm) and not norm.training for norm in norms)
 
 
 def _block(block: Block, x: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from casvit_mm.deploy.convolutions import FusedConv2d
-from casvit_mm.deploy.folding import fold_into_next, fold_into_previous, is_foldable
+from casvit_mm.deploy.folding import fold_into_next, fold_into_previous
+from casvit_mm.models.folded_norms import is_foldable
 
 
 def trained_norm(channels, affine=True, **options):
