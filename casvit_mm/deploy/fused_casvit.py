@@ -54,7 +54,7 @@ class FusedCASMixer(nn.Module):
         neighbours = side_by_side([fold_into_previous(gate[0], gate[1]) for gate in spatial])
         self.qk = FusedConv2d(rows(qkv, slice(0, 2 * channels)))
         self.v = FusedConv2d(rows(qkv, slice(2 * channels, None)))
-        self.neighbours = FusedConv2d(neighbours, activation_name(spatial[0][2]))
+        self.neighbours = with_activation(neighbours, spatial[0][2])
         self.spatial = side_by_side([gate[3] for gate in spatial])
         self.channel = side_by_side(channel)
         self.context = FusedConv2d(mixer.context)
@@ -137,7 +137,8 @@ def fuse_branch(module: nn.Module, norm: nn.Module) -> nn.Module:
 @fuse_branch.register
 def _(module: CASMixer, norm: nn.Module) -> nn.Module:
     inner = [gate[0].saliency[1] for gate in (module.q_gate, module.k_gate)]
-    foldable = all(map(is_foldable, [norm, *inner]))
+    # What inherits from it may compute something else.
+    foldable = type(module) is CASMixer and all(map(is_foldable, [norm, *inner]))
     return FusedCASMixer(module, norm) if foldable else Branch(norm, module)
 
 

@@ -90,7 +90,7 @@ def _block(block: Block, x: Tensor) -> Tensor:
     mixer, mlp = block.mixer, block.mlp
     mixed = (
         _mixer(mixer, block.mixer_norm, x)
-        if isinstance(mixer, CASMixer)
+        if type(mixer) is CASMixer
         and is_frozen(block.mixer_norm, mixer.q_gate[0].saliency[1], mixer.k_gate[0].saliency[1])
         else mixer(block.mixer_norm(x))
     )

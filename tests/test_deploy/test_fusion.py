@@ -13,7 +13,8 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 
 from casvit_mm.deploy import FusedCASViT, fuse, is_fused
-from casvit_mm.models import CASViT
+from casvit_mm.models import CASMixer, CASViT
+from casvit_mm.models.folded_norms import fold_frozen_norms
 
 SHARE = 1e-5
 
@@ -112,21 +113,36 @@ def test_options_of_the_backbone_survive(options):
             assert_equal(level, reference)
 
 
-def test_a_token_mixer_that_nobody_knows_stays_as_it_is():
-    class Average(nn.Module):
-        def __init__(self, channels, norm_cfg):
-            super().__init__()
-            self.pool = nn.AvgPool2d(3, 1, 1)
+class Average(nn.Module):
+    """A token mixer of somebody's own."""
 
-        def forward(self, x):
-            return self.pool(x)
+    def __init__(self, channels, norm_cfg):
+        super().__init__()
+        self.pool = nn.AvgPool2d(3, 1, 1)
 
-    backbone = as_trained(CASViT('xs', mixer=dict(type=Average)))
+    def forward(self, x):
+        return self.pool(x)
+
+
+class Doubled(CASMixer):
+    """A token mixer that has the parts of another, and does something else with them."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(('mixer', 'norms_of_a_block'), [(Average, 1), (Doubled, 3)])
+def test_a_token_mixer_that_nobody_knows_stays_as_it_is(mixer, norms_of_a_block):
+    backbone = as_trained(CASViT('xs', mixer=dict(type=mixer)))
     fused = fuse(backbone)
-    assert len(norms_of(fused)) == 4 + sum((2, 2, 4, 2))
+    assert len(norms_of(fused)) == 4 + norms_of_a_block * sum((2, 2, 4, 2))
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         for level, reference in zip(fused(image), backbone(image), strict=True):
+            assert_equal(level, reference)
+        twin = copy.deepcopy(backbone)
+        fold_frozen_norms(twin)
+        for level, reference in zip(twin(image), backbone(image), strict=True):
             assert_equal(level, reference)
 
 
