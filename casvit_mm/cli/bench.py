@@ -18,6 +18,7 @@ import datetime
 import json
 import os
 from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from casvit_mm import __version__
 from casvit_mm.benchmark.cases import VARIANTS, Case
 from casvit_mm.benchmark.machine import describe, limits
 from casvit_mm.benchmark.measure import BenchmarkError, measure
+from casvit_mm.benchmark.roofline import roofline
 from casvit_mm.cli import arguments
 from casvit_mm.cli.errors import CliError
 from casvit_mm.deploy.acceleration import PRECISIONS
@@ -137,6 +139,10 @@ def run(args: Namespace) -> int:
         )
     except BenchmarkError as error:
         raise CliError(str(error)) from error
+    for group in record['groups']:
+        if group['mode'] == 'inference':
+            shape = group['size'], group['image_size'], group['batch_size']
+            group['roofline'] = asdict(roofline(*shape, record['limits']))
     print(speed_table(record))
     if args.out:
         _write(json.dumps(record, indent=1) + '\n', Path(args.out).expanduser())

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from casvit_mm.benchmark.roofline import roofline
 from casvit_mm.report.speed_table import speed_table
 
 INTRODUCTION = """\
@@ -90,19 +89,18 @@ def limits_table(records: Sequence[dict[str, Any]]) -> str:
     ]
     for record in records:
         for group in record['groups']:
-            if group['mode'] != 'inference':
+            least = group.get('roofline')
+            if least is None:
                 continue
-            least = roofline(
-                group['size'], group['image_size'], group['batch_size'], record['limits']
-            )
             shares = [
-                f'{least.seconds / seconds:.0%}' if seconds else 'not measured'
+                f'{least["seconds"] / seconds:.0%}' if seconds else 'not measured'
                 for seconds in (_seconds(group, name) for name in ('fused', 'compiled'))
             ]
             side = group['image_size']
             lines.append(
                 f'| {group["size"].upper()} | {group["batch_size"]}x{side}x{side} | '
-                f'{least.flops / 1e9:.1f} | {least.bytes / 1e6:.0f} | {1000 * least.seconds:.0f} | '
+                f'{least["flops"] / 1e9:.1f} | {least["bytes"] / 1e6:.0f} | '
+                f'{1000 * least["seconds"]:.0f} | '
                 f'{shares[0]} | {shares[1]} |'
             )
     return '\n'.join(lines)
