@@ -15,7 +15,7 @@ def speed_table(record: dict[str, Any]) -> str:
     machine, limits = record['machine'], record['limits']
     where = machine.get('gpu') or f'{machine["processor"]}, {machine["threads"]} threads'
     lines = [
-        f'{where}; torch {machine["versions"]["torch"]}; {record["date"]}',
+        f'{where}; torch {machine["versions"]["torch"]}; {record["date"]}; '
         f'copies {limits["copy_bytes_per_second"] / 1e9:.1f} GB/s, multiplies matrices at '
         f'{limits["gemm_flops_per_second"] / 1e9:.0f} GFLOP/s (fp32)',
         '',
