@@ -6,8 +6,10 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.config import DictAction
 
+from casvit_mm.cli.errors import CliError
 from casvit_mm.deploy.acceleration import PRECISIONS
 
 
@@ -123,6 +125,25 @@ def add_device(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--device', help='cpu, cuda, cuda:1 … (default: the first GPU, else the CPU)'
     )
+
+
+def find_device(name: str | None) -> str:
+    """The device to run on.
+
+    Args:
+        name: What was asked for; None takes the first GPU if there is one.
+
+    Raises:
+        CliError: There is no such device.
+    """
+    if name is None:
+        return 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise CliError(f'--device {name} cannot be used: {reason}') from error
+    return name
 
 
 def export_local_rank(args: argparse.Namespace) -> None:

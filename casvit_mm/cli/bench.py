@@ -113,7 +113,8 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: A case could not be measured, or the record could not be written.
+        CliError: There is no such device, a case could not be measured, or a file could not be
+            read or written.
     """
     if bool(args.page) != bool(args.records):
         raise CliError('--page and --records belong together: a page, and what it is written from.')
@@ -123,7 +124,7 @@ def run(args: Namespace) -> int:
         _write(speed_page(records, command), Path(args.page).expanduser())
         print(f'page: {args.page}')
         return 0
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    device = arguments.find_device(args.device)
     threads = args.threads or torch.get_num_threads()
     record: dict[str, Any] = {
         'date': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d'),

@@ -24,7 +24,6 @@ from typing import Any
 import cv2
 import mmcv
 import numpy as np
-import torch
 from mmengine.config import Config
 from tqdm import tqdm
 
@@ -105,7 +104,7 @@ def run(args: Namespace) -> int:
     folder = source if source.is_dir() else source.parent
     if out_dir.exists() and out_dir.resolve() == folder.resolve():
         raise CliError(f'--out-dir {out_dir} is where the input lies; results could replace it.')
-    device = find_device(args.device)
+    device = arguments.find_device(args.device)
     cfg = command_config(args)
     for key in ('model', 'test_dataloader'):
         if not cfg.get(key):
@@ -163,25 +162,6 @@ def find_inputs(source: Path) -> list[Path]:
         f'The input {source} is of an unknown kind. Images: {", ".join(IMAGES)}; videos: '
         f'{", ".join(VIDEOS)}.'
     )
-
-
-def find_device(name: str | None) -> str:
-    """The device to run on.
-
-    Args:
-        name: What was asked for; None takes the first GPU if there is one.
-
-    Raises:
-        CliError: There is no such device.
-    """
-    if name is None:
-        return 'cuda:0' if torch.cuda.is_available() else 'cpu'
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise CliError(f'--device {name} cannot be used: {reason}') from error
-    return name
 
 
 def read_image(path: Path) -> np.ndarray:

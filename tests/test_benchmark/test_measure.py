@@ -128,3 +128,8 @@ def test_what_is_no_record_makes_no_page(content, said, tmp_path, capsys):
 def test_a_fused_model_is_not_offered_for_training(capsys):
     assert run_tool('bench', ['--mode', 'training', '--variants', 'fused']) == 2
     assert 'no fused variant in training' in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_a_sentence(capsys):
+    assert run_tool('bench', ['--device', 'nowhere']) == 2
+    assert '--device nowhere cannot be used' in capsys.readouterr().err

@@ -87,9 +87,10 @@ def test_what_a_fused_file_cannot_be_used_for_is_a_sentence(
     assert not list(tmp_path.glob('*.pth'))
 
 
-def test_weights_that_are_not_numbers_are_not_written(call, checkpoint, tmp_path):
+@pytest.mark.parametrize('key', ['backbone.stem.0.bias', 'neck.fpn_convs.3.conv.weight'])
+def test_weights_that_are_not_numbers_are_not_written(key, call, checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=False)
-    content['state_dict']['backbone.stem.0.bias'][:] = float('nan')
+    content['state_dict'][key][:] = float('nan')
     torch.save(content, tmp_path / 'broken.pth')
     answer = call('fuse', DEMO, tmp_path / 'broken.pth', tmp_path / 'out.pth')
     assert answer.code == 2
