@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from casvit_mm.benchmark.reference import Reference
 from casvit_mm.deploy import fuse
-from casvit_mm.deploy.acceleration import PRECISIONS, at_precision, compiled
 from casvit_mm.models import CASViT
+from casvit_mm.models.dense_parts import PRECISIONS, at_precision, compiled
 from casvit_mm.models.folded_norms import fold_frozen_norms
 
 VARIANTS = {
@@ -28,7 +28,7 @@ class Case:
     Attributes:
         size: Name of the CAS-ViT: 'xs', 's', 'm', 't' or 'l'.
         variant: One of the :data:`VARIANTS` of its mode.
-        precision: A key of :data:`casvit_mm.deploy.acceleration.PRECISIONS`.
+        precision: A key of :data:`casvit_mm.models.dense_parts.PRECISIONS`.
         mode: ``'inference'``, a forward pass; ``'training'``, forward and backward with the norms'
             statistics frozen, as the detection recipes train.
         image_size: Side of the square picture, in pixels.

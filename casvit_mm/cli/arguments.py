@@ -10,7 +10,7 @@ import torch
 from mmengine.config import DictAction
 
 from casvit_mm.cli.errors import CliError
-from casvit_mm.deploy.acceleration import PRECISIONS
+from casvit_mm.models.dense_parts import PRECISIONS
 
 
 class ConfigOptions(DictAction):

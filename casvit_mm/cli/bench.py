@@ -31,8 +31,8 @@ from casvit_mm.benchmark.measure import BenchmarkError, measure
 from casvit_mm.benchmark.roofline import roofline
 from casvit_mm.cli import arguments
 from casvit_mm.cli.errors import CliError
-from casvit_mm.deploy.acceleration import PRECISIONS
 from casvit_mm.models import ARCHITECTURES
+from casvit_mm.models.dense_parts import PRECISIONS
 from casvit_mm.report.speed_page import speed_page
 from casvit_mm.report.speed_table import speed_table
 

@@ -18,6 +18,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from casvit_mm.cli import arguments
@@ -33,6 +34,7 @@ from casvit_mm.cli.runs import (
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
 from casvit_mm.models.checkpoint import CheckpointError, require_checkpoint
+from casvit_mm.models.dense_parts import computes_bf16
 from casvit_mm.models.pretrained import require_pretrained
 
 
@@ -53,7 +55,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='train without the pretrained backbone (and with norm_eval=False)',
     )
     parser.add_argument(
-        '--amp', action='store_true', help='automatic mixed precision (needs a GPU)'
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: float16 on a GPU, bfloat16 on a CPU',
     )
     parser.add_argument(
         '--auto-scale-lr',
@@ -152,19 +156,19 @@ def _check_pretrained(cfg: Config) -> None:
 
 
 def _use_amp(cfg: Config) -> None:
-    from mmengine.device import get_device
-
-    if get_device() in ('cpu', 'mps'):
-        raise CliError(
-            f'--amp needs a GPU that mmengine knows, and here is only {get_device()}. '
-            'Leave --amp out.'
-        )
+    device = get_device()
     wrapper = cfg.optim_wrapper
     kind = wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+    mixed = 'BFloat16OptimWrapper' if device == 'cpu' else 'AmpOptimWrapper'
+    if device == 'mps':
+        raise CliError(f'--amp is not known to work on {device}. Leave --amp out.')
+    if kind not in ('OptimWrapper', mixed):
         raise CliError(f'--amp works with optim_wrapper.type OptimWrapper, not {kind}.')
-    wrapper.type = 'AmpOptimWrapper'
-    wrapper.setdefault('loss_scale', 'dynamic')
+    wrapper.type = mixed
+    if mixed == 'AmpOptimWrapper':
+        wrapper.setdefault('loss_scale', 'dynamic')
+    elif not computes_bf16(device):
+        say('Note: this CPU has no instructions for bfloat16: without --amp it trains faster.')
 
 
 def _scale_learning_rate(cfg: Config, wanted: bool, launcher: str) -> None:

@@ -3,16 +3,16 @@
 from importlib.util import find_spec
 
 from casvit_mm.engine.layer_decay import CASViTLayerDecayConstructor
-from casvit_mm.engine.layout_hook import ChannelsLastHook
 from casvit_mm.engine.param_groups import GroupedOptimWrapperConstructor
 from casvit_mm.engine.picture_hooks import DrawTestHook, PreviewHook
 from casvit_mm.engine.runner import CASViTRunner
 from casvit_mm.engine.samplers import MultiScaleBatchSampler, MultiScaleRandomResizedCrop
+from casvit_mm.engine.training_speed import BFloat16OptimWrapper
 
 __all__ = [
+    'BFloat16OptimWrapper',
     'CASViTLayerDecayConstructor',
     'CASViTRunner',
-    'ChannelsLastHook',
     'DrawTestHook',
     'GroupedOptimWrapperConstructor',
     'MultiScaleBatchSampler',

@@ -8,10 +8,12 @@ import torch
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from casvit_mm.engine.training_speed import TrainingSpeed, TrainingSpeedHook, faster_optimizer
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
 from casvit_mm.models.class_rows import keep_known_classes
 
@@ -28,15 +30,33 @@ class CASViTRunner(Runner):
     ``load_weights = 'ema'`` in a config loads the moving average of a file that has one beside its
     weights; see :func:`casvit_mm.models.checkpoint.read_checkpoint`.
 
+    ``speed = dict(...)`` in a config makes training faster; see
+    :class:`casvit_mm.engine.training_speed.TrainingSpeed`.
+
     Norms that a config synchronises over GPUs (SyncBN) become ordinary batch norms where there is
     nothing to synchronise: in a run of one process, and on a CPU, where torch refuses them.
     """
 
     _whole_model_wanted = False
 
+    def __init__(self, *args: Any, cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        self.speed = TrainingSpeed.of((cfg or {}).get('speed') or {})
+        super().__init__(*args, cfg=cfg, **kwargs)
+
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Builds the model, with norms that this run can train."""
         return with_trainable_norms(super().build_model(model))
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
+        """Builds the optimiser's wrapper, as fast as the config's ``speed`` wants it."""
+        if isinstance(optim_wrapper, dict) and 'optimizer' in optim_wrapper:
+            optim_wrapper = faster_optimizer(optim_wrapper, self.speed)
+        return super().build_optim_wrapper(optim_wrapper)
+
+    def train(self) -> nn.Module:
+        """Trains, as fast as the config's ``speed`` wants it."""
+        self.register_hook(TrainingSpeedHook(self.speed), priority='VERY_LOW')
+        return super().train()
 
     def dump_config(self) -> None:
         """Writes the whole config into the work dir, except over the file that it was read from."""

@@ -85,6 +85,15 @@ def is_frozen(*norms: nn.Module) -> bool:
     return all(is_foldable(norm) and not norm.training for norm in norms)
 
 
+def is_frozen_in(backbone: CASViT) -> bool:
+    """Whether a backbone has norms to fold when it trains."""
+    was_training = backbone.training
+    backbone.train()
+    frozen = any(is_frozen(module) for module in backbone.modules())
+    backbone.train(was_training)
+    return frozen
+
+
 def _block(block: Block, x: Tensor) -> Tensor:
     x = x + _integration(block.local_integration, x)
     mixer, mlp = block.mixer, block.mlp

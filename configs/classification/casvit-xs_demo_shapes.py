@@ -13,4 +13,3 @@ model = dict(
         loss=dict(_delete_=True, type='CrossEntropyLoss'),
     ),
 )
-custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]

@@ -56,4 +56,3 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)),
 )
-custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]

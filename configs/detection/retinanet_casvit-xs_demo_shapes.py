@@ -44,4 +44,3 @@ param_scheduler = [
 ]
 val_evaluator = dict(metric='bbox')
 test_evaluator = val_evaluator
-custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]

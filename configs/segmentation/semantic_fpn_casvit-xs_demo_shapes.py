@@ -34,4 +34,3 @@ model = dict(
     ),
 )
 default_hooks = dict(checkpoint=dict(interval=500))
-custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]

@@ -122,10 +122,10 @@ def test_a_missing_pretrained_file_is_answered_with_where_it_comes_from(call):
 
 
 @pytest.mark.skipif(get_device() != 'cpu', reason='is about machines without GPU')
-def test_mixed_precision_without_a_gpu_is_refused(call):
-    answer = call('train', DEMO, '--amp')
-    assert answer.code == 2
-    assert '--amp needs a GPU' in answer.err
+def test_mixed_precision_without_a_gpu_is_bfloat16(call, shapes, tmp_path):
+    answer = call('train', DEMO, '--amp', '--data-root', shapes, '--work-dir', tmp_path, *QUICK)
+    assert answer.code == 0, answer.err
+    assert "type='BFloat16OptimWrapper'" in (tmp_path / f'{DEMO}.py').read_text()
 
 
 def recipe() -> Config:

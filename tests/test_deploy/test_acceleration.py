@@ -11,8 +11,8 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from casvit_mm.deploy import Acceleration, AccelerationHook, accelerate, is_fused
-from casvit_mm.deploy.acceleration import at_precision, compiled
 from casvit_mm.models import CASViT
+from casvit_mm.models.dense_parts import at_precision, compiled
 
 
 @pytest.fixture(scope='module')

@@ -63,7 +63,7 @@ optim_wrapper = dict(
         custom_keys=dict(bbox_head=dict(lr_mult=0.08), fpn_convs=dict(lr_mult=0.1))
     ),
 )
-custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]
+speed = dict(channels_last=True)
 """,
 }
 

@@ -1,11 +1,5 @@
 # A few minutes on two CPU cores, from random weights.
-_base_ = []
-# Behind `_base_`: before it, mmengine would read this as its other kind of config.
-import torch
-from mmengine.utils import digit_version
-
-# One pass over all weights in place of ten for each of 400; torch has it on a CPU since 2.4.
-fused = True if digit_version(torch.__version__) >= digit_version('2.4') else None
+_base_ = '../fast.py'
 
 max_iters = 2000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
@@ -25,8 +19,9 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type='OptimWrapper',
-    constructor='GroupedOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=4e-3, betas=(0.9, 0.99), weight_decay=0.05, fused=fused),
+    optimizer=dict(type='AdamW', lr=4e-3, betas=(0.9, 0.99), weight_decay=0.05),
     paramwise_cfg=dict(custom_keys={'neck': dict(lr_mult=0.5), 'head': dict(lr_mult=0.5)}),
 )
 auto_scale_lr = dict(enable=False, base_batch_size=8)
+# The figures of the demos are those of float32.
+speed = dict(precision='fp32')

@@ -1,0 +1,216 @@
+"""What makes a training run faster without another result: the ``speed`` of a config."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from mmengine.runner import Runner
+from mmengine.utils import digit_version
+from torch import nn
+
+from casvit_mm.models import CASViT
+from casvit_mm.models.dense_parts import (
+    PRECISIONS,
+    at_precision,
+    compiled,
+    computes_bf16,
+    dense_parts,
+)
+from casvit_mm.models.folded_norms import fold_frozen_norms, is_frozen_in
+from casvit_mm.models.memory_format import to_channels_last
+
+# In this version it was measured to be faster; between 2.1 and this one nothing was measured.
+FAST_CHANNELS_LAST = digit_version('2.13')
+# From these on torch has them in one pass: on GPUs, and on a CPU.
+FUSED_OPTIMIZERS = {'cuda': digit_version('2.1'), 'cpu': digit_version('2.4')}
+WITH_FUSED = ('Adam', 'AdamW', 'SGD')
+
+
+class SpeedError(ValueError):
+    """A config's ``speed`` asks for what is not there; the message is the whole explanation."""
+
+
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """What is done to make a training run faster; a config's ``speed`` has these as its keys.
+
+    Attributes:
+        channels_last: Train the backbone in NHWC order in memory, in which its convolutions are
+            faster. A torch that is slower in that order keeps the ordinary one: before 2.13 on a
+            CPU, where the gradient of a depthwise convolution takes torch 2.1 some thirty times
+            as long.
+        fold_norms: Let convolutions take up the frozen norms beside them; see
+            :func:`casvit_mm.models.folded_norms.fold_frozen_norms`. Without effect where norms
+            are trained (``norm_eval=False``).
+        fused_optimizer: Update all weights in one pass where torch can (Adam, AdamW, SGD), in as
+            few groups as there are different options. A run resumes with the value that it began
+            with.
+        compile: Compile the backbone, forward and backward, with ``torch.compile``. The first
+            step takes minutes on a CPU. Validation is not compiled.
+        precision: What the dense parts compute in: a key of
+            :data:`casvit_mm.models.dense_parts.PRECISIONS`, or ``'auto'``: bf16 where the device
+            has instructions for it, else fp32. fp16 needs a GPU. A config with an
+            ``optim_wrapper`` other than OptimWrapper keeps that one's precision.
+
+    Raises:
+        SpeedError: The precision is not known.
+    """
+
+    channels_last: bool = False
+    fold_norms: bool = False
+    fused_optimizer: bool = False
+    compile: bool = False
+    precision: str = 'fp32'
+
+    def __post_init__(self) -> None:
+        if self.precision not in (*PRECISIONS, 'auto'):
+            raise SpeedError(
+                f'speed.precision={self.precision!r} is unknown; known: '
+                f'{", ".join(PRECISIONS)}, auto'
+            )
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> 'TrainingSpeed':
+        """Reads a config's ``speed``, for this machine.
+
+        Raises:
+            SpeedError: A key or value is not known, or fp16 is wanted and there is no GPU.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = [key for key in options if key not in known]
+        if unknown:
+            raise SpeedError(f'speed has no {", ".join(unknown)}; it has {", ".join(known)}.')
+        speed = cls(**options)
+        if speed.precision == 'fp16' and get_device() == 'cpu':
+            raise SpeedError(
+                "speed.precision='fp16' needs a GPU; a CPU trains in 'bf16' or 'fp32'."
+            )
+        return speed
+
+
+class TrainingSpeedHook(Hook):
+    """Prepares the model of a run, when its weights have been loaded.
+
+    Args:
+        speed: What to do.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, speed: TrainingSpeed) -> None:
+        self.speed = speed
+
+    def before_train(self, runner: Runner) -> None:
+        """Changes the model in place; its parameters, buffers and their names stay."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if self.speed.channels_last:
+            self._channels_last(model, runner)
+        if self.speed.fold_norms:
+            self._fold(model, runner)
+        if self.speed.compile:
+            model.backbone.forward = in_training_only(
+                compiled(model.backbone.forward), model.backbone.forward
+            )
+            runner.logger.info('The backbone is compiled: the first steps take minutes.')
+
+    @staticmethod
+    def _channels_last(model: nn.Module, runner: Runner) -> None:
+        on_cpu = next(model.parameters()).device.type == 'cpu'
+        if on_cpu and digit_version(torch.__version__) < FAST_CHANNELS_LAST:
+            runner.logger.info(
+                f'speed.channels_last: torch {torch.__version__} keeps the ordinary layout, '
+                'in which it is faster.'
+            )
+            return
+        to_channels_last(model)
+
+    @staticmethod
+    def _fold(model: nn.Module, runner: Runner) -> None:
+        backbone = model.backbone
+        if not isinstance(backbone, CASViT) or not is_frozen_in(backbone):
+            runner.logger.info(
+                'speed.fold_norms: nothing to fold, the norms of the backbone are trained.'
+            )
+            return
+        fold_frozen_norms(backbone)
+
+
+def in_training_only(function: Callable, otherwise: Callable) -> Callable:
+    """Calls a function where gradients are wanted, and another where not."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (function if torch.is_grad_enabled() else otherwise)(*args, **kwargs)
+
+    return call
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Trains the dense parts of a model in bfloat16, on a GPU or a CPU.
+
+    Weights, losses, and what stands between the dense parts stay float32, and gradients need no
+    scaling: bfloat16 reaches as far as float32 does. mmengine's AmpOptimWrapper trains in float16,
+    and only on a GPU. Validation computes as without this wrapper.
+
+    Args:
+        kwargs: As mmengine's OptimWrapper takes them.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Lets the dense parts of the model compute in bfloat16, for a forward pass.
+
+        Args:
+            model: The model, or its wrapper for a distributed run.
+        """
+        parts = dense_parts(model.module if is_model_wrapper(model) else model)
+        forwards = [part.forward for part in parts]
+        with super().optim_context(model):
+            try:
+                for part, forward in zip(parts, forwards, strict=True):
+                    part.forward = at_precision(forward, PRECISIONS['bf16'])
+                yield
+            finally:
+                for part, forward in zip(parts, forwards, strict=True):
+                    part.forward = forward
+
+
+def faster_optimizer(options: dict[str, Any], speed: TrainingSpeed) -> dict[str, Any]:
+    """The config of an optimiser's wrapper with what ``speed`` asks for.
+
+    Args:
+        options: A config's ``optim_wrapper``.
+        speed: What to do.
+
+    Returns:
+        A copy.
+    """
+    options = ConfigDict(options).copy()
+    device = get_device()
+    if speed.fused_optimizer:
+        options.optimizer = options.optimizer.copy()
+        since = FUSED_OPTIMIZERS.get(device)
+        fusable = since and digit_version(torch.__version__) >= since
+        if fusable and options.optimizer.get('type') in WITH_FUSED:
+            options.optimizer.setdefault('fused', True)
+        if options.get('constructor') in (None, 'DefaultOptimWrapperConstructor'):
+            options.constructor = 'GroupedOptimWrapperConstructor'
+    precision = speed.precision
+    if precision == 'auto':
+        precision = 'bf16' if device in ('cpu', 'cuda') and computes_bf16(device) else 'fp32'
+    if precision == 'fp32' or options.get('type', 'OptimWrapper') != 'OptimWrapper':
+        return options
+    if precision == 'bf16':
+        options.type = 'BFloat16OptimWrapper'
+        return options
+    return ConfigDict(options, type='AmpOptimWrapper')

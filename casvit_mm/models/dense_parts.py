@@ -1,0 +1,121 @@
+"""The dense parts of a model, and what makes any of them faster: compilation, lower precision.
+
+Dense parts map tensors to tensors: backbone, neck, the convolutions of heads. What stands between
+and behind them (proposals, RoIAlign, non-maximum suppression, losses) is left alone, in float32:
+mmcv's operators know no bfloat16, and losses need the digits.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+try:
+    from torch.fx.experimental import _config as shape_config
+except ImportError:
+    # Before torch 2.3: a square first picture costs one more compilation.
+    shape_config = None
+
+PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+"""Precisions of the dense parts, by name."""
+
+PER_PICTURE = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'decode_head')
+PER_REGION = ('roi_head.bbox_head', 'roi_head.mask_head')
+
+
+def per_picture(model: nn.Module) -> list[nn.Module]:
+    """The dense parts that a batch of pictures passes through once.
+
+    Args:
+        model: A detector, segmentor or classifier.
+    """
+    return _found(model, PER_PICTURE)
+
+
+def dense_parts(model: nn.Module) -> list[nn.Module]:
+    """All dense parts: those of :func:`per_picture`, and those that regions pass through.
+
+    Args:
+        model: A detector, segmentor or classifier.
+    """
+    return _found(model, (*PER_PICTURE, *PER_REGION))
+
+
+def _found(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
+    found: list[nn.Module] = []
+    for name in names:
+        owner, _, last = name.rpartition('.')
+        part = getattr(getattr(model, owner, None) if owner else model, last, None)
+        if isinstance(part, nn.ModuleList):
+            found += part
+        elif isinstance(part, nn.Module):
+            found.append(part)
+    return found
+
+
+def compiled(function: Callable, **options: Any) -> Callable:
+    """``torch.compile`` for inputs of any height and width.
+
+    Height and width stay two numbers also where the first picture is square: one compilation
+    serves all sizes of photographs, and one more those batches that have another number of
+    pictures than one. Below some 320 pixels a side torch takes other kernels for the deeper
+    stages, and compiles anew for them, a few times in all.
+
+    Args:
+        function: What to compile.
+        **options: For ``torch.compile``, such as its ``backend``.
+    """
+    inner = torch.compile(function, dynamic=True, **options)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with shape_config.patch(use_duck_shape=False) if shape_config else nullcontext():
+            return inner(*args, **kwargs)
+
+    return call
+
+
+def at_precision(function: Callable, dtype: torch.dtype) -> Callable:
+    """Runs a function by autocast; the tensors that it returns are float32 again."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(next(tensors(args)).device.type, dtype):
+            return as_float32(function(*args, **kwargs))
+
+    return call
+
+
+def computes_bf16(device: torch.device | str) -> bool:
+    """Whether a device has instructions for bfloat16: without them it is slower than float32.
+
+    Args:
+        device: A CPU or a CUDA GPU; of others nothing is known, so no. A CPU is asked by a
+            function that torch has had since 2.11: before, no.
+    """
+    kind = torch.device(device).type
+    if kind == 'cuda':
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
+    return kind == 'cpu' and any(known.get(each) for each in ('avx512_bf16', 'amx_bf16', 'bf16'))
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested tuples and lists."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from tensors(each)
+
+
+def as_float32(value: Any) -> Any:
+    """Floating-point tensors as float32, alone or in tuples and lists."""
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(as_float32, value))
+    return value

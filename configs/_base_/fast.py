@@ -1,0 +1,11 @@
+# Faster training, the same recipe: one more line in the `_base_` of any config. What each switch
+# does is told by `casvit_mm.engine.training_speed.TrainingSpeed`.
+speed = dict(
+    channels_last=True,
+    fold_norms=True,
+    fused_optimizer=True,
+    # Pays for its minutes of compilation in runs of hours.
+    compile=False,
+    # bf16 where the device has instructions for it.
+    precision='auto',
+)

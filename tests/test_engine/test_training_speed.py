@@ -1,0 +1,280 @@
+"""The switches that make a training run faster."""
+
+import copy
+import logging
+from functools import partial
+
+import pytest
+import torch
+from mmcv.ops import RoIAlign
+from torch import nn
+
+from casvit_mm.engine.training_speed import (
+    BFloat16OptimWrapper,
+    TrainingSpeed,
+    TrainingSpeedHook,
+    faster_optimizer,
+)
+from casvit_mm.models import CASViT
+from casvit_mm.models.dense_parts import compiled
+from casvit_mm.models.memory_format import to_channels_last
+
+
+class Runner:
+    """What the hook touches of a runner."""
+
+    def __init__(self, model):
+        self.model = model
+        self.logger = logging.getLogger('test')
+
+
+class Detector(nn.Module):
+    """A backbone and what a detector pools from it."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = CASViT('xs')
+        self.pool = RoIAlign(7, 0.25, 0)
+
+    def forward(self, image):
+        rois = torch.tensor([[0, 4.0, 4.0, 40.0, 50.0], [1, 10.0, 0.0, 60.0, 30.0]])
+        levels = self.backbone(image)
+        return [*levels, self.pool(levels[0], rois)]
+
+
+class Dense(Detector):
+    """A detector that convolves what the backbone emits, and has none of mmcv's operators."""
+
+    def __init__(self):
+        super().__init__()
+        del self.pool
+        self.lateral = nn.Conv2d(48, 8, 3)
+
+    def forward(self, image):
+        levels = self.backbone(image)
+        return [*levels, self.lateral(levels[0])]
+
+
+def answers_and_gradients(detector, image):
+    answers = detector(image)
+    sum(answer.square().mean() for answer in answers).backward()
+    return [answer.detach() for answer in answers], [p.grad for p in detector.parameters()]
+
+
+@pytest.mark.parametrize('kind', [Detector, Dense])
+def test_channels_last_changes_no_feature_no_pooled_feature_and_no_gradient(kind):
+    torch.manual_seed(0)
+    plain = kind().train()
+    laid_out = copy.deepcopy(plain)
+    to_channels_last(laid_out)
+    convolution = laid_out.backbone.stages[0][0].mlp.fc1
+    assert convolution.weight.stride(1) == 1
+    assert plain.state_dict().keys() == laid_out.state_dict().keys()
+
+    image = torch.rand(2, 3, 96, 64)
+    expected, expected_gradients = answers_and_gradients(plain, image)
+    answers, gradients = answers_and_gradients(laid_out, image)
+    for answer, reference in zip(answers, expected, strict=True):
+        assert (answer - reference).abs().max() <= 1e-5 * reference.abs().max()
+    largest = max(gradient.abs().max() for gradient in expected_gradients)
+    for gradient, reference in zip(gradients, expected_gradients, strict=True):
+        assert (gradient - reference).abs().max() <= 1e-4 * largest
+
+
+@pytest.mark.parametrize(('torch_version', 'converts'), [('2.1.2', False), ('2.13.0', True)])
+def test_a_torch_that_is_slower_channels_last_keeps_the_ordinary_layout(
+    torch_version, converts, monkeypatch
+):
+    monkeypatch.setattr(torch, '__version__', torch_version)
+    detector = Detector()
+    TrainingSpeedHook(TrainingSpeed(channels_last=True)).before_train(Runner(detector))
+    assert detector.backbone.stem[0].weight.is_contiguous() != converts
+
+
+class Model(nn.Module):
+    """A backbone with statistics as after some training, and a head."""
+
+    def __init__(self, **options):
+        super().__init__()
+        arch = dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32))
+        self.backbone = CASViT(arch, **options)
+        self.neck = nn.Conv2d(32, 4, 1)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.running_mean, 0, 0.2)
+                nn.init.uniform_(module.running_var, 0.5, 2)
+
+    def forward(self, image):
+        return self.neck(self.backbone(image)[-1])
+
+
+def gradients(model, image):
+    model.zero_grad()
+    model.train()
+    answer = model(image)
+    answer.square().mean().backward()
+    return answer.detach(), [p.grad for p in model.parameters() if p.grad is not None]
+
+
+SWITCHES = [
+    dict(channels_last=True),
+    dict(fold_norms=True),
+    dict(channels_last=True, fold_norms=True),
+    dict(channels_last=True, fold_norms=True, compile=True),
+]
+
+
+@pytest.mark.parametrize('switches', SWITCHES, ids=lambda each: '+'.join(each))
+def test_each_switch_leaves_answers_gradients_and_names_as_they_were(switches, monkeypatch):
+    # Traced, but run by torch's own kernels: to write and build others takes minutes.
+    monkeypatch.setattr(
+        'casvit_mm.engine.training_speed.compiled', partial(compiled, backend='eager')
+    )
+    torch.manual_seed(0)
+    model = Model()
+    plain = copy.deepcopy(model)
+    TrainingSpeedHook(TrainingSpeed(**switches)).before_train(Runner(model))
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    image = torch.rand(2, 3, 64, 96)
+    expected, expected_gradients = gradients(plain, image)
+    answer, found = gradients(model, image)
+    assert (answer - expected).abs().max() <= 1e-5 * expected.abs().max()
+    largest = max(gradient.abs().max() for gradient in expected_gradients)
+    for gradient, reference in zip(found, expected_gradients, strict=True):
+        assert (gradient - reference).abs().max() <= 1e-4 * largest
+
+
+def test_activation_checkpointing_and_folding_go_together():
+    torch.manual_seed(0)
+    model = Model()
+    plain = copy.deepcopy(model)
+    model.backbone.with_cp = True
+    TrainingSpeedHook(TrainingSpeed(fold_norms=True)).before_train(Runner(model))
+    image = torch.rand(1, 3, 64, 64)
+    for found, expected in zip(gradients(model, image)[1], gradients(plain, image)[1], strict=True):
+        assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max() + 1e-3))
+
+
+def test_norms_that_are_trained_are_not_folded_and_that_is_said(caplog):
+    model = Model(norm_eval=False)
+    with caplog.at_level('INFO'):
+        TrainingSpeedHook(TrainingSpeed(fold_norms=True)).before_train(Runner(model))
+    assert 'nothing to fold' in caplog.text
+    assert 'forward' not in vars(model.backbone.stem)
+
+
+def test_only_training_is_compiled(monkeypatch):
+    model = Model()
+    calls = []
+    monkeypatch.setattr(
+        'casvit_mm.engine.training_speed.compiled',
+        lambda function: lambda image: calls.append(image) or function(image),
+    )
+    TrainingSpeedHook(TrainingSpeed(compile=True)).before_train(Runner(model))
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        model(image)
+    assert not calls
+    model(image)
+    assert len(calls) == 1
+
+
+def test_the_dense_parts_compute_in_bfloat16_and_nothing_else_does():
+    torch.manual_seed(0)
+    model = Model()
+    seen = {}
+    for name, module in model.named_modules():
+        module.register_forward_hook(
+            lambda _, inputs, output, name=name: seen.setdefault(name, output)
+        )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper = BFloat16OptimWrapper(optimizer=optimizer)
+    before = model.backbone.stem[0].weight.clone()
+    with wrapper.optim_context(model):
+        answer = model(torch.rand(2, 3, 64, 64))
+    assert seen['backbone.stem.0'].dtype == torch.bfloat16
+    assert seen['neck'].dtype == answer.dtype == torch.float32
+    wrapper.update_params(answer.square().mean())
+    weight = model.backbone.stem[0].weight
+    assert weight.dtype == torch.float32 and not torch.equal(weight, before)
+    seen.clear()
+    model(torch.rand(2, 3, 64, 64))
+    assert seen['backbone.stem.0'].dtype == torch.float32
+
+
+def test_a_step_that_fails_leaves_the_precision_of_the_model_as_it_was():
+    model = Model()
+    wrapper = BFloat16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(RuntimeError), wrapper.optim_context(model):
+        model(torch.rand(1, 5, 64, 64))
+    assert model.backbone(torch.rand(1, 3, 64, 64))[0].dtype == torch.float32
+    stem = []
+    model.backbone.stem.register_forward_hook(lambda *call: stem.append(call[2].dtype))
+    model(torch.rand(1, 3, 64, 64))
+    assert stem == [torch.float32]
+
+
+WRAPPER = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+
+
+def on(monkeypatch, device, bf16=False, torch_version='2.13.0'):
+    module = 'casvit_mm.engine.training_speed'
+    monkeypatch.setattr(f'{module}.get_device', lambda: device)
+    monkeypatch.setattr(f'{module}.computes_bf16', lambda _: bf16)
+    monkeypatch.setattr(torch, '__version__', torch_version)
+
+
+@pytest.mark.parametrize(
+    ('device', 'bf16', 'precision', 'expected'),
+    [
+        ('cpu', False, 'auto', 'OptimWrapper'),
+        ('cpu', True, 'auto', 'BFloat16OptimWrapper'),
+        ('cuda', True, 'auto', 'BFloat16OptimWrapper'),
+        ('cuda', False, 'auto', 'OptimWrapper'),
+        ('cpu', False, 'bf16', 'BFloat16OptimWrapper'),
+        ('cuda', True, 'fp16', 'AmpOptimWrapper'),
+        ('mps', False, 'auto', 'OptimWrapper'),
+    ],
+)
+def test_the_precision_fits_the_device(device, bf16, precision, expected, monkeypatch):
+    on(monkeypatch, device, bf16)
+    options = faster_optimizer(WRAPPER, TrainingSpeed(precision=precision))
+    assert options['type'] == expected
+    assert WRAPPER['type'] == 'OptimWrapper'
+
+
+def test_float16_on_a_cpu_is_refused_in_a_sentence(monkeypatch):
+    on(monkeypatch, 'cpu')
+    with pytest.raises(ValueError, match='needs a GPU'):
+        TrainingSpeed.of(dict(precision='fp16'))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'torch_version', 'fused'),
+    [('AdamW', '2.13.0', True), ('AdamW', '2.1.2', None), ('RMSprop', '2.13.0', None)],
+)
+def test_an_optimiser_is_fused_where_torch_has_it_so(kind, torch_version, fused, monkeypatch):
+    on(monkeypatch, 'cpu', torch_version=torch_version)
+    options = faster_optimizer(
+        dict(optimizer=dict(type=kind, lr=1e-3)), TrainingSpeed(fused_optimizer=True)
+    )
+    assert options['optimizer'].get('fused') is fused
+    assert options['constructor'] == 'GroupedOptimWrapperConstructor'
+
+
+def test_an_optimiser_keeps_what_its_config_says(monkeypatch):
+    on(monkeypatch, 'cpu')
+    options = dict(
+        constructor='CASViTLayerDecayConstructor', optimizer=dict(type='AdamW', lr=1, fused=False)
+    )
+    found = faster_optimizer(options, TrainingSpeed(fused_optimizer=True))
+    assert found == options
+
+
+@pytest.mark.parametrize(
+    ('speed', 'words'),
+    [(dict(compiled=True), r'no compiled; it has .*compile'), (dict(precision='fp8'), 'fp8.*auto')],
+)
+def test_what_speed_does_not_know_is_named(speed, words):
+    with pytest.raises(ValueError, match=words):
+        TrainingSpeed.of(speed)
