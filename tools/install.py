@@ -121,9 +121,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--extras',
-        default='data,dev',
+        default='data,bench,dev',
         metavar='A,B',
-        help='optional parts of the package (data,dev)',
+        help='optional parts of the package (data,bench,dev)',
     )
     parser.add_argument(
         '--force', action='store_true', help='go through it although nothing has changed'

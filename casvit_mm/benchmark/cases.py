@@ -1,16 +1,11 @@
-"""What can be measured: a backbone, in a variant, on pictures of a size."""
+"""What can be measured: a model, in a variant, on pictures of a size."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
-from casvit_mm.benchmark.reference import Reference
-from casvit_mm.deploy import fuse
-from casvit_mm.models import CASViT
-from casvit_mm.models.dense_parts import PRECISIONS, at_precision, compiled
-from casvit_mm.models.folded_norms import fold_frozen_norms
+from casvit_mm.benchmark.peers import PEERS
+from casvit_mm.models import ARCHITECTURES
+from casvit_mm.models.dense_parts import PRECISIONS
 
 VARIANTS = {
     'inference': ('reference', 'eager', 'fused', 'compiled'),
@@ -20,17 +15,24 @@ VARIANTS = {
 ``fused`` that of a fused model; ``folded`` that of one whose frozen norms are folded; ``compiled``
 the one before it by ``torch.compile``."""
 
+PEER_VARIANTS = {'inference': ('reference', 'eager', 'compiled'), 'training': ()}
+"""Of a peer ``reference`` is what timm builds, in NCHW; ``eager`` has its branches merged where its
+authors merge them, channels last; ``compiled`` is that by ``torch.compile`` for this one size, with
+weights as constants, so that norms are folded."""
+
 
 @dataclass(frozen=True)
 class Case:
     """One thing to measure.
 
     Attributes:
-        size: Name of the CAS-ViT: 'xs', 's', 'm', 't' or 'l'.
-        variant: One of the :data:`VARIANTS` of its mode.
+        model: Size of a CAS-ViT backbone ('xs', 's', 'm', 't' or 'l'), a key of
+            :data:`casvit_mm.benchmark.peers.PEERS`, or the file of a config with a whole model.
+        variant: One of those that the model has in its mode.
         precision: A key of :data:`casvit_mm.models.dense_parts.PRECISIONS`.
-        mode: ``'inference'``, a forward pass; ``'training'``, forward and backward with the norms'
-            statistics frozen, as the detection recipes train.
+        mode: ``'inference'``, from a normalised picture to features or to the answer of a whole
+            model; ``'training'``, forward and backward with the norms' statistics frozen, as the
+            detection recipes train.
         image_size: Side of the square picture, in pixels.
         batch_size: Pictures at once.
         device: Where.
@@ -39,7 +41,7 @@ class Case:
         ValueError: A value is not known, or there is no such variant in this mode.
     """
 
-    size: str
+    model: str
     variant: str
     precision: str = 'fp32'
     mode: str = 'inference'
@@ -48,81 +50,44 @@ class Case:
     device: str = 'cpu'
 
     def __post_init__(self) -> None:
-        known = {
-            'mode': VARIANTS,
-            'variant': VARIANTS.get(self.mode, ()),
-            'precision': PRECISIONS,
-        }
+        if self.mode not in VARIANTS:
+            raise ValueError(f'mode={self.mode!r} is unknown; known: {", ".join(VARIANTS)}')
+        if self.kind == 'config' and not Path(self.model).is_file():
+            names = ', '.join([*ARCHITECTURES, *PEERS])
+            raise ValueError(f'model={self.model!r} is unknown: no file, and none of {names}')
+        known = {'variant': variants(self.model, self.mode), 'precision': PRECISIONS}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(
-                    f'{name}={getattr(self, name)!r} is unknown in {self.mode}; known: '
-                    f'{", ".join(values)}'
+                    f'{name}={getattr(self, name)!r} is unknown in {self.mode} of {self.label}; '
+                    f'known: {", ".join(values) or "none"}'
                 )
 
     @property
+    def kind(self) -> str:
+        """``'backbone'``, ``'peer'`` or ``'config'``."""
+        if self.model in ARCHITECTURES:
+            return 'backbone'
+        return 'peer' if self.model in PEERS else 'config'
+
+    @property
+    def label(self) -> str:
+        """What people call the model."""
+        if self.kind == 'peer':
+            return PEERS[self.model].name
+        return f'CAS-ViT {self.model.upper()}' if self.kind == 'backbone' else Path(self.model).stem
+
+    @property
     def name(self) -> str:
-        """What tells it from the others of its group."""
+        """Variant and precision."""
         return self.variant if self.precision == 'fp32' else f'{self.variant} {self.precision}'
 
     @property
-    def group(self) -> tuple[str, str, int, int, str]:
-        """What it shares with those it is compared with."""
-        return self.size, self.mode, self.image_size, self.batch_size, self.device
+    def shape(self) -> tuple[int, int]:
+        """Pictures at once, and their side in pixels."""
+        return self.batch_size, self.image_size
 
 
-def prepare(case: Case) -> Callable[[], None]:
-    """Builds what is to be measured.
-
-    Args:
-        case: The case. Weights and picture are random, from a fixed seed.
-
-    Returns:
-        A function that does it once, and returns when it is done.
-    """
-    torch.manual_seed(0)
-    training = case.mode == 'training'
-    backbone = CASViT(case.size).train(training).to(case.device)
-    shape = (case.batch_size, 3, case.image_size, case.image_size)
-    image = torch.randn(shape, device=case.device)
-    forward = build(backbone, image, case)
-    if not training:
-        return lambda: _infer(forward, image)
-    return lambda: _train(forward, image, backbone)
-
-
-def build(backbone: CASViT, image: Tensor, case: Case) -> Callable[[Tensor], tuple[Tensor, ...]]:
-    """The forward pass of a case."""
-    if case.variant == 'reference':
-        forward: Callable = Reference(backbone)
-    else:
-        model: nn.Module = backbone
-        if case.variant != 'eager' and case.mode == 'training':
-            fold_frozen_norms(backbone)
-        elif case.variant != 'eager':
-            model = fuse(backbone)
-        forward = model.to(memory_format=torch.channels_last).forward
-        if case.variant == 'compiled':
-            forward = compiled(forward)
-    if case.precision != 'fp32':
-        forward = at_precision(forward, PRECISIONS[case.precision])
-    return forward
-
-
-def _infer(forward: Callable, image: Tensor) -> None:
-    with torch.no_grad():
-        forward(image)
-    _finish(image)
-
-
-def _train(forward: Callable, image: Tensor, backbone: nn.Module) -> None:
-    sum(level.square().mean() for level in forward(image)).backward()
-    for parameter in backbone.parameters():
-        parameter.grad = None
-    _finish(image)
-
-
-def _finish(tensor: Tensor) -> None:
-    """Waits for what a GPU was told to do."""
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)
+def variants(model: str, mode: str) -> tuple[str, ...]:
+    """The variants that a model has in a mode."""
+    return (PEER_VARIANTS if model in PEERS else VARIANTS)[mode]

@@ -11,10 +11,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
-from itertools import groupby
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tqdm import tqdm
@@ -23,6 +22,22 @@ from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.worker import ANSWER
 
 BASELINE = 'reference'
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases that are compared with each other: their processes live at once, and take turns.
+
+    Attributes:
+        title: What they have in common.
+        cases: The cases.
+        yardstick: One of them that all others are compared with; where None, each is compared with
+            the reference on pictures of its size.
+    """
+
+    title: str
+    cases: tuple[Case, ...]
+    yardstick: Case | None = None
 
 
 class BenchmarkError(RuntimeError):
@@ -67,9 +82,10 @@ class Worker:
         peak = self._answer()['peak_memory']
         medians = [statistics.median(turn) for turn in self.turns]
         return {
+            **asdict(self.case),
+            'label': self.case.label,
+            'kind': self.case.kind,
             'name': self.case.name,
-            'variant': self.case.variant,
-            'precision': self.case.precision,
             'turns': medians,
             'calls': sum(map(len, self.turns)),
             'seconds': spread(medians),
@@ -106,38 +122,36 @@ class Worker:
 
 
 def measure(
-    cases: Iterable[Case], *, threads: int, turns: int = 7, seconds: float = 2.0
+    groups: Sequence[Group], *, threads: int, turns: int = 7, seconds: float = 2.0
 ) -> list[dict[str, Any]]:
-    """Measures cases, in groups of those that are compared with each other.
+    """Measures cases, group by group.
 
     Args:
-        cases: The cases; those of a group stand together.
+        groups: The groups.
         threads: Threads of each process.
         turns: How often each case gets its turn.
         seconds: Length of a turn.
 
     Returns:
-        A record of each group: what its cases share, and under ``cases`` for each the median time
-        of every turn, their spread, and the ratio to the reference.
+        A record of each group: its title, the yardstick's place among its cases, and under
+        ``cases`` for each what it is, the median time of every turn, their spread, and the ratio
+        to what it is compared with.
 
     Raises:
         BenchmarkError: A case could not be measured.
     """
-    cases = list(cases)
-    records = []
-    with tqdm(total=len(cases) * (turns + 1), unit='turn') as bar:
-        for _, members in groupby(cases, key=lambda case: case.group):
-            records.append(_measure_group(list(members), threads, turns, seconds, bar))
-    return records
+    count = sum(len(group.cases) for group in groups)
+    with tqdm(total=count * (turns + 1), unit='turn') as bar:
+        return [_measure_group(group, threads, turns, seconds, bar) for group in groups]
 
 
 def _measure_group(
-    cases: Sequence[Case], threads: int, turns: int, seconds: float, bar: tqdm
+    group: Group, threads: int, turns: int, seconds: float, bar: tqdm
 ) -> dict[str, Any]:
     with ExitStack() as stack:
         workers = []
-        for case in cases:
-            bar.set_description(f'{case.size} {case.mode}: {case.name}')
+        for case in group.cases:
+            bar.set_description(f'{case.label} {case.mode}: {case.name}')
             workers.append(stack.enter_context(_worker(case, threads)))
             bar.update()
         for turn in range(turns):
@@ -145,10 +159,9 @@ def _measure_group(
                 worker.measure(seconds)
                 bar.update()
         results = [worker.result() for worker in workers]
-    add_ratios(results)
-    shared = asdict(cases[0])
-    del shared['variant'], shared['precision']
-    return {**shared, 'cases': results}
+    yardstick = group.cases.index(group.yardstick) if group.yardstick else None
+    add_ratios(results, yardstick)
+    return {'title': group.title, 'yardstick': yardstick, 'cases': results}
 
 
 @contextmanager
@@ -160,18 +173,27 @@ def _worker(case: Case, threads: int) -> Iterator[Worker]:
         worker.close()
 
 
-def add_ratios(results: Sequence[dict[str, Any]]) -> None:
-    """Adds to each case how many times as fast as the reference it was, turn by turn.
+def add_ratios(results: Sequence[dict[str, Any]], yardstick: int | None = None) -> None:
+    """Adds to each case how many times as fast as its baseline it was, turn by turn.
 
     Args:
-        results: The cases of a group, changed in place; without a reference nothing is added.
+        results: The cases of a group, changed in place.
+        yardstick: Place of the baseline of all. Where None it is the reference on pictures of the
+            same size; a case without one gets no ratio.
     """
-    baseline = next((each['turns'] for each in results if each['name'] == BASELINE), None)
-    if baseline is None:
-        return
     for each in results:
-        pairs = zip(baseline, each['turns'], strict=True)
-        each['ratio'] = spread([reference / time for reference, time in pairs])
+        baseline = _baseline(each, results) if yardstick is None else results[yardstick]
+        if baseline:
+            pairs = zip(baseline['turns'], each['turns'], strict=True)
+            each['ratio'] = spread([reference / time for reference, time in pairs])
+
+
+def _baseline(result: dict[str, Any], results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    shared = ('model', 'mode', 'image_size', 'batch_size')
+    for each in results:
+        if each['name'] == BASELINE and all(each[key] == result[key] for key in shared):
+            return each
+    return None
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -34,7 +34,14 @@ class Roofline:
     seconds: float
 
 
-def roofline(size: str, image_size: int, batch_size: int, limits: dict[str, float]) -> Roofline:
+def roofline(
+    size: str,
+    image_size: int,
+    batch_size: int,
+    limits: dict[str, float],
+    *,
+    training: bool = False,
+) -> Roofline:
     """The roofline of a backbone.
 
     Args:
@@ -42,6 +49,9 @@ def roofline(size: str, image_size: int, batch_size: int, limits: dict[str, floa
         image_size: Side of the square picture, in pixels.
         batch_size: Pictures at once.
         limits: What :func:`casvit_mm.benchmark.machine.limits` measured.
+        training: Of forward and backward together: the gradients of a convolution's input and of
+            its weights are each a convolution of as many operations and bytes. The gradient of
+            the picture, which nobody asks for, is counted too: less than a hundredth.
     """
     model = fuse(CASViT(size).eval()).to('meta')
     costs: list[tuple[int, int]] = []
@@ -58,7 +68,8 @@ def roofline(size: str, image_size: int, batch_size: int, limits: dict[str, floa
         )
     compute, copy = limits['gemm_flops_per_second'], limits['copy_bytes_per_second']
     seconds = sum(max(work / compute, moved / copy) for work, moved in costs)
-    return Roofline(flops, sum(moved for _, moved in costs), seconds)
+    passes = 3 if training else 1
+    return Roofline(passes * flops, passes * sum(moved for _, moved in costs), passes * seconds)
 
 
 def _cost(module: nn.Conv2d, inputs: tuple[Any, ...], output: Tensor) -> tuple[int, int]:

@@ -18,7 +18,8 @@ from typing import Any
 import psutil
 import torch
 
-from casvit_mm.benchmark.cases import Case, prepare
+from casvit_mm.benchmark.cases import Case
+from casvit_mm.benchmark.subjects import prepare
 
 ANSWER = 'casvit-bench: '
 WARM_UP_CALLS = 3

@@ -6,8 +6,17 @@
   casvit bench --mode training --variants reference folded compiled
   casvit bench --precision fp32 bf16
       also in bf16, on GPUs and CPUs with instructions for it
+  casvit bench --configs retinanet_casvit-xs_fpn_1x_coco semantic_fpn_casvit-xs_40k_ade20k-512x512
+      whole detectors and segmentors, with as many objects found as there may be
+  casvit bench --peers
+      backbones of others beside CAS-ViT, with what is published of their accuracy (needs timm)
+  casvit bench --variants fused --image-size 256 512 1024 2048
+      how cost grows with the area: several sizes of pictures or batches take turns, and a power
+      law is fitted
+  casvit bench --runs work_dirs/plain-0 work_dirs/fast-0 --out convergence.json
+      measures nothing: what finished training runs reached, by the switches of their `speed`
   casvit bench --page docs/speed.md --records benchmarks/inference.json benchmarks/training.json
-      measures nothing: writes the page on speed from records
+      measures nothing: writes the page on speed from records, and plots beside the first of them
 
 Every case runs in a process of its own; the processes take turns, and a ratio is one of
 neighbouring turns: that holds on a machine that others use too. Printed are medians with
@@ -25,16 +34,23 @@ from typing import Any
 import torch
 
 from casvit_mm import __version__
-from casvit_mm.benchmark.cases import VARIANTS, Case
+from casvit_mm.benchmark.cases import VARIANTS, Case, variants
+from casvit_mm.benchmark.convergence import RunError, read_run
+from casvit_mm.benchmark.growth import growth
 from casvit_mm.benchmark.machine import describe, limits
-from casvit_mm.benchmark.measure import BenchmarkError, measure
+from casvit_mm.benchmark.measure import BenchmarkError, Group, measure
+from casvit_mm.benchmark.peers import PEERS, published_casvit
 from casvit_mm.benchmark.roofline import roofline
 from casvit_mm.cli import arguments
+from casvit_mm.cli.config import find_config
 from casvit_mm.cli.errors import CliError
 from casvit_mm.models import ARCHITECTURES
 from casvit_mm.models.dense_parts import PRECISIONS
 from casvit_mm.report.speed_page import speed_page
-from casvit_mm.report.speed_table import speed_table
+from casvit_mm.report.speed_plots import speed_plots
+from casvit_mm.report.speed_table import convergence_table, speed_table
+
+YARDSTICK = ('m', 'fused')
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -43,13 +59,21 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--sizes',
         nargs='+',
         choices=tuple(ARCHITECTURES),
-        default=['xs', 's', 'm', 't'],
-        help='sizes of the backbone (default: xs s m t)',
+        help='sizes of the backbone (default: xs s m t; none with --configs)',
+    )
+    parser.add_argument(
+        '--configs', nargs='+', default=[], metavar='CONFIG', help='whole models, by their configs'
+    )
+    parser.add_argument(
+        '--peers',
+        nargs='*',
+        metavar='NAME',
+        help=f'backbones of others, by their names in timm: {", ".join(PEERS)} (default: all)',
     )
     parser.add_argument(
         '--variants',
         nargs='+',
-        choices=sorted({each for variants in VARIANTS.values() for each in variants}),
+        choices=sorted({each for names in VARIANTS.values() for each in names}),
         help='ways to run it (default: all that the mode has)',
     )
     parser.add_argument(
@@ -68,14 +92,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--image-size',
         type=arguments.positive_int,
-        default=512,
+        nargs='+',
+        default=[512],
         metavar='N',
         help='side of the square picture, in pixels (default: 512)',
     )
     parser.add_argument(
         '--batch-size',
         type=arguments.positive_int,
-        default=1,
+        nargs='+',
+        default=[1],
         metavar='N',
         help='pictures at once (default: 1)',
     )
@@ -97,6 +123,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_device(parser)
     parser.add_argument('--out', metavar='FILE.json', help='write the record here')
+    parser.add_argument('--runs', nargs='+', metavar='FOLDER', help='work dirs of finished runs')
     parser.add_argument('--page', metavar='FILE.md', help='write the page on speed of --records')
     parser.add_argument(
         '--records', nargs='+', metavar='FILE.json', help='what --out of earlier runs wrote'
@@ -119,79 +146,145 @@ def run(args: Namespace) -> int:
     if bool(args.page) != bool(args.records):
         raise CliError('--page and --records belong together: a page, and what it is written from.')
     if args.page:
-        records = [_read(Path(each).expanduser()) for each in args.records]
-        command = f'casvit bench --page {args.page} --records {" ".join(args.records)}'
-        _write(speed_page(records, command), Path(args.page).expanduser())
-        print(f'page: {args.page}')
-        return 0
-    device = arguments.find_device(args.device)
-    threads = args.threads or torch.get_num_threads()
+        return _write_page(Path(args.page).expanduser(), args.records)
     record: dict[str, Any] = {
         'date': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d'),
         'casvit_mm': __version__,
-        'machine': describe(device, threads),
-        'limits': limits(device),
-        'turns': args.turns,
-        'seconds': args.seconds,
     }
-    try:
-        record['groups'] = measure(
-            cases(args, device), threads=threads, turns=args.turns, seconds=args.seconds
-        )
-    except BenchmarkError as error:
-        raise CliError(str(error)) from error
-    for group in record['groups']:
-        if group['mode'] == 'inference':
-            shape = group['size'], group['image_size'], group['batch_size']
-            group['roofline'] = asdict(roofline(*shape, record['limits']))
-    print(speed_table(record))
+    if args.runs:
+        try:
+            record['runs'] = [read_run(Path(each).expanduser()) for each in args.runs]
+        except RunError as error:
+            raise CliError(str(error)) from error
+        print(convergence_table(record))
+    else:
+        record |= _measured(args)
+        print(speed_table(record))
     if args.out:
         _write(json.dumps(record, indent=1) + '\n', Path(args.out).expanduser())
         print(f'\nrecord: {args.out}')
     return 0
 
 
-def cases(args: Namespace, device: str) -> list[Case]:
-    """The cases that the arguments ask for, group by group.
+def _measured(args: Namespace) -> dict[str, Any]:
+    """What the arguments ask to be measured."""
+    device = arguments.find_device(args.device)
+    threads = args.threads or torch.get_num_threads()
+    planned = groups(args, device)
+    record: dict[str, Any] = {
+        'machine': describe(device, threads),
+        'limits': limits(device),
+        'turns': args.turns,
+        'seconds': args.seconds,
+    }
+    try:
+        record['groups'] = measure(planned, threads=threads, turns=args.turns, seconds=args.seconds)
+    except BenchmarkError as error:
+        raise CliError(str(error)) from error
+    for group in record['groups']:
+        group['growth'] = growth(group['cases'])
+        for case in group['cases']:
+            _add_facts(case, record['limits'])
+    return record
+
+
+def _add_facts(case: dict[str, Any], limits: dict[str, float]) -> None:
+    """Adds what is known of a case and not measured: its roofline, a published accuracy."""
+    if case['kind'] == 'backbone':
+        shape = case['model'], case['image_size'], case['batch_size']
+        case['roofline'] = asdict(roofline(*shape, limits, training=case['mode'] == 'training'))
+        case['published'] = published_casvit(case['model'])
+    elif case['kind'] == 'peer':
+        peer = PEERS[case['model']]
+        case['published'] = {'box_ap': peer.box_ap, 'source': peer.source}
+
+
+def groups(args: Namespace, device: str) -> list[Group]:
+    """What the arguments ask for: a group of each model.
 
     Raises:
-        CliError: The mode has no such variant.
+        CliError: The mode has no such variant, there is no such peer, or a config cannot be found.
     """
-    variants = args.variants or VARIANTS[args.mode]
-    unknown = [each for each in variants if each not in VARIANTS[args.mode]]
-    if unknown:
-        raise CliError(
-            f'There is no {" or ".join(unknown)} variant in {args.mode}: it has '
-            f'{", ".join(VARIANTS[args.mode])}.'
+    peers = _peers(args)
+    sizes = args.sizes or ([] if args.configs else ['xs', 's', 'm', 't'])
+    models = [*sizes, *(str(find_config(each)) for each in args.configs), *peers]
+    yardstick = None
+    if peers:
+        shape = args.image_size[0], args.batch_size[0]
+        yardstick = Case(*YARDSTICK, 'fp32', args.mode, *shape, device)
+    return [
+        Group(
+            cases[0].label,
+            tuple(cases) if yardstick in cases or not yardstick else (yardstick, *cases),
+            yardstick,
         )
-    shape = dict(
-        mode=args.mode, image_size=args.image_size, batch_size=args.batch_size, device=device
-    )
-    found = []
-    for size in args.sizes:
-        for variant in variants:
-            precisions = ['fp32'] if variant == 'reference' else args.precision
-            found += [Case(size, variant, precision, **shape) for precision in precisions]
-    return found
+        for cases in (_cases(model, args, device) for model in models)
+    ]
+
+
+def _peers(args: Namespace) -> list[str]:
+    if args.peers is None:
+        return []
+    unknown = [each for each in args.peers if each not in PEERS]
+    if unknown:
+        raise CliError(f'There is no peer {", ".join(unknown)}; there are {", ".join(PEERS)}.')
+    if args.mode != 'inference' or len(args.image_size) + len(args.batch_size) > 2:
+        raise CliError('--peers are measured in inference, on one size of pictures and batch.')
+    return args.peers or list(PEERS)
+
+
+def _cases(model: str, args: Namespace, device: str) -> list[Case]:
+    known = variants(model, args.mode)
+    chosen = args.variants or known
+    if model not in PEERS:
+        unknown = [each for each in chosen if each not in known]
+        if unknown:
+            raise CliError(
+                f'There is no {" or ".join(unknown)} variant in {args.mode}: it has '
+                f'{", ".join(known)}.'
+            )
+    return [
+        Case(model, variant, precision, args.mode, image_size, batch_size, device)
+        for image_size in args.image_size
+        for batch_size in args.batch_size
+        for variant in (known if model in PEERS else chosen)
+        for precision in (['fp32'] if variant == 'reference' else args.precision)
+    ]
+
+
+def _write_page(page: Path, names: list[str]) -> int:
+    """Writes the page on speed, and its plots beside the first record."""
+    records = [_read(Path(each).expanduser()) for each in names]
+    folder = Path(names[0]).expanduser().parent
+    pictures = {}
+    for name, plot in speed_plots(records).items():
+        file = folder / f'{name}.png'
+        _write(plot, file)
+        print(f'plot: {file}')
+        pictures[name] = Path(os.path.relpath(file, page.parent)).as_posix()
+    command = f'casvit bench --page {page} --records {" ".join(names)}'
+    _write(speed_page(records, command, pictures), page)
+    print(f'page: {page}')
+    return 0
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text())
-        if record['groups'] and record['limits'] and record['machine']:
+        if record.get('runs') or (record['groups'] and record['limits'] and record['machine']):
             return record
         raise ValueError('empty')
     except OSError as error:
         raise CliError(f'The record {path} cannot be read: {error.strerror or error}.') from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CliError(f'{path} is no record of casvit bench --out.') from error
 
 
-def _write(text: str, path: Path) -> None:
+def _write(content: str | bytes, path: Path) -> None:
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text)
+        unfinished.write_bytes(content if isinstance(content, bytes) else content.encode())
         unfinished.replace(path)
     except OSError as error:
         raise CliError(f'{path} cannot be written: {error.strerror or error}.') from error

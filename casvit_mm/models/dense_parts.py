@@ -22,6 +22,9 @@ except ImportError:
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 """Precisions of the dense parts, by name."""
 
+CONSTANT_WEIGHTS = {'options': {'freezing': True}}
+"""Options of :func:`compiled` for a trained model: weights are laid out once, as kernels want."""
+
 PER_PICTURE = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'decode_head')
 PER_REGION = ('roi_head.bbox_head', 'roi_head.mask_head')
 
@@ -66,7 +69,8 @@ def compiled(function: Callable, **options: Any) -> Callable:
 
     Args:
         function: What to compile.
-        **options: For ``torch.compile``, such as its ``backend``.
+        **options: For ``torch.compile``, such as its ``backend``. :data:`CONSTANT_WEIGHTS` is
+            faster where weights do not change any more.
     """
     inner = torch.compile(function, dynamic=True, **options)
 

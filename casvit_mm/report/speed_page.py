@@ -1,21 +1,22 @@
 """The page on speed, from the records of benchmarks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from casvit_mm.report.speed_table import speed_table
+from casvit_mm.report.peer_results import front, standings, standings_table
+from casvit_mm.report.speed_table import convergence_table, speed_table
 
 INTRODUCTION = """\
 # Speed
 
-How fast the backbones are, measured: every case in a process of its own, the processes taking
-turns, so that a ratio is one of neighbouring turns. Given are medians, and quartiles over the turns
-in brackets. The *reference* is the published forward pass, operation for operation, eager, in
-float32 and NCHW. *Eager* is this package's, channels last; *folded* (training) has frozen norms
-taken up by the convolutions beside them; *fused* (inference) is what `fuse` makes of it; *compiled*
-is the last of these by `torch.compile`. In float32 all compute the same, to 1e-5 of the largest
-value.
+How fast the backbones and whole models are, measured: every case in a process of its own, the
+processes taking turns, so that a ratio is one of neighbouring turns. Given are medians, and
+quartiles over the turns in brackets. The *reference* is the published forward pass, operation for
+operation, eager, in float32 and NCHW. *Eager* is this package's, channels last; *folded* (training)
+has frozen norms taken up by the convolutions beside them; *fused* (inference) is what `fuse` makes
+of it; *compiled* is the last of these by `torch.compile`. In float32 all compute the same, to 1e-5
+of the largest value. Whole models have random weights and answer with as many objects as they may.
 
 This page is written from the records by
 
@@ -30,9 +31,24 @@ LIMITS = """\
 A convolution cannot take less time than its operations at the rate of a large matrix product, nor
 less than its bytes (input and output once) at the rate of a large copy; both rates are measured
 beside the cases. The sum over all convolutions of the fused backbone is the least that a forward
-pass takes, and the share is that by what it took. By that limit no variant in float32 could be more
-than so many times as fast as the reference, on this machine and as long as it reads from memory and
-not from a cache.
+pass takes, three times that the least of a training step, and the share is that by what the fastest
+variant in float32 took. By that limit no variant in float32 could be more than so many times as
+fast as the reference, on this machine and as long as it reads from memory and not from a cache.
+"""
+
+PEERS = """\
+## Beside other backbones
+
+Box AP is published (COCO, Mask R-CNN with FPN, 12 epochs; its source stands beside it), latency is
+measured here, of the backbone alone, each in the fastest variant that was measured. On the front is
+what no other is both faster than and at least as accurate as. A latency is that of the common
+yardstick over all turns, by how many times as fast the backbone was in neighbouring turns.
+"""
+
+CONVERGENCE = """\
+## What the switches of training do to the result
+
+Mask R-CNN on the generated pictures from random weights: the demo, with several seeds.
 """
 
 TARGETS_TEXT = """\
@@ -65,53 +81,99 @@ TARGETS = (
 """On a CPU, at 512x512, one picture at a time; ``best`` is the fastest variant of any precision."""
 
 
-def speed_page(records: Sequence[dict[str, Any]], command: str) -> str:
+def speed_page(
+    records: Sequence[dict[str, Any]], command: str, plots: Mapping[str, str] | None = None
+) -> str:
     """The page.
 
     Args:
         records: What ``casvit bench`` measured.
         command: What writes the page, to stand in it.
+        plots: Addresses of the pictures of :func:`casvit_mm.report.speed_plots.speed_plots`, as
+            seen from the page, by their names.
 
     Returns:
         Markdown.
     """
+    plots = plots or {}
+    measured = [record for record in records if record.get('groups')]
     parts = [INTRODUCTION.format(command=command)]
+    parts += [TARGETS_TEXT, targets_table(measured) + '\n']
+    for record in measured:
+        parts.append(f'## {_title(record)}\n\n{speed_table(record)}\n')
+    if 'area' in plots:
+        parts.append(f'![latency against the number of pixels]({plots["area"]})\n')
+    parts += [LIMITS, limits_table(measured) + '\n']
+    if standing := standings(measured):
+        parts += [PEERS, standings_table(standing) + '\n']
+        names = ', '.join(each.label for each in front(standing))
+        parts.append(f'On the front, the fastest first: {names}.\n')
+    if 'accuracy' in plots:
+        parts.append(f'![published box AP against measured latency]({plots["accuracy"]})\n')
     for record in records:
-        modes = sorted({group['mode'] for group in record['groups']})
-        parts.append(f'## Measured: {" and ".join(modes)}\n\n{speed_table(record)}\n')
-    parts += [LIMITS, limits_table(records) + '\n', TARGETS_TEXT, targets_table(records) + '\n']
+        if record.get('runs'):
+            parts += [CONVERGENCE, convergence_table(record) + '\n']
     return '\n'.join(parts)
 
 
+def _title(record: dict[str, Any]) -> str:
+    cases = [case for group in record['groups'] for case in group['cases']]
+    modes = ' and '.join(sorted({case['mode'] for case in cases}))
+    kinds = {case['kind'] for case in cases}
+    if 'config' in kinds:
+        return f'Measured: {modes} of whole models'
+    if 'peer' in kinds:
+        return f'Measured: {modes} beside other backbones'
+    return f'Measured: {modes} of the backbones'
+
+
 def limits_table(records: Sequence[dict[str, Any]]) -> str:
-    """Markdown: for each forward pass in float32, the share of the roofline that is reached."""
+    """Markdown: for each size, input and mode, the share of the roofline that is reached."""
     lines = [
-        '| size | input | GFLOP | MB | least ms | fused | compiled | at most |',
-        '| --- | --- | --- | --- | --- | --- | --- | --- |',
+        '| model | input | mode | GFLOP | MB | least ms | fastest | its share | at most |',
+        '| --- | --- | --- | --- | --- | --- | --- | --- | --- |',
     ]
+    for slow, cases in _with_reference(records):
+        least = slow['roofline']
+        fastest = min(cases, key=lambda case: case['seconds']['median'])
+        share = least['seconds'] / fastest['seconds']['median']
+        at_most = slow['seconds']['median'] / least['seconds']
+        side = slow['image_size']
+        lines.append(
+            f'| {slow["label"]} | {slow["batch_size"]}x{side}x{side} | {slow["mode"]} | '
+            f'{least["flops"] / 1e9:.1f} | {least["bytes"] / 1e6:.0f} | '
+            f'{1000 * least["seconds"]:.0f} | {fastest["name"]} | {share:.0%} | '
+            f'{at_most:.1f} times |'
+        )
+    return '\n'.join(lines)
+
+
+def _with_reference(
+    records: Sequence[dict[str, Any]],
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Every reference of a backbone, with all float32 cases that are compared with it."""
+    shared = ('model', 'mode', 'image_size', 'batch_size')
     for record in records:
         for group in record['groups']:
-            least = group.get('roofline')
-            if least is None:
+            if group['yardstick'] is not None:
                 continue
-            shares = [
-                f'{least["seconds"] / seconds:.0%}' if seconds else 'not measured'
-                for seconds in (_seconds(group, name) for name in ('fused', 'compiled'))
-            ]
-            side, slow = group['image_size'], _seconds(group, 'reference')
-            at_most = f'{slow / least["seconds"]:.1f} times' if slow else 'not measured'
-            lines.append(
-                f'| {group["size"].upper()} | {group["batch_size"]}x{side}x{side} | '
-                f'{least["flops"] / 1e9:.1f} | {least["bytes"] / 1e6:.0f} | '
-                f'{1000 * least["seconds"]:.0f} | '
-                f'{shares[0]} | {shares[1]} | {at_most} |'
-            )
-    return '\n'.join(lines)
+            for slow in group['cases']:
+                if slow['name'] == 'reference' and slow['kind'] == 'backbone':
+                    yield (
+                        slow,
+                        [
+                            case
+                            for case in group['cases']
+                            if case['precision'] == 'fp32'
+                            and all(case[key] == slow[key] for key in shared)
+                        ],
+                    )
 
 
 def targets_table(records: Sequence[dict[str, Any]]) -> str:
     """Markdown: what was aimed at, and what each size reached."""
-    sizes = list(dict.fromkeys(group['size'] for each in records for group in each['groups']))
+    known = {case['model'] for case in _comparable(records)}
+    sizes = [size for size in ('xs', 's', 'm', 't', 'l') if size in known]
     names = [size.upper() for size in sizes]
     lines = [
         f'| times as fast as the reference | aim | {" | ".join(names)} |',
@@ -127,24 +189,29 @@ def _reached(records: Sequence[dict[str, Any]], size: str, target: Target) -> st
     """The ratio of one size, and whether it is what was aimed at."""
     ratios = [
         case['ratio']['median']
-        for record in records
-        for group in record['groups']
-        if (group['size'], group['mode']) == (size, target.mode)
-        for case in group['cases']
-        if _is_meant(case, target) and 'ratio' in case
+        for case in _comparable(records)
+        if (case['model'], case['mode']) == (size, target.mode) and _is_meant(case, target)
     ]
     if not ratios:
         return 'not measured'
     return f'{max(ratios):.2f} ({"reached" if max(ratios) >= target.ratio else "missed"})'
 
 
+def _comparable(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Cases of backbones that were compared with their reference on the pictures of the aims."""
+    for record in records:
+        for group in record['groups']:
+            for case in group['cases']:
+                if (
+                    group['yardstick'] is None
+                    and case['kind'] == 'backbone'
+                    and (case['image_size'], case['batch_size']) == (512, 1)
+                    and 'ratio' in case
+                ):
+                    yield case
+
+
 def _is_meant(case: dict[str, Any], target: Target) -> bool:
     if target.variant == 'best':
         return case['variant'] != 'reference'
     return (case['variant'], case['precision']) == (target.variant, target.precision)
-
-
-def _seconds(group: dict[str, Any], name: str) -> float | None:
-    return next(
-        (case['seconds']['median'] for case in group['cases'] if case['name'] == name), None
-    )

@@ -1,10 +1,20 @@
-"""The record of a benchmark as a table."""
+"""The records of a benchmark as tables."""
 
+import json
+from collections.abc import Sequence
+from statistics import mean
 from typing import Any
+
+METRICS = {
+    'coco/bbox_mAP': 'box AP',
+    'coco/segm_mAP': 'mask AP',
+    'mIoU': 'mIoU',
+    'accuracy/top1': 'top-1',
+}
 
 
 def speed_table(record: dict[str, Any]) -> str:
-    """Markdown: a line on the machine, and a table of all cases.
+    """Markdown: a line on the machine, a table of all cases, and how cost grows.
 
     Args:
         record: What ``casvit bench`` measured.
@@ -12,27 +22,97 @@ def speed_table(record: dict[str, Any]) -> str:
     Returns:
         The text; times in milliseconds, each median with its quartiles.
     """
-    machine, limits = record['machine'], record['limits']
-    where = machine.get('gpu') or f'{machine["processor"]}, {machine["threads"]} threads'
     lines = [
-        f'{where}; torch {machine["versions"]["torch"]}; {record["date"]}; '
-        f'copies {limits["copy_bytes_per_second"] / 1e9:.1f} GB/s, multiplies matrices at '
-        f'{limits["gemm_flops_per_second"] / 1e9:.0f} GFLOP/s (fp32)',
+        machine_line(record),
         '',
-        '| size | input | mode | variant | ms | times as fast as the reference | peak memory | '
-        'warm-up |',
+        f'| model | input | mode | variant | ms | times as fast as {_baseline(record)} | '
+        'peak memory | warm-up |',
         '| --- | --- | --- | --- | --- | --- | --- | --- |',
     ]
     for group in record['groups']:
-        side = group['image_size']
-        shape = f'{group["batch_size"]}x{side}x{side}'
         for case in group['cases']:
+            side = case['image_size']
             lines.append(
-                f'| {group["size"].upper()} | {shape} | {group["mode"]} | {case["name"]} | '
-                f'{_spread(case["seconds"], 1000, 0)} | {_ratio(case)} | '
+                f'| {case["label"]} | {case["batch_size"]}x{side}x{side} | {case["mode"]} | '
+                f'{case["name"]} | {_spread(case["seconds"], 1000, 0)} | {_ratio(case)} | '
                 f'{case["peak_memory"] / 1024**2:.0f} MiB | {case["warm_up"]:.0f} s |'
             )
+    series = [each for group in record['groups'] for each in group['growth']]
+    return '\n'.join(lines) + (f'\n\n{growth_table(series)}' if series else '')
+
+
+def machine_line(record: dict[str, Any]) -> str:
+    """Where and when a record was measured."""
+    machine, limits = record['machine'], record['limits']
+    where = machine.get('gpu') or f'{machine["processor"]}, {machine["threads"]} threads'
+    return (
+        f'{where}; torch {machine["versions"]["torch"]}; {record["date"]}; '
+        f'copies {limits["copy_bytes_per_second"] / 1e9:.1f} GB/s, multiplies matrices at '
+        f'{limits["gemm_flops_per_second"] / 1e9:.0f} GFLOP/s (fp32)'
+    )
+
+
+def growth_table(series: Sequence[dict[str, Any]]) -> str:
+    """Markdown: exponents of power laws; a cost that is linear in the number of pixels has 1."""
+    lines = [
+        '| model | variant | mode | grows over | pixels in all | exponent | off the line by |',
+        '| --- | --- | --- | --- | --- | --- | --- |',
+    ]
+    for each in series:
+        fixed = (
+            f'image side, batch {each["batch_size"]}'
+            if each['over'] == 'image_size'
+            else f'batch, {each["image_size"]}x{each["image_size"]}'
+        )
+        first, last = each['points'][0][0], each['points'][-1][0]
+        lines.append(
+            f'| {each["label"]} | {each["name"]} | {each["mode"]} | {fixed} | '
+            f'{first:,} to {last:,} | {each["exponent"]:.2f} | {each["deviation"]:.0%} at most |'
+        )
     return '\n'.join(lines)
+
+
+def convergence_table(record: dict[str, Any]) -> str:
+    """Markdown: what runs reached, by their switches; each metric's mean, and the single runs.
+
+    Args:
+        record: What ``casvit bench --runs`` read.
+    """
+    by_switches: dict[str, list[dict[str, Any]]] = {}
+    for run in record['runs']:
+        by_switches.setdefault(_switches(run['speed']), []).append(run)
+    names = [name for name in METRICS if any(name in run['metrics'] for run in record['runs'])]
+    titles = [METRICS[name] for name in names]
+    lines = [
+        f'| speed | seeds | {" | ".join(titles)} |',
+        f'| --- | --- | {" | ".join("---" for _ in names)} |',
+    ]
+    for switches, runs in by_switches.items():
+        runs = sorted(runs, key=lambda run: run['seed'])
+        cells = []
+        for name in names:
+            values = [run['metrics'][name] for run in runs]
+            cells.append(f'{mean(values):.3f} ({", ".join(f"{value:.3f}" for value in values)})')
+        seeds = ', '.join(str(run['seed']) for run in runs)
+        lines.append(f'| {switches} | {seeds} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def _switches(speed: dict[str, Any]) -> str:
+    on = [
+        name if value is True else f'{name}={json.dumps(value)}'
+        for name, value in speed.items()
+        if value not in (False, 'fp32')
+    ]
+    return ', '.join(on) or 'none'
+
+
+def _baseline(record: dict[str, Any]) -> str:
+    group = record['groups'][0]
+    if group['yardstick'] is None:
+        return 'the reference'
+    case = group['cases'][group['yardstick']]
+    return f'{case["label"]} {case["name"]}'
 
 
 def _ratio(case: dict[str, Any]) -> str:

@@ -6,10 +6,9 @@ import re
 import pytest
 import torch
 
-from casvit_mm.benchmark.cases import Case, prepare
-from casvit_mm.benchmark.measure import BenchmarkError, Worker, add_ratios, measure, spread
+from casvit_mm.benchmark.cases import Case
+from casvit_mm.benchmark.measure import BenchmarkError, Group, Worker, add_ratios, measure, spread
 from casvit_mm.cli.main import run_tool
-from casvit_mm.models import CASViT
 
 
 def test_a_spread_is_a_median_with_its_quartiles():
@@ -17,31 +16,53 @@ def test_a_spread_is_a_median_with_its_quartiles():
     assert spread([2.0]) == {'low': 2.0, 'median': 2.0, 'high': 2.0}
 
 
+def result(name, *turns, side=512):
+    shape = dict(model='xs', mode='inference', image_size=side, batch_size=1)
+    return {'name': name, 'turns': list(turns), **shape}
+
+
 def test_ratios_are_of_neighbouring_turns():
     results = [
-        {'name': 'reference', 'turns': [2.0, 8.0, 2.0]},
-        {'name': 'fused', 'turns': [1.0, 4.0, 1.0]},
-        {'name': 'fused bf16', 'turns': [1.0, 2.0, 2.0]},
+        result('reference', 2.0, 8.0, 2.0),
+        result('fused', 1.0, 4.0, 1.0),
+        result('fused bf16', 1.0, 2.0, 2.0),
     ]
     add_ratios(results)
     assert [each['ratio']['median'] for each in results] == [1.0, 2.0, 2.0]
     assert results[2]['ratio']['low'] == 1.5
-    alone = [{'name': 'fused', 'turns': [1.0]}]
-    add_ratios(alone)
-    assert 'ratio' not in alone[0]
+
+
+def test_a_ratio_is_to_the_reference_on_pictures_of_the_same_size_and_else_there_is_none():
+    results = [
+        result('reference', 2.0),
+        result('fused', 1.0),
+        result('reference', 9.0, side=64),
+        result('fused', 3.0, side=64),
+        result('fused', 3.0, side=128),
+    ]
+    add_ratios(results)
+    assert [each['ratio']['median'] for each in results[:4]] == [1.0, 2.0, 1.0, 3.0]
+    assert 'ratio' not in results[4]
+
+
+def test_a_yardstick_is_what_all_are_compared_with():
+    results = [result('fused', 2.0), result('reference', 4.0), result('compiled', 1.0)]
+    add_ratios(results, yardstick=0)
+    assert [each['ratio']['median'] for each in results] == [1.0, 0.5, 2.0]
 
 
 def test_processes_take_turns_and_every_group_is_compared_within_itself():
-    cases = [
-        Case(size, variant, image_size=32)
-        for size in ('xs', 's')
-        for variant in ('reference', 'fused')
+    variants = {'xs': ('reference', 'fused'), 's': ('reference',)}
+    groups = [
+        Group(size, tuple(Case(size, variant, image_size=32) for variant in names))
+        for size, names in variants.items()
     ]
-    groups = measure(cases, threads=1, turns=2, seconds=0.01)
-    assert [group['size'] for group in groups] == ['xs', 's']
-    for group in groups:
-        assert [case['name'] for case in group['cases']] == ['reference', 'fused']
-        for case in group['cases']:
+    records = measure(groups, threads=1, turns=2, seconds=0.01)
+    assert [record['title'] for record in records] == ['xs', 's']
+    for record in records:
+        assert tuple(case['name'] for case in record['cases']) == variants[record['title']]
+        for case in record['cases']:
+            assert case['model'] == record['title'] and case['kind'] == 'backbone'
             assert len(case['turns']) == 2
             assert case['calls'] >= 6
             assert all(seconds > 0 for seconds in case['turns'])
@@ -61,29 +82,15 @@ def test_a_process_that_fails_is_told_with_its_reason():
         (dict(precision='fp8'), 'fp32, bf16, fp16'),
         (dict(mode='dreaming'), 'inference, training'),
         (dict(variant='fused', mode='training'), 'reference, eager, folded, compiled'),
+        (dict(model='resnet18', variant='fused'), 'ResNet-18; known: reference, eager, compiled'),
+        (dict(model='resnet18', mode='training'), 'ResNet-18; known: none'),
+        (dict(model='nothing'), 'nothing.* no file, and none of xs, .*resnet18'),
     ],
     ids=str,
 )
 def test_what_cannot_be_measured_is_named(options, said):
     with pytest.raises(ValueError, match=said):
-        Case(**{'size': 'xs', 'variant': 'eager', **options})
-
-
-@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
-@pytest.mark.parametrize('variant', ['reference', 'eager', 'folded'])
-def test_a_training_step_reaches_every_parameter(variant, precision, monkeypatch):
-    reached = set()
-    step = prepare(Case('xs', variant, precision, 'training', image_size=32))
-    backward = torch.Tensor.backward
-
-    def watched(loss, *args):
-        backward(loss, *args)
-        parameters = step.__closure__[0].cell_contents.parameters()
-        reached.update(index for index, p in enumerate(parameters) if p.grad is not None)
-
-    monkeypatch.setattr(torch.Tensor, 'backward', watched)
-    step()
-    assert len(reached) == len(list(CASViT('xs').parameters()))
+        Case(**{'model': 'xs', 'variant': 'eager', **options})
 
 
 def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
@@ -92,7 +99,7 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
     arguments += ['--turns', '1', '--seconds', '0.01', '--threads', '1', '--device', 'cpu']
     assert run_tool('bench', [*arguments, '--out', str(out)]) == 0
     said = capsys.readouterr().out
-    assert '| XS | 1x32x32 | inference | fused |' in said
+    assert '| CAS-ViT XS | 1x32x32 | inference | fused |' in said
     record = json.loads(out.read_text())
     assert record['machine']['versions']['torch'] == torch.__version__.partition('+')[0]
     assert record['limits']['gemm_flops_per_second'] > 1e8
@@ -102,12 +109,11 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
     assert run_tool('bench', ['--page', str(page), '--records', str(out)]) == 0
     text = page.read_text()
     assert f'casvit bench --page {page} --records {out}' in text
-    assert '| XS | 1x32x32 | inference | fused |' in text
-    assert re.search(r'\| inference, fused \| 1.6 \| [\d.]+ \((reached|missed)\) \|', text)
-    assert '| inference, compiled bf16 | 4.5 | not measured |' in text
-    assert re.search(
-        r'\| XS \| 1x32x32 \| 0.0 \| \d+ \| \d+ \| \d+% \| not measured \| [\d.]+ times \|', text
+    assert '| CAS-ViT XS | 1x32x32 | inference | fused |' in text
+    row = (
+        r'\| CAS-ViT XS \| 1x32x32 \| inference \| 0.0 \| \d+ \| \d+ \| \w+ \| \d+% \| [\d.]+ times'
     )
+    assert re.search(row, text)
 
 
 @pytest.mark.parametrize(

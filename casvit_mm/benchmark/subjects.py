@@ -1,0 +1,185 @@
+"""What is measured, built: one call of it does the work of a case once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import InstanceData, PixelData
+from torch import Tensor, nn
+
+from casvit_mm.benchmark.cases import Case
+from casvit_mm.benchmark.peers import build_peer
+from casvit_mm.benchmark.reference import Reference
+from casvit_mm.deploy import Acceleration, accelerate
+from casvit_mm.models import CASViT
+from casvit_mm.models.dense_parts import (
+    CONSTANT_WEIGHTS,
+    PRECISIONS,
+    at_precision,
+    compiled,
+    dense_parts,
+)
+from casvit_mm.models.folded_norms import fold_frozen_norms
+from casvit_mm.models.memory_format import to_channels_last
+
+OBJECTS = 8
+
+
+@dataclass
+class Subject:
+    """A model, and what is done with it.
+
+    Attributes:
+        model: Has a ``backbone``, which a variant changes.
+        answer: Computes what the model answers.
+        loss: Computes a scalar that reaches every parameter.
+    """
+
+    model: nn.Module
+    answer: Callable[[], Any]
+    loss: Callable[[], Tensor]
+
+
+def prepare(case: Case) -> Callable[[], None]:
+    """Builds what is to be measured.
+
+    Args:
+        case: What.
+
+    Returns:
+        A function that does it once, and returns when it is done.
+    """
+    torch.manual_seed(0)
+    image = torch.randn(case.batch_size, 3, case.image_size, case.image_size, device=case.device)
+    if case.kind == 'peer':
+        network = _peer(case)
+        return lambda: _infer(lambda: network(image), image)
+    subject = _whole_model(case, image) if case.kind == 'config' else _backbone(case, image)
+    change(subject.model, case)
+    if case.mode == 'inference':
+        return lambda: _infer(subject.answer, image)
+    return lambda: _train(subject, image)
+
+
+def change(model: nn.Module, case: Case) -> None:
+    """Makes a model the variant of a case, in place."""
+    if case.variant == 'reference':
+        model.backbone.forward = Reference(model.backbone).forward
+    elif case.mode == 'inference':
+        if case.variant == 'eager':
+            to_channels_last(model)
+        accelerate(
+            model,
+            Acceleration(
+                fuse=case.variant != 'eager',
+                compile=case.variant == 'compiled',
+                precision=case.precision,
+            ),
+        )
+    else:
+        to_channels_last(model)
+        if case.variant != 'eager':
+            fold_frozen_norms(model.backbone)
+        if case.variant == 'compiled':
+            model.backbone.forward = compiled(model.backbone.forward)
+        if case.precision != 'fp32':
+            for part in dense_parts(model):
+                part.forward = at_precision(part.forward, PRECISIONS[case.precision])
+
+
+def _backbone(case: Case, image: Tensor) -> Subject:
+    model = nn.Module()
+    model.backbone = CASViT(case.model)
+    model.train(case.mode == 'training').to(case.device)
+    return Subject(
+        model,
+        answer=lambda: model.backbone(image),
+        loss=lambda: sum(level.square().mean() for level in model.backbone(image)),
+    )
+
+
+def _peer(case: Case) -> Callable[[Tensor], Any]:
+    network = build_peer(case.model).to(case.device)
+    if case.variant != 'reference':
+        from timm.utils.model import reparameterize_model
+
+        network = reparameterize_model(network).to(memory_format=torch.channels_last)
+    if case.variant == 'compiled':
+        network = torch.compile(network, dynamic=False, **CONSTANT_WEIGHTS)
+    if case.precision != 'fp32':
+        network = at_precision(network, PRECISIONS[case.precision])
+    return network
+
+
+def _whole_model(case: Case, image: Tensor) -> Subject:
+    """A config's model with random weights, which answers with as many objects as it may."""
+    cfg = Config.fromfile(case.model)
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    # The reference knows no drop path, and there is nothing to start from.
+    cfg.merge_from_dict({'model.backbone.init_cfg': None, 'model.backbone.drop_path_rate': 0.0})
+    test_cfg = cfg.model.get('test_cfg') or {}
+    for part in (test_cfg, test_cfg.get('rcnn') or {}):
+        if 'score_thr' in part:
+            part.score_thr = 0.0
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    model.train(case.mode == 'training').to(case.device)
+    scope = cfg.get('default_scope', 'mmdet')
+    samples = [_sample(scope, case) for _ in range(case.batch_size)]
+    return Subject(
+        model,
+        answer=lambda: model(image, samples, mode='predict'),
+        loss=lambda: model.parse_losses(model(image, samples, mode='loss'))[0],
+    )
+
+
+def _sample(scope: str, case: Case) -> Any:
+    """Ground truth of a picture: some objects, or a label map."""
+    side, device = case.image_size, case.device
+    meta = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), (side, side))
+    meta |= dict(scale_factor=(1.0, 1.0), img_id=0, img_path='')
+    if scope == 'mmseg':
+        from mmseg.structures import SegDataSample
+
+        labels = torch.zeros(1, side, side, dtype=torch.int64, device=device)
+        return SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=labels))
+    if scope == 'mmpretrain':
+        from mmpretrain.structures import DataSample
+
+        return DataSample(metainfo=meta).set_gt_label(0).to(device)
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+
+    corners = torch.arange(OBJECTS, device=device) * side / (2 * OBJECTS)
+    boxes = torch.stack([corners, corners, corners + side / 4, corners + side / 3], dim=1)
+    masks = torch.zeros(OBJECTS, side, side, dtype=torch.uint8)
+    for mask, (left, top, right, bottom) in zip(masks, boxes.int().tolist(), strict=True):
+        mask[top:bottom, left:right] = 1
+    objects = InstanceData(
+        bboxes=boxes,
+        labels=torch.zeros(OBJECTS, dtype=torch.int64, device=device),
+        masks=BitmapMasks(masks.numpy(), side, side),
+    )
+    nothing = InstanceData(bboxes=boxes[:0], labels=objects.labels[:0])
+    return DetDataSample(metainfo=meta, gt_instances=objects, ignored_instances=nothing)
+
+
+def _infer(answer: Callable[[], Any], image: Tensor) -> None:
+    with torch.no_grad():
+        answer()
+    _finish(image)
+
+
+def _train(subject: Subject, image: Tensor) -> None:
+    subject.loss().backward()
+    subject.model.zero_grad(set_to_none=True)
+    _finish(image)
+
+
+def _finish(tensor: Tensor) -> None:
+    """Waits for what a GPU was told to do."""
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)

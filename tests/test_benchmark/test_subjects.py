@@ -1,0 +1,112 @@
+"""What is measured does what it says: answers are the same in every variant, gradients arrive."""
+
+import pytest
+import torch
+
+from casvit_mm.benchmark import subjects
+from casvit_mm.benchmark.cases import Case
+from casvit_mm.benchmark.peers import PEERS, build_peer
+from casvit_mm.benchmark.subjects import change, prepare
+
+DETECTORS = ('retinanet_casvit-xs_fpn_1x_coco', 'mask_rcnn_casvit-xs_fpn_1x_coco')
+
+
+def subject(model, variant, precision='fp32', mode='inference', side=64):
+    case = Case(str(model), variant, precision, mode, image_size=side)
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, side, side)
+    build = subjects._whole_model if case.kind == 'config' else subjects._backbone
+    built = build(case, image)
+    change(built.model, case)
+    return built
+
+
+def config(configs, name):
+    return next(configs.glob(f'*/{name}.py'))
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+@pytest.mark.parametrize('variant', ['reference', 'eager', 'folded'])
+def test_a_training_step_reaches_every_parameter(variant, precision):
+    built = subject('xs', variant, precision, 'training', side=32)
+    built.loss().backward()
+    assert all(parameter.grad is not None for parameter in built.model.parameters())
+
+
+def test_training_computes_the_same_loss_in_every_variant():
+    losses = [
+        float(subject('xs', variant, mode='training').loss())
+        for variant in ('reference', 'eager', 'folded')
+    ]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize('name', DETECTORS)
+def test_a_whole_detector_finds_as_many_objects_as_it_may_in_every_variant(configs, name):
+    found = []
+    for variant in ('reference', 'eager', 'fused'):
+        with torch.no_grad():
+            (sample,) = subject(config(configs, name), variant).answer()
+        found.append(sample.pred_instances.scores)
+        assert ('masks' in sample.pred_instances) == name.startswith('mask')
+    assert len(found[0]) == 100
+    for scores in found[1:]:
+        assert torch.allclose(scores, found[0], atol=1e-4)
+
+
+@pytest.mark.parametrize('name', [*DETECTORS, 'semantic_fpn_casvit-xs_40k_ade20k-512x512'])
+def test_a_whole_model_trains_on_objects_that_it_is_given(configs, name):
+    losses = []
+    for variant in ('reference', 'folded'):
+        built = subject(config(configs, name), variant, mode='training')
+        torch.manual_seed(1)
+        loss = built.loss()
+        loss.backward()
+        losses.append(float(loss))
+        assert built.model.backbone.stem[0].weight.grad.abs().max() > 0
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_segmentor_answers_with_a_map_and_a_classifier_with_a_class(configs):
+    with torch.no_grad():
+        segmentor = config(configs, 'semantic_fpn_casvit-xs_40k_ade20k-512x512')
+        (sample,) = subject(segmentor, 'fused').answer()
+        assert sample.pred_sem_seg.data.shape == (1, 64, 64)
+        (sample,) = subject(config(configs, 'casvit-xs_8xb128_in1k'), 'fused').answer()
+        assert sample.pred_label.numel() == 1
+
+
+def test_a_peer_gives_maps_of_strides_4_to_32():
+    pytest.importorskip('timm')
+    for name in ('resnet18', 'repvit_m1_1', 'swin_tiny_patch4_window7_224'):
+        with torch.no_grad():
+            levels = build_peer(name)(torch.rand(1, 3, 128, 160))
+        sides = [
+            (level.shape[1:3] if name.startswith('swin') else level.shape[2:]) for level in levels
+        ]
+        assert [tuple(side) for side in sides] == [(32, 40), (16, 20), (8, 10), (4, 5)]
+
+
+def test_a_peer_with_its_branches_merged_computes_the_same():
+    pytest.importorskip('timm')
+    image = torch.rand(1, 3, 64, 64)
+    networks = [
+        subjects._peer(Case('repvit_m1_1', each, image_size=64)) for each in ('reference', 'eager')
+    ]
+    networks[1].load_state_dict(networks[1].state_dict())
+    assert sum(1 for _ in networks[1].modules()) < sum(1 for _ in networks[0].modules())
+    for network in networks:
+        assert len(network(image)) == 4
+
+
+def test_every_peer_is_one_of_timm_and_every_published_figure_has_a_source():
+    timm = pytest.importorskip('timm')
+    assert not set(PEERS) - set(timm.list_models())
+    for peer in PEERS.values():
+        assert (peer.box_ap is None) == (not peer.source)
+        assert peer.box_ap is None or 30 < peer.box_ap < 50
+
+
+@pytest.mark.parametrize('mode', ['inference', 'training'])
+def test_a_case_is_done_by_one_call(mode):
+    prepare(Case('xs', 'eager', mode=mode, image_size=32))()
