@@ -55,7 +55,7 @@ class CASViTRunner(Runner):
 
     def train(self) -> nn.Module:
         """Trains, as fast as the config's ``speed`` wants it."""
-        self.register_hook(TrainingSpeedHook(self.speed), priority='VERY_LOW')
+        self.register_hook(TrainingSpeedHook(self.speed))
         return super().train()
 
     def dump_config(self) -> None:

@@ -54,6 +54,21 @@ def test_twenty_sizes_of_pictures_take_at_most_two_compilations():
     assert 1 <= len(graphs) <= 2
 
 
+@pytest.mark.skipif(torch.__version__ < '2.4', reason='torch before 2.4 compiles for minutes')
+def test_a_compiled_model_answers_as_the_plain_one_for_pictures_of_several_sizes():
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    backbone = CASViT(dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32))).eval()
+    model = nn.Module()
+    model.backbone = copy.deepcopy(backbone)
+    accelerate(model, Acceleration(fuse=True, compile=True))
+    for height, width in ((320, 320), (352, 416)):
+        image = torch.randn(1, 3, height, width)
+        with torch.no_grad():
+            for level, reference in zip(model.backbone(image), backbone(image), strict=True):
+                assert (level - reference).abs().max() <= 1e-5 * reference.abs().max()
+
+
 def test_bf16_is_close_and_comes_back_as_float32(detector):
     image = torch.rand(1, 3, 96, 128)
     half = accelerate(copy.deepcopy(detector), Acceleration(fuse=True, precision='bf16'))

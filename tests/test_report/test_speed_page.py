@@ -1,0 +1,146 @@
+"""The page on speed and its plots, from records as the benchmark writes them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from casvit_mm.report.peer_results import front, standings
+from casvit_mm.report.speed_page import speed_page
+from casvit_mm.report.speed_plots import speed_plots
+from casvit_mm.report.speed_table import convergence_table
+
+
+def spread(median):
+    return dict(median=median, low=0.9 * median, high=1.1 * median)
+
+
+def case(model, name, seconds, ratio, **more):
+    return dict(
+        model=model,
+        label=more.pop('label', model),
+        kind=more.pop('kind', 'backbone'),
+        name=name,
+        variant=name,
+        precision='fp32',
+        mode=more.pop('mode', 'inference'),
+        image_size=512,
+        batch_size=1,
+        seconds=spread(seconds),
+        ratio=spread(ratio),
+        peak_memory=2**30,
+        warm_up=1.0,
+        roofline=dict(flops=5.7e9, bytes=3.6e8, seconds=0.05),
+        **more,
+    )
+
+
+def record(*groups):
+    return dict(
+        date='2026-01-01',
+        machine=dict(processor='A processor', threads=2, versions=dict(torch='2.13.0')),
+        limits=dict(copy_bytes_per_second=2e10, gemm_flops_per_second=1.2e11),
+        groups=list(groups),
+    )
+
+
+def group(title, *cases, yardstick=None, growth=()):
+    return dict(title=title, yardstick=yardstick, cases=list(cases), growth=list(growth))
+
+
+@pytest.fixture
+def own():
+    """XS and M against their reference."""
+    return record(
+        group('XS', case('xs', 'reference', 0.2, 1.0), case('xs', 'fused', 0.1, 2.0)),
+        group('M', case('m', 'reference', 0.4, 1.0), case('m', 'fused', 0.3, 1.33)),
+    )
+
+
+@pytest.fixture
+def peers():
+    """Four backbones against a yardstick, measured while the machine was once half as fast."""
+
+    def beside(model, ap, kind, *ratios, slow=1.0):
+        published = dict(box_ap=ap, source='a paper' if ap else '')
+        yardstick = case('m', 'fused', 0.3 * slow, 1.0, label='CAS-ViT M', published=published)
+        names = ('reference', 'compiled')
+        return group(
+            model,
+            yardstick,
+            *(
+                case(model, name, 0.3 * slow / ratio, ratio, kind=kind, published=published)
+                for name, ratio in zip(names, ratios, strict=True)
+            ),
+            yardstick=0,
+        )
+
+    return record(
+        beside('CAS-ViT T', 43.5, 'backbone', 0.5, 0.75),
+        beside('slow and poor', 38.0, 'peer', 0.4, 0.5),
+        beside('quick', 41.0, 'peer', 2.0, 3.0, slow=2.0),
+        beside('unknown', None, 'peer', 1.0, 6.0),
+    )
+
+
+def test_a_latency_is_of_neighbouring_turns_and_at_its_best(peers):
+    found = {each.label: each for each in standings([peers])}
+    assert [*found] == ['unknown', 'quick', 'CAS-ViT T', 'slow and poor']
+    assert found['quick'].seconds == pytest.approx(0.3 / 3)
+    assert found['quick'].seconds_eager == pytest.approx(0.3 / 2)
+    assert found['quick'].variant == 'compiled'
+    assert found['CAS-ViT T'].ours and not found['quick'].ours
+
+
+def test_on_the_front_is_what_nothing_is_faster_and_as_accurate_as(peers):
+    assert [each.label for each in front(standings([peers]))] == ['quick', 'CAS-ViT T']
+
+
+def test_the_page_states_aims_limits_and_where_each_backbone_stands(own, peers):
+    page = speed_page([own, peers], 'the command', dict(accuracy='a.png'))
+    assert 'the command' in page
+    assert '| inference, fused | 1.6 | 2.00 (reached) | 1.33 (missed) |' in page
+    assert '| inference, compiled | 2.8 | not measured | not measured |' in page
+    assert '| xs | 1x512x512 | inference | 5.7 | 360 | 50 | fused | 50% | 4.0 times |' in page
+    assert 'times as fast as CAS-ViT M fused' in page
+    assert '| quick | 100 | compiled | 150 | 41.0 | yes | a paper |' in page
+    assert '| unknown | 50 | compiled | 300 | none found | - | - |' in page
+    assert 'On the front, the fastest first: quick, CAS-ViT T.' in page
+    assert '![published box AP against measured latency](a.png)' in page
+
+
+def test_a_page_of_backbones_alone_says_nothing_of_others(own):
+    page = speed_page([own], 'the command')
+    assert 'Beside other backbones' not in page and '![' not in page
+    assert not speed_plots([own])
+
+
+def run(seed, speed, box, mask):
+    switches = dict(channels_last=False, fold_norms=False, compile=False, precision='fp32')
+    metrics = {'coco/bbox_mAP': box, 'coco/segm_mAP': mask}
+    return dict(run='x', seed=seed, speed=switches | speed, metrics=metrics)
+
+
+def test_runs_are_compared_by_their_switches():
+    runs = [
+        run(1, {}, 0.64, 0.58),
+        run(0, {}, 0.66, 0.60),
+        run(0, dict(channels_last=True, precision='bf16'), 0.65, 0.59),
+    ]
+    table = convergence_table(dict(runs=runs))
+    assert '| none | 0, 1 | 0.650 (0.660, 0.640) | 0.590 (0.600, 0.580) |' in table
+    assert '| channels_last, precision="bf16" | 0 | 0.650 (0.650) | 0.590 (0.590) |' in table
+    assert table in speed_page([dict(runs=runs)], 'the command')
+
+
+def test_plots_show_peers_and_growth(peers, tmp_path):
+    series = dict(label='XS', name='fused', over='image_size', exponent=1.0, mode='inference')
+    series |= dict(batch_size=1, deviation=0.0)
+    series['points'] = [(256**2, 0.02), (512**2, 0.08), (1024**2, 0.33)]
+    growing = record(group('XS', case('xs', 'fused', 0.1, 1.0), growth=[series]))
+    plots = speed_plots([peers, growing])
+    assert set(plots) == {'accuracy', 'area'}
+    for name, content in plots.items():
+        file = tmp_path / f'{name}.png'
+        file.write_bytes(content)
+        pixels = np.asarray(Image.open(file).convert('RGB')).reshape(-1, 3)
+        assert len(np.unique(pixels, axis=0)) > 20
