@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy')
 COPIED = 256 * 1024**2
 GEMM = (4096, 1024, 1024)
-REPEATS = 9
+REPEATS = 25
 
 
 def describe(device: str, threads: int) -> dict[str, Any]:
@@ -59,6 +58,8 @@ def processor() -> str:
 def limits(device: str) -> dict[str, float]:
     """What bounds a network from above, measured: a large copy, and a large matrix product.
 
+    Of several trials the fastest counts: a limit is what the machine can do when nobody disturbs.
+
     Args:
         device: Where.
 
@@ -71,16 +72,16 @@ def limits(device: str) -> dict[str, float]:
     rows, inner, columns = GEMM
     left, right = torch.rand(rows, inner, device=device), torch.rand(inner, columns, device=device)
     return {
-        'copy_bytes_per_second': 2 * COPIED / _median_time(lambda: target.copy_(source), device),
+        'copy_bytes_per_second': 2 * COPIED / _best_time(lambda: target.copy_(source), device),
         'gemm_flops_per_second': 2
         * rows
         * inner
         * columns
-        / _median_time(lambda: torch.mm(left, right), device),
+        / _best_time(lambda: torch.mm(left, right), device),
     }
 
 
-def _median_time(call: Callable[[], Any], device: str) -> float:
+def _best_time(call: Callable[[], Any], device: str) -> float:
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()
@@ -88,4 +89,4 @@ def _median_time(call: Callable[[], Any], device: str) -> float:
         if device.startswith('cuda'):
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return min(seconds)
