@@ -82,11 +82,6 @@ class Case:
         """Variant and precision."""
         return self.variant if self.precision == 'fp32' else f'{self.variant} {self.precision}'
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Pictures at once, and their side in pixels."""
-        return self.batch_size, self.image_size
-
 
 def variants(model: str, mode: str) -> tuple[str, ...]:
     """The variants that a model has in a mode."""
