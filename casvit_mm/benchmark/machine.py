@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from casvit_mm.models.dense_parts import PRECISIONS, computes_bf16
+
 PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy')
 COPIED = 256 * 1024**2
 GEMM = (4096, 1024, 1024)
@@ -55,7 +57,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def limits(device: str) -> dict[str, float]:
+def limits(device: str) -> dict[str, Any]:
     """What bounds a network from above, measured: a large copy, and a large matrix product.
 
     Of several trials the fastest counts: a limit is what the machine can do when nobody disturbs.
@@ -65,20 +67,23 @@ def limits(device: str) -> dict[str, float]:
 
     Returns:
         ``copy_bytes_per_second``, read and written bytes together, and ``gemm_flops_per_second``
-        in float32.
+        by precision: fp32, and bf16 where the device has instructions for it.
     """
     source = torch.ones(COPIED // 4, device=device)
     target = torch.empty_like(source)
-    rows, inner, columns = GEMM
-    left, right = torch.rand(rows, inner, device=device), torch.rand(inner, columns, device=device)
+    precisions = ['fp32', *(['bf16'] if computes_bf16(device) else [])]
     return {
         'copy_bytes_per_second': 2 * COPIED / _best_time(lambda: target.copy_(source), device),
-        'gemm_flops_per_second': 2
-        * rows
-        * inner
-        * columns
-        / _best_time(lambda: torch.mm(left, right), device),
+        'gemm_flops_per_second': {each: _gemm(device, PRECISIONS[each]) for each in precisions},
     }
+
+
+def _gemm(device: str, dtype: torch.dtype) -> float:
+    """Multiplications and additions per second in a large matrix product."""
+    rows, inner, columns = GEMM
+    left = torch.rand(rows, inner, device=device).to(dtype)
+    right = torch.rand(inner, columns, device=device).to(dtype)
+    return 2 * rows * inner * columns / _best_time(lambda: torch.mm(left, right), device)
 
 
 def _best_time(call: Callable[[], Any], device: str) -> float:

@@ -79,7 +79,7 @@ class Worker:
     def result(self) -> dict[str, Any]:
         """Ends the process and tells what was measured."""
         self._tell('end\n')
-        peak = self._answer()['peak_memory']
+        last = self._answer()
         medians = [statistics.median(turn) for turn in self.turns]
         return {
             **asdict(self.case),
@@ -90,7 +90,8 @@ class Worker:
             'calls': sum(map(len, self.turns)),
             'seconds': spread(medians),
             'warm_up': self.warm_up,
-            'peak_memory': peak,
+            'peak_memory': last['peak_memory'],
+            'operators': last['operators'],
         }
 
     def close(self) -> None:
@@ -123,7 +124,7 @@ class Worker:
 
 def measure(
     groups: Sequence[Group], *, threads: int, turns: int = 7, seconds: float = 2.0
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Measures cases, group by group.
 
     Args:
@@ -132,17 +133,18 @@ def measure(
         turns: How often each case gets its turn.
         seconds: Length of a turn.
 
-    Returns:
-        A record of each group: its title, the yardstick's place among its cases, and under
-        ``cases`` for each what it is, the median time of every turn, their spread, and the ratio
-        to what it is compared with.
+    Yields:
+        A record of each group, as soon as it is measured: its title, the yardstick's place among
+        its cases, and under ``cases`` for each what it is, the median time of every turn, their
+        spread, and what :func:`add_ratios` adds.
 
     Raises:
         BenchmarkError: A case could not be measured.
     """
     count = sum(len(group.cases) for group in groups)
     with tqdm(total=count * (turns + 1), unit='turn') as bar:
-        return [_measure_group(group, threads, turns, seconds, bar) for group in groups]
+        for group in groups:
+            yield _measure_group(group, threads, turns, seconds, bar)
 
 
 def _measure_group(
@@ -174,25 +176,28 @@ def _worker(case: Case, threads: int) -> Iterator[Worker]:
 
 
 def add_ratios(results: Sequence[dict[str, Any]], yardstick: int | None = None) -> None:
-    """Adds to each case how many times as fast as its baseline it was, turn by turn.
+    """Adds to each case its ``baseline``, and its ``ratio``: how many times as fast it was.
+
+    A baseline is given by its place among the results, and a ratio is taken turn by turn.
 
     Args:
         results: The cases of a group, changed in place.
         yardstick: Place of the baseline of all. Where None it is the reference on pictures of the
-            same size; a case without one gets no ratio.
+            same size; a case without one has None, and no ratio.
     """
     for each in results:
-        baseline = _baseline(each, results) if yardstick is None else results[yardstick]
-        if baseline:
-            pairs = zip(baseline['turns'], each['turns'], strict=True)
-            each['ratio'] = spread([reference / time for reference, time in pairs])
+        place = _reference(each, results) if yardstick is None else yardstick
+        each['baseline'] = place
+        if place is not None:
+            pairs = zip(results[place]['turns'], each['turns'], strict=True)
+            each['ratio'] = spread([baseline / time for baseline, time in pairs])
 
 
-def _baseline(result: dict[str, Any], results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _reference(result: dict[str, Any], results: Sequence[dict[str, Any]]) -> int | None:
     shared = ('model', 'mode', 'image_size', 'batch_size')
-    for each in results:
+    for place, each in enumerate(results):
         if each['name'] == BASELINE and all(each[key] == result[key] for key in shared):
-            return each
+            return place
     return None
 
 

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from casvit_mm.deploy import fuse
 from casvit_mm.models import CASViT
 
-FLOAT32 = 4
+BYTES = {'fp32': 4, 'bf16': 2}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Roofline:
 
     Attributes:
         flops: Multiplications and additions.
-        bytes: Bytes that are read and written, in float32.
+        bytes: Bytes that are read and written.
         seconds: Sum over the convolutions of what bounds each.
     """
 
@@ -38,8 +38,9 @@ def roofline(
     size: str,
     image_size: int,
     batch_size: int,
-    limits: dict[str, float],
+    limits: dict[str, Any],
     *,
+    precision: str = 'fp32',
     training: bool = False,
 ) -> Roofline:
     """The roofline of a backbone.
@@ -49,6 +50,7 @@ def roofline(
         image_size: Side of the square picture, in pixels.
         batch_size: Pictures at once.
         limits: What :func:`casvit_mm.benchmark.machine.limits` measured.
+        precision: Of operations and of what is moved: one that the limits have.
         training: Of forward and backward together: the gradients of a convolution's input and of
             its weights are each a convolution of as many operations and bytes. The gradient of
             the picture, which nobody asks for, is counted too: less than a hundredth.
@@ -57,7 +59,7 @@ def roofline(
     costs: list[tuple[int, int]] = []
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(lambda *call: costs.append(_cost(*call)))
+            module.register_forward_hook(lambda *call: costs.append(_cost(*call, precision)))
     image = torch.empty(batch_size, 3, image_size, image_size, device='meta')
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
@@ -66,14 +68,17 @@ def roofline(
         raise RuntimeError(
             f'counted {flops} operations in convolutions, torch {counter.get_total_flops()} in all'
         )
-    compute, copy = limits['gemm_flops_per_second'], limits['copy_bytes_per_second']
+    compute = limits['gemm_flops_per_second'][precision]
+    copy = limits['copy_bytes_per_second']
     seconds = sum(max(work / compute, moved / copy) for work, moved in costs)
     passes = 3 if training else 1
     return Roofline(passes * flops, passes * sum(moved for _, moved in costs), passes * seconds)
 
 
-def _cost(module: nn.Conv2d, inputs: tuple[Any, ...], output: Tensor) -> tuple[int, int]:
+def _cost(
+    module: nn.Conv2d, inputs: tuple[Any, ...], output: Tensor, precision: str
+) -> tuple[int, int]:
     """Operations and bytes of one convolution."""
     per_value = module.weight[0].numel()
     moved = sum(each.numel() for each in inputs) + module.weight.numel() + output.numel()
-    return 2 * output.numel() * per_value, FLOAT32 * moved
+    return 2 * output.numel() * per_value, BYTES[precision] * moved

@@ -15,15 +15,15 @@ from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.peers import build_peer
 from casvit_mm.benchmark.reference import Reference
 from casvit_mm.deploy import Acceleration, accelerate
+from casvit_mm.engine.training_speed import TrainingSpeed, train_faster
 from casvit_mm.models import CASViT
 from casvit_mm.models.dense_parts import (
     CONSTANT_WEIGHTS,
     PRECISIONS,
     at_precision,
-    compiled,
     dense_parts,
 )
-from casvit_mm.models.folded_norms import fold_frozen_norms
+from casvit_mm.models.freed_memory import keep_freed_memory
 from casvit_mm.models.memory_format import to_channels_last
 
 OBJECTS = 8
@@ -78,14 +78,19 @@ def change(model: nn.Module, case: Case) -> None:
                 fuse=case.variant != 'eager',
                 compile=case.variant == 'compiled',
                 precision=case.precision,
+                keep_memory=True,
             ),
         )
     else:
-        to_channels_last(model)
-        if case.variant != 'eager':
-            fold_frozen_norms(model.backbone)
-        if case.variant == 'compiled':
-            model.backbone.forward = compiled(model.backbone.forward)
+        train_faster(
+            model,
+            TrainingSpeed(
+                channels_last=True,
+                fold_norms=case.variant != 'eager',
+                compile=case.variant == 'compiled',
+                keep_memory=True,
+            ),
+        )
         if case.precision != 'fp32':
             for part in dense_parts(model):
                 part.forward = at_precision(part.forward, PRECISIONS[case.precision])
@@ -107,6 +112,7 @@ def _peer(case: Case) -> Callable[[Tensor], Any]:
     if case.variant != 'reference':
         from timm.utils.model import reparameterize_model
 
+        keep_freed_memory()
         network = reparameterize_model(network).to(memory_format=torch.channels_last)
     if case.variant == 'compiled':
         network = torch.compile(network, dynamic=False, **CONSTANT_WEIGHTS)

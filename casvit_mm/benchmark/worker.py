@@ -5,7 +5,7 @@ It reads commands from its standard input and answers each with a line of JSON b
 
   (at the start)     {"warm_up": seconds until the first calls were done}
   measure SECONDS    {"seconds": [time of each call]}, at least three of them
-  end                {"peak_memory": bytes}, and it ends
+  end                {"peak_memory": bytes, "operators": their shares in the time}, and it ends
 """
 
 import json
@@ -19,6 +19,7 @@ import psutil
 import torch
 
 from casvit_mm.benchmark.cases import Case
+from casvit_mm.benchmark.operators import shares
 from casvit_mm.benchmark.subjects import prepare
 
 ANSWER = 'casvit-bench: '
@@ -63,7 +64,9 @@ def main() -> None:
             call()
             seconds.append(time.perf_counter() - start)
         answer(seconds=seconds)
-    answer(peak_memory=peak_memory())
+    # Before the profile, which takes memory of its own.
+    peak = peak_memory()
+    answer(peak_memory=peak, operators=shares(call))
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,6 +118,16 @@ def add_acceleration(parser: ArgumentParser) -> None:
         default='fp32',
         help='compute backbone, neck and dense heads in this precision (default: fp32)',
     )
+
+
+def acceleration(args: Namespace) -> dict[str, Any]:
+    """What --fuse, --compile and --precision ask for, as ``Acceleration`` takes it."""
+    return {
+        'fuse': args.fuse,
+        'compile': args.compile,
+        'precision': args.precision,
+        'keep_memory': args.fuse or args.compile,
+    }
 
 
 def add_device(parser: ArgumentParser) -> None:

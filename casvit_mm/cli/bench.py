@@ -20,7 +20,8 @@
 
 Every case runs in a process of its own; the processes take turns, and a ratio is one of
 neighbouring turns: that holds on a machine that others use too. Printed are medians with
-quartiles. --out keeps every turn, the machine and the versions as JSON.
+quartiles. --out keeps every turn, the machine and the versions as JSON; it is written anew after
+each model, so that a run that is broken off keeps what it had measured.
 """
 
 import datetime
@@ -156,43 +157,53 @@ def run(args: Namespace) -> int:
             record['runs'] = [read_run(Path(each).expanduser()) for each in args.runs]
         except RunError as error:
             raise CliError(str(error)) from error
+        _keep(record, args)
         print(convergence_table(record))
     else:
-        record |= _measured(args)
+        _measure(record, args)
         print(speed_table(record))
     if args.out:
-        _write(json.dumps(record, indent=1) + '\n', Path(args.out).expanduser())
         print(f'\nrecord: {args.out}')
     return 0
 
 
-def _measured(args: Namespace) -> dict[str, Any]:
-    """What the arguments ask to be measured."""
+def _keep(record: dict[str, Any], args: Namespace) -> None:
+    """Writes the record where it is wanted."""
+    if args.out:
+        _write(json.dumps(record, indent=1) + '\n', Path(args.out).expanduser())
+
+
+def _measure(record: dict[str, Any], args: Namespace) -> None:
+    """Adds to a record what the arguments ask to be measured, and keeps it after each group."""
     device = arguments.find_device(args.device)
     threads = args.threads or torch.get_num_threads()
     planned = groups(args, device)
-    record: dict[str, Any] = {
+    record |= {
         'machine': describe(device, threads),
         'limits': limits(device),
         'turns': args.turns,
         'seconds': args.seconds,
+        'groups': [],
     }
     try:
-        record['groups'] = measure(planned, threads=threads, turns=args.turns, seconds=args.seconds)
+        for group in measure(planned, threads=threads, turns=args.turns, seconds=args.seconds):
+            group['growth'] = growth(group['cases'])
+            for case in group['cases']:
+                _add_facts(case, record['limits'])
+            record['groups'].append(group)
+            _keep(record, args)
     except BenchmarkError as error:
         raise CliError(str(error)) from error
-    for group in record['groups']:
-        group['growth'] = growth(group['cases'])
-        for case in group['cases']:
-            _add_facts(case, record['limits'])
-    return record
 
 
-def _add_facts(case: dict[str, Any], limits: dict[str, float]) -> None:
+def _add_facts(case: dict[str, Any], limits: dict[str, Any]) -> None:
     """Adds what is known of a case and not measured: its roofline, a published accuracy."""
     if case['kind'] == 'backbone':
         shape = case['model'], case['image_size'], case['batch_size']
-        case['roofline'] = asdict(roofline(*shape, limits, training=case['mode'] == 'training'))
+        precision, training = case['precision'], case['mode'] == 'training'
+        if precision in limits['gemm_flops_per_second']:
+            least = roofline(*shape, limits, precision=precision, training=training)
+            case['roofline'] = asdict(least)
         case['published'] = published_casvit(case['model'])
     elif case['kind'] == 'peer':
         peer = PEERS[case['model']]

@@ -323,7 +323,7 @@ auto_scale_lr = dict(base_batch_size=batch_size)
 custom_hooks = [
 {listed}]
 # Faster, with the same results. precision='auto' adds bf16 where the device is made for it.
-speed = dict(channels_last=True, fold_norms=True, fused_optimizer=True)
+speed = dict(channels_last=True, fold_norms=True, fused_optimizer=True, keep_memory=True)
 """
     )
 

@@ -111,7 +111,7 @@ def run(args: Namespace) -> int:
             raise CliError(f'The config {cfg.filename} has no {key}.')
     require_checkpoint(args.checkpoint)
     model = build_model(cfg, args.checkpoint, device, args.score_thr)
-    accelerate(model.model, Acceleration(args.fuse, args.compile, args.precision))
+    accelerate(model.model, Acceleration(**arguments.acceleration(args)))
     out_dir.mkdir(parents=True, exist_ok=True)
     demo = _Demo(model, out_dir, args.batch_size, args.tile, overlap)
     if images:

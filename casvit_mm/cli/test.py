@@ -122,9 +122,7 @@ def _draw(cfg: Config, folder: str) -> None:
 
 def _accelerate(cfg: Config, args: Namespace) -> None:
     """Lets the run change its model once the weights are in it."""
-    hook = ConfigDict(
-        type='AccelerationHook', fuse=args.fuse, compile=args.compile, precision=args.precision
-    )
+    hook = ConfigDict(type='AccelerationHook', **arguments.acceleration(args))
     # A checkpoint holds the average of the weights already, and a fused model has other ones.
     hooks = as_list(cfg.get('custom_hooks') or [])
     others = [each for each in hooks if not str(each.get('type')).endswith('EMAHook')]

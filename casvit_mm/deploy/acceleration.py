@@ -20,6 +20,7 @@ from casvit_mm.models.dense_parts import (
     dense_parts,
     per_picture,
 )
+from casvit_mm.models.freed_memory import keep_freed_memory
 from casvit_mm.models.memory_format import to_channels_last
 
 
@@ -33,6 +34,8 @@ class Acceleration:
             first picture takes a minute or more, all others less than before.
         precision: A key of :data:`PRECISIONS`: what the dense parts compute in. bf16 and fp16 are
             fast on GPUs, and on CPUs with instructions for them.
+        keep_memory: Have the process keep freed memory for its next tensors; see
+            :func:`casvit_mm.models.freed_memory.keep_freed_memory`.
 
     Raises:
         ValueError: The precision is not known.
@@ -41,6 +44,7 @@ class Acceleration:
     fuse: bool = False
     compile: bool = False
     precision: str = 'fp32'
+    keep_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -64,6 +68,8 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
         ValueError: The model is to be fused and has no CAS-ViT.
     """
     inner = unwrap(model)
+    if acceleration.keep_memory:
+        keep_freed_memory()
     if acceleration.fuse and not is_fused(inner):
         fuse(inner)
     if acceleration.fuse or acceleration.compile:
@@ -85,10 +91,17 @@ class AccelerationHook(Hook):
         fuse (bool): See :class:`Acceleration`, like the others. Defaults to False.
         compile (bool): Defaults to False.
         precision (str): Defaults to 'fp32'.
+        keep_memory (bool): Defaults to False.
     """
 
-    def __init__(self, fuse: bool = False, compile: bool = False, precision: str = 'fp32') -> None:
-        self.acceleration = Acceleration(fuse, compile, precision)
+    def __init__(
+        self,
+        fuse: bool = False,
+        compile: bool = False,
+        precision: str = 'fp32',
+        keep_memory: bool = False,
+    ) -> None:
+        self.acceleration = Acceleration(fuse, compile, precision, keep_memory)
 
     def before_test(self, runner: Runner) -> None:
         """Changes the model in place.

@@ -22,9 +22,15 @@ ONE_PASS = torch.backends.mkldnn.is_available() and hasattr(
 if digit_version(torch.__version__) >= digit_version('2.4'):
     is_compiling = torch.compiler.is_compiling
     autocasts_on_cpu = partial(torch.is_autocast_enabled, 'cpu')
+    autocast_dtype = partial(torch.get_autocast_dtype, 'cpu')
 else:
     is_compiling = torch._dynamo.is_compiling
     autocasts_on_cpu = torch.is_autocast_cpu_enabled
+    autocast_dtype = torch.get_autocast_cpu_dtype
+
+# The compiler of this version takes an activation's operator, not a sum's; of older ones nothing
+# is known.
+TRACEABLE = digit_version(torch.__version__) >= digit_version('2.13')
 
 
 def activation_name(module: nn.Module) -> str | None:
@@ -64,32 +70,32 @@ class FusedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """``activation(conv(x))``, or ``residual + conv(x)`` where a residual is given."""
-        if self._in_one_pass(x):
-            return self._one_pass(x, residual)
+        dtype = autocast_dtype() if autocasts_on_cpu() else x.dtype
+        takes = not is_compiling() or (TRACEABLE and residual is None)
+        if takes and self._in_one_pass(x, dtype):
+            return self._one_pass(x.to(dtype), residual, dtype)
         x = super().forward(x)
         if residual is not None:
             return residual + x
         return x if self.activation is None else ACTIVATIONS[self.activation](x)
 
-    def _in_one_pass(self, x: Tensor) -> bool:
+    def _in_one_pass(self, x: Tensor, dtype: torch.dtype) -> bool:
         return (
-            # The compiler fuses for itself, and cannot look into these operators.
-            not is_compiling()
+            ONE_PASS
             and x.device.type == 'cpu'
-            and x.dtype == self.weight.dtype == torch.float32
-            # The operators know no gradient, and nothing of autocast.
+            and dtype in (torch.float32, torch.bfloat16)
+            # The operators know no gradient.
             and not (torch.is_grad_enabled() and x.requires_grad)
-            and not autocasts_on_cpu()
             and self.padding_mode == 'zeros'
-            and ONE_PASS
         )
 
-    def _one_pass(self, x: Tensor, residual: Tensor | None) -> Tensor:
+    def _one_pass(self, x: Tensor, residual: Tensor | None, dtype: torch.dtype) -> Tensor:
+        weight = self.weight.to(dtype)
+        bias = None if self.bias is None else self.bias.to(dtype)
         shape = self.padding, self.stride, self.dilation, self.groups
         operator = torch.ops.mkldnn._convolution_pointwise
         if residual is None:
-            activation = self.activation or 'none'
-            return operator(x, self.weight, self.bias, *shape, activation, [], 'none')
+            return operator(x, weight, bias, *shape, self.activation or 'none', [], 'none')
         return operator.binary(
-            x, residual, self.weight, self.bias, *shape, 'add', 1.0, None, [], None
+            x, residual.to(dtype), weight, bias, *shape, 'add', 1.0, None, [], None
         )

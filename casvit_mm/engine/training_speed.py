@@ -26,6 +26,7 @@ from casvit_mm.models.dense_parts import (
     dense_parts,
 )
 from casvit_mm.models.folded_norms import fold_frozen_norms, is_frozen_in
+from casvit_mm.models.freed_memory import keep_freed_memory
 from casvit_mm.models.memory_format import to_channels_last
 
 # In this version it was measured to be faster; between 2.1 and this one nothing was measured.
@@ -60,6 +61,8 @@ class TrainingSpeed:
             :data:`casvit_mm.models.dense_parts.PRECISIONS`, or ``'auto'``: bf16 where the device
             has instructions for it, else fp32. fp16 needs a GPU. A config with an
             ``optim_wrapper`` other than OptimWrapper keeps that one's precision.
+        keep_memory: Have the process keep freed memory for the next step; see
+            :func:`casvit_mm.models.freed_memory.keep_freed_memory`. Without effect on a GPU.
 
     Raises:
         SpeedError: The precision is not known.
@@ -70,6 +73,7 @@ class TrainingSpeed:
     fused_optimizer: bool = False
     compile: bool = False
     precision: str = 'fp32'
+    keep_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in (*PRECISIONS, 'auto'):
@@ -110,38 +114,53 @@ class TrainingSpeedHook(Hook):
         self.speed = speed
 
     def before_train(self, runner: Runner) -> None:
-        """Changes the model in place; its parameters, buffers and their names stay."""
+        """Changes the model in place."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if self.speed.channels_last:
-            self._channels_last(model, runner)
-        if self.speed.fold_norms:
-            self._fold(model, runner)
-        if self.speed.compile:
-            model.backbone.forward = in_training_only(
-                compiled(model.backbone.forward), model.backbone.forward
-            )
-            runner.logger.info('The backbone is compiled: the first steps take minutes.')
+        train_faster(model, self.speed, runner.logger.info)
 
-    @staticmethod
-    def _channels_last(model: nn.Module, runner: Runner) -> None:
-        on_cpu = next(model.parameters()).device.type == 'cpu'
-        if on_cpu and digit_version(torch.__version__) < FAST_CHANNELS_LAST:
-            runner.logger.info(
-                f'speed.channels_last: torch {torch.__version__} keeps the ordinary layout, '
-                'in which it is faster.'
-            )
-            return
-        to_channels_last(model)
 
-    @staticmethod
-    def _fold(model: nn.Module, runner: Runner) -> None:
-        backbone = model.backbone
-        if not isinstance(backbone, CASViT) or not is_frozen_in(backbone):
-            runner.logger.info(
-                'speed.fold_norms: nothing to fold, the norms of the backbone are trained.'
-            )
-            return
-        fold_frozen_norms(backbone)
+def train_faster(
+    model: nn.Module, speed: TrainingSpeed, tell: Callable[[str], None] | None = None
+) -> None:
+    """Prepares a model to be trained faster, in place; parameters, buffers and their names stay.
+
+    Args:
+        model: Has a ``backbone``, with its weights, where it is to be trained.
+        speed: What to do, but for the optimiser and the precision: those are the optimiser
+            wrapper's, see :func:`faster_optimizer`.
+        tell: Is given a sentence on what cannot be done, or takes long.
+    """
+    tell = tell or (lambda sentence: None)
+    if speed.keep_memory and not keep_freed_memory():
+        tell('speed.keep_memory: only the C library of Linux (glibc) can be asked for that.')
+    if speed.channels_last:
+        _channels_last(model, tell)
+    if speed.fold_norms:
+        _fold(model, tell)
+    if speed.compile:
+        model.backbone.forward = in_training_only(
+            compiled(model.backbone.forward), model.backbone.forward
+        )
+        tell('The backbone is compiled: the first steps take minutes.')
+
+
+def _channels_last(model: nn.Module, tell: Callable[[str], None]) -> None:
+    on_cpu = next(model.parameters()).device.type == 'cpu'
+    if on_cpu and digit_version(torch.__version__) < FAST_CHANNELS_LAST:
+        tell(
+            f'speed.channels_last: torch {torch.__version__} keeps the ordinary layout, in which '
+            'it is faster.'
+        )
+        return
+    to_channels_last(model)
+
+
+def _fold(model: nn.Module, tell: Callable[[str], None]) -> None:
+    backbone = model.backbone
+    if not isinstance(backbone, CASViT) or not is_frozen_in(backbone):
+        tell('speed.fold_norms: nothing to fold, the norms of the backbone are trained.')
+        return
+    fold_frozen_norms(backbone)
 
 
 def in_training_only(function: Callable, otherwise: Callable) -> Callable:

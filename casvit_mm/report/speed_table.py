@@ -45,10 +45,12 @@ def machine_line(record: dict[str, Any]) -> str:
     """Where and when a record was measured."""
     machine, limits = record['machine'], record['limits']
     where = machine.get('gpu') or f'{machine["processor"]}, {machine["threads"]} threads'
+    rates = limits['gemm_flops_per_second'].items()
+    products = ' and '.join(f'{rate / 1e9:.0f} GFLOP/s ({name})' for name, rate in rates)
     return (
         f'{where}; torch {machine["versions"]["torch"]}; {record["date"]}; '
         f'copies {limits["copy_bytes_per_second"] / 1e9:.1f} GB/s, multiplies matrices at '
-        f'{limits["gemm_flops_per_second"] / 1e9:.0f} GFLOP/s (fp32)'
+        f'{products}'
     )
 
 

@@ -8,4 +8,6 @@ speed = dict(
     compile=False,
     # bf16 where the device has instructions for it.
     precision='auto',
+    # Between steps too, instead of handing it back to the system.
+    keep_memory=True,
 )

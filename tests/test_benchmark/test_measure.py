@@ -43,6 +43,7 @@ def test_a_ratio_is_to_the_reference_on_pictures_of_the_same_size_and_else_there
     add_ratios(results)
     assert [each['ratio']['median'] for each in results[:4]] == [1.0, 2.0, 1.0, 3.0]
     assert 'ratio' not in results[4]
+    assert [each['baseline'] for each in results] == [0, 0, 2, 2, None]
 
 
 def test_a_yardstick_is_what_all_are_compared_with():
@@ -57,7 +58,7 @@ def test_processes_take_turns_and_every_group_is_compared_within_itself():
         Group(size, tuple(Case(size, variant, image_size=32) for variant in names))
         for size, names in variants.items()
     ]
-    records = measure(groups, threads=1, turns=2, seconds=0.01)
+    records = list(measure(groups, threads=1, turns=2, seconds=0.01))
     assert [record['title'] for record in records] == ['xs', 's']
     for record in records:
         assert tuple(case['name'] for case in record['cases']) == variants[record['title']]
@@ -66,7 +67,7 @@ def test_processes_take_turns_and_every_group_is_compared_within_itself():
             assert len(case['turns']) == 2
             assert case['calls'] >= 6
             assert all(seconds > 0 for seconds in case['turns'])
-            assert case['ratio']['median'] > 0
+            assert case['baseline'] == 0 and case['ratio']['median'] > 0
             assert case['peak_memory'] > 100 * 1024**2
 
 
@@ -102,7 +103,7 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
     assert '| CAS-ViT XS | 1x32x32 | inference | fused |' in said
     record = json.loads(out.read_text())
     assert record['machine']['versions']['torch'] == torch.__version__.partition('+')[0]
-    assert record['limits']['gemm_flops_per_second'] > 1e8
+    assert record['limits']['gemm_flops_per_second']['fp32'] > 1e8
     assert record['groups'][0]['cases'][1]['variant'] == 'fused'
 
     page = tmp_path / 'speed.md'
@@ -114,6 +115,17 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
         r'\| CAS-ViT XS \| 1x32x32 \| inference \| 0.0 \| \d+ \| \d+ \| \w+ \| \d+% \| [\d.]+ times'
     )
     assert re.search(row, text)
+
+
+def test_what_was_measured_before_a_failure_is_kept(tmp_path, capsys):
+    config = tmp_path / 'of_nobody.py'
+    config.write_text("model = dict(type='ModelOfNobody')\n")
+    out = tmp_path / 'here.json'
+    arguments = ['--sizes', 'xs', '--configs', str(config), '--variants', 'fused']
+    arguments += ['--image-size', '32', '--turns', '1', '--seconds', '0.01', '--threads', '1']
+    assert run_tool('bench', [*arguments, '--device', 'cpu', '--out', str(out)]) == 2
+    assert 'ModelOfNobody' in capsys.readouterr().err
+    assert [group['title'] for group in json.loads(out.read_text())['groups']] == ['CAS-ViT XS']
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from casvit_mm.benchmark.roofline import roofline
 
-LIMITS = dict(gemm_flops_per_second=1e11, copy_bytes_per_second=1e10)
+LIMITS = dict(gemm_flops_per_second=dict(fp32=1e11, bf16=4e11), copy_bytes_per_second=1e10)
 
 
 # Multiply-accumulates in 1e9 at 224x224 of the published classifier, whose head is small.

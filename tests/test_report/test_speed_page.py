@@ -38,13 +38,14 @@ def record(*groups):
     return dict(
         date='2026-01-01',
         machine=dict(processor='A processor', threads=2, versions=dict(torch='2.13.0')),
-        limits=dict(copy_bytes_per_second=2e10, gemm_flops_per_second=1.2e11),
+        limits=dict(copy_bytes_per_second=2e10, gemm_flops_per_second=dict(fp32=1.2e11)),
         groups=list(groups),
     )
 
 
 def group(title, *cases, yardstick=None, growth=()):
-    return dict(title=title, yardstick=yardstick, cases=list(cases), growth=list(growth))
+    cases = [dict(case, baseline=yardstick or 0) for case in cases]
+    return dict(title=title, yardstick=yardstick, cases=cases, growth=list(growth))
 
 
 @pytest.fixture
