@@ -18,9 +18,9 @@ from casvit_mm.deploy import Acceleration, accelerate
 from casvit_mm.engine.training_speed import TrainingSpeed, train_faster
 from casvit_mm.models import CASViT
 from casvit_mm.models.dense_parts import (
-    CONSTANT_WEIGHTS,
     PRECISIONS,
     at_precision,
+    compiled,
     dense_parts,
 )
 from casvit_mm.models.freed_memory import keep_freed_memory
@@ -115,7 +115,7 @@ def _peer(case: Case) -> Callable[[Tensor], Any]:
         keep_freed_memory()
         network = reparameterize_model(network).to(memory_format=torch.channels_last)
     if case.variant == 'compiled':
-        network = torch.compile(network, dynamic=False, **CONSTANT_WEIGHTS)
+        network = compiled(network, dynamic=False, constant_weights=True)
     if case.precision != 'fp32':
         network = at_precision(network, PRECISIONS[case.precision])
     return network

@@ -15,6 +15,8 @@
       law is fitted
   casvit bench --runs work_dirs/plain-0 work_dirs/fast-0 --out convergence.json
       measures nothing: what finished training runs reached, by the switches of their `speed`
+  casvit bench --pipelines mask_rcnn_casvit-xs_fpn_1x_coco --data-root /data/coco
+      what reading, resizing and masks take of the training's data, transform by transform
   casvit bench --page docs/speed.md --records benchmarks/inference.json benchmarks/training.json
       measures nothing: writes the page on speed from records, and plots beside the first of them
 
@@ -41,15 +43,17 @@ from casvit_mm.benchmark.growth import growth
 from casvit_mm.benchmark.machine import describe, limits
 from casvit_mm.benchmark.measure import BenchmarkError, Group, measure
 from casvit_mm.benchmark.peers import PEERS, published_casvit
+from casvit_mm.benchmark.pipeline import time_pipeline
 from casvit_mm.benchmark.roofline import roofline
 from casvit_mm.cli import arguments
-from casvit_mm.cli.config import find_config
+from casvit_mm.cli.config import find_config, load_config, reroot
 from casvit_mm.cli.errors import CliError
+from casvit_mm.datasets.check import check_data
 from casvit_mm.models import ARCHITECTURES
 from casvit_mm.models.dense_parts import PRECISIONS
 from casvit_mm.report.speed_page import speed_page
 from casvit_mm.report.speed_plots import speed_plots
-from casvit_mm.report.speed_table import convergence_table, speed_table
+from casvit_mm.report.speed_table import convergence_table, pipeline_table, speed_table
 
 YARDSTICK = ('m', 'fused')
 
@@ -125,6 +129,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_device(parser)
     parser.add_argument('--out', metavar='FILE.json', help='write the record here')
     parser.add_argument('--runs', nargs='+', metavar='FOLDER', help='work dirs of finished runs')
+    parser.add_argument(
+        '--pipelines', nargs='+', metavar='CONFIG', help='time their training data, not a model'
+    )
+    parser.add_argument('--data-root', metavar='DIR', help='where the data of --pipelines are')
+    parser.add_argument(
+        '--samples',
+        type=arguments.positive_int,
+        default=64,
+        metavar='N',
+        help='pictures for --pipelines (default: 64)',
+    )
     parser.add_argument('--page', metavar='FILE.md', help='write the page on speed of --records')
     parser.add_argument(
         '--records', nargs='+', metavar='FILE.json', help='what --out of earlier runs wrote'
@@ -144,6 +159,8 @@ def run(args: Namespace) -> int:
         CliError: There is no such device, a case could not be measured, or a file could not be
             read or written.
     """
+    if args.data_root and not args.pipelines:
+        raise CliError('--data-root belongs to --pipelines: models are measured without data.')
     if bool(args.page) != bool(args.records):
         raise CliError('--page and --records belong together: a page, and what it is written from.')
     if args.page:
@@ -159,12 +176,36 @@ def run(args: Namespace) -> int:
             raise CliError(str(error)) from error
         _keep(record, args)
         print(convergence_table(record))
+    elif args.pipelines:
+        threads = torch.get_num_threads()
+        record |= {'machine': describe('cpu', threads), 'pipelines': _pipelines(args)}
+        _keep(record, args)
+        print(pipeline_table(record))
     else:
         _measure(record, args)
         print(speed_table(record))
     if args.out:
         print(f'\nrecord: {args.out}')
     return 0
+
+
+def _pipelines(args: Namespace) -> list[dict[str, Any]]:
+    """Times the data of training configs.
+
+    Raises:
+        CliError: A config has no data to train on.
+        DatasetError: They are not there, or not what the config says.
+    """
+    measured = []
+    for name in args.pipelines:
+        cfg = load_config(name)
+        if args.data_root:
+            reroot(cfg, args.data_root)
+        if not cfg.get('train_dataloader'):
+            raise CliError(f'The config {cfg.filename} has no train_dataloader.')
+        check_data(cfg, ('train',))
+        measured.append({'config': Path(cfg.filename).stem, **time_pipeline(cfg, args.samples)})
+    return measured
 
 
 def _keep(record: dict[str, Any], args: Namespace) -> None:
@@ -282,7 +323,8 @@ def _write_page(page: Path, names: list[str]) -> int:
 def _read(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text())
-        if record.get('runs') or (record['groups'] and record['limits'] and record['machine']):
+        measured = record.get('groups') and record['limits'] and record['machine']
+        if measured or record.get('runs') or record.get('pipelines'):
             return record
         raise ValueError('empty')
     except OSError as error:

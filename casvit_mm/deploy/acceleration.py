@@ -13,7 +13,6 @@ from torch import nn
 
 from casvit_mm.deploy.fusion import fuse, is_fused, unwrap
 from casvit_mm.models.dense_parts import (
-    CONSTANT_WEIGHTS,
     PRECISIONS,
     at_precision,
     compiled,
@@ -76,7 +75,7 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
         to_channels_last(inner)
     if acceleration.compile:
         for part in per_picture(inner):
-            part.forward = compiled(part.forward, **CONSTANT_WEIGHTS)
+            part.forward = compiled(part.forward, constant_weights=True)
     if acceleration.precision != 'fp32':
         for part in dense_parts(inner):
             part.forward = at_precision(part.forward, PRECISIONS[acceleration.precision])

@@ -6,12 +6,13 @@ mmcv's operators know no bfloat16, and losses need the digits.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor_config
 
 try:
     from torch.fx.experimental import _config as shape_config
@@ -21,9 +22,6 @@ except ImportError:
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 """Precisions of the dense parts, by name."""
-
-CONSTANT_WEIGHTS = {'options': {'freezing': True}}
-"""Options of :func:`compiled` for a trained model: weights are laid out once, as kernels want."""
 
 PER_PICTURE = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'decode_head')
 PER_REGION = ('roi_head.bbox_head', 'roi_head.mask_head')
@@ -59,8 +57,10 @@ def _found(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
     return found
 
 
-def compiled(function: Callable, **options: Any) -> Callable:
-    """``torch.compile`` for inputs of any height and width.
+def compiled(
+    function: Callable, *, dynamic: bool = True, constant_weights: bool = False, **options: Any
+) -> Callable:
+    """``torch.compile``, by default for inputs of any height and width.
 
     Height and width stay two numbers also where the first picture is square: one compilation
     serves all sizes of photographs, and one more those batches that have another number of
@@ -69,14 +69,22 @@ def compiled(function: Callable, **options: Any) -> Callable:
 
     Args:
         function: What to compile.
-        **options: For ``torch.compile``, such as its ``backend``. :data:`CONSTANT_WEIGHTS` is
-            faster where weights do not change any more.
+        dynamic: Whether for inputs of any size.
+        constant_weights: Take the weights as they are at the first call, for as long as the
+            process lives: they are converted and laid out once, as kernels want them. Without
+            effect while gradients are wanted.
+        **options: For ``torch.compile``, such as its ``backend``.
     """
-    inner = torch.compile(function, dynamic=True, **options)
+    inner = torch.compile(function, dynamic=dynamic, **options)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with shape_config.patch(use_duck_shape=False) if shape_config else nullcontext():
+        with ExitStack() as stack:
+            if shape_config:
+                stack.enter_context(shape_config.patch(use_duck_shape=False))
+            if constant_weights:
+                # In the options of torch.compile it would come too late for what traces.
+                stack.enter_context(inductor_config.patch(freezing=True))
             return inner(*args, **kwargs)
 
     return call

@@ -100,6 +100,26 @@ def convergence_table(record: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
+def pipeline_table(record: dict[str, Any]) -> str:
+    """Markdown: how many pictures a worker prepares for training, and what that takes.
+
+    Args:
+        record: What ``casvit bench --pipelines`` measured.
+    """
+    lines = [
+        '| config | pictures | ms each | a worker, per second | steps, ms |',
+        '| --- | --- | --- | --- | --- |',
+    ]
+    for each in record['pipelines']:
+        steps = [f'{step["name"]} {1000 * step["seconds"]:.1f}' for step in each['steps']]
+        mean_seconds = sum(step['seconds'] for step in each['steps'])
+        lines.append(
+            f'| {each["config"]} | {each["samples"]} | {_spread(each["seconds"], 1000, 1)} | '
+            f'{1 / mean_seconds:.0f} | {", ".join(steps)} |'
+        )
+    return '\n'.join(lines)
+
+
 def _switches(speed: dict[str, Any]) -> str:
     on = [
         name if value is True else f'{name}={json.dumps(value)}'

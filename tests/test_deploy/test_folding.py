@@ -104,6 +104,23 @@ def test_one_pass_equals_a_convolution_and_what_follows_it(depthwise, activation
         assert_equal(FusedConv2d(plain)(x, residual=x), plain(x) + x)
 
 
+@pytest.mark.parametrize('activation', [None, 'relu', 'gelu'])
+def test_one_pass_under_autocast_answers_in_bfloat16_and_keeps_its_weights(activation):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 8, 3, padding=1).to(memory_format=torch.channels_last)
+    x = torch.randn(2, 8, 9, 11).contiguous(memory_format=torch.channels_last)
+    fused = FusedConv2d(plain, activation)
+    with torch.no_grad():
+        for residual in (None, x) if activation is None else (None,):
+            expected = fused(x, residual)
+            with torch.autocast('cpu', torch.bfloat16):
+                answer = fused(x, residual)
+            assert answer.dtype == torch.bfloat16
+            # bfloat16 has 8 bits of a number.
+            assert (answer.float() - expected).abs().max() <= 2**-7 * expected.abs().max()
+    assert fused.weight is plain.weight and fused.weight.dtype == torch.float32
+
+
 def test_a_gradient_flows_through_a_fused_convolution_to_its_input():
     torch.manual_seed(0)
     plain = nn.Conv2d(3, 4, 3).requires_grad_(False)

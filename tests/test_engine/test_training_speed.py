@@ -163,6 +163,14 @@ def test_norms_that_are_trained_are_not_folded_and_that_is_said(caplog):
     assert 'forward' not in vars(model.backbone.stem)
 
 
+@pytest.mark.parametrize('possible', [True, False])
+def test_where_memory_cannot_be_kept_that_is_said(possible, monkeypatch, caplog):
+    monkeypatch.setattr('casvit_mm.engine.training_speed.keep_freed_memory', lambda: possible)
+    with caplog.at_level('INFO'):
+        TrainingSpeedHook(TrainingSpeed(keep_memory=True)).before_train(Runner(Model()))
+    assert ('speed.keep_memory: only' in caplog.text) != possible
+
+
 def test_only_training_is_compiled(monkeypatch):
     model = Model()
     calls = []

@@ -30,6 +30,7 @@ def case(model, name, seconds, ratio, **more):
         peak_memory=2**30,
         warm_up=1.0,
         roofline=dict(flops=5.7e9, bytes=3.6e8, seconds=0.05),
+        operators={'aten::mkldnn_convolution': 0.5, 'aten::gelu': 0.3, 'aten::add': 0.01},
         **more,
     )
 
@@ -101,7 +102,14 @@ def test_the_page_states_aims_limits_and_where_each_backbone_stands(own, peers):
     assert 'the command' in page
     assert '| inference, fused | 1.6 | 2.00 (reached) | 1.33 (missed) |' in page
     assert '| inference, compiled | 2.8 | not measured | not measured |' in page
-    assert '| xs | 1x512x512 | inference | 5.7 | 360 | 50 | fused | 50% | 4.0 times |' in page
+    limit = 'inference | fp32 | 5.7 | 360 | 50 | fused | 50% | 4.0 times |'
+    assert f'| xs | 1x512x512 | {limit}' in page
+    operators = 'mkldnn_convolution 50%, gelu 30%'
+    assert f'| xs | 1x512x512 | inference | fused | 100 | {operators} |' in page
+    # 5.7 GFLOP in half of 300 ms.
+    assert 'inference, fused, m: 1.33 of 1.6 times. Of the 300 ms (fused) convolutions take' in page
+    assert '50%, at 38 GFLOP/s.' in page and 'fused, xs:' not in page
+    assert 'On a GPU nothing was measured yet.' in page
     assert 'times as fast as CAS-ViT M fused' in page
     assert '| quick | 100 | compiled | 150 | 41.0 | yes | a paper |' in page
     assert '| unknown | 50 | compiled | 300 | none found | - | - |' in page

@@ -1,0 +1,27 @@
+"""Where the time of a call goes."""
+
+import pytest
+import torch
+
+from casvit_mm.benchmark.operators import GENERATED, shares
+
+
+def test_shares_are_of_the_whole_and_the_largest_comes_first():
+    left = torch.rand(400, 400)
+
+    def call():
+        torch.mm(left, left).add_(1)
+
+    found = shares(call)
+    assert next(iter(found)) == 'aten::mm'
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_kernels_that_were_generated_are_one_entry():
+    compiled = torch.compile(lambda x: (x.sin() + 1).cos() * 2, dynamic=True)
+    picture = torch.rand(64, 3, 64, 64)
+    compiled(picture)
+    found = shares(lambda: compiled(picture))
+    assert found[GENERATED] > 0.1
+    assert not any('CompiledFxGraph' in name for name in found)
