@@ -1,5 +1,6 @@
 """The runner: mmengine's, with this package's checkpoint reader."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ class CASViTRunner(Runner):
 
     def __init__(self, *args: Any, cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         self.speed = TrainingSpeed.of((cfg or {}).get('speed') or {})
+        if cfg and cfg.get('speed'):
+            # What the run leaves behind says what it did, not that it chose.
+            cfg = copy.deepcopy(cfg)
+            cfg['speed']['precision'] = self.speed.precision
         super().__init__(*args, cfg=cfg, **kwargs)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:

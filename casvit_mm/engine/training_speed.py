@@ -58,8 +58,8 @@ class TrainingSpeed:
         compile: Compile the backbone, forward and backward, with ``torch.compile``. The first
             step takes minutes on a CPU. Validation is not compiled.
         precision: What the dense parts compute in: a key of
-            :data:`casvit_mm.models.dense_parts.PRECISIONS`, or ``'auto'``: bf16 where the device
-            has instructions for it, else fp32. fp16 needs a GPU. A config with an
+            :data:`casvit_mm.models.dense_parts.PRECISIONS`. In a config also ``'auto'``: bf16 where
+            the device has instructions for it, else fp32. fp16 needs a GPU. A config with an
             ``optim_wrapper`` other than OptimWrapper keeps that one's precision.
         keep_memory: Have the process keep freed memory for the next step; see
             :func:`casvit_mm.models.freed_memory.keep_freed_memory`. Without effect on a GPU.
@@ -76,7 +76,7 @@ class TrainingSpeed:
     keep_memory: bool = False
 
     def __post_init__(self) -> None:
-        if self.precision not in (*PRECISIONS, 'auto'):
+        if self.precision not in PRECISIONS:
             raise SpeedError(
                 f'speed.precision={self.precision!r} is unknown; known: '
                 f'{", ".join(PRECISIONS)}, auto'
@@ -86,6 +86,9 @@ class TrainingSpeed:
     def of(cls, options: dict[str, Any]) -> 'TrainingSpeed':
         """Reads a config's ``speed``, for this machine.
 
+        Args:
+            options: Attributes; the precision may be ``'auto'``.
+
         Raises:
             SpeedError: A key or value is not known, or fp16 is wanted and there is no GPU.
         """
@@ -93,8 +96,13 @@ class TrainingSpeed:
         unknown = [key for key in options if key not in known]
         if unknown:
             raise SpeedError(f'speed has no {", ".join(unknown)}; it has {", ".join(known)}.')
+        device = get_device()
+        if options.get('precision') == 'auto':
+            known_device = device in ('cpu', 'cuda')
+            precision = 'bf16' if known_device and computes_bf16(device) else 'fp32'
+            options = {**options, 'precision': precision}
         speed = cls(**options)
-        if speed.precision == 'fp16' and get_device() == 'cpu':
+        if speed.precision == 'fp16' and device == 'cpu':
             raise SpeedError(
                 "speed.precision='fp16' needs a GPU; a CPU trains in 'bf16' or 'fp32'."
             )
@@ -224,12 +232,9 @@ def faster_optimizer(options: dict[str, Any], speed: TrainingSpeed) -> dict[str,
             options.optimizer.setdefault('fused', True)
         if options.get('constructor') in (None, 'DefaultOptimWrapperConstructor'):
             options.constructor = 'GroupedOptimWrapperConstructor'
-    precision = speed.precision
-    if precision == 'auto':
-        precision = 'bf16' if device in ('cpu', 'cuda') and computes_bf16(device) else 'fp32'
-    if precision == 'fp32' or options.get('type', 'OptimWrapper') != 'OptimWrapper':
+    if speed.precision == 'fp32' or options.get('type', 'OptimWrapper') != 'OptimWrapper':
         return options
-    if precision == 'bf16':
+    if speed.precision == 'bf16':
         options.type = 'BFloat16OptimWrapper'
         return options
     return ConfigDict(options, type='AmpOptimWrapper')

@@ -45,7 +45,7 @@ def test_twenty_sizes_of_pictures_take_at_most_two_compilations():
         graphs.append(graph)
         return graph.forward
 
-    forward = compiled(model.backbone.forward, backend=count)
+    forward = compiled(model.backbone.forward, constant_weights=True, backend=count)
     for height, width in picture_shapes(20):
         image = torch.randn(1, 3, height, width)
         with torch.no_grad():
@@ -67,6 +67,20 @@ def test_a_compiled_model_answers_as_the_plain_one_for_pictures_of_several_sizes
         with torch.no_grad():
             for level, reference in zip(model.backbone(image), backbone(image), strict=True):
                 assert (level - reference).abs().max() <= 1e-5 * reference.abs().max()
+
+
+@pytest.mark.skipif(torch.__version__ < '2.4', reason='torch before 2.4 compiles for minutes')
+@pytest.mark.parametrize('constant', [True, False])
+def test_weights_are_taken_as_they_are_at_the_first_call_where_that_is_asked_for(constant):
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    layer = nn.Conv2d(3, 4, 1).eval()
+    forward = compiled(layer.forward, constant_weights=constant)
+    image = torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        first = forward(image)
+        layer.weight.add_(1)
+        assert torch.equal(forward(image), first) == constant
 
 
 def test_bf16_is_close_and_comes_back_as_float32(detector):

@@ -246,7 +246,7 @@ def on(monkeypatch, device, bf16=False, torch_version='2.13.0'):
 )
 def test_the_precision_fits_the_device(device, bf16, precision, expected, monkeypatch):
     on(monkeypatch, device, bf16)
-    options = faster_optimizer(WRAPPER, TrainingSpeed(precision=precision))
+    options = faster_optimizer(WRAPPER, TrainingSpeed.of(dict(precision=precision)))
     assert options['type'] == expected
     assert WRAPPER['type'] == 'OptimWrapper'
 

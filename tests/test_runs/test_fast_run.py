@@ -99,6 +99,14 @@ def test_a_run_in_bfloat16_trains_and_validates_on_a_cpu(losses):
     assert len(found) == 3 and all(0 < each < 20 for each in found)
 
 
+def test_a_run_that_chooses_its_precision_leaves_it_in_its_config(losses, tmp_path):
+    losses("speed = dict(precision='auto')")
+    (left,) = tmp_path.glob('run/*/vis_data/config.py')
+    chosen = Config.fromfile(left).speed.precision
+    wrappers = {'fp32': 'OptimWrapper', 'bf16': 'BFloat16OptimWrapper'}
+    assert WatchSpeed.seen.wrapper == wrappers[chosen]
+
+
 def test_a_switch_that_is_not_known_is_a_sentence(configs, root, tmp_path, capsys):
     config = tmp_path / 'wrong.py'
     config.write_text(CONFIG.format(configs=configs, more='speed = dict(quick=True)'))
