@@ -62,7 +62,7 @@ TARGETS_TEXT = """\
 
 MISSED = """\
 What was missed, and what takes the time there: convolutions, whose limit is the rate of matrix
-products that stands above each record, or what lies between them.
+products that stands above each table, or what lies between them.
 """
 
 NO_GPU = """\

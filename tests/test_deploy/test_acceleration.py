@@ -69,14 +69,25 @@ def test_a_compiled_model_answers_as_the_plain_one_for_pictures_of_several_sizes
                 assert (level - reference).abs().max() <= 1e-5 * reference.abs().max()
 
 
+class Converted(nn.Module):
+    """A layer whose weights are computed from others, as a cast to another precision does."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(4, 4))
+
+    def forward(self, x):
+        return x @ self.weight.exp()
+
+
 @pytest.mark.skipif(torch.__version__ < '2.4', reason='torch before 2.4 compiles for minutes')
 @pytest.mark.parametrize('constant', [True, False])
 def test_weights_are_taken_as_they_are_at_the_first_call_where_that_is_asked_for(constant):
     torch.manual_seed(0)
     torch._dynamo.reset()
-    layer = nn.Conv2d(3, 4, 1).eval()
+    layer = Converted().eval()
     forward = compiled(layer.forward, constant_weights=constant)
-    image = torch.rand(1, 3, 32, 48)
+    image = torch.rand(8, 4)
     with torch.no_grad():
         first = forward(image)
         layer.weight.add_(1)
