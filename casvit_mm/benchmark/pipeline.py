@@ -5,11 +5,10 @@ from collections import defaultdict
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
-from mmengine.runner import set_random_seed
 from tqdm import tqdm
 
 from casvit_mm.benchmark.measure import spread
+from casvit_mm.datasets.build import build_dataset
 
 
 def time_pipeline(cfg: Config, samples: int) -> dict[str, Any]:
@@ -22,10 +21,11 @@ def time_pipeline(cfg: Config, samples: int) -> dict[str, Any]:
     Returns:
         The number of pictures; the spread of the seconds that one takes; and under ``steps``, in
         their order, the name of each transform and the mean of its seconds.
+
+    Raises:
+        DatasetError: No picture is left in the data set.
     """
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    set_random_seed((cfg.get('randomness') or {}).get('seed') or 0)
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    dataset = build_dataset(cfg, 'train')
     while not hasattr(dataset, 'pipeline'):
         dataset = dataset.datasets[0] if hasattr(dataset, 'datasets') else dataset.dataset
     dataset.full_init()

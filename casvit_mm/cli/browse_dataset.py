@@ -13,13 +13,13 @@ from typing import Any
 import mmcv
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import DATASETS, VISUALIZERS, init_default_scope
-from mmengine.runner import set_random_seed
+from mmengine.registry import VISUALIZERS
 from tqdm import tqdm
 
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
+from casvit_mm.datasets.build import build_dataset
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.picture_hooks import add_sample
 
@@ -62,11 +62,7 @@ def run(args: Namespace) -> int:
         raise CliError(f'The config {cfg.filename} has no {args.split}_dataloader.')
     for fact in check_data(cfg, (args.split,)):
         print(fact)
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    set_random_seed((cfg.get('randomness') or {}).get('seed') or 0)
-    dataset = DATASETS.build(loader.dataset)
-    if not len(dataset):
-        raise CliError(f'The {args.split} data set of {cfg.filename} has no picture left in it.')
+    dataset = build_dataset(cfg, args.split)
     out_dir = Path(args.out_dir or Path(cfg.work_dir) / 'browse')
     drawn = draw(cfg, dataset, args.number, out_dir, original=args.split != 'train', show=args.show)
     print(f'{drawn} pictures of {len(dataset)}: {out_dir}')

@@ -98,9 +98,7 @@ class TrainingSpeed:
             raise SpeedError(f'speed has no {", ".join(unknown)}; it has {", ".join(known)}.')
         device = get_device()
         if options.get('precision') == 'auto':
-            known_device = device in ('cpu', 'cuda')
-            precision = 'bf16' if known_device and computes_bf16(device) else 'fp32'
-            options = {**options, 'precision': precision}
+            options = {**options, 'precision': 'bf16' if computes_bf16(device) else 'fp32'}
         speed = cls(**options)
         if speed.precision == 'fp16' and device == 'cpu':
             raise SpeedError(

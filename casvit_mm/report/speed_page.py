@@ -149,8 +149,7 @@ def _title(record: dict[str, Any]) -> str:
 
 def targets_table(records: Sequence[dict[str, Any]]) -> str:
     """Markdown: what was aimed at, and what each size reached."""
-    known = {case['model'] for case in _comparable(records)}
-    sizes = [size for size in ('xs', 's', 'm', 't', 'l') if size in known]
+    sizes = _sizes(records)
     names = [size.upper() for size in sizes]
     lines = [
         f'| times as fast as the reference | aim | {" | ".join(names)} |',
@@ -166,11 +165,10 @@ def missed(records: Sequence[dict[str, Any]]) -> list[str]:
     """A paragraph on why aims were missed, if any were."""
     lines = []
     for target in TARGETS:
-        for size in sorted({case['model'] for case in _comparable(records)}):
-            cases = _meant(records, size, target)
-            if not cases or max(map(_median_ratio, cases)) >= target.ratio:
+        for size in _sizes(records):
+            best = _best(records, size, target)
+            if best is None or _median_ratio(best) >= target.ratio:
                 continue
-            best = max(cases, key=_median_ratio)
             taken = convolutions(best)
             rate = f', at {taken.rate / 1e9:.0f} GFLOP/s' if taken.rate else ''
             lines.append(
@@ -185,20 +183,26 @@ def missed(records: Sequence[dict[str, Any]]) -> list[str]:
 
 def _reached(records: Sequence[dict[str, Any]], size: str, target: Target) -> str:
     """The ratio of one size, and whether it is what was aimed at."""
-    cases = _meant(records, size, target)
-    if not cases:
+    best = _best(records, size, target)
+    if best is None:
         return 'not measured'
-    ratio = max(map(_median_ratio, cases))
+    ratio = _median_ratio(best)
     return f'{ratio:.2f} ({"reached" if ratio >= target.ratio else "missed"})'
+
+
+def _sizes(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The sizes that were compared with their reference, from small to large."""
+    known = {case['model'] for case in _comparable(records)}
+    return [size for size in ('xs', 's', 'm', 't', 'l') if size in known]
 
 
 def _median_ratio(case: dict[str, Any]) -> float:
     return case['ratio']['median']
 
 
-def _meant(records: Sequence[dict[str, Any]], size: str, target: Target) -> list[dict[str, Any]]:
-    """The cases of a size that an aim is about."""
-    return [
+def _best(records: Sequence[dict[str, Any]], size: str, target: Target) -> dict[str, Any] | None:
+    """The fastest case of a size that an aim is about, if one was measured."""
+    meant = [
         case
         for case in _comparable(records)
         if (case['model'], case['mode']) == (size, target.mode)
@@ -208,6 +212,7 @@ def _meant(records: Sequence[dict[str, Any]], size: str, target: Target) -> list
             else (case['variant'], case['precision']) == (target.variant, target.precision)
         )
     ]
+    return max(meant, key=_median_ratio, default=None)
 
 
 def _comparable(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
