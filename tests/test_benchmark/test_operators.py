@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.utils import digit_version
 
 from casvit_mm.benchmark.operators import GENERATED, shares
 
@@ -18,6 +19,10 @@ def test_shares_are_of_the_whole_and_the_largest_comes_first():
     assert sum(found.values()) == pytest.approx(1)
 
 
+@pytest.mark.skipif(
+    digit_version(torch.__version__) < digit_version('2.4'),
+    reason='torch 2.1 leaves them out of its profile',
+)
 def test_kernels_that_were_generated_are_one_entry():
     compiled = torch.compile(lambda x: (x.sin() + 1).cos() * 2, dynamic=True)
     picture = torch.rand(64, 3, 64, 64)

@@ -157,8 +157,10 @@ def test_what_nobody_will_read_may_be_missing(tmp_path: Path, key: str) -> None:
     read_coco(written(tmp_path, changed(['annotations', 0, key], KeyError)))
 
 
+# Kernels that an old torch.compile built (2.1) switch subnormal numbers off for the whole process.
+floats = st.floats(allow_subnormal=False)
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 9) | st.floats() | st.text(max_size=3),
+    st.none() | st.booleans() | st.integers(-3, 9) | floats | st.text(max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
     ),
