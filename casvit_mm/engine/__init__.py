@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from casvit_mm.engine.layer_decay import CASViTLayerDecayConstructor
 from casvit_mm.engine.param_groups import GroupedOptimWrapperConstructor
 from casvit_mm.engine.picture_hooks import DrawTestHook, PreviewHook
+from casvit_mm.engine.progressive_size import ProgressiveSizeHook
 from casvit_mm.engine.runner import CASViTRunner
 from casvit_mm.engine.samplers import MultiScaleBatchSampler, MultiScaleRandomResizedCrop
 from casvit_mm.engine.training_speed import BFloat16OptimWrapper
@@ -18,6 +19,7 @@ __all__ = [
     'MultiScaleBatchSampler',
     'MultiScaleRandomResizedCrop',
     'PreviewHook',
+    'ProgressiveSizeHook',
 ]
 
 if find_spec('mmdet'):

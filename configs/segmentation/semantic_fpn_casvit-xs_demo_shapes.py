@@ -34,3 +34,7 @@ model = dict(
     ),
 )
 default_hooks = dict(checkpoint=dict(interval=500))
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='ProgressiveSizeHook', scale=2 / 3, end=_base_.small_iters),
+]

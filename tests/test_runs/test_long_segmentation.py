@@ -75,8 +75,11 @@ val_dataloader = dict(batch_size=1, dataset=dict(
 test_dataloader = val_dataloader
 max_iters = 900
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-warm_up, cosine = _base_.param_scheduler
-param_scheduler = [warm_up, dict(cosine, begin=0, end=max_iters, T_max=max_iters)]
+param_scheduler = [
+    _base_.param_scheduler[0],
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=max_iters, T_max=max_iters)]
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
+custom_hooks = [hook for hook in _base_.custom_hooks if hook['type'] != 'ProgressiveSizeHook']
 """
 
 

@@ -23,7 +23,7 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     # Loading one costs a millisecond: processes of their own would only take cores from training.
-    batch_size=8,
+    batch_size=10,
     num_workers=0,
     persistent_workers=False,
     dataset=dict(

@@ -1,27 +1,30 @@
 # A few minutes on two CPU cores, from random weights.
 _base_ = '../fast.py'
 
-max_iters = 2000
+# So far from random weights small pictures teach as much as larger ones, in half of the time.
+small_iters = 1050
+max_iters = 1550
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
+# What tells shapes apart is found late, and at the full rate.
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    # What tells shapes apart is found late, and at the full rate.
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
     dict(
-        type='CosineAnnealingLR',
+        type='LinearLR',
+        start_factor=1.0,
+        end_factor=0.01,
         by_epoch=False,
-        begin=max_iters // 2,
+        begin=small_iters,
         end=max_iters,
-        T_max=max_iters // 2,
     ),
 ]
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=4e-3, betas=(0.9, 0.99), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=4.5e-3, betas=(0.9, 0.99), weight_decay=0.05),
     paramwise_cfg=dict(custom_keys={'neck': dict(lr_mult=0.5), 'head': dict(lr_mult=0.5)}),
 )
-auto_scale_lr = dict(enable=False, base_batch_size=8)
+auto_scale_lr = dict(enable=False, base_batch_size=10)
 # The figures of the demos are those of float32.
 speed = dict(precision='fp32')

@@ -1,0 +1,121 @@
+"""Smaller pictures at the start of a training, so that its first steps cost less."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement, PixelData
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@HOOKS.register_module()
+class ProgressiveSizeHook(Hook):
+    """Shrinks the pictures and label maps of a segmentor's batches until an iteration.
+
+    What a model learns first, it learns from small pictures as well, and their steps cost a
+    fraction. Several of these hooks, each with its own iterations, make several sizes. Where the
+    data preprocessor pads to one size, it pads to the share of that size meanwhile.
+
+    Args:
+        scale (float): Sides of the small pictures, as a share of those that the pipeline gives:
+            above 0, below 1.
+        end (int): The iteration, counted from 0, from which on pictures stay as they are.
+        begin (int): The iteration from which on they are shrunk. Defaults to 0.
+
+    Raises:
+        ValueError: ``scale`` or the iterations are not as described.
+
+    Source: "progressive learning", EfficientNetV2, arXiv 2104.00298, section 4.
+    """
+
+    def __init__(self, scale: float, end: int, begin: int = 0) -> None:
+        if not 0 < scale < 1:
+            raise ValueError(f'scale={scale!r} must be above 0 and below 1')
+        if not 0 <= begin < end:
+            raise ValueError(f'begin={begin!r} must be at least 0 and below end={end!r}')
+        self.scale = scale
+        self.begin = begin
+        self.end = end
+        self._full_size: tuple[int, int] | None = None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Shrinks a batch in place.
+
+        Raises:
+            TypeError: A sample has no label map: the model is no segmentor.
+        """
+        if not self.begin <= runner.iter < self.end:
+            return
+        inputs, samples = data_batch['inputs'], data_batch['data_samples']
+        for index, (picture, sample) in enumerate(zip(inputs, samples, strict=True)):
+            height, width = self._small(picture.shape[-2:])
+            inputs[index] = shrunk_picture(picture, height, width)
+            shrink_maps(sample, height, width)
+        preprocessor = data_preprocessor(runner)
+        if preprocessor.size is not None:
+            self._full_size = tuple(preprocessor.size)
+            preprocessor.size = self._small(preprocessor.size)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Has the data preprocessor pad to its own size again."""
+        if self._full_size is not None:
+            data_preprocessor(runner).size = self._full_size
+            self._full_size = None
+
+    def _small(self, sides: Sequence[int]) -> tuple[int, int]:
+        height, width = (max(1, round(side * self.scale)) for side in sides)
+        return height, width
+
+
+def data_preprocessor(runner: Runner) -> nn.Module:
+    """What makes batches of the pictures, of the model that a run trains."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return model.data_preprocessor
+
+
+def shrunk_picture(picture: Tensor, height: int, width: int) -> Tensor:
+    """A smaller picture of the same type, without aliasing.
+
+    Args:
+        picture: Shape: ``(C, H, W)``.
+        height: At most H.
+        width: At most W.
+    """
+    small = functional.interpolate(
+        picture[None].float(), size=(height, width), mode='bilinear', antialias=True
+    )[0]
+    if not picture.dtype.is_floating_point:
+        small = small.round().clamp(0, torch.iinfo(picture.dtype).max)
+    return small.to(picture.dtype)
+
+
+def shrink_maps(sample: BaseDataElement, height: int, width: int) -> None:
+    """Gives the maps of a sample another size, in place; every value is one that was there.
+
+    Args:
+        sample: What mmseg packs beside a picture.
+        height: Pixels.
+        width: Pixels.
+
+    Raises:
+        TypeError: It has no label map.
+    """
+    if 'gt_sem_seg' not in sample:
+        raise TypeError(
+            'ProgressiveSizeHook shrinks label maps, and a sample has none (gt_sem_seg): it is for '
+            'semantic segmentation.'
+        )
+    for name, value in sample.items():
+        if isinstance(value, PixelData):
+            small = functional.interpolate(
+                value.data[None].float(), size=(height, width), mode='nearest-exact'
+            )[0]
+            setattr(sample, name, PixelData(data=small.to(value.data.dtype)))
+    sample.set_metainfo(dict(img_shape=(height, width)))
