@@ -31,6 +31,12 @@ class ConfigOptions(DictAction):
             super().__call__(parser, namespace, values, option_string)
         except (AssertionError, ValueError) as error:
             parser.error(f'--cfg-options: {error}')
+        except RecursionError:
+            # mmengine's parser of lists does not end where an item has brackets inside a word.
+            parser.error(
+                '--cfg-options: a list may hold numbers, words and lists; what holds dicts belongs '
+                'into a config of your own'
+            )
 
 
 def add_config(parser: ArgumentParser) -> None:

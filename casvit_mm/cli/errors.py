@@ -17,6 +17,7 @@ from mmengine.logging import MMLogger
 
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.deploy import FusedModelError
+from casvit_mm.engine.progressive_size import NotASegmentorError
 from casvit_mm.engine.training_speed import SpeedError
 from casvit_mm.models.checkpoint import CheckpointError
 
@@ -25,7 +26,14 @@ class CliError(Exception):
     """A command cannot do what it was asked to; the message is the whole explanation."""
 
 
-USER_ERRORS = (CliError, CheckpointError, DatasetError, FusedModelError, SpeedError)
+USER_ERRORS = (
+    CliError,
+    CheckpointError,
+    DatasetError,
+    FusedModelError,
+    NotASegmentorError,
+    SpeedError,
+)
 BUILDING_ERRORS = (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError)
 INTERRUPTED = 130
 

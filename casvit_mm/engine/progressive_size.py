@@ -13,13 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+class NotASegmentorError(ValueError):
+    """What works on label maps was given another model; the message is the whole explanation."""
+
+
 @HOOKS.register_module()
 class ProgressiveSizeHook(Hook):
     """Shrinks the pictures and label maps of a segmentor's batches until an iteration.
 
     What a model learns first, it learns from small pictures as well, and their steps cost a
     fraction. Several of these hooks, each with its own iterations, make several sizes. Where the
-    data preprocessor pads to one size, it pads to the share of that size meanwhile.
+    data preprocessor pads to one size, it pads to the share of that size meanwhile. Validation
+    always sees the pictures as they are.
 
     Args:
         scale (float): Sides of the small pictures, as a share of those that the pipeline gives:
@@ -43,12 +48,22 @@ class ProgressiveSizeHook(Hook):
         self.end = end
         self._full_size: tuple[int, int] | None = None
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Shrinks a batch in place.
+    def before_train(self, runner: Runner) -> None:
+        """Remembers what size the data preprocessor pads to.
 
         Raises:
-            TypeError: A sample has no label map: the model is no segmentor.
+            NotASegmentorError: The model has a data preprocessor of another kind.
         """
+        preprocessor = data_preprocessor(runner)
+        if not hasattr(preprocessor, 'size'):
+            raise NotASegmentorError(
+                'ProgressiveSizeHook shrinks label maps, for semantic segmentation; this model has '
+                f'a {type(preprocessor).__name__}. Take the hook out of custom_hooks.'
+            )
+        self._full_size = preprocessor.size
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Shrinks a batch in place."""
         if not self.begin <= runner.iter < self.end:
             return
         inputs, samples = data_batch['inputs'], data_batch['data_samples']
@@ -58,16 +73,13 @@ class ProgressiveSizeHook(Hook):
             shrink_maps(sample, height, width)
         preprocessor = data_preprocessor(runner)
         if preprocessor.size is not None:
-            self._full_size = tuple(preprocessor.size)
             preprocessor.size = self._small(preprocessor.size)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Has the data preprocessor pad to its own size again."""
-        if self._full_size is not None:
-            data_preprocessor(runner).size = self._full_size
-            self._full_size = None
+        data_preprocessor(runner).size = self._full_size
 
     def _small(self, sides: Sequence[int]) -> tuple[int, int]:
         height, width = (max(1, round(side * self.scale)) for side in sides)
@@ -103,15 +115,7 @@ def shrink_maps(sample: BaseDataElement, height: int, width: int) -> None:
         sample: What mmseg packs beside a picture.
         height: Pixels.
         width: Pixels.
-
-    Raises:
-        TypeError: It has no label map.
     """
-    if 'gt_sem_seg' not in sample:
-        raise TypeError(
-            'ProgressiveSizeHook shrinks label maps, and a sample has none (gt_sem_seg): it is for '
-            'semantic segmentation.'
-        )
     for name, value in sample.items():
         if isinstance(value, PixelData):
             small = functional.interpolate(

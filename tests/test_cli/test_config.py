@@ -95,8 +95,8 @@ def test_an_option_that_has_no_place_in_the_config_is_refused(key, expected):
         load_config('retinanet_casvit', {key: 1})
 
 
-@pytest.mark.parametrize('option', ['key', '=1', 'a=[(1,2]'])
-def test_an_option_that_is_no_pair_is_a_usage_error(option, capsys):
+@pytest.mark.parametrize('option', ['key', '=1', 'a=[(1,2]', 'a=[dict(b=1,c=2)]'])
+def test_an_option_that_cannot_be_read_is_a_usage_error(option, capsys):
     assert run_tool('print_config', ['retinanet_casvit', '--cfg-options', option]) == 2
     assert '--cfg-options' in capsys.readouterr().err
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.model import ImgDataPreprocessor
 from mmengine.structures import PixelData
 
 pytest.importorskip('mmseg')
@@ -13,6 +14,7 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 
 from casvit_mm.engine import ProgressiveSizeHook
+from casvit_mm.engine.progressive_size import NotASegmentorError
 
 
 def batch(height=96, width=64, pictures=2):
@@ -36,7 +38,9 @@ def at(iteration, **padding):
 
 
 def after(hook, iteration, data):
-    hook.before_train_iter(at(iteration, size_divisor=32), 0, data)
+    runner = at(iteration, size_divisor=32)
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0, data)
     return data
 
 
@@ -66,12 +70,18 @@ def test_labels_stay_on_what_they_label_and_no_value_is_invented(scale, height, 
 
 @pytest.mark.parametrize('padding', [dict(size=(96, 96)), dict(size_divisor=32)])
 def test_a_small_batch_is_padded_to_the_small_size_and_the_next_one_to_the_full_size(padding):
-    hook = ProgressiveSizeHook(scale=2 / 3, end=1)
-    for iteration, sides in ((0, 64), (1, 96)):
-        runner, data = at(iteration, **padding), batch(96, 90)
-        hook.before_train_iter(runner, 0, data)
+    # Of three sizes: where two hooks meet, their shares multiply.
+    hooks = [ProgressiveSizeHook(scale=2 / 3, end=2), ProgressiveSizeHook(scale=0.5, end=1)]
+    runner = at(0, **padding)
+    for hook in hooks:
+        hook.before_train(runner)
+    for runner.iter, sides in enumerate((32, 64, 96)):
+        data = batch(96, 90)
+        for hook in hooks:
+            hook.before_train_iter(runner, 0, data)
         ready = runner.model.data_preprocessor(data, training=True)
-        hook.after_train_iter(runner, 0, data)
+        for hook in hooks:
+            hook.after_train_iter(runner, 0, data)
         assert ready['inputs'].shape == (2, 3, sides, sides)
         assert ready['data_samples'][0].gt_sem_seg.data.shape == (1, sides, sides)
         assert runner.model.data_preprocessor.size == padding.get('size')
@@ -92,7 +102,7 @@ def test_impossible_arguments_are_refused(arguments, said):
         ProgressiveSizeHook(**arguments)
 
 
-def test_a_batch_without_label_maps_is_refused_in_a_sentence():
-    data = dict(inputs=[torch.zeros(3, 8, 8)], data_samples=[SegDataSample()])
-    with pytest.raises(TypeError, match='for semantic segmentation'):
-        after(ProgressiveSizeHook(scale=0.5, end=1), 0, data)
+def test_a_model_that_is_no_segmentor_is_refused_in_a_sentence():
+    runner = SimpleNamespace(model=SimpleNamespace(data_preprocessor=ImgDataPreprocessor()))
+    with pytest.raises(NotASegmentorError, match='this model has'):
+        ProgressiveSizeHook(scale=0.5, end=1).before_train(runner)
