@@ -21,8 +21,8 @@ class NotASegmentorError(ValueError):
 class ProgressiveSizeHook(Hook):
     """Shrinks the pictures and label maps of a segmentor's batches until an iteration.
 
-    What a model learns first, it learns from small pictures as well, and their steps cost a
-    fraction. Several of these hooks, each with its own iterations, make several sizes. Where the
+    What a model learns first, it learns from small pictures as well, and their steps cost
+    less. Several of these hooks, each with its own iterations, make several sizes. Where the
     data preprocessor pads to one size, it pads to the share of that size meanwhile. Validation
     always sees the pictures as they are.
 
