@@ -3,19 +3,17 @@
 import importlib.metadata
 import os
 import platform
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from casvit_mm.models.dense_parts import PRECISIONS, computes_bf16
+from casvit_mm.models.dense_parts import PRECISIONS
+from casvit_mm.models.matrix_products import computes_bf16, flops_per_second, least_seconds
 
 PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy')
 COPIED = 256 * 1024**2
 GEMM = (4096, 1024, 1024)
-REPEATS = 25
 
 
 def describe(device: str, threads: int) -> dict[str, Any]:
@@ -73,25 +71,8 @@ def limits(device: str) -> dict[str, Any]:
     target = torch.empty_like(source)
     precisions = ['fp32', *(['bf16'] if computes_bf16(device) else [])]
     return {
-        'copy_bytes_per_second': 2 * COPIED / _best_time(lambda: target.copy_(source), device),
-        'gemm_flops_per_second': {each: _gemm(device, PRECISIONS[each]) for each in precisions},
+        'copy_bytes_per_second': 2 * COPIED / least_seconds(lambda: target.copy_(source), device),
+        'gemm_flops_per_second': {
+            each: flops_per_second(device, PRECISIONS[each], GEMM) for each in precisions
+        },
     }
-
-
-def _gemm(device: str, dtype: torch.dtype) -> float:
-    """Multiplications and additions per second in a large matrix product."""
-    rows, inner, columns = GEMM
-    left = torch.rand(rows, inner, device=device).to(dtype)
-    right = torch.rand(inner, columns, device=device).to(dtype)
-    return 2 * rows * inner * columns / _best_time(lambda: torch.mm(left, right), device)
-
-
-def _best_time(call: Callable[[], Any], device: str) -> float:
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        call()
-        if device.startswith('cuda'):
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)

@@ -18,7 +18,8 @@
   casvit bench --pipelines mask_rcnn_casvit-xs_fpn_1x_coco --data-root /data/coco
       what reading, resizing and masks take of the training's data, transform by transform
   casvit bench --page docs/speed.md --records benchmarks/inference.json benchmarks/training.json
-      measures nothing: writes the page on speed from records, and plots beside the first of them
+      measures nothing: writes the page on speed from records, machine by machine, and plots beside
+    the first record of each
 
 Every case runs in a process of its own; the processes take turns, and a ratio is one of
 neighbouring turns: that holds on a machine that others use too. Printed are medians with
@@ -53,7 +54,12 @@ from casvit_mm.models import ARCHITECTURES
 from casvit_mm.models.dense_parts import PRECISIONS
 from casvit_mm.report.speed_page import speed_page
 from casvit_mm.report.speed_plots import speed_plots
-from casvit_mm.report.speed_table import convergence_table, pipeline_table, speed_table
+from casvit_mm.report.speed_table import (
+    by_machine,
+    convergence_table,
+    pipeline_table,
+    speed_table,
+)
 
 YARDSTICK = ('m', 'fused')
 
@@ -128,6 +134,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_device(parser)
     parser.add_argument('--out', metavar='FILE.json', help='write the record here')
+    parser.add_argument(
+        '--note', metavar='TEXT', help='a remark for the record and its table: what else mattered'
+    )
     parser.add_argument('--runs', nargs='+', metavar='FOLDER', help='work dirs of finished runs')
     parser.add_argument(
         '--pipelines', nargs='+', metavar='CONFIG', help='time their training data, not a model'
@@ -169,6 +178,8 @@ def run(args: Namespace) -> int:
         'date': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d'),
         'casvit_mm': __version__,
     }
+    if args.note:
+        record['note'] = args.note
     if args.runs:
         try:
             record['runs'] = [read_run(Path(each).expanduser()) for each in args.runs]
@@ -305,15 +316,24 @@ def _cases(model: str, args: Namespace, device: str) -> list[Case]:
 
 
 def _write_page(page: Path, names: list[str]) -> int:
-    """Writes the page on speed, and its plots beside the first record."""
+    """Writes the page on speed, and the plots of each machine beside its first record."""
     records = [_read(Path(each).expanduser()) for each in names]
-    folder = Path(names[0]).expanduser().parent
-    pictures = {}
-    for name, plot in speed_plots(records).items():
-        file = folder / f'{name}.png'
-        _write(plot, file)
-        print(f'plot: {file}')
-        pictures[name] = Path(os.path.relpath(file, page.parent)).as_posix()
+    pictures: dict[str, dict[str, str]] = {}
+    folders: dict[Path, str] = {}
+    for machine, of_it in by_machine(records).items():
+        folder = Path(names[records.index(of_it[0])]).expanduser().parent
+        if folder in folders:
+            raise CliError(
+                f'In {folder} lie records of two machines, {folders[folder]} and {machine}: '
+                'give each a folder, their plots have the same names.'
+            )
+        folders[folder] = machine
+        for name, plot in speed_plots(of_it).items():
+            file = folder / f'{name}.png'
+            _write(plot, file)
+            print(f'plot: {file}')
+            address = Path(os.path.relpath(file, page.parent)).as_posix()
+            pictures.setdefault(machine, {})[name] = address
     command = f'casvit bench --page {page} --records {" ".join(names)}'
     _write(speed_page(records, command, pictures), page)
     print(f'page: {page}')

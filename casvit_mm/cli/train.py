@@ -34,7 +34,7 @@ from casvit_mm.cli.runs import (
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
 from casvit_mm.models.checkpoint import CheckpointError, require_checkpoint
-from casvit_mm.models.dense_parts import computes_bf16
+from casvit_mm.models.matrix_products import gains_from_bf16
 from casvit_mm.models.pretrained import require_pretrained
 
 
@@ -167,8 +167,8 @@ def _use_amp(cfg: Config) -> None:
     wrapper.type = mixed
     if mixed == 'AmpOptimWrapper':
         wrapper.setdefault('loss_scale', 'dynamic')
-    elif not computes_bf16(device):
-        say('Note: this CPU has no instructions for bfloat16: without --amp it trains faster.')
+    elif not gains_from_bf16(device):
+        say('Note: this CPU is not faster in bfloat16: without --amp it trains in less time.')
 
 
 def _scale_learning_rate(cfg: Config, wanted: bool, launcher: str) -> None:

@@ -32,7 +32,7 @@ class Acceleration:
         compile: Compile the dense parts for pictures of any size with ``torch.compile``: the
             first picture takes a minute or more, all others less than before.
         precision: A key of :data:`PRECISIONS`: what the dense parts compute in. bf16 and fp16 are
-            fast on GPUs, and on CPUs with instructions for them.
+            fast on GPUs; bf16 also on some CPUs with instructions for it, and slow on others.
         keep_memory: Have the process keep freed memory for its next tensors; see
             :func:`casvit_mm.models.freed_memory.keep_freed_memory`.
 

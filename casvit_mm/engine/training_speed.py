@@ -22,11 +22,11 @@ from casvit_mm.models.dense_parts import (
     PRECISIONS,
     at_precision,
     compiled,
-    computes_bf16,
     dense_parts,
 )
 from casvit_mm.models.folded_norms import fold_frozen_norms, is_frozen_in
 from casvit_mm.models.freed_memory import keep_freed_memory
+from casvit_mm.models.matrix_products import gains_from_bf16
 from casvit_mm.models.memory_format import to_channels_last
 
 # In this version it was measured to be faster; between 2.1 and this one nothing was measured.
@@ -59,8 +59,10 @@ class TrainingSpeed:
             step takes minutes on a CPU. Validation is not compiled.
         precision: What the dense parts compute in: a key of
             :data:`casvit_mm.models.dense_parts.PRECISIONS`. In a config also ``'auto'``: bf16 where
-            the device has instructions for it, else fp32. fp16 needs a GPU. A config with an
-            ``optim_wrapper`` other than OptimWrapper keeps that one's precision.
+            the device is faster in it, see
+            :func:`casvit_mm.models.matrix_products.gains_from_bf16`, else fp32. fp16 needs a GPU.
+            A config with an ``optim_wrapper`` other than OptimWrapper keeps that one's
+            precision.
         keep_memory: Have the process keep freed memory for the next step; see
             :func:`casvit_mm.models.freed_memory.keep_freed_memory`. Without effect on a GPU.
 
@@ -98,7 +100,7 @@ class TrainingSpeed:
             raise SpeedError(f'speed has no {", ".join(unknown)}; it has {", ".join(known)}.')
         device = get_device()
         if options.get('precision') == 'auto':
-            options = {**options, 'precision': 'bf16' if computes_bf16(device) else 'fp32'}
+            options = {**options, 'precision': 'bf16' if gains_from_bf16(device) else 'fp32'}
         speed = cls(**options)
         if speed.precision == 'fp16' and device == 'cpu':
             raise SpeedError(

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any
 
 import torch
+from mmengine.utils import digit_version
 from torch import Tensor, nn
 from torch._inductor import config as inductor_config
 
@@ -22,6 +23,11 @@ except ImportError:
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 """Precisions of the dense parts, by name."""
+
+# Generated C++ calls the kernels one after the other, instead of generated Python: with constant
+# weights measured to be faster, and compiled in a quarter of a minute more. With gradients it takes
+# many minutes to compile for next to nothing. Of older versions nothing is known.
+CALLS_IN_CPP = digit_version(torch.__version__) >= digit_version('2.13')
 
 PER_PICTURE = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'decode_head')
 PER_REGION = ('roi_head.bbox_head', 'roi_head.mask_head')
@@ -84,7 +90,9 @@ def compiled(
                 stack.enter_context(shape_config.patch(use_duck_shape=False))
             if constant_weights:
                 # In the options of torch.compile it would come too late for what traces.
-                stack.enter_context(inductor_config.patch(freezing=True))
+                on_cpu = next(tensors(args)).device.type == 'cpu'
+                in_cpp = on_cpu and CALLS_IN_CPP and not torch.is_grad_enabled()
+                stack.enter_context(inductor_config.patch(freezing=True, cpp_wrapper=in_cpp))
             return inner(*args, **kwargs)
 
     return call
@@ -99,20 +107,6 @@ def at_precision(function: Callable, dtype: torch.dtype) -> Callable:
             return as_float32(function(*args, **kwargs))
 
     return call
-
-
-def computes_bf16(device: torch.device | str) -> bool:
-    """Whether a device has instructions for bfloat16: without them it is slower than float32.
-
-    Args:
-        device: A CPU or a CUDA GPU; of others nothing is known, so no. A CPU is asked by a
-            function that torch has had since 2.11: before, no.
-    """
-    kind = torch.device(device).type
-    if kind == 'cuda':
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
-    return kind == 'cpu' and any(known.get(each) for each in ('avx512_bf16', 'amx_bf16', 'bf16'))
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LIMITS = """\
-## How far that is from the limit
+### How far that is from the limit
 
 A convolution cannot take less time than its operations at the rate of a large matrix product, nor
 less than its bytes (input and output once) at the rate of a large copy; both rates are measured
@@ -16,7 +16,7 @@ the reference, on this machine and as long as it reads from memory and not from 
 """
 
 OPERATORS = """\
-## Where the time goes
+### Where the time goes
 
 Shares of operators in the time of the fastest variants, by torch's profiler; named is what takes a
 twentieth or more.

@@ -9,10 +9,16 @@ from casvit_mm.report.speed_limits import (
     LIMITS,
     OPERATORS,
     convolutions,
+    fastest,
     limits_table,
     operators_table,
 )
-from casvit_mm.report.speed_table import convergence_table, pipeline_table, speed_table
+from casvit_mm.report.speed_table import (
+    by_machine,
+    convergence_table,
+    pipeline_table,
+    speed_table,
+)
 
 INTRODUCTION = """\
 # Speed
@@ -34,7 +40,7 @@ This page is written from the records by
 """
 
 PEERS = """\
-## Beside other backbones
+### Beside other backbones
 
 Box AP is published (COCO, Mask R-CNN with FPN, 12 epochs; its source stands beside it), latency is
 measured here, of the backbone alone, each in the fastest variant that was measured. On the front is
@@ -49,7 +55,7 @@ Mask R-CNN on the generated pictures from random weights: the demo, with several
 """
 
 PIPELINES = """\
-## What the data take
+### What the data take
 
 Of the pictures that a training reads: medians and quartiles of one after the other in one process,
 and means of the transforms. So many pictures per second a worker of the data loader prepares; a
@@ -57,12 +63,13 @@ training waits for its data only where all workers together prepare fewer than i
 """
 
 TARGETS_TEXT = """\
-## Against what was aimed at
+### Against what was aimed at
 """
 
 MISSED = """\
-What was missed, and what takes the time there: convolutions, whose limit is the rate of matrix
-products that stands above each table, or what lies between them.
+What was missed, how much more the limit further below allows at all, and what takes the time:
+convolutions, whose limit is the rate of matrix products that stands above each table, or what lies
+between them.
 """
 
 NO_GPU = """\
@@ -98,42 +105,55 @@ TARGETS = (
 
 
 def speed_page(
-    records: Sequence[dict[str, Any]], command: str, plots: Mapping[str, str] | None = None
+    records: Sequence[dict[str, Any]],
+    command: str,
+    plots: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """The page.
 
     Args:
         records: What ``casvit bench`` measured.
         command: What writes the page, to stand in it.
-        plots: Addresses of the pictures of :func:`casvit_mm.report.speed_plots.speed_plots`, as
-            seen from the page, by their names.
+        plots: By machine, addresses of the pictures of
+            :func:`casvit_mm.report.speed_plots.speed_plots`, as seen from the page, by their names.
 
     Returns:
         Markdown.
     """
-    plots = plots or {}
-    measured = [record for record in records if record.get('groups')]
+    machines = by_machine(records)
     parts = [INTRODUCTION.format(command=command)]
-    parts += [TARGETS_TEXT, targets_table(measured) + '\n', *missed(measured)]
-    if not any(record['machine'].get('gpu') for record in measured):
+    if not any(record['machine'].get('gpu') for each in machines.values() for record in each):
         parts.append(NO_GPU)
-    for record in measured:
-        parts.append(f'## {_title(record)}\n\n{speed_table(record)}\n')
-    if 'area' in plots:
-        parts.append(f'![latency against the number of pixels]({plots["area"]})\n')
-    parts += [LIMITS, limits_table(measured) + '\n', OPERATORS, operators_table(measured) + '\n']
-    if standing := standings(measured):
-        parts += [PEERS, standings_table(standing) + '\n']
-        names = ', '.join(each.label for each in front(standing))
-        parts.append(f'On the front, the fastest first: {names}.\n')
-    if 'accuracy' in plots:
-        parts.append(f'![published box AP against measured latency]({plots["accuracy"]})\n')
+    for machine, of_it in machines.items():
+        parts += [f'## {machine}\n', *_of_machine(of_it, (plots or {}).get(machine, {}))]
     for record in records:
-        if record.get('pipelines'):
-            parts += [PIPELINES, pipeline_table(record) + '\n']
         if record.get('runs'):
             parts += [CONVERGENCE, convergence_table(record) + '\n']
     return '\n'.join(parts)
+
+
+def _of_machine(records: Sequence[dict[str, Any]], plots: Mapping[str, str]) -> Iterator[str]:
+    """Everything that was measured on one machine."""
+    measured = [record for record in records if record.get('groups')]
+    if any(_comparable(measured)):
+        yield from (TARGETS_TEXT, targets_table(measured) + '\n', *missed(measured))
+    for record in measured:
+        yield f'### {_title(record)}\n\n{speed_table(record)}\n'
+    if 'area' in plots:
+        yield f'![latency against the number of pixels]({plots["area"]})\n'
+    if any('roofline' in best for _, best in fastest(measured)):
+        yield from (LIMITS, limits_table(measured) + '\n')
+    if any(fastest(measured)):
+        yield from (OPERATORS, operators_table(measured) + '\n')
+    if standing := standings(measured):
+        names = ', '.join(each.label for each in front(standing))
+        yield from (PEERS, standings_table(standing) + '\n')
+        yield f'On the front, the fastest first: {names}.\n'
+    if 'accuracy' in plots:
+        yield f'![published box AP against measured latency]({plots["accuracy"]})\n'
+    for record in records:
+        if record.get('pipelines'):
+            yield from (PIPELINES, pipeline_table(record) + '\n')
 
 
 def _title(record: dict[str, Any]) -> str:
@@ -170,15 +190,31 @@ def missed(records: Sequence[dict[str, Any]]) -> list[str]:
             if best is None or _median_ratio(best) >= target.ratio:
                 continue
             taken = convolutions(best)
+            seconds, least = best['seconds']['median'], best.get('roofline')
             rate = f', at {taken.rate / 1e9:.0f} GFLOP/s' if taken.rate else ''
+            allowed = (
+                f', where the limit allows {_median_ratio(best) * seconds / least["seconds"]:.1f}'
+                if least
+                else ''
+            )
             lines.append(
                 f'- {target.name}, {best["label"]}: {_median_ratio(best):.2f} of {target.ratio} '
-                f'times. Of the {1000 * best["seconds"]["median"]:.0f} ms ({best["name"]}) '
+                f'times{allowed}. Of the {1000 * seconds:.0f} ms ({best["name"]}) '
                 f'convolutions take {taken.share:.0%}{rate}.'
             )
-    if not lines:
-        return []
-    return [MISSED, '\n'.join(lines) + '\n']
+    return [MISSED, '\n'.join(lines) + '\n', *_slow_bf16(records)] if lines else []
+
+
+def _slow_bf16(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A sentence where the machine is no faster in bf16."""
+    for record in records:
+        rates = record['limits']['gemm_flops_per_second']
+        if rates.get('bf16', rates['fp32']) < rates['fp32']:
+            yield (
+                f'In bf16 this machine multiplies matrices {rates["bf16"] / rates["fp32"]:.2f} '
+                "times as fast as in float32: `precision='auto'` trains in float32 on it.\n"
+            )
+            return
 
 
 def _reached(records: Sequence[dict[str, Any]], size: str, target: Target) -> str:

@@ -43,15 +43,30 @@ def speed_table(record: dict[str, Any]) -> str:
 
 def machine_line(record: dict[str, Any]) -> str:
     """Where and when a record was measured."""
-    machine, limits = record['machine'], record['limits']
-    where = machine.get('gpu') or f'{machine["processor"]}, {machine["threads"]} threads'
+    limits = record['limits']
     rates = limits['gemm_flops_per_second'].items()
     products = ' and '.join(f'{rate / 1e9:.0f} GFLOP/s ({name})' for name, rate in rates)
+    note = f'; {record["note"]}' if record.get('note') else ''
     return (
-        f'{where}; torch {machine["versions"]["torch"]}; {record["date"]}; '
-        f'copies {limits["copy_bytes_per_second"] / 1e9:.1f} GB/s, multiplies matrices at '
-        f'{products}'
+        f'{machine_name(record)}; torch {record["machine"]["versions"]["torch"]}; '
+        f'{record["date"]}; copies {limits["copy_bytes_per_second"] / 1e9:.1f} GB/s, multiplies '
+        f'matrices at {products}{note}'
     )
+
+
+def machine_name(record: dict[str, Any]) -> str:
+    """What a record was measured on: its GPU, or its processor and how many threads of it."""
+    machine = record['machine']
+    return machine.get('gpu') or f'{machine["processor"]}, {machine["threads"]} threads'
+
+
+def by_machine(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The records that have a machine, by its name, in the order that the machines appear in."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        if record.get('machine'):
+            found.setdefault(machine_name(record), []).append(record)
+    return found
 
 
 def growth_table(series: Sequence[dict[str, Any]]) -> str:

@@ -6,7 +6,7 @@ speed = dict(
     fused_optimizer=True,
     # Pays for its minutes of compilation in runs of hours.
     compile=False,
-    # bf16 where the device has instructions for it.
+    # bf16 where the device is faster in it, which of a CPU a short measurement tells.
     precision='auto',
     # Between steps too, instead of handing it back to the system.
     keep_memory=True,

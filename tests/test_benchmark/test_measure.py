@@ -98,7 +98,7 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
     out = tmp_path / 'results' / 'here.json'
     arguments = ['--sizes', 'xs', '--variants', 'reference', 'fused', '--image-size', '32']
     arguments += ['--turns', '1', '--seconds', '0.01', '--threads', '1', '--device', 'cpu']
-    assert run_tool('bench', [*arguments, '--out', str(out)]) == 0
+    assert run_tool('bench', [*arguments, '--note', 'on battery', '--out', str(out)]) == 0
     said = capsys.readouterr().out
     assert '| CAS-ViT XS | 1x32x32 | inference | fused |' in said
     record = json.loads(out.read_text())
@@ -110,10 +110,19 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
     assert run_tool('bench', ['--page', str(page), '--records', str(out)]) == 0
     text = page.read_text()
     assert f'casvit bench --page {page} --records {out}' in text
+    assert 'on battery' in text
     assert '| CAS-ViT XS | 1x32x32 | inference | fused |' in text
     numbers = r'0.0 \| \d+ \| \d+ \| \w+ \| \d+% \| [\d.]+ times'
     row = rf'\| CAS-ViT XS \| 1x32x32 \| inference \| fp32 \| {numbers}'
     assert re.search(row, text)
+
+    other = out.with_name('there.json')
+    record['machine']['processor'] = 'Another'
+    other.write_text(json.dumps(record))
+    page.unlink()
+    assert run_tool('bench', ['--page', str(page), '--records', str(out), str(other)]) == 2
+    assert 'records of two machines' in capsys.readouterr().err
+    assert not page.exists()
 
 
 def test_what_was_measured_before_a_failure_is_kept(tmp_path, capsys):

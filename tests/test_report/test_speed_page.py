@@ -1,5 +1,7 @@
 """The page on speed and its plots, from records as the benchmark writes them."""
 
+import copy
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -98,7 +100,9 @@ def test_on_the_front_is_what_nothing_is_faster_and_as_accurate_as(peers):
 
 
 def test_the_page_states_aims_limits_and_where_each_backbone_stands(own, peers):
-    page = speed_page([own, peers], 'the command', dict(accuracy='a.png'))
+    page = speed_page(
+        [own, peers], 'the command', {'A processor, 2 threads': dict(accuracy='a.png')}
+    )
     assert 'the command' in page
     assert '| inference, fused | 1.6 | 2.00 (reached) | 1.33 (missed) |' in page
     assert '| inference, compiled | 2.8 | not measured | not measured |' in page
@@ -107,7 +111,9 @@ def test_the_page_states_aims_limits_and_where_each_backbone_stands(own, peers):
     operators = 'mkldnn_convolution 50%, gelu 30%'
     assert f'| xs | 1x512x512 | inference | fused | 100 | {operators} |' in page
     # 5.7 GFLOP in half of 300 ms.
-    assert 'inference, fused, m: 1.33 of 1.6 times. Of the 300 ms (fused) convolutions take' in page
+    missed = 'inference, fused, m: 1.33 of 1.6 times, where the limit allows 8.0. Of the 300 ms'
+    assert f'{missed} (fused) convolutions take' in page
+    assert 'multiplies matrices 0.' not in page
     assert '50%, at 38 GFLOP/s.' in page and 'fused, xs:' not in page
     assert 'On a GPU nothing was measured yet.' in page
     assert 'times as fast as CAS-ViT M fused' in page
@@ -121,6 +127,34 @@ def test_a_page_of_backbones_alone_says_nothing_of_others(own):
     page = speed_page([own], 'the command')
     assert 'Beside other backbones' not in page and '![' not in page
     assert not speed_plots([own])
+
+
+def test_machines_are_told_apart(own, peers):
+    other = copy.deepcopy(own)
+    other['machine']['processor'] = 'Another'
+    other['note'] = 'on battery'
+    other['limits']['gemm_flops_per_second']['bf16'] = 0.6e11
+    other['groups'][0]['cases'][1]['ratio'] = spread(1.5)
+    page = speed_page([own, other, peers], 'the command', {'Another, 2 threads': dict(area='b')})
+    first, second = page.split('## A processor, 2 threads\n')[1].split('## Another, 2 threads\n')
+    assert '| inference, fused | 1.6 | 2.00 (reached) | 1.33 (missed) |' in first
+    assert '| inference, fused | 1.6 | 1.50 (missed) | 1.33 (missed) |' in second
+    assert 'beside other backbones' in first and 'beside other backbones' not in second
+    assert 'multiplies matrices 0.50 times as fast as in float32' in second
+    assert 'on battery' in second and 'on battery' not in first
+    assert '](b)' in second and '](b)' not in first
+
+
+def test_whole_models_alone_have_no_aims_and_say_where_their_time_goes():
+    whole = [
+        case('retinanet', name, seconds, 1.0, kind='config')
+        for name, seconds in (('reference', 0.4), ('fused', 0.3))
+    ]
+    for each in whole:
+        del each['roofline']
+    page = speed_page([record(group('retinanet', *whole))], 'the command')
+    assert 'of whole models' in page and 'Where the time goes' in page
+    assert 'aimed at\n' not in page and 'from the limit' not in page
 
 
 def run(seed, speed, box, mask):

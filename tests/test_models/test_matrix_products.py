@@ -1,0 +1,45 @@
+"""Whether a device gains from bfloat16 is measured where its instructions do not tell."""
+
+import time
+
+import pytest
+import torch
+
+from casvit_mm.models import matrix_products
+from casvit_mm.models.matrix_products import flops_per_second, gains_from_bf16, least_seconds
+
+
+@pytest.fixture(autouse=True)
+def forgetful():
+    gains_from_bf16.cache_clear()
+    yield
+    gains_from_bf16.cache_clear()
+
+
+@pytest.mark.parametrize(('times_as_fast', 'gains'), [(2.4, True), (1.1, False), (0.5, False)])
+def test_a_cpu_gains_where_its_products_are_clearly_faster(times_as_fast, gains, monkeypatch):
+    def rate(device, dtype, shape):
+        return times_as_fast if dtype is torch.bfloat16 else 1.0
+
+    monkeypatch.setattr(matrix_products, 'computes_bf16', lambda device: True)
+    monkeypatch.setattr(matrix_products, 'flops_per_second', rate)
+    assert gains_from_bf16('cpu') is gains
+
+
+@pytest.mark.parametrize(('device', 'instructions'), [('cpu', False), ('cuda', True)])
+def test_nothing_is_measured_where_instructions_tell(device, instructions, monkeypatch):
+    monkeypatch.setattr(matrix_products, 'computes_bf16', lambda device: instructions)
+    monkeypatch.delattr(matrix_products, 'flops_per_second')
+    assert gains_from_bf16(device) is instructions
+
+
+def test_the_shortest_of_the_calls_counts():
+    waits = iter([0.02, 0.001, 0.02])
+    assert 0.001 <= least_seconds(lambda: time.sleep(next(waits)), 'cpu', repeats=3) < 0.02
+    assert next(waits, None) is None
+
+
+def test_a_product_of_twice_the_size_is_counted_as_twice_the_work(monkeypatch):
+    monkeypatch.setattr(matrix_products, 'least_seconds', lambda call, device: 0.5)
+    assert flops_per_second('cpu', torch.float32, (4, 8, 16)) == 2 * 4 * 8 * 16 / 0.5
+    assert flops_per_second('cpu', torch.float32, (8, 8, 16)) == 2 * 8 * 8 * 16 / 0.5
