@@ -5,9 +5,17 @@ ORIGINAL := .venv-original
 RUN := $(VENV)/bin/python
 RUN_ORIGINAL := $(ORIGINAL)/bin/python
 DEMO := tools/train.py configs/detection/mask_rcnn_casvit-xs_demo_shapes.py
+BENCH := $(RUN) tools/bench.py
+# Where `make bench` writes, and what it measures inference in.
+SPEED ?= work_dirs/speed
+PRECISION ?= fp32 bf16
+MASK_RCNN := mask_rcnn_casvit-m_fpn_1x_coco
+MODELS := retinanet_casvit-m_fpn_1x_coco $(MASK_RCNN) semantic_fpn_casvit-m_40k_ade20k-512x512
+SPEED_RECORDS := $(addprefix $(SPEED)/,$(addsuffix .json,\
+	inference training training_bf16 models models_training peers area batch))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test long lint format setup-original test-original demo-original clean
+.PHONY: help setup demo test long bench lint format setup-original test-original demo-original clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +31,23 @@ test: setup  ## run the tests
 
 long: setup  ## run the tests that take minutes, and show their figures
 	$(RUN) -m pytest -m long -s --durations=0
+
+bench: setup  ## measure all of the page on speed on this machine, in an hour and a half
+	$(BENCH) --variants reference fused compiled --precision $(PRECISION) --seconds 1 \
+		--out $(SPEED)/inference.json
+	$(BENCH) --mode training --turns 5 --seconds 1.5 --out $(SPEED)/training.json
+	$(BENCH) --mode training --variants reference eager folded --precision bf16 \
+		--turns 5 --seconds 1.5 --out $(SPEED)/training_bf16.json
+	$(BENCH) --sizes xs s m t --variants fused compiled --peers --turns 5 --seconds 0.4 \
+		--out $(SPEED)/peers.json
+	$(BENCH) --sizes xs m --variants fused --image-size 256 512 1024 2048 \
+		--turns 3 --seconds 0.5 --out $(SPEED)/area.json
+	$(BENCH) --sizes xs m --variants fused --image-size 256 --batch-size 1 2 4 8 16 32 \
+		--turns 3 --seconds 0.5 --out $(SPEED)/batch.json
+	$(BENCH) --configs $(MASK_RCNN) --mode training --variants reference eager folded \
+		--turns 3 --seconds 3 --out $(SPEED)/models_training.json
+	$(BENCH) --configs $(MODELS) --turns 5 --seconds 2 --out $(SPEED)/models.json
+	$(BENCH) --page $(SPEED)/speed.md --records $(SPEED_RECORDS)
 
 lint: setup  ## check style and format
 	$(RUN) -m ruff check .

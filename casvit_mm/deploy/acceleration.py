@@ -11,7 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
-from casvit_mm.deploy.fusion import fuse, is_fused, unwrap
+from casvit_mm.deploy.fusion import fuse, is_fused
 from casvit_mm.models.dense_parts import (
     PRECISIONS,
     at_precision,
@@ -21,6 +21,7 @@ from casvit_mm.models.dense_parts import (
 )
 from casvit_mm.models.freed_memory import keep_freed_memory
 from casvit_mm.models.memory_format import to_channels_last
+from casvit_mm.models.wrappers import unwrap
 
 
 @dataclass(frozen=True)

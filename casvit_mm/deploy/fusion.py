@@ -8,7 +8,6 @@ features, where those are linear at every position.
 from typing import Any
 
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from casvit_mm.deploy.folding import (
@@ -21,6 +20,7 @@ from casvit_mm.deploy.fused_casvit import FusedCASViT
 from casvit_mm.models import CASViT
 from casvit_mm.models.checkpoint import STRUCTURES
 from casvit_mm.models.folded_norms import is_foldable
+from casvit_mm.models.wrappers import unwrap
 
 FUSED = 'fused'
 """What the meta of a file calls the structure of a fused model."""
@@ -67,13 +67,6 @@ def as_fused(model: nn.Module) -> None:
 def is_fused(model: nn.Module) -> bool:
     """Whether :func:`fuse` made a model, or its backbone, what it is."""
     return any(isinstance(module, FusedCASViT) for module in model.modules())
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside wrappers for distributed runs and test-time augmentation."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
 
 
 def _fold_conv_module(module: ConvModule) -> None:

@@ -3,12 +3,12 @@
 import re
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
 from casvit_mm.engine.param_groups import GroupedOptimWrapperConstructor
 from casvit_mm.models import CASViT
+from casvit_mm.models.wrappers import unwrap
 
 _PATCH_EMBEDDING = re.compile(r'patch_embeds\.(\d+)\.')
 _BLOCK = re.compile(r'stages\.(\d+)\.(\d+)\.')
@@ -48,7 +48,7 @@ class CASViTLayerDecayConstructor(GroupedOptimWrapperConstructor):
             params: The groups, each of one parameter, changed in place.
             model: The model.
         """
-        distances = layer_distances(model.module if is_model_wrapper(model) else model)
+        distances = layer_distances(unwrap(model))
         rate = self.paramwise_cfg['layer_decay_rate']
         for group in params:
             (param,) = group['params']

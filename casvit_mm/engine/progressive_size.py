@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor, nn
 from torch.nn import functional
+
+from casvit_mm.models.wrappers import unwrap
 
 
 class NotASegmentorError(ValueError):
@@ -88,7 +89,7 @@ class ProgressiveSizeHook(Hook):
 
 def data_preprocessor(runner: Runner) -> nn.Module:
     """What makes batches of the pictures, of the model that a run trains."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap(runner.model)
     return model.data_preprocessor
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -17,6 +17,7 @@ from torch import nn
 from casvit_mm.engine.training_speed import TrainingSpeed, TrainingSpeedHook, faster_optimizer
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
 from casvit_mm.models.class_rows import keep_known_classes
+from casvit_mm.models.wrappers import unwrap
 
 
 @RUNNERS.register_module()
@@ -111,7 +112,7 @@ class CASViTRunner(Runner):
         new = metainfo.get('classes') or ()
         if not old or not new:
             return
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = unwrap(self.model)
         checkpoint['state_dict'], known = keep_known_classes(
             checkpoint['state_dict'], model.state_dict(), list(old), list(new)
         )

@@ -10,7 +10,6 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
@@ -28,6 +27,7 @@ from casvit_mm.models.folded_norms import fold_frozen_norms, is_frozen_in
 from casvit_mm.models.freed_memory import keep_freed_memory
 from casvit_mm.models.matrix_products import gains_from_bf16
 from casvit_mm.models.memory_format import to_channels_last
+from casvit_mm.models.wrappers import unwrap
 
 # In this version it was measured to be faster; between 2.1 and this one nothing was measured.
 FAST_CHANNELS_LAST = digit_version('2.13')
@@ -123,8 +123,7 @@ class TrainingSpeedHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Changes the model in place."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        train_faster(model, self.speed, runner.logger.info)
+        train_faster(unwrap(runner.model), self.speed, runner.logger.info)
 
 
 def train_faster(
@@ -200,7 +199,7 @@ class BFloat16OptimWrapper(OptimWrapper):
         Args:
             model: The model, or its wrapper for a distributed run.
         """
-        parts = dense_parts(model.module if is_model_wrapper(model) else model)
+        parts = dense_parts(unwrap(model))
         forwards = [part.forward for part in parts]
         with super().optim_context(model):
             try:

@@ -21,13 +21,13 @@ from zipfile import BadZipFile
 import torch
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import Registry
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from casvit_mm.models.published_layout import guess_size
 from casvit_mm.models.unpickling import ALLOW_LIST, ForbiddenGlobalError
+from casvit_mm.models.wrappers import unwrap
 
 NATIVE_CLASSIFIER = re.compile(r'head\.(fc|dist_fc)\.')
 STRUCTURES = Registry('structure of weights')
@@ -231,8 +231,7 @@ def load_into(
     Raises:
         CheckpointError: The weights do not fit.
     """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+    model = unwrap(model)
     _rebuild(model, checkpoint, strict, source)
     report, state_dict = match_weights(model, checkpoint['state_dict'])
     for note in report.notes:
