@@ -27,6 +27,8 @@ from casvit_mm.models.freed_memory import keep_freed_memory
 from casvit_mm.models.memory_format import to_channels_last
 
 OBJECTS = 8
+# By which the scores of two variants may differ, as a share; in low precision it is more.
+ROUNDING = 1e-4
 
 
 @dataclass
@@ -122,7 +124,10 @@ def _peer(case: Case) -> Callable[[Tensor], Any]:
 
 
 def _whole_model(case: Case, image: Tensor) -> Subject:
-    """A config's model with random weights, which answers with as many objects as it may."""
+    """A config's model with random weights, which answers with as many objects as it may.
+
+    Its detections are those of the highest scores, as of a trained model.
+    """
     cfg = Config.fromfile(case.model)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     # The reference knows no drop path, and there is nothing to start from.
@@ -135,11 +140,29 @@ def _whole_model(case: Case, image: Tensor) -> Subject:
     model.train(case.mode == 'training').to(case.device)
     scope = cfg.get('default_scope', 'mmdet')
     samples = [_sample(scope, case) for _ in range(case.batch_size)]
-    return Subject(
+    subject = Subject(
         model,
         answer=lambda: model(image, samples, mode='predict'),
         loss=lambda: model.parse_losses(model(image, samples, mode='loss'))[0],
     )
+    if case.mode == 'inference':
+        _drop_the_rest(subject, case)
+    return subject
+
+
+def _drop_the_rest(subject: Subject, case: Case) -> None:
+    """Raises a detector's threshold to the lowest score that it answers with.
+
+    Trained models drop nearly all candidates by their scores; random weights, for which any
+    ordinary threshold is too high or too low, would have it sort millions.
+    """
+    head = getattr(subject.model, 'roi_head', None) or getattr(subject.model, 'bbox_head', None)
+    if 'score_thr' not in (getattr(head, 'test_cfg', None) or {}):
+        return
+    with torch.no_grad():
+        lowest = min(float(each.pred_instances.scores.min()) for each in subject.answer())
+    rounding = max(ROUNDING, 2 * torch.finfo(PRECISIONS[case.precision]).eps)
+    head.test_cfg.score_thr = lowest * (1 - rounding)
 
 
 def _sample(scope: str, case: Case) -> Any:

@@ -30,7 +30,8 @@ operation, eager, in float32 and NCHW. *Eager* is this package's, channels last;
 has frozen norms taken up by the convolutions beside them; *fused* (inference) is what `fuse` makes
 of it; *compiled* is the last of these by `torch.compile`. In float32 all compute the same, to 1e-5
 of the largest value. All but the reference have the process keep freed memory, as `--fuse` and
-`--compile` do. Whole models have random weights and answer with as many objects as they may.
+`--compile` do. Whole models have random weights and answer with as many objects as they may; their
+threshold drops all other candidates, as it does in a trained model.
 
 This page is written from the records by
 

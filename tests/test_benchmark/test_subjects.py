@@ -45,8 +45,12 @@ def test_training_computes_the_same_loss_in_every_variant():
 def test_a_whole_detector_finds_as_many_objects_as_it_may_in_every_variant(configs, name):
     found = []
     for variant in ('reference', 'eager', 'fused'):
+        built = subject(config(configs, name), variant)
         with torch.no_grad():
-            (sample,) = subject(config(configs, name), variant).answer()
+            (sample,) = built.answer()
+        head = built.model.roi_head if name.startswith('mask') else built.model.bbox_head
+        # Whatever is found by a higher score than the threshold was found without it.
+        assert 0.99 < head.test_cfg.score_thr / sample.pred_instances.scores.min() < 1
         found.append(sample.pred_instances.scores)
         assert ('masks' in sample.pred_instances) == name.startswith('mask')
     assert len(found[0]) == 100

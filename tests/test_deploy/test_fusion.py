@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 
-from casvit_mm.deploy import FusedCASViT, fuse, is_fused
+from casvit_mm.deploy import Acceleration, FusedCASViT, accelerate, fuse, is_fused
 from casvit_mm.models import CASMixer, CASViT
 from casvit_mm.models.folded_norms import fold_frozen_norms
 
@@ -224,6 +224,26 @@ def test_a_whole_model_answers_the_same(name, configs):
         assert_equal(answer, reference)
     if WHOLE[name] is not None:
         assert norms_of(model) == WHOLE[name]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    'name', [each for each in WHOLE if '_coco' in each or each.startswith('segmentation')]
+)
+def test_a_whole_compiled_model_answers_the_same(name, configs):
+    torch._dynamo.reset()
+    cfg = Config.fromfile(configs / f'{name}.py')
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    cfg.model.backbone.init_cfg = None
+    torch.manual_seed(0)
+    model = as_trained(revert_sync_batchnorm(MODELS.build(cfg.model)))
+    images = [torch.randn(1, 3, height, width) for height, width in ((320, 352), (384, 320))]
+    with torch.no_grad():
+        expected = [answers(model, image) for image in images]
+        accelerate(model, Acceleration(fuse=True, compile=True))
+        for image, references in zip(images, expected, strict=True):
+            for answer, reference in zip(answers(model, image), references, strict=True):
+                assert_equal(answer, reference)
 
 
 def test_a_fused_model_refuses_to_train(configs):
