@@ -93,6 +93,11 @@ def explain(error: BaseException) -> str | None:
             f'{message.splitlines()[0]} Smaller batches need less: --cfg-options '
             'train_dataloader.batch_size=N (and --auto-scale-lr).'
         )
+    if 'BackendCompilerFailed' in (kind.__name__ for kind in type(original).__mro__):
+        return (
+            f'torch.compile failed: {_compiler_message(message)} It needs a C++ compiler that '
+            'works, such as g++. Without one, leave out --compile, and speed.compile in a config.'
+        )
     if found := re.search(r'failed to load image: (.+)', message):
         return f'The image {found[1].strip()} cannot be read: it is damaged, or no image.'
     if 'imdecode' in message and (file := _picture_being_loaded(error)):
@@ -104,6 +109,12 @@ def explain(error: BaseException) -> str | None:
     if isinstance(original, (*BUILDING_ERRORS, ImportError, OSError)):
         return _explain_building(error, original, message)
     return None
+
+
+def _compiler_message(message: str) -> str:
+    """What a compiler of torch said, without the name of the backend that older versions add."""
+    lines = [line for line in message.splitlines() if line and not line.startswith('backend=')]
+    return lines[0] if lines[0].endswith('.') else f'{lines[0]}.'
 
 
 def _without_worker(original: BaseException, message: str) -> str:

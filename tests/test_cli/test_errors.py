@@ -1,7 +1,9 @@
 """What a person sees when something goes wrong."""
 
 import pytest
+import torch
 from mmengine.registry import Registry
+from torch._inductor import config as inductor_config
 
 from casvit_mm.cli.errors import CliError, explain, present
 from casvit_mm.datasets.errors import DatasetError
@@ -92,6 +94,17 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
     error = raised((tmp_path / 'file' / 'folder').mkdir)
     assert str(tmp_path / 'file') in explain(error)
+
+
+@pytest.mark.skipif(torch.__version__ < '2.4', reason='torch before 2.4 compiles for minutes')
+def test_a_missing_compiler_says_what_to_install_or_leave_out():
+    torch._dynamo.reset()
+    doubled = torch.compile(lambda x: 2 * x.sin())
+    with inductor_config.patch({'cpp.cxx': ('/nowhere/g++',)}):
+        sentence = explain(raised(doubled, torch.rand(7)))
+    assert sentence.startswith('torch.compile failed: ')
+    assert '/nowhere/g++' in sentence and 'leave out --compile' in sentence
+    assert '\n' not in sentence
 
 
 def test_running_out_of_memory_says_what_to_lower():
