@@ -32,7 +32,7 @@ test: setup  ## run the tests
 long: setup  ## run the tests that take minutes, and show their figures
 	$(RUN) -m pytest -m long -s --durations=0
 
-bench: setup  ## measure all of the page on speed on this machine, in an hour and a half
+bench: setup  ## measure all of the page on speed on this machine, in an hour and a quarter
 	$(BENCH) --variants reference fused compiled --precision $(PRECISION) --seconds 1 \
 		--out $(SPEED)/inference.json
 	$(BENCH) --mode training --turns 5 --seconds 1.5 --out $(SPEED)/training.json

@@ -47,6 +47,7 @@ Box AP is published (COCO, Mask R-CNN with FPN, 12 epochs; its source stands bes
 measured here, of the backbone alone, each in the fastest variant that was measured. On the front is
 what no other is both faster than and at least as accurate as. A latency is that of the common
 yardstick over all turns, by how many times as fast the backbone was in neighbouring turns.
+Those of others are compiled for this one size of pictures, which is faster, CAS-ViT for all sizes.
 EfficientFormer, and EfficientFormerV2 as timm has it, take pictures of one size and are left out.
 """
 

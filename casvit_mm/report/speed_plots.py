@@ -7,11 +7,14 @@ from typing import Any
 import matplotlib.ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
-from casvit_mm.report.peer_results import front, standings
+from casvit_mm.report.peer_results import Standing, front, standings
 
 OURS, OTHERS = '#c2410c', '#2563a8'
 DPI = 130
+# Of a name beside its point, in points, and the side of the text that is there.
+PLACES = (((-5, 5), 'right'), ((6, 4), 'left'), ((-5, -10), 'right'), ((6, -10), 'left'))
 
 
 def speed_plots(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
@@ -52,21 +55,41 @@ def _accuracy(records: Sequence[dict[str, Any]]) -> bytes | None:
             label=label,
             zorder=2,
         )
-    for each in known:
-        axes.annotate(
-            each.label,
-            (1000 * each.seconds, each.box_ap),
-            xytext=(5, 4),
-            textcoords='offset points',
-            fontsize=8,
-            color=OURS if each.ours else '0.25',
-        )
     axes.set_xscale('log')
     _plain_ticks(axes)
     axes.set_xlabel('latency of the backbone in ms, measured, each at its best (log scale)')
     axes.set_ylabel('box AP on COCO, published (Mask R-CNN 1x)')
     axes.legend(frameon=False, loc='lower right')
+    _label(figure, axes, known, line)
     return _png(figure)
+
+
+def _label(figure: Figure, axes: Axes, known: Sequence[Standing], line: Sequence[Standing]) -> None:
+    """Names beside their points, where they cover neither each other nor a point.
+
+    Those on the front stand above it, where there is room, the others below it.
+    """
+    figure.draw_without_rendering()
+    points = [(1000 * each.seconds, each.box_ap) for each in known]
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(points)]
+    for each, point in zip(known, points, strict=True):
+        places = PLACES if each in line else PLACES[::-1]
+        for offset, side in places:
+            text = axes.annotate(
+                each.label,
+                point,
+                xytext=offset,
+                textcoords='offset points',
+                ha=side,
+                fontsize=8,
+                color=OURS if each.ours else '0.25',
+            )
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1
+            if (inside and not box.count_overlaps(taken)) or (offset, side) == places[-1]:
+                taken.append(box)
+                break
+            text.remove()
 
 
 def _area(records: Sequence[dict[str, Any]]) -> bytes | None:

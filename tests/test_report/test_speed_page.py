@@ -9,7 +9,7 @@ from PIL import Image
 from casvit_mm.report.peer_results import front, standings
 from casvit_mm.report.speed_page import speed_page
 from casvit_mm.report.speed_plots import speed_plots
-from casvit_mm.report.speed_table import convergence_table
+from casvit_mm.report.speed_table import convergence_table, speed_table
 
 
 def spread(median):
@@ -180,6 +180,8 @@ def test_plots_show_peers_and_growth(peers, tmp_path):
     series |= dict(batch_size=1, deviation=0.0)
     series['points'] = [(256**2, 0.02), (512**2, 0.08), (1024**2, 0.33)]
     growing = record(group('XS', case('xs', 'fused', 0.1, 1.0), growth=[series]))
+    # From 0.08 s to 0.33 s for four times as many pixels.
+    assert '| 1.00 | 0% at most | 1.02 |' in speed_table(growing)
     plots = speed_plots([peers, growing])
     assert set(plots) == {'accuracy', 'area'}
     for name, content in plots.items():
