@@ -23,8 +23,8 @@ def shares(call: Callable[[], None]) -> dict[str, float]:
 
     Returns:
         Shares of the sum, the largest first, by torch's names of operators; on a GPU by the names
-        of kernels. All kernels that ``torch.compile`` generated are one entry; torch 2.1
-        leaves them out of its profile.
+        of kernels. All kernels that ``torch.compile`` generated are one entry, and so is all that
+        they call from C++; torch 2.1 leaves them out of its profile.
     """
     # A machine may have a GPU and be asked about its CPU.
     on_gpu = torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0

@@ -249,7 +249,7 @@ def _measure(record: dict[str, Any], args: Namespace) -> None:
 
 
 def _add_facts(case: dict[str, Any], limits: dict[str, Any]) -> None:
-    """Adds what is known of a case and not measured: its roofline, a published accuracy."""
+    """Adds what is known of a case and not measured (its roofline, a published accuracy)."""
     if case['kind'] == 'backbone':
         shape = case['model'], case['image_size'], case['batch_size']
         precision, training = case['precision'], case['mode'] == 'training'
@@ -257,6 +257,9 @@ def _add_facts(case: dict[str, Any], limits: dict[str, Any]) -> None:
             least = roofline(*shape, limits, precision=precision, training=training)
             case['roofline'] = asdict(least)
         case['published'] = published_casvit(case['model'])
+    elif case['kind'] == 'config':
+        # Where its file lies is nobody else's matter.
+        case['model'] = case['label']
     elif case['kind'] == 'peer':
         peer = PEERS[case['model']]
         case['published'] = {'box_ap': peer.box_ap, 'source': peer.source}

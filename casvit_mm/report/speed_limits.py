@@ -19,7 +19,7 @@ OPERATORS = """\
 ### Where the time goes
 
 Shares of operators in the time of the fastest variants, by torch's profiler; named is what takes a
-twentieth or more.
+twentieth or more. Compiled code that calls its kernels from C++ is one entry, convolutions too.
 """
 LEAST_SHARE = 0.05
 CONVOLUTION = 'conv'

@@ -8,6 +8,7 @@ import torch
 
 from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.measure import BenchmarkError, Group, Worker, add_ratios, measure, spread
+from casvit_mm.cli.bench import _add_facts
 from casvit_mm.cli.main import run_tool
 
 
@@ -123,6 +124,12 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
     assert run_tool('bench', ['--page', str(page), '--records', str(out), str(other)]) == 2
     assert 'records of two machines' in capsys.readouterr().err
     assert not page.exists()
+
+
+def test_a_record_names_a_config_and_not_the_folder_that_it_lies_in():
+    case = dict(kind='config', model='/home/somebody/retinanet.py', label='retinanet')
+    _add_facts(case, {})
+    assert case['model'] == 'retinanet'
 
 
 def test_what_was_measured_before_a_failure_is_kept(tmp_path, capsys):
