@@ -1,6 +1,6 @@
 """How far measured times are from what a machine allows, and where they go."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ OPERATORS = """\
 ### Where the time goes
 
 Shares of operators in the time of the fastest variants, by torch's profiler; named is what takes a
-twentieth or more. Compiled code that calls its kernels from C++ is one entry, convolutions too.
+twentieth or more. Compiled code that calls its convolutions from C++ hides them from the profiler:
+then it is the fastest of the other variants.
 """
 LEAST_SHARE = 0.05
 CONVOLUTION = 'conv'
@@ -80,11 +81,13 @@ def limits_table(records: Sequence[dict[str, Any]]) -> str:
 def operators_table(records: Sequence[dict[str, Any]]) -> str:
     """Markdown: for each model, input, mode and precision, what its fastest variant does.
 
+    Of those in which the profiler saw convolutions.
+
     Args:
         records: What ``casvit bench`` measured.
     """
-    lines = ['| model | input | mode | fastest | ms | operators |', '| --- ' * 6 + '|']
-    for _, best in fastest(records):
+    lines = ['| model | input | mode | variant | ms | operators |', '| --- ' * 6 + '|']
+    for _, best in fastest(records, lambda case: convolutions(case).share >= LEAST_SHARE):
         parts = [
             f'{name.removeprefix("aten::")} {share:.0%}'
             for name, share in best['operators'].items()
@@ -99,8 +102,14 @@ def operators_table(records: Sequence[dict[str, Any]]) -> str:
 
 def fastest(
     records: Sequence[dict[str, Any]],
+    among: Callable[[dict[str, Any]], bool] = lambda case: True,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """For every reference and precision, the reference and the fastest case compared with it."""
+    """For every reference and precision, the reference and the fastest case compared with it.
+
+    Args:
+        records: What ``casvit bench`` measured.
+        among: Which cases count.
+    """
     for record in records:
         for group in record['groups']:
             if group['yardstick'] is not None:
@@ -111,7 +120,9 @@ def fastest(
                 compared = [case for case in group['cases'] if case['baseline'] == place]
                 for precision in dict.fromkeys(case['precision'] for case in compared):
                     of_it = [case for case in compared if case['precision'] == precision]
-                    yield slow, min(of_it, key=lambda case: case['seconds']['median'])
+                    counting = [case for case in of_it if case is not slow and among(case)]
+                    if counting:
+                        yield slow, min(counting, key=lambda case: case['seconds']['median'])
 
 
 def _what(case: dict[str, Any]) -> str:
