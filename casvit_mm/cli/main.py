@@ -8,6 +8,7 @@ from types import ModuleType
 
 from casvit_mm import __version__
 from casvit_mm.cli.errors import present
+from casvit_mm.engine.launch import leave_run
 
 COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('casvit_mm.cli.train', 'train a config'),
@@ -95,6 +96,8 @@ def _run(name: str, argv: list[str], prog: str) -> int:
         return _exit_code(stop)
     except BaseException as error:
         return present(error, prog, debug=debug)
+    finally:
+        leave_run()
 
 
 def _parser(module: ModuleType, prog: str) -> argparse.ArgumentParser:

@@ -1,8 +1,6 @@
 """What train and test do alike: build the runner of a config, and tell rank 0's reader things."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +26,6 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('runner_type'):
         return RUNNERS.build(cfg)
     return CASViTRunner.from_cfg(cfg)
-
-
-@contextmanager
-def leaving_group() -> Iterator[None]:
-    """Leaves the process group in the end, which torch otherwise complains about."""
-    try:
-        yield
-    finally:
-        from torch import distributed
-
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
 
 
 def say(text: str) -> None:

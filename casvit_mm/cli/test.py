@@ -31,7 +31,6 @@ from casvit_mm.cli.runs import (
     build_runner,
     is_detection,
     join,
-    leaving_group,
     log_file,
     say,
 )
@@ -95,21 +94,20 @@ def run(args: Namespace) -> int:
         _accelerate(cfg, args)
     arguments.export_local_rank(args)
     join(cfg, args.launcher)
-    with leaving_group():
-        if not args.format_only:
-            for fact in check_data(cfg, ('test',)):
-                say(fact)
-        if args.tta:
-            _augment(cfg)
-        runner = build_runner(cfg)
-        runner.test()
-        for what, where in (('raw predictions', args.out), ('pictures', args.show_dir)):
-            if where:
-                say(f'{what}: {where}')
-        if args.format_only:
-            for path in _written(Path(args.format_only)):
-                say(f'predictions: {path}')
-        say(f'log: {log_file(runner)}')
+    if not args.format_only:
+        for fact in check_data(cfg, ('test',)):
+            say(fact)
+    if args.tta:
+        _augment(cfg)
+    runner = build_runner(cfg)
+    runner.test()
+    for what, where in (('raw predictions', args.out), ('pictures', args.show_dir)):
+        if where:
+            say(f'{what}: {where}')
+    if args.format_only:
+        for path in _written(Path(args.format_only)):
+            say(f'predictions: {path}')
+    say(f'log: {log_file(runner)}')
     return 0
 
 

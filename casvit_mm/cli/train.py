@@ -27,7 +27,6 @@ from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.runs import (
     build_runner,
     join,
-    leaving_group,
     log_file,
     say,
 )
@@ -94,14 +93,13 @@ def run(args: Namespace) -> int:
     _scale_learning_rate(cfg, args.auto_scale_lr, args.launcher)
     arguments.export_local_rank(args)
     join(cfg, args.launcher)
-    with leaving_group():
-        splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
-        for fact in check_data(cfg, splits):
-            say(fact)
-        runner = build_runner(cfg)
-        runner.train()
-        for line in results(runner):
-            say(line)
+    splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
+    for fact in check_data(cfg, splits):
+        say(fact)
+    runner = build_runner(cfg)
+    runner.train()
+    for line in results(runner):
+        say(line)
     return 0
 
 

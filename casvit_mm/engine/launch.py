@@ -1,5 +1,6 @@
-"""Makes one process part of a distributed run, also where there is no GPU."""
+"""Lets one process join a distributed run and leave it, also where there is no GPU."""
 
+import gc
 import os
 
 import torch
@@ -64,6 +65,18 @@ def join_run(cfg: Config, launcher: str) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
+
+
+def leave_run() -> None:
+    """Leaves the distributed run, if this process has joined one.
+
+    To be called once nothing of the run is used any more: whatever still holds the process group,
+    such as a wrapped model, keeps threads of it alive, and one of them that wants the interpreter
+    while it shuts down aborts the process.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+        gc.collect()
 
 
 def world_size(launcher: str) -> int:

@@ -13,7 +13,9 @@ from mmengine.device import get_device
 from quick_runs import DEMO, QUICK
 
 from casvit_mm.cli.train import _scale_learning_rate
+from casvit_mm.engine.launch import RANK_VARIABLES
 
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='runs processes on CPUs')
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -158,7 +160,23 @@ def test_auto_scale_lr_is_switched_on():
     assert cfg.auto_scale_lr.enable
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='two processes on CPUs')
+@without_gpu
+@pytest.mark.parametrize('mistake', [[], ['model.neck.type=Missing']], ids=['finished', 'mistaken'])
+def test_no_thread_of_a_process_group_outlives_its_run(
+    mistake, call, shapes, tmp_path, monkeypatch
+):
+    values = ('0', '1', '0', '127.0.0.1', '0')
+    for name, value in zip(RANK_VARIABLES, values, strict=True):
+        monkeypatch.setenv(name, value)
+    where = ['--data-root', shapes, '--work-dir', tmp_path, '--launcher', 'pytorch']
+    answer = call('train', DEMO, *where, *QUICK, *mistake)
+    assert answer.code == (2 if mistake else 0), answer.err
+    names = [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]
+    assert names
+    assert not [name for name in names if 'gloo' in name]
+
+
+@without_gpu
 def test_two_processes_train_and_test_together_on_a_cpu(shapes, tmp_path):
     scripts = REPOSITORY / 'tools'
     options = [*QUICK, 'train_dataloader.batch_size=2']
