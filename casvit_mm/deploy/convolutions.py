@@ -99,3 +99,35 @@ class FusedConv2d(nn.Conv2d):
         return operator.binary(
             x, residual.to(dtype), weight, bias, *shape, 'add', 1.0, None, [], None
         )
+
+
+def narrow(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """A grouped 1x1 convolution without bias that does little with each value it reads.
+
+    Compiled, it is a weighted sum: that joins the loops before and behind it, where a convolution
+    would be a pass over memory of its own.
+
+    Args:
+        convolution: The convolution.
+        x: Shape: ``(B, C_in, H, W)``.
+
+    Returns:
+        Shape: ``(B, C_out, H, W)``.
+    """
+    return weighted_sum(convolution, x) if is_compiling() else convolution(x)
+
+
+def weighted_sum(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """What a grouped 1x1 convolution without bias computes, as products and a sum over channels.
+
+    Args:
+        convolution: The convolution.
+        x: Shape: ``(B, C_in, H, W)``.
+
+    Returns:
+        Shape: ``(B, C_out, H, W)``, of the type of ``x``, as under autocast.
+    """
+    groups = convolution.groups
+    inputs = x.unflatten(1, (groups, 1, -1))
+    weight = convolution.weight.to(x.dtype).unflatten(0, (groups, -1))
+    return (inputs * weight).sum(3).flatten(1, 2)

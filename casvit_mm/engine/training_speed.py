@@ -146,20 +146,33 @@ def train_faster(
         _fold(model, tell)
     if speed.compile:
         model.backbone.forward = in_training_only(
-            compiled(model.backbone.forward), model.backbone.forward
+            compiled(model.backbone.forward, **compiler_options(model)), model.backbone.forward
         )
         tell('The backbone is compiled: the first steps take minutes.')
 
 
+def compiler_options(model: nn.Module) -> dict[str, Any]:
+    """What ``torch.compile`` is to be told to compile a training step on the model's device."""
+    if not _is_on_cpu(model) or digit_version(torch.__version__) < FAST_CHANNELS_LAST:
+        return {}
+    # The compiler chooses NHWC for graphs with convolutions. A backward graph has none, only their
+    # gradients: left alone, it copies the input of each depthwise one into an order between NHWC
+    # and NCHW, and the gradient's operator copies it back.
+    return {'options': {'force_layout_optimization': True}}
+
+
 def _channels_last(model: nn.Module, tell: Callable[[str], None]) -> None:
-    on_cpu = next(model.parameters()).device.type == 'cpu'
-    if on_cpu and digit_version(torch.__version__) < FAST_CHANNELS_LAST:
+    if _is_on_cpu(model) and digit_version(torch.__version__) < FAST_CHANNELS_LAST:
         tell(
             f'speed.channels_last: torch {torch.__version__} keeps the ordinary layout, in which '
             'it is faster.'
         )
         return
     to_channels_last(model)
+
+
+def _is_on_cpu(model: nn.Module) -> bool:
+    return next(model.parameters()).device.type == 'cpu'
 
 
 def _fold(model: nn.Module, tell: Callable[[str], None]) -> None:

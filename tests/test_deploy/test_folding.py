@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from casvit_mm.deploy.convolutions import FusedConv2d
+from casvit_mm.deploy.convolutions import FusedConv2d, weighted_sum
 from casvit_mm.deploy.folding import fold_into_next, fold_into_previous
 from casvit_mm.models.folded_norms import is_foldable
 
@@ -119,6 +119,18 @@ def test_one_pass_under_autocast_answers_in_bfloat16_and_keeps_its_weights(activ
             # bfloat16 has 8 bits of a number.
             assert (answer.float() - expected).abs().max() <= 2**-7 * expected.abs().max()
     assert fused.weight is plain.weight and fused.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize('groups', [1, 2])
+@pytest.mark.parametrize('channels', [2, 8])
+@pytest.mark.parametrize('side', [1, 7])
+def test_a_narrow_convolution_is_a_weighted_sum(groups, channels, side):
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, channels, 1, groups=groups, bias=False)
+    x = torch.randn(2, 8, side, side + side // 2)
+    with torch.no_grad():
+        assert_equal(weighted_sum(plain, x), plain(x))
+        assert weighted_sum(plain, x.bfloat16()).dtype == torch.bfloat16
 
 
 def test_a_gradient_flows_through_a_fused_convolution_to_its_input():

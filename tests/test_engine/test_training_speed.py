@@ -7,17 +7,22 @@ from functools import partial
 import pytest
 import torch
 from mmcv.ops import RoIAlign
+from mmengine.utils import digit_version
 from torch import nn
+from torch.profiler import profile
 
 from casvit_mm.engine.training_speed import (
+    FAST_CHANNELS_LAST,
     BFloat16OptimWrapper,
     TrainingSpeed,
     TrainingSpeedHook,
+    compiler_options,
     faster_optimizer,
 )
 from casvit_mm.models import CASViT
 from casvit_mm.models.dense_parts import compiled
 from casvit_mm.models.memory_format import to_channels_last
+from casvit_mm.models.mixers import depthwise
 
 
 class Runner:
@@ -176,7 +181,7 @@ def test_only_training_is_compiled(monkeypatch):
     calls = []
     monkeypatch.setattr(
         'casvit_mm.engine.training_speed.compiled',
-        lambda function: lambda image: calls.append(image) or function(image),
+        lambda function, **_: lambda image: calls.append(image) or function(image),
     )
     TrainingSpeedHook(TrainingSpeed(compile=True)).before_train(Runner(model))
     image = torch.rand(1, 3, 64, 64)
@@ -185,6 +190,30 @@ def test_only_training_is_compiled(monkeypatch):
     assert not calls
     model(image)
     assert len(calls) == 1
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() or digit_version(torch.__version__) < FAST_CHANNELS_LAST,
+    reason='is about a CPU, and a torch that trains in NHWC on it',
+)
+def test_a_compiled_backward_pass_copies_no_input_of_a_depthwise_convolution():
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(4, 8, 1), nn.GELU(), depthwise(8), nn.GELU())
+    layers.to(memory_format=torch.channels_last)
+    image = torch.rand(1, 4, 24, 40).contiguous(memory_format=torch.channels_last)
+    gradient = torch.ones(1, 8, 24, 40).contiguous(memory_format=torch.channels_last)
+    layers(image).backward(gradient)
+    expected = [parameter.grad for parameter in layers.parameters()]
+    call = compiled(layers.forward, **compiler_options(layers))
+    for _ in range(2):
+        layers.zero_grad(set_to_none=True)
+        with profile() as profiled:
+            call(image).backward(gradient)
+    names = {event.name for event in profiled.events()}
+    assert 'aten::convolution_backward' in names
+    assert 'aten::clone' not in names
+    for parameter, reference in zip(layers.parameters(), expected, strict=True):
+        assert torch.allclose(parameter.grad, reference, rtol=1e-4, atol=1e-5)
 
 
 def test_the_dense_parts_compute_in_bfloat16_and_nothing_else_does():
