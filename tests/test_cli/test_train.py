@@ -1,5 +1,6 @@
 """Training, up to the sentences that stop it."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -161,6 +162,7 @@ def test_auto_scale_lr_is_switched_on():
 
 
 @without_gpu
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads what Linux says of threads')
 @pytest.mark.parametrize('mistake', [[], ['model.neck.type=Missing']], ids=['finished', 'mistaken'])
 def test_no_thread_of_a_process_group_outlives_its_run(
     mistake, call, shapes, tmp_path, monkeypatch
@@ -171,7 +173,11 @@ def test_no_thread_of_a_process_group_outlives_its_run(
     where = ['--data-root', shapes, '--work-dir', tmp_path, '--launcher', 'pytorch']
     answer = call('train', DEMO, *where, *QUICK, *mistake)
     assert answer.code == (2 if mistake else 0), answer.err
-    names = [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]
+    names = set()
+    for path in Path('/proc/self/task').glob('*/comm'):
+        # Threads of others may end meanwhile.
+        with contextlib.suppress(OSError):
+            names.add(path.read_text().strip())
     assert names
     assert not [name for name in names if 'gloo' in name]
 
