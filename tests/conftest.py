@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from casvit_mm.engine.launch import RANK_VARIABLES
+
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
 sys.path.insert(0, str(TESTS))
@@ -25,6 +27,14 @@ def photographs() -> Path:
     if not folder:
         pytest.skip('CASVIT_TEST_DATA is unset: no real photographs to test on')
     return Path(folder)
+
+
+@pytest.fixture
+def started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torchrun tells the only process of a run."""
+    values = ('0', '1', '0', '127.0.0.1', '0')
+    for name, value in zip(RANK_VARIABLES, values, strict=True):
+        monkeypatch.setenv(name, value)
 
 
 @dataclass(frozen=True)

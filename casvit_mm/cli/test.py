@@ -26,14 +26,7 @@ from mmengine.config import Config, ConfigDict
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.runs import (
-    as_list,
-    build_runner,
-    is_detection,
-    join,
-    log_file,
-    say,
-)
+from casvit_mm.cli.runs import as_list, build_runner, is_detection, join, log_file, say
 from casvit_mm.datasets.check import check_data
 from casvit_mm.datasets.config_data import leaf_datasets
 from casvit_mm.models.checkpoint import require_checkpoint

@@ -24,12 +24,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config, start_from_scratch
 from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.runs import (
-    build_runner,
-    join,
-    log_file,
-    say,
-)
+from casvit_mm.cli.runs import build_runner, join, log_file, say
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
 from casvit_mm.models.checkpoint import CheckpointError, require_checkpoint

@@ -101,8 +101,8 @@ class FusedConv2d(nn.Conv2d):
         )
 
 
-def narrow(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """A grouped 1x1 convolution without bias that does little with each value it reads.
+def gate_products(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """A gate's grouped 1x1 convolution without bias, which does little with each value it reads.
 
     Compiled, it is a weighted sum: that joins the loops before and behind it, where a convolution
     would be a pass over memory of its own.

@@ -18,7 +18,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.deploy.convolutions import FusedConv2d, activation_name, narrow
+from casvit_mm.deploy.convolutions import FusedConv2d, activation_name, gate_products
 from casvit_mm.deploy.folding import (
     fold_into_next,
     fold_into_previous,
@@ -62,10 +62,10 @@ class FusedCASMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         qk = self.qk(x)
-        saliency = narrow(self.spatial, self.neighbours(qk)).sigmoid()
+        saliency = gate_products(self.spatial, self.neighbours(qk)).sigmoid()
         q, k = (qk.unflatten(1, (2, -1)) * saliency.unsqueeze(2)).unbind(1)
         pooled = torch.cat([q.mean((2, 3), keepdim=True), k.mean((2, 3), keepdim=True)], 1)
-        q_weight, k_weight = narrow(self.channel, pooled).sigmoid().chunk(2, 1)
+        q_weight, k_weight = gate_products(self.channel, pooled).sigmoid().chunk(2, 1)
         similarity = torch.addcmul(q * q_weight, k, k_weight)
         return self.proj(self.context(similarity) * self.v(x), residual=x)
 

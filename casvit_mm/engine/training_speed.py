@@ -152,7 +152,14 @@ def train_faster(
 
 
 def compiler_options(model: nn.Module) -> dict[str, Any]:
-    """What ``torch.compile`` is to be told to compile a training step on the model's device."""
+    """What ``torch.compile`` is to be told to compile a training step on the model's device.
+
+    Args:
+        model: The model, on the device that it is trained on.
+
+    Returns:
+        Keyword arguments of ``torch.compile``.
+    """
     if not _is_on_cpu(model) or digit_version(torch.__version__) < FAST_CHANNELS_LAST:
         return {}
     # The compiler chooses NHWC for graphs with convolutions. A backward graph has none, only their

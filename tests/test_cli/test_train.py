@@ -14,7 +14,6 @@ from mmengine.device import get_device
 from quick_runs import DEMO, QUICK
 
 from casvit_mm.cli.train import _scale_learning_rate
-from casvit_mm.engine.launch import RANK_VARIABLES
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='runs processes on CPUs')
 REPOSITORY = Path(__file__).parents[2]
@@ -165,11 +164,8 @@ def test_auto_scale_lr_is_switched_on():
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads what Linux says of threads')
 @pytest.mark.parametrize('mistake', [[], ['model.neck.type=Missing']], ids=['finished', 'mistaken'])
 def test_no_thread_of_a_process_group_outlives_its_run(
-    mistake, call, shapes, tmp_path, monkeypatch
+    mistake, call, shapes, tmp_path, started_by_torchrun
 ):
-    values = ('0', '1', '0', '127.0.0.1', '0')
-    for name, value in zip(RANK_VARIABLES, values, strict=True):
-        monkeypatch.setenv(name, value)
     where = ['--data-root', shapes, '--work-dir', tmp_path, '--launcher', 'pytorch']
     answer = call('train', DEMO, *where, *QUICK, *mistake)
     assert answer.code == (2 if mistake else 0), answer.err

@@ -124,7 +124,7 @@ def test_one_pass_under_autocast_answers_in_bfloat16_and_keeps_its_weights(activ
 @pytest.mark.parametrize('groups', [1, 2])
 @pytest.mark.parametrize('channels', [2, 8])
 @pytest.mark.parametrize('side', [1, 7])
-def test_a_narrow_convolution_is_a_weighted_sum(groups, channels, side):
+def test_the_convolution_of_a_gate_is_a_weighted_sum(groups, channels, side):
     torch.manual_seed(0)
     plain = nn.Conv2d(8, channels, 1, groups=groups, bias=False)
     x = torch.randn(2, 8, side, side + side // 2)

@@ -40,10 +40,7 @@ def test_slurm_without_gpus_is_refused_with_what_works(no_launcher, monkeypatch)
 
 
 @without_gpu
-def test_a_torchrun_process_without_a_gpu_joins_over_gloo(no_launcher, monkeypatch):
-    values = ('0', '1', '0', '127.0.0.1', '0')
-    for name, value in zip(RANK_VARIABLES, values, strict=True):
-        monkeypatch.setenv(name, value)
+def test_a_torchrun_process_without_a_gpu_joins_over_gloo(started_by_torchrun):
     cfg = Config(dict(find_unused_parameters=True))
     try:
         join_run(cfg, 'pytorch')
