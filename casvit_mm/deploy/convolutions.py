@@ -14,10 +14,24 @@ from torch.nn import functional
 ACTIVATIONS = {'relu': functional.relu, 'gelu': functional.gelu}
 """Activations that a convolution can apply itself; ``gelu`` is the exact (erf) form."""
 
-ONE_PASS = torch.backends.mkldnn.is_available() and hasattr(
-    torch.ops.mkldnn, '_convolution_pointwise'
-)
-"""Whether this torch has oneDNN, and its convolutions with something behind them."""
+
+def _one_pass_precisions() -> tuple[torch.dtype, ...]:
+    if not torch.backends.mkldnn.is_available():
+        return ()
+    operators = torch.ops.mkldnn
+    if not hasattr(operators, '_convolution_pointwise'):
+        return ()
+    takes = [torch.float32]
+    # Some processors multiply in bfloat16 with no instructions that oneDNN's convolutions use: the
+    # operator itself asks this, and raises there. What cannot be asked is not relied on.
+    if getattr(operators, '_is_mkldnn_bf16_supported', bool)():
+        takes.append(torch.bfloat16)
+    return tuple(takes)
+
+
+ONE_PASS = _one_pass_precisions()
+"""Precisions in which oneDNN's convolutions with something behind them work on this processor;
+none without oneDNN."""
 
 if digit_version(torch.__version__) >= digit_version('2.4'):
     is_compiling = torch.compiler.is_compiling
@@ -81,9 +95,8 @@ class FusedConv2d(nn.Conv2d):
 
     def _in_one_pass(self, x: Tensor, dtype: torch.dtype) -> bool:
         return (
-            ONE_PASS
+            dtype in ONE_PASS
             and x.device.type == 'cpu'
-            and dtype in (torch.float32, torch.bfloat16)
             # The operators know no gradient.
             and not (torch.is_grad_enabled() and x.requires_grad)
             and self.padding_mode == 'zeros'

@@ -18,6 +18,7 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
 
+from casvit_mm.models.joined_gradients import join_gradients
 from casvit_mm.models.mixers import TOKEN_MIXERS, depthwise
 from casvit_mm.models.pretrained import load_pretrained_backbone, split_pretrained
 from casvit_mm.models.published_layout import adapt_backbone_keys
@@ -167,8 +168,9 @@ class CASViT(BaseModule):
                       └──── features at strides 4, 8, 16, 32, the stages of ``out_indices``
 
     A stage receives the un-normalised output of the stage before. Stages behind the last one of
-    ``out_indices`` are not built, and stages that are not asked for have no output norm: every
-    parameter gets a gradient, as DistributedDataParallel wants.
+    ``out_indices`` are not built, and stages that are not asked for have no output norm. Every
+    parameter gets a gradient, as DistributedDataParallel wants, also if the head leaves a level
+    unread: see :func:`casvit_mm.models.joined_gradients.join_gradients`.
 
     Args:
         arch (str | dict): Size: 'xs', 's', 'm', 't' or 'l', or a dict with ``depths`` and
@@ -270,7 +272,7 @@ class CASViT(BaseModule):
                 x = self._run(block, x)
             if index in self.out_indices:
                 features.append(self.out_norms[str(index)](x))
-        return tuple(features)
+        return join_gradients(features)
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         if not (self.with_cp and self.training and is_grad_enabled()):
