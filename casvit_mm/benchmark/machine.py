@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from casvit_mm.models.dense_parts import PRECISIONS
-from casvit_mm.models.matrix_products import computes_bf16, flops_per_second, least_seconds
+from casvit_mm.models.matrix_products import computes, flops_per_second, least_seconds
 
 PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy')
 COPIED = 256 * 1024**2
@@ -69,7 +69,7 @@ def limits(device: str) -> dict[str, Any]:
     """
     source = torch.ones(COPIED // 4, device=device)
     target = torch.empty_like(source)
-    precisions = ['fp32', *(['bf16'] if computes_bf16(device) else [])]
+    precisions = ['fp32', *(['bf16'] if computes(device, torch.bfloat16) else [])]
     return {
         'copy_bytes_per_second': 2 * COPIED / least_seconds(lambda: target.copy_(source), device),
         'gemm_flops_per_second': {

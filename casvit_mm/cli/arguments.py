@@ -11,6 +11,7 @@ from mmengine.config import DictAction
 
 from casvit_mm.cli.errors import CliError
 from casvit_mm.models.dense_parts import PRECISIONS
+from casvit_mm.models.matrix_products import gains_from
 
 
 class ConfigOptions(DictAction):
@@ -134,6 +135,23 @@ def acceleration(args: Namespace) -> dict[str, Any]:
         'precision': args.precision,
         'keep_memory': args.fuse or args.compile,
     }
+
+
+def note_on_precision(precision: str, device: str) -> str:
+    """A sentence if a device gains nothing from a precision, which works there all the same.
+
+    Args:
+        precision: A key of :data:`casvit_mm.models.dense_parts.PRECISIONS`.
+        device: Where the model runs.
+
+    Returns:
+        The sentence; empty if there is nothing to say.
+    """
+    dtype = PRECISIONS[precision]
+    if dtype is torch.float32 or gains_from(device, dtype):
+        return ''
+    name = 'CPU' if torch.device(device).type == 'cpu' else 'device'
+    return f'Note: this {name} is not faster in {precision} than in fp32.'
 
 
 def add_device(parser: ArgumentParser) -> None:

@@ -110,6 +110,8 @@ def run(args: Namespace) -> int:
         if not cfg.get(key):
             raise CliError(f'The config {cfg.filename} has no {key}.')
     require_checkpoint(args.checkpoint)
+    if note := arguments.note_on_precision(args.precision, device):
+        print(note)
     model = build_model(cfg, args.checkpoint, device, args.score_thr)
     accelerate(model.model, Acceleration(**arguments.acceleration(args)))
     out_dir.mkdir(parents=True, exist_ok=True)

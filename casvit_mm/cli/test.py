@@ -22,6 +22,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config
@@ -85,6 +86,8 @@ def run(args: Namespace) -> int:
         _dump(cfg, args.out)
     if args.fuse or args.compile or args.precision != 'fp32':
         _accelerate(cfg, args)
+    if note := arguments.note_on_precision(args.precision, get_device()):
+        say(note)
     arguments.export_local_rank(args)
     join(cfg, args.launcher)
     if not args.format_only:

@@ -28,7 +28,6 @@ from casvit_mm.cli.runs import build_runner, join, log_file, say
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
 from casvit_mm.models.checkpoint import CheckpointError, require_checkpoint
-from casvit_mm.models.matrix_products import gains_from_bf16
 from casvit_mm.models.pretrained import require_pretrained
 
 
@@ -160,8 +159,8 @@ def _use_amp(cfg: Config) -> None:
     wrapper.type = mixed
     if mixed == 'AmpOptimWrapper':
         wrapper.setdefault('loss_scale', 'dynamic')
-    elif not gains_from_bf16(device):
-        say('Note: this CPU is not faster in bfloat16: without --amp it trains in less time.')
+    elif note := arguments.note_on_precision('bf16', device):
+        say(f'{note} Without --amp it trains in less time.')
 
 
 def _scale_learning_rate(cfg: Config, wanted: bool, launcher: str) -> None:

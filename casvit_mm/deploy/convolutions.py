@@ -15,7 +15,8 @@ ACTIVATIONS = {'relu': functional.relu, 'gelu': functional.gelu}
 """Activations that a convolution can apply itself; ``gelu`` is the exact (erf) form."""
 
 
-def _one_pass_precisions() -> tuple[torch.dtype, ...]:
+def one_pass_precisions() -> tuple[torch.dtype, ...]:
+    """Precisions in which oneDNN's convolutions do what follows them, on this processor."""
     if not torch.backends.mkldnn.is_available():
         return ()
     operators = torch.ops.mkldnn
@@ -29,9 +30,8 @@ def _one_pass_precisions() -> tuple[torch.dtype, ...]:
     return tuple(takes)
 
 
-ONE_PASS = _one_pass_precisions()
-"""Precisions in which oneDNN's convolutions with something behind them work on this processor;
-none without oneDNN."""
+ONE_PASS = one_pass_precisions()
+"""What :func:`one_pass_precisions` answers here, asked once."""
 
 if digit_version(torch.__version__) >= digit_version('2.4'):
     is_compiling = torch.compiler.is_compiling
@@ -90,7 +90,7 @@ class FusedConv2d(nn.Conv2d):
             return self._one_pass(x.to(dtype), residual, dtype)
         x = super().forward(x)
         if residual is not None:
-            return residual + x
+            return residual.to(x.dtype) + x
         return x if self.activation is None else ACTIVATIONS[self.activation](x)
 
     def _in_one_pass(self, x: Tensor, dtype: torch.dtype) -> bool:

@@ -25,7 +25,7 @@ from casvit_mm.models.dense_parts import (
 )
 from casvit_mm.models.folded_norms import fold_frozen_norms, is_frozen_in
 from casvit_mm.models.freed_memory import keep_freed_memory
-from casvit_mm.models.matrix_products import gains_from_bf16
+from casvit_mm.models.matrix_products import gains_from
 from casvit_mm.models.memory_format import to_channels_last
 from casvit_mm.models.wrappers import unwrap
 
@@ -60,7 +60,7 @@ class TrainingSpeed:
         precision: What the dense parts compute in: a key of
             :data:`casvit_mm.models.dense_parts.PRECISIONS`. In a config also ``'auto'``: bf16 where
             the device is faster in it, see
-            :func:`casvit_mm.models.matrix_products.gains_from_bf16`, else fp32. fp16 needs a GPU.
+            :func:`casvit_mm.models.matrix_products.gains_from`, else fp32. fp16 needs a GPU.
             A config with an ``optim_wrapper`` other than OptimWrapper keeps that one's
             precision.
         keep_memory: Have the process keep freed memory for the next step; see
@@ -100,7 +100,10 @@ class TrainingSpeed:
             raise SpeedError(f'speed has no {", ".join(unknown)}; it has {", ".join(known)}.')
         device = get_device()
         if options.get('precision') == 'auto':
-            options = {**options, 'precision': 'bf16' if gains_from_bf16(device) else 'fp32'}
+            options = {
+                **options,
+                'precision': 'bf16' if gains_from(device, torch.bfloat16) else 'fp32',
+            }
         speed = cls(**options)
         if speed.precision == 'fp16' and device == 'cpu':
             raise SpeedError(
@@ -123,7 +126,11 @@ class TrainingSpeedHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Changes the model in place."""
-        train_faster(unwrap(runner.model), self.speed, runner.logger.info)
+        model, tell, precision = unwrap(runner.model), runner.logger.info, self.speed.precision
+        device = next(model.parameters()).device
+        if precision != 'fp32' and not gains_from(device, PRECISIONS[precision]):
+            tell(f'speed.precision: this device is not faster in {precision} than in fp32.')
+        train_faster(model, self.speed, tell)
 
 
 def train_faster(

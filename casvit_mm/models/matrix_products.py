@@ -11,6 +11,11 @@ import torch
 PROBE = (1024, 512, 512)
 # Where the casts between the precisions cost what the products save.
 WORTHWHILE = 1.25
+# Names of a CPU's instructions in torch, and the compute capability of a GPU.
+INSTRUCTIONS = {
+    torch.bfloat16: (('avx512_bf16', 'amx_bf16', 'bf16'), (8, 0)),
+    torch.float16: (('avx512_fp16', 'amx_fp16', 'fp16'), (7, 0)),
+}
 
 
 def least_seconds(call: Callable[[], Any], device: torch.device | str, repeats: int = 25) -> float:
@@ -47,33 +52,36 @@ def flops_per_second(
     return 2 * rows * inner * columns / least_seconds(lambda: torch.mm(left, right), device)
 
 
-def computes_bf16(device: torch.device | str) -> bool:
-    """Whether a device has instructions for bfloat16.
+def computes(device: torch.device | str, dtype: torch.dtype) -> bool:
+    """Whether a device has instructions for a lower precision.
 
     Args:
         device: A CPU or a CUDA GPU; of others nothing is known, so no. A CPU is asked by a
             function that torch has had since 2.11: before, no.
+        dtype: ``torch.bfloat16`` or ``torch.float16``.
     """
     kind = torch.device(device).type
+    instructions, capability = INSTRUCTIONS[dtype]
     if kind == 'cuda':
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.cuda.get_device_capability(device) >= capability
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
-    return kind == 'cpu' and any(known.get(each) for each in ('avx512_bf16', 'amx_bf16', 'bf16'))
+    return kind == 'cpu' and any(known.get(each) for each in instructions)
 
 
 @lru_cache
-def gains_from_bf16(device: torch.device | str) -> bool:
-    """Whether a network is faster in bfloat16 than in float32 on a device.
+def gains_from(device: torch.device | str, dtype: torch.dtype) -> bool:
+    """Whether a network is faster in a lower precision than in float32 on a device.
 
     GPUs that have instructions for it are. Of CPUs that have them some multiply twice as fast, and
     others half as fast, so a small product is timed in both.
 
     Args:
-        device: As of :func:`computes_bf16`.
+        device: As of :func:`computes`, like ``dtype``.
+        dtype: The precision.
     """
-    if not computes_bf16(device):
+    if not computes(device, dtype):
         return False
     if torch.device(device).type == 'cuda':
         return True
-    bf16, fp32 = (flops_per_second(device, each, PROBE) for each in (torch.bfloat16, torch.float32))
-    return bf16 > WORTHWHILE * fp32
+    lower, full = (flops_per_second(device, each, PROBE) for each in (dtype, torch.float32))
+    return lower > WORTHWHILE * full

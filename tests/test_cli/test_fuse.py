@@ -50,9 +50,15 @@ def test_a_fused_file_and_a_fused_model_test_like_the_checkpoint(call, shapes, c
         assert scores(answer) == scores(plain)
 
 
-def test_lower_precision_and_augmentation_go_together_with_fusion(call, shapes, checkpoint):
+@pytest.mark.parametrize('gains', [True, False])
+def test_lower_precision_and_augmentation_go_together_with_fusion(
+    gains, call, shapes, checkpoint, monkeypatch
+):
+    monkeypatch.setattr('casvit_mm.cli.arguments.gains_from', lambda *asked: gains)
     options = ['--fuse', '--precision', 'bf16', '--tta', '--data-root', shapes, *QUICK]
-    assert call('test', DEMO, checkpoint, *options).code == 0
+    answer = call('test', DEMO, checkpoint, *options)
+    assert answer.code == 0, answer.err
+    assert ('is not faster in bf16 than in fp32' in answer.out) != gains
 
 
 def test_image_demo_takes_a_fused_file(call, shapes, fused, tmp_path):

@@ -1,11 +1,14 @@
 """Batch norms folded into the layers beside them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from casvit_mm.deploy import convolutions
 from casvit_mm.deploy.convolutions import FusedConv2d, weighted_sum
 from casvit_mm.deploy.folding import fold_into_next, fold_into_previous
 from casvit_mm.models.folded_norms import is_foldable
@@ -119,6 +122,75 @@ def test_one_pass_under_autocast_answers_in_bfloat16_and_keeps_its_weights(activ
             # bfloat16 has 8 bits of a number.
             assert (answer.float() - expected).abs().max() <= 2**-7 * expected.abs().max()
     assert fused.weight is plain.weight and fused.weight.dtype == torch.float32
+
+
+def processor(monkeypatch, *, takes_bf16):
+    """A processor whose convolutions take bfloat16 in one pass, or not; says what they were given.
+
+    Which of the two this machine has must not matter: the operator is replaced by what it computes.
+    """
+    seen = []
+
+    def operator(x, weight, bias, padding, stride, dilation, groups, activation, *_):
+        seen.append(x.dtype)
+        x = nn.functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        return convolutions.ACTIVATIONS.get(activation, nn.Identity())(x)
+
+    def binary(x, residual, weight, bias, *others):
+        return residual + operator(x, weight, bias, *others[:4], 'none')
+
+    operator.binary = binary
+    fake = SimpleNamespace(
+        _convolution_pointwise=operator, _is_mkldnn_bf16_supported=lambda: takes_bf16
+    )
+    monkeypatch.setattr(torch.ops, 'mkldnn', fake)
+    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: True)
+    monkeypatch.setattr(convolutions, 'ONE_PASS', convolutions.one_pass_precisions())
+    return seen
+
+
+@pytest.mark.parametrize('takes_bf16', [True, False])
+@pytest.mark.parametrize('activation', [None, 'relu', 'gelu'])
+def test_one_pass_is_left_out_in_a_precision_that_the_processor_does_not_take(
+    activation, takes_bf16, monkeypatch
+):
+    seen = processor(monkeypatch, takes_bf16=takes_bf16)
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 8, 3, padding=1)
+    x = torch.randn(2, 8, 9, 11)
+    fused = FusedConv2d(plain, activation)
+    act = {None: nn.Identity(), 'relu': nn.ReLU(), 'gelu': nn.GELU()}[activation]
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        answer = fused(x)
+        assert answer.dtype == torch.bfloat16
+        assert torch.equal(answer, act(plain(x)))
+        assert torch.equal(FusedConv2d(plain)(x, residual=x), x.bfloat16() + plain(x))
+    assert seen == [torch.bfloat16] * 2 * takes_bf16
+    with torch.no_grad():
+        fused(x)
+    assert seen[-1:] == [torch.float32]
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.float64])
+def test_other_precisions_never_go_in_one_pass(dtype, monkeypatch):
+    seen = processor(monkeypatch, takes_bf16=True)
+    plain = nn.Conv2d(4, 4, 1).to(dtype)
+    x = torch.ones(1, 4, 2, 2, dtype=dtype)
+    with torch.no_grad():
+        assert torch.equal(FusedConv2d(plain, 'relu')(x), plain(x).relu())
+    assert not seen
+
+
+def test_a_torch_that_does_not_say_what_the_processor_takes_is_not_relied_on(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: True)
+    fake = SimpleNamespace(_convolution_pointwise=None)
+    monkeypatch.setattr(torch.ops, 'mkldnn', fake)
+    assert convolutions.one_pass_precisions() == (torch.float32,)
+    monkeypatch.setattr(torch.ops, 'mkldnn', SimpleNamespace())
+    assert convolutions.one_pass_precisions() == ()
+    monkeypatch.setattr(torch.ops, 'mkldnn', fake)
+    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)
+    assert convolutions.one_pass_precisions() == ()
 
 
 @pytest.mark.parametrize('groups', [1, 2])

@@ -257,7 +257,7 @@ WRAPPER = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
 def on(monkeypatch, device, bf16=False, torch_version='2.13.0'):
     module = 'casvit_mm.engine.training_speed'
     monkeypatch.setattr(f'{module}.get_device', lambda: device)
-    monkeypatch.setattr(f'{module}.gains_from_bf16', lambda _: bf16)
+    monkeypatch.setattr(f'{module}.gains_from', lambda *asked: bf16)
     monkeypatch.setattr(torch, '__version__', torch_version)
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from casvit_mm.models import matrix_products
-from casvit_mm.models.matrix_products import flops_per_second, gains_from_bf16, least_seconds
+from casvit_mm.models.matrix_products import flops_per_second, gains_from, least_seconds
 
 
 @pytest.fixture(autouse=True)
 def forgetful():
-    gains_from_bf16.cache_clear()
+    gains_from.cache_clear()
     yield
-    gains_from_bf16.cache_clear()
+    gains_from.cache_clear()
 
 
 @pytest.mark.parametrize(('times_as_fast', 'gains'), [(2.4, True), (1.1, False), (0.5, False)])
@@ -21,16 +21,16 @@ def test_a_cpu_gains_where_its_products_are_clearly_faster(times_as_fast, gains,
     def rate(device, dtype, shape):
         return times_as_fast if dtype is torch.bfloat16 else 1.0
 
-    monkeypatch.setattr(matrix_products, 'computes_bf16', lambda device: True)
+    monkeypatch.setattr(matrix_products, 'computes', lambda *asked: True)
     monkeypatch.setattr(matrix_products, 'flops_per_second', rate)
-    assert gains_from_bf16('cpu') is gains
+    assert gains_from('cpu', torch.bfloat16) is gains
 
 
 @pytest.mark.parametrize(('device', 'instructions'), [('cpu', False), ('cuda', True)])
 def test_nothing_is_measured_where_instructions_tell(device, instructions, monkeypatch):
-    monkeypatch.setattr(matrix_products, 'computes_bf16', lambda device: instructions)
+    monkeypatch.setattr(matrix_products, 'computes', lambda *asked: instructions)
     monkeypatch.delattr(matrix_products, 'flops_per_second')
-    assert gains_from_bf16(device) is instructions
+    assert gains_from(device, torch.bfloat16) is instructions
 
 
 def test_the_shortest_of_the_calls_counts():
