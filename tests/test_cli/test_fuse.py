@@ -7,10 +7,13 @@ import re
 
 import pytest
 import torch
+from mmengine.device import get_device
 from quick_runs import DEMO, QUICK, SEGMENTATION_DEMO
 
+from casvit_mm.cli.arguments import note_on_precision
 from casvit_mm.cli.main import run_tool
 from casvit_mm.models.checkpoint import read_checkpoint
+from casvit_mm.models.matrix_products import gains_from
 
 
 @pytest.fixture(scope='module')
@@ -50,15 +53,29 @@ def test_a_fused_file_and_a_fused_model_test_like_the_checkpoint(call, shapes, c
         assert scores(answer) == scores(plain)
 
 
-@pytest.mark.parametrize('gains', [True, False])
-def test_lower_precision_and_augmentation_go_together_with_fusion(
-    gains, call, shapes, checkpoint, monkeypatch
-):
-    monkeypatch.setattr('casvit_mm.cli.arguments.gains_from', lambda *asked: gains)
-    options = ['--fuse', '--precision', 'bf16', '--tta', '--data-root', shapes, *QUICK]
+def test_lower_precision_goes_together_with_fusion(call, shapes, checkpoint):
+    options = ['--fuse', '--precision', 'bf16', '--data-root', shapes, *QUICK]
     answer = call('test', DEMO, checkpoint, *options)
     assert answer.code == 0, answer.err
-    assert ('is not faster in bf16 than in fp32' in answer.out) != gains
+    note = 'is not faster in bf16 than in fp32' in answer.out
+    assert note != gains_from(get_device(), torch.bfloat16)
+
+
+def test_augmentation_goes_together_with_fusion(call, shapes, checkpoint):
+    options = ['--fuse', '--tta', '--data-root', shapes, *QUICK]
+    assert call('test', DEMO, checkpoint, *options).code == 0
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16', 'fp16'])
+@pytest.mark.parametrize('gains', [True, False])
+def test_a_precision_that_gains_nothing_is_told(gains, precision, monkeypatch):
+    monkeypatch.setattr('casvit_mm.cli.arguments.gains_from', lambda *asked: gains)
+    note = note_on_precision(precision, 'cpu')
+    assert note == (
+        ''
+        if gains or precision == 'fp32'
+        else f'Note: this CPU is not faster in {precision} than in fp32.'
+    )
 
 
 def test_image_demo_takes_a_fused_file(call, shapes, fused, tmp_path):
