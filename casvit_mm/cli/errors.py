@@ -17,6 +17,7 @@ from mmengine.logging import MMLogger
 
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.deploy import FusedModelError
+from casvit_mm.engine.invalid_loss import InvalidLossError
 from casvit_mm.engine.progressive_size import NotASegmentorError
 from casvit_mm.engine.training_speed import SpeedError
 from casvit_mm.models.checkpoint import CheckpointError
@@ -31,6 +32,7 @@ USER_ERRORS = (
     CheckpointError,
     DatasetError,
     FusedModelError,
+    InvalidLossError,
     NotASegmentorError,
     SpeedError,
 )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config, start_from_scratch
@@ -27,6 +27,7 @@ from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.runs import build_runner, join, log_file, say
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
+from casvit_mm.engine.safe_checkpoints import latest_checkpoint
 from casvit_mm.models.checkpoint import CheckpointError, require_checkpoint
 from casvit_mm.models.pretrained import require_pretrained
 
@@ -141,7 +142,7 @@ def _check_pretrained(cfg: Config) -> None:
         try:
             require_pretrained(file, f'{option}.init_cfg.checkpoint')
         except CheckpointError:
-            if not cfg.get('resume') or not (cfg.load_from or find_latest_checkpoint(cfg.work_dir)):
+            if not cfg.get('resume') or not (cfg.load_from or latest_checkpoint(cfg.work_dir)):
                 raise
             # The run's own checkpoint holds the whole model: its start is not needed any more.
             part['init_cfg'] = None

@@ -2,11 +2,13 @@
 
 from importlib.util import find_spec
 
+from casvit_mm.engine.invalid_loss import InvalidLossError, StopOnInvalidLossHook
 from casvit_mm.engine.layer_decay import CASViTLayerDecayConstructor
 from casvit_mm.engine.param_groups import GroupedOptimWrapperConstructor
 from casvit_mm.engine.picture_hooks import DrawTestHook, PreviewHook
 from casvit_mm.engine.progressive_size import ProgressiveSizeHook
 from casvit_mm.engine.runner import CASViTRunner
+from casvit_mm.engine.safe_checkpoints import SafeCheckpointHook
 from casvit_mm.engine.samplers import MultiScaleBatchSampler, MultiScaleRandomResizedCrop
 from casvit_mm.engine.training_speed import BFloat16OptimWrapper
 
@@ -16,10 +18,13 @@ __all__ = [
     'CASViTRunner',
     'DrawTestHook',
     'GroupedOptimWrapperConstructor',
+    'InvalidLossError',
     'MultiScaleBatchSampler',
     'MultiScaleRandomResizedCrop',
     'PreviewHook',
     'ProgressiveSizeHook',
+    'SafeCheckpointHook',
+    'StopOnInvalidLossHook',
 ]
 
 if find_spec('mmdet'):

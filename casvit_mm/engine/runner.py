@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size
+from mmengine.dist import get_world_size, master_only
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
@@ -14,10 +15,16 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from casvit_mm.engine.config_text import escape_braces
+from casvit_mm.engine.invalid_loss import StopOnInvalidLossHook
+from casvit_mm.engine.safe_checkpoints import SafeCheckpointHook, latest_checkpoint
 from casvit_mm.engine.training_speed import TrainingSpeed, TrainingSpeedHook, faster_optimizer
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
 from casvit_mm.models.class_rows import keep_known_classes
+from casvit_mm.models.whole_files import written_whole
 from casvit_mm.models.wrappers import unwrap
+
+CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
 
 
 @RUNNERS.register_module()
@@ -37,6 +44,10 @@ class CASViTRunner(Runner):
 
     Norms that a config synchronises over GPUs (SyncBN) become ordinary batch norms where there is
     nothing to synchronise: in a run of one process, and on a CPU, where torch refuses them.
+
+    Checkpoints are written whole or not at all, and the old one is removed after the new one is
+    there; see :class:`casvit_mm.engine.safe_checkpoints.SafeCheckpointHook`. A run whose loss stays
+    NaN stops; see :class:`casvit_mm.engine.invalid_loss.StopOnInvalidLossHook`.
     """
 
     _whole_model_wanted = False
@@ -59,18 +70,68 @@ class CASViTRunner(Runner):
             optim_wrapper = faster_optimizer(optim_wrapper, self.speed)
         return super().build_optim_wrapper(optim_wrapper)
 
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """Registers the hooks that every run has, those that keep a run from being lost among them.
+
+        Args:
+            hooks: The config's ``default_hooks``; None in place of one leaves it out.
+        """
+        hooks = {'invalid_loss': dict(type=StopOnInvalidLossHook), **(hooks or {})}
+        if hooks['invalid_loss'] is None:
+            del hooks['invalid_loss']
+        checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
+        # Also a config that names mmengine's hook, as most do, is to lose nothing.
+        if isinstance(checkpoint, dict) and checkpoint.get('type') in CHECKPOINT_HOOKS:
+            hooks['checkpoint'] = {**checkpoint, 'type': SafeCheckpointHook}
+        super().register_default_hooks(hooks)
+
+    @master_only
+    def save_checkpoint(
+        self, out_dir: str, filename: str, file_client_args: dict | None = None, **kwargs: Any
+    ) -> None:
+        """Saves a checkpoint; into a folder of this machine whole or not at all.
+
+        Args:
+            out_dir: The folder.
+            filename: Name of the file in it.
+            file_client_args: As of mmengine's Runner, like ``kwargs``. A file that is not in a
+                folder of this machine is written as mmengine does it.
+        """
+        if '://' in str(out_dir) or file_client_args or kwargs.get('backend_args'):
+            super().save_checkpoint(out_dir, filename, file_client_args, **kwargs)
+            return
+        with written_whole(Path(out_dir, filename)) as unfinished:
+            super().save_checkpoint(out_dir, unfinished.name, **kwargs)
+
+    def load_or_resume(self) -> None:
+        """Loads the weights or the run that the config asks for."""
+        if self._resume and self._load_from is None and not self._has_loaded:
+            self._load_from = latest_checkpoint(self.work_dir)
+            if self._load_from is None:
+                self._resume = False
+                self.logger.warning(
+                    f'There is no checkpoint in {self.work_dir} to resume from: the run starts '
+                    'anew.'
+                )
+        super().load_or_resume()
+
     def train(self) -> nn.Module:
         """Trains, as fast as the config's ``speed`` wants it."""
         self.register_hook(TrainingSpeedHook(self.speed))
         return super().train()
 
+    @master_only
     def dump_config(self) -> None:
         """Writes the whole config into the work dir, except over the file that it was read from."""
-        file = Path(self.cfg.filename or '')
-        if file.is_file() and file.resolve().parent == Path(self.work_dir).resolve():
+        file = Path(self.cfg.filename or f'{self.timestamp}.py')
+        target = Path(self.work_dir, file.name)
+        if file.is_file() and file.resolve().parent == target.parent.resolve():
             # Some hundred lines that a person may edit; the run's own folder has the whole of it.
             return
         super().dump_config()
+        if target.suffix == '.py':
+            text = target.read_text(encoding='utf-8')
+            target.write_text(escape_braces(text), encoding='utf-8')
 
     def load_checkpoint(
         self,
