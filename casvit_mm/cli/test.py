@@ -26,7 +26,15 @@ from mmengine.config import Config, ConfigDict
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.runs import as_list, build_runner, is_detection, join, log_file, say
+from casvit_mm.cli.runs import (
+    as_list,
+    build_runner,
+    is_detection,
+    join,
+    log_file,
+    require_runnable,
+    say,
+)
 from casvit_mm.datasets.check import check_data
 from casvit_mm.datasets.config_data import leaf_datasets
 from casvit_mm.models.checkpoint import require_checkpoint
@@ -71,6 +79,7 @@ def run(args: Namespace) -> int:
     cfg = command_config(args)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
+    require_runnable(cfg)
     require_checkpoint(args.checkpoint)
     cfg.load_from, cfg.load_weights, cfg.resume = args.checkpoint, args.weights, False
     model = cfg.get('model') or {}

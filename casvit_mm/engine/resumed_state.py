@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from casvit_mm.models.checkpoint import CheckpointError
@@ -72,7 +73,7 @@ def _is_usable(key: str, value: Any, folders: set[str]) -> bool:
 
 def _is_best_checkpoint(path: str, folders: set[str]) -> bool:
     folder, name = os.path.split(path)
-    ours = name.startswith('best_') and name.endswith('.pth') and not os.path.isdir(path)
+    ours = name.startswith('best_') and name.endswith('.pth') and not Path(path).is_dir()
     return ours and _real(folder) in folders
 
 
