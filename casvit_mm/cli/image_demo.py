@@ -32,6 +32,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from casvit_mm.cli import arguments
+from casvit_mm.cli.channels import require_matching_channels
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.inputs import batches, find_inputs, output_names, read_image
@@ -116,6 +117,7 @@ def run(args: Namespace) -> int:
             f'The config {cfg.filename} has no test_dataloader whose dataset has a pipeline, which '
             'tells how to prepare images.'
         )
+    require_matching_channels(cfg)
     require_checkpoint(args.checkpoint)
     model = build_model(cfg, args.checkpoint, device, args.score_thr)
     accelerate(model.model, Acceleration(**arguments.acceleration(args)))

@@ -24,6 +24,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from casvit_mm.cli import arguments
+from casvit_mm.cli.channels import require_matching_channels
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.runs import (
@@ -80,6 +81,7 @@ def run(args: Namespace) -> int:
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
     require_runnable(cfg)
+    require_matching_channels(cfg)
     require_checkpoint(args.checkpoint)
     cfg.load_from, cfg.load_weights, cfg.resume = args.checkpoint, args.weights, False
     model = cfg.get('model') or {}

@@ -22,6 +22,7 @@ from mmengine.device import get_device
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from casvit_mm.cli import arguments
+from casvit_mm.cli.channels import require_matching_channels
 from casvit_mm.cli.config import command_config, start_from_scratch
 from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.runs import build_runner, join, log_file, require_runnable, say
@@ -80,6 +81,7 @@ def run(args: Namespace) -> int:
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise CliError(f'The config {cfg.filename} has no train_dataloader or no train_cfg.')
     require_runnable(cfg)
+    require_matching_channels(cfg)
     if args.from_scratch:
         say(start_from_scratch(cfg))
     _set_resume(cfg, args.resume)
