@@ -184,9 +184,9 @@ def _metainfo(cfg: Config, checkpoint: dict, scope: str, count: int | None) -> d
     for key in ('CLASSES', 'PALETTE'):
         if meta.get(key) is not None:
             saved.setdefault(key.lower(), meta[key])
-    if count is not None and len(saved.get('classes', ())) != count:
+    if count is not None and len(saved.get('classes') or ()) != count:
         saved = {}
-    if 'classes' in saved and 'palette' in saved:
+    if saved.get('classes') and saved.get('palette'):
         return saved
     dataset = inner_test_dataset(cfg)
     kind = dataset['type']

@@ -23,6 +23,8 @@ def usable_meta(meta: Any) -> tuple[dict[str, Any], list[str]]:
         return {}, [f'ignored meta, which is a {_kind(meta)}, not a dict']
     notes: list[str] = []
     usable = _usable(meta, META, 'meta', notes)
+    # None says what a missing key says. A dataset's own stay: a resumed run compares them.
+    usable = {key: value for key, value in usable.items() if value is not None}
     if 'dataset_meta' in usable:
         dataset_meta = usable['dataset_meta']
         usable['dataset_meta'] = _usable(dataset_meta, DATASET_META, 'meta.dataset_meta', notes)
@@ -42,8 +44,7 @@ def _usable(
             usable[key] = value
         else:
             notes.append(f'ignored {where}.{key}, a {_kind(value)}: expected {expected}')
-    # None says what a missing key says.
-    return {key: value for key, value in usable.items() if value is not None}
+    return usable
 
 
 def is_names(value: Any) -> bool:

@@ -149,6 +149,13 @@ def test_what_is_of_the_expected_form_stays():
     assert not notes
 
 
+def test_what_a_dataset_says_of_itself_stays_comparable():
+    dataset_meta = dict(classes=None, label_map=None, palette=[], reduce_zero_label=False)
+    usable, notes = usable_meta(dict(dataset_meta=dataset_meta))
+    assert usable == dict(dataset_meta=dataset_meta)
+    assert not notes
+
+
 @pytest.mark.parametrize('key', ['epoch', 'iter', 'seed'])
 @pytest.mark.parametrize('value', ['3', [3], -1, 1.5, True, {}])
 def test_counts_that_are_no_whole_numbers_are_left_out_with_a_note(key, value):
