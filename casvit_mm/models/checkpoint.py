@@ -305,8 +305,8 @@ def _structure(checkpoint: dict[str, Any], source: str) -> str | None:
     if structure is None or isinstance(structure, str):
         return structure
     raise CheckpointError(
-        f'{source} is damaged: meta.structure is a {type(structure).__name__}, expected a name '
-        f'({", ".join(sorted(STRUCTURES.module_dict))}).'
+        f'{source} is damaged: meta.structure is of type {type(structure).__name__}: expected a '
+        f'name ({", ".join(sorted(STRUCTURES.module_dict))}).'
     )
 
 

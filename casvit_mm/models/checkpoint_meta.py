@@ -20,7 +20,7 @@ def usable_meta(meta: Any) -> tuple[dict[str, Any], list[str]]:
     if meta is None:
         return {}, []
     if not isinstance(meta, Mapping):
-        return {}, [f'ignored meta, which is a {_kind(meta)}, not a dict']
+        return {}, [f'ignored meta, which is of type {_kind(meta)}: expected a dict']
     notes: list[str] = []
     usable = _usable(meta, META, 'meta', notes)
     # None says what a missing key says. A dataset's own stay: a resumed run compares them.
@@ -37,13 +37,17 @@ def _usable(
     usable = {}
     for key, value in values.items():
         if not isinstance(key, str):
-            notes.append(f'ignored a key of {where} that is a {_kind(key)}, not a text')
+            notes.append(
+                f'ignored a key of {where}, which is of type {_kind(key)}: expected a text'
+            )
             continue
         expected, is_usable = checks.get(key) or checks.get(key.lower()) or ANYTHING
         if value is None or is_usable(value):
             usable[key] = value
         else:
-            notes.append(f'ignored {where}.{key}, a {_kind(value)}: expected {expected}')
+            notes.append(
+                f'ignored {where}.{key}, which is of type {_kind(value)}: expected {expected}'
+            )
     return usable
 
 

@@ -77,12 +77,14 @@ def test_a_structure_is_looked_up_by_its_exact_name_and_nothing_is_imported(
 @pytest.mark.parametrize('suffix', SUFFIXES)
 @pytest.mark.parametrize('value', [['fused'], {'type': 'fused'}, 3, True, 1.5])
 def test_a_structure_that_is_no_text_is_named(value, suffix, write):
-    with pytest.raises(CheckpointError, match=r'meta\.structure is a .*expected a name \(fused\)'):
+    with pytest.raises(
+        CheckpointError, match=r'meta\.structure is of type .*expected a name \(fused\)'
+    ):
         read_checkpoint(write({'structure': value}, suffix))
 
 
 def test_a_structure_of_bytes_is_named(write):
-    with pytest.raises(CheckpointError, match=r'meta\.structure is a bytes'):
+    with pytest.raises(CheckpointError, match=r'meta\.structure is of type bytes'):
         read_checkpoint(write({'structure': b'fused'}))
 
 
