@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from mmengine.visualization import Visualizer
 
 SCOPED = """
 model = dict(
@@ -68,6 +69,17 @@ test_cfg = dict()
 test_evaluator = dict(
     type='mmdet.CocoMetric', metric='bbox', ann_file=ROOT + '/annotations/instances_val.json')
 """
+
+
+@pytest.fixture(autouse=True)
+def no_visualizer_is_left():
+    """mmengine keeps one for the process: later runs would draw with that of these configs."""
+    yield
+    kinds = [Visualizer]
+    while kinds:
+        kind = kinds.pop()
+        kind._instance_dict.clear()
+        kinds += kind.__subclasses__()
 
 
 @pytest.fixture
