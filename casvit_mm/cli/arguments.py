@@ -57,7 +57,7 @@ def add_config(parser: ArgumentParser) -> None:
         nargs='+',
         action=ConfigOptions,
         metavar='KEY=VALUE',
-        help='change the config: model.backbone.arch=s train_dataloader.batch_size=2 …',
+        help='change the config: model.backbone.drop_path_rate=0.2 train_dataloader.batch_size=2 …',
     )
 
 

@@ -47,7 +47,8 @@ from casvit_mm.benchmark.peers import PEERS, published_casvit
 from casvit_mm.benchmark.pipeline import time_pipeline
 from casvit_mm.benchmark.roofline import roofline
 from casvit_mm.cli import arguments
-from casvit_mm.cli.config import find_config, load_config, reroot
+from casvit_mm.cli.channels import require_matching_channels
+from casvit_mm.cli.config import load_config, reroot
 from casvit_mm.cli.errors import CliError
 from casvit_mm.datasets.check import check_data
 from casvit_mm.models import ARCHITECTURES
@@ -269,11 +270,12 @@ def groups(args: Namespace, device: str) -> list[Group]:
     """What the arguments ask for: a group of each model.
 
     Raises:
-        CliError: The mode has no such variant, there is no such peer, or a config cannot be found.
+        CliError: The mode has no such variant, there is no such peer, or a config cannot be
+            measured.
     """
     peers = _peers(args)
     sizes = args.sizes or ([] if args.configs else ['xs', 's', 'm', 't'])
-    models = [*sizes, *(str(find_config(each)) for each in args.configs), *peers]
+    models = [*sizes, *map(_checked_config, args.configs), *peers]
     yardstick = None
     if peers:
         shape = args.image_size[0], args.batch_size[0]
@@ -286,6 +288,14 @@ def groups(args: Namespace, device: str) -> list[Group]:
         )
         for cases in (_cases(model, args, device) for model in models)
     ]
+
+
+def _checked_config(name: str) -> str:
+    cfg = load_config(name)
+    if not cfg.get('model'):
+        raise CliError(f'The config {cfg.filename} has no model.')
+    require_matching_channels(cfg)
+    return cfg.filename
 
 
 def _peers(args: Namespace) -> list[str]:

@@ -23,6 +23,13 @@ from casvit_mm.datasets.build import build_dataset
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.picture_hooks import add_sample
 
+# For configs that have none, by their default_scope.
+VISUALIZER = {
+    'mmdet': 'mmdet.DetLocalVisualizer',
+    'mmseg': 'mmseg.SegLocalVisualizer',
+    'mmpretrain': 'mmpretrain.UniversalVisualizer',
+}
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
@@ -92,7 +99,9 @@ def draw(
     Returns:
         The number of pictures drawn.
     """
-    visualizer = VISUALIZERS.build(cfg.get('visualizer') or dict(type='DetLocalVisualizer'))
+    kind = VISUALIZER.get(cfg.get('default_scope'), VISUALIZER['mmdet'])
+    options = cfg.get('visualizer') or dict(type=kind)
+    visualizer = VISUALIZERS.build({'name': 'visualizer', **options})
     visualizer.dataset_meta = dataset.metainfo
     number = min(number, len(dataset))
     for position in tqdm(range(number), desc='drawing', unit='picture'):

@@ -18,6 +18,7 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 
 from casvit_mm.cli import arguments
+from casvit_mm.cli.channels import require_matching_channels
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
 from casvit_mm.deploy import fuse, is_fused
@@ -53,6 +54,7 @@ def run(args: Namespace) -> int:
     cfg = command_config(args)
     if not cfg.get('model'):
         raise CliError(f'The config {cfg.filename} has no model.')
+    require_matching_channels(cfg)
     model, content = trained_model(cfg, args.checkpoint)
     if is_fused(model):
         raise CliError(f'{args.checkpoint} is fused already.')

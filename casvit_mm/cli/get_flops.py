@@ -20,6 +20,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from casvit_mm.cli import arguments
+from casvit_mm.cli.channels import require_matching_channels
 from casvit_mm.cli.config import load_config
 from casvit_mm.cli.errors import CliError
 
@@ -52,9 +53,10 @@ def run(args: Namespace) -> int:
     cfg = load_config(args.config, args.cfg_options)
     if not cfg.get('model'):
         raise CliError(f'The config {cfg.filename} has no model.')
+    require_matching_channels(cfg)
     height, width = args.shape
     rows, proposals = count(cfg, height, width)
-    print(f'\n{cfg.filename}, input 3 x {height} x {width}\n')
+    print(f'\n{cfg.filename}, input {input_channels(cfg)} x {height} x {width}\n')
     print(f'{"":<10}{"parameters":>14}{"GMACs":>10}')
     for name, parameters, macs in rows:
         print(f'{name:<10}{parameters:>14,}{macs / 1e9:>10.2f}')
@@ -80,11 +82,16 @@ def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, in
         model_cfg.backbone = {**model_cfg.backbone, 'init_cfg': None}
     torch.manual_seed(0)
     model = revert_sync_batchnorm(MODELS.build(model_cfg)).eval()
-    picture = torch.rand(1, 3, height, width)
+    picture = torch.rand(1, input_channels(cfg), height, width)
     rows = [('model', parameters(model), macs(_Tensors(model, height, width), picture))]
     if hasattr(model, 'backbone'):
         rows.append(('backbone', parameters(model.backbone), macs(model.backbone, picture)))
     return rows, _proposals(model, picture) if hasattr(model, 'roi_head') else None
+
+
+def input_channels(cfg: Config) -> int:
+    """Channels of the input: three, unless the backbone is for grey or multispectral images."""
+    return (cfg.model.get('backbone') or {}).get('in_channels', 3)
 
 
 def parameters(model: nn.Module) -> int:

@@ -13,9 +13,13 @@ Per input, the out dir gets a picture (or a video) with the answer drawn on it, 
   detection     {file, label, score, bbox: [x1, y1, x2, y2], mask: COCO's run-length code}
   segmentation  {file, label, index, pixels, share} per class; NAME_labels.png holds the indices
 A video's records also have the number of the frame.
+
+In a folder, images that cannot be read, predicted or written are skipped and listed at the end with
+the reasons; the exit code is then 1. An image given by itself that fails is an error (exit code 2).
 """
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,18 +32,18 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from casvit_mm.cli import arguments
+from casvit_mm.cli.channels import require_matching_channels
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
+from casvit_mm.cli.inputs import batches, find_inputs, output_names, read_image
 from casvit_mm.deploy import Acceleration, accelerate
 from casvit_mm.engine.detections import Detections
-from casvit_mm.engine.inference import ImageDetector, ImageSegmentor
+from casvit_mm.engine.inference import ImageDetector, ImageSegmentor, inner_test_dataset
 from casvit_mm.engine.label_map import LabelMap, stitch
 from casvit_mm.engine.tiles import merge, predict_tiled, tiles
 from casvit_mm.models.checkpoint import require_checkpoint
 from casvit_mm.report.drawing import draw_detections, draw_label_map
 
-IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
-VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 JPEG_LIMIT = 65500
 
 
@@ -88,7 +92,7 @@ def run(args: Namespace) -> int:
         args: The parsed arguments.
 
     Returns:
-        The exit code.
+        The exit code: 1 if images of a folder were skipped.
 
     Raises:
         CliError: There is nothing to look at, or it cannot be read.
@@ -106,9 +110,14 @@ def run(args: Namespace) -> int:
         raise CliError(f'--out-dir {out_dir} is where the input lies; results could replace it.')
     device = arguments.find_device(args.device)
     cfg = command_config(args)
-    for key in ('model', 'test_dataloader'):
-        if not cfg.get(key):
-            raise CliError(f'The config {cfg.filename} has no {key}.')
+    if not cfg.get('model'):
+        raise CliError(f'The config {cfg.filename} has no model.')
+    if inner_test_dataset(cfg) is None:
+        raise CliError(
+            f'The config {cfg.filename} has no test_dataloader whose dataset has a pipeline, which '
+            'tells how to prepare images.'
+        )
+    require_matching_channels(cfg)
     require_checkpoint(args.checkpoint)
     if note := arguments.note_on_precision(args.precision, device):
         print(note)
@@ -116,11 +125,17 @@ def run(args: Namespace) -> int:
     accelerate(model.model, Acceleration(**arguments.acceleration(args)))
     out_dir.mkdir(parents=True, exist_ok=True)
     demo = _Demo(model, out_dir, args.batch_size, args.tile, overlap)
-    if images:
-        demo.on_images(images)
-    else:
+    if not images:
         demo.on_video(source)
-    return 0
+        return 0
+    skipped = demo.on_images(images)
+    if not skipped:
+        return 0
+    if not source.is_dir():
+        raise CliError(skipped[source])
+    reasons = '\n'.join(f'  {reason}' for reason in skipped.values())
+    print(f'Skipped {len(skipped)} of {len(images)} image(s):\n{reasons}', file=sys.stderr)
+    return 1
 
 
 def build_model(
@@ -140,53 +155,6 @@ def build_model(
     raise CliError(f'image_demo draws detections and label maps; {cfg.filename} is for {scope}.')
 
 
-def find_inputs(source: Path) -> list[Path]:
-    """The images that an input stands for; none where it is a video.
-
-    Args:
-        source: A file or folder.
-
-    Raises:
-        CliError: It does not exist, is of an unknown kind, or has no image in it.
-    """
-    if not source.exists():
-        raise CliError(f'The input {source} does not exist.')
-    if source.is_dir():
-        images = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGES)
-        if not images:
-            raise CliError(f'The folder {source} has no image in it ({", ".join(IMAGES)}).')
-        return images
-    if source.suffix.lower() in IMAGES:
-        return [source]
-    if source.suffix.lower() in VIDEOS:
-        return []
-    raise CliError(
-        f'The input {source} is of an unknown kind. Images: {", ".join(IMAGES)}; videos: '
-        f'{", ".join(VIDEOS)}.'
-    )
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Reads an image as BGR.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The picture. Shape: ``(H, W, 3)``, uint8.
-
-    Raises:
-        CliError: It cannot be read.
-    """
-    try:
-        image = mmcv.imread(str(path))
-    except (OSError, cv2.error) as error:
-        raise CliError(f'The image {path} cannot be read: {error}') from error
-    if image is None:
-        raise CliError(f'The image {path} cannot be read: it is damaged, or no image.')
-    return image
-
-
 class _Demo:
     """Runs a model over inputs and writes results."""
 
@@ -204,17 +172,64 @@ class _Demo:
         self.tile = tile
         self.overlap = overlap
 
-    def on_images(self, paths: Sequence[Path]) -> None:
-        names = _output_names(paths)
-        total = 0
+    def on_images(self, paths: Sequence[Path]) -> dict[Path, str]:
+        """Writes the results of images; returns those that were skipped, each with the reason.
+
+        Raises:
+            Exception: Inference failed for every image, with the error of the first.
+        """
+        names = output_names(paths)
+        skipped: dict[Path, str] = {}
+        errors: list[Exception] = []
+        total = done = 0
         with self._progress(len(paths), 'image') as bar:
             for first in range(0, len(paths), self.batch_size):
-                batch = paths[first : first + self.batch_size]
-                pictures = [read_image(path) for path in batch]
-                found = self._predict(pictures, bar)
-                for path, picture, answer in zip(batch, pictures, found, strict=True):
-                    total += self._write(path, names[path], picture, answer)
-        print(f'{total} {self._unit} in {len(paths)} image(s): {self.out_dir}')
+                images = {}
+                for path in paths[first : first + self.batch_size]:
+                    try:
+                        images[path] = read_image(path)
+                    except CliError as error:
+                        skipped[path] = str(error)
+                        bar.update(0 if self.tile else 1)
+                for path, answer in self._answers(images, bar):
+                    try:
+                        if isinstance(answer, Exception):
+                            raise answer
+                        total += self._write(path, names[path], images[path], answer)
+                        done += 1
+                    except OSError as error:
+                        reason = error.strerror or error
+                        skipped[path] = f'The results of {path} cannot be written: {reason}.'
+                    # What a model raises for an image of odd size is of any kind.
+                    except Exception as error:
+                        height, width = images[path].shape[:2]
+                        skipped[path] = (
+                            f'Inference failed for {path} ({width} x {height} pixels): '
+                            f'{_reason(error)}'
+                        )
+                        if not isinstance(error, cv2.error):
+                            errors.append(error)
+        if errors and not done:
+            raise errors[0]
+        if done:
+            print(f'{total} {self._unit} in {done} image(s): {self.out_dir}')
+        return skipped
+
+    def _answers(
+        self, images: dict[Path, np.ndarray], bar: tqdm
+    ) -> Iterator[tuple[Path, Detections | LabelMap | Exception]]:
+        """The answer for each image, or the error that it raises when it is predicted alone."""
+        if not images:
+            return
+        try:
+            yield from zip(images, self._predict(list(images.values()), bar), strict=True)
+            return
+        except Exception as error:
+            if len(images) == 1:
+                yield next(iter(images)), error
+                return
+        for path, image in images.items():
+            yield from self._answers({path: image}, bar)
 
     def on_video(self, path: Path) -> None:
         video = mmcv.VideoReader(str(path))
@@ -230,7 +245,7 @@ class _Demo:
         records, number = [], 0
         try:
             with self._progress(len(video), 'frame') as bar:
-                for frames in _batches(video, self.batch_size):
+                for frames in batches(video, self.batch_size):
                     for frame, answer in zip(frames, self._predict(frames, bar), strict=True):
                         writer.write(self._draw(frame, answer))
                         found = answer.to_records(path.name, self.model.classes, *frame.shape[:2])
@@ -289,24 +304,12 @@ class _Demo:
         return len(records)
 
 
-def _batches(video: mmcv.VideoReader, size: int) -> Iterator[list[np.ndarray]]:
-    frames = []
-    for frame in video:
-        # The frame count in a video's header may be more than it holds.
-        if frame is None:
-            break
-        frames.append(frame)
-        if len(frames) == size:
-            yield frames
-            frames = []
-    if frames:
-        yield frames
-
-
-def _output_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """The stem of every image, and its whole name where two share a stem."""
-    stems = [path.stem for path in paths]
-    return {path: path.stem if stems.count(path.stem) == 1 else path.name for path in paths}
+def _reason(error: Exception) -> str:
+    """What an image is skipped for, in one line."""
+    if isinstance(error, cv2.error) and error.func == 'resize':
+        return 'too narrow to be resized as the config says. --tile SIZE takes it as it is.'
+    lines = str(error).strip().splitlines()
+    return f'{type(error).__name__}: {lines[0]}' if lines else type(error).__name__
 
 
 def _write_json(records: list[dict[str, Any]], path: Path) -> None:

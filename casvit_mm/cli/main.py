@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 where all went well, 2 for a mistake that the message explains, 130 after
-        an interrupt, 1 for a bug.
+        an interrupt, 1 for a bug, or if image_demo skipped images of a folder.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(

@@ -21,6 +21,32 @@ def join(cfg: Config, launcher: str) -> None:
         raise CliError(str(error)) from error
 
 
+# mmengine wants all of such keys in a config, or none of them.
+TOGETHER = (
+    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    ('test_dataloader', 'test_cfg', 'test_evaluator'),
+)
+
+
+def require_runnable(cfg: Config) -> None:
+    """Stops early if a config lacks a key that every run needs.
+
+    Raises:
+        CliError: Which key is missing.
+    """
+    if not cfg.get('model'):
+        raise CliError(f'The config {cfg.filename} has no model.')
+    for keys in TOGETHER:
+        missing = [key for key in keys if cfg.get(key) is None]
+        if missing and len(missing) < len(keys):
+            present = [key for key in keys if key not in missing]
+            raise CliError(
+                f'The config {cfg.filename} has {" and ".join(present)}, but no '
+                f'{" and no ".join(missing)}: give all three or none of them.'
+            )
+
+
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that a config names, else this package's, which reads every checkpoint."""
     if cfg.get('runner_type'):

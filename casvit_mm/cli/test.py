@@ -20,14 +20,24 @@ fit the model.
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 
 from casvit_mm.cli import arguments
+from casvit_mm.cli.channels import require_matching_channels
 from casvit_mm.cli.config import command_config
 from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.runs import as_list, build_runner, is_detection, join, log_file, say
+from casvit_mm.cli.runs import (
+    as_list,
+    build_runner,
+    is_detection,
+    join,
+    log_file,
+    require_runnable,
+    say,
+)
 from casvit_mm.datasets.check import check_data
 from casvit_mm.datasets.config_data import leaf_datasets
 from casvit_mm.models.checkpoint import require_checkpoint
@@ -72,6 +82,8 @@ def run(args: Namespace) -> int:
     cfg = command_config(args)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
+    require_runnable(cfg)
+    require_matching_channels(cfg)
     require_checkpoint(args.checkpoint)
     cfg.load_from, cfg.load_weights, cfg.resume = args.checkpoint, args.weights, False
     model = cfg.get('model') or {}
@@ -125,7 +137,7 @@ def _accelerate(cfg: Config, args: Namespace) -> None:
 
 def _write_predictions(cfg: Config, where: str) -> None:
     """Lets the metrics of a config write files in the format of their test server."""
-    kinds = {metric.get('type') for metric in as_list(cfg.test_evaluator)}
+    kinds = {_name(metric) for metric in as_list(cfg.test_evaluator)}
     if 'CocoMetric' in kinds:
         _write_coco(cfg, where)
     elif 'IoUMetric' in kinds:
@@ -148,17 +160,24 @@ def _write_coco(cfg: Config, prefix: str) -> None:
         )
     Path(prefix).parent.mkdir(parents=True, exist_ok=True)
     for metric in as_list(cfg.test_evaluator):
-        if metric.get('type') == 'CocoMetric':
+        if _name(metric) == 'CocoMetric':
             metric.update(format_only=True, outfile_prefix=prefix, ann_file=str(ann_file))
 
 
 def _write_label_maps(cfg: Config, folder: str) -> None:
     """Label maps as PNG, with the values that the annotations of the data set would have."""
     for dataset in leaf_datasets(cfg.test_dataloader.dataset):
-        dataset.pipeline = [s for s in dataset.pipeline if s['type'] != 'LoadAnnotations']
+        steps = dataset.get('pipeline') or []
+        dataset['pipeline'] = [step for step in steps if _name(step) != 'LoadAnnotations']
     for metric in as_list(cfg.test_evaluator):
-        if metric.get('type') == 'IoUMetric':
+        if _name(metric) == 'IoUMetric':
             metric.update(format_only=True, output_dir=folder)
+
+
+def _name(part: dict[str, Any]) -> str:
+    """The name of a part's type, which a config gives with or without scope, or as a class."""
+    kind = part.get('type')
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
 
 def _written(where: Path) -> list[Path]:

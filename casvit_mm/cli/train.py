@@ -22,14 +22,15 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from casvit_mm.cli import arguments
+from casvit_mm.cli.channels import require_matching_channels
 from casvit_mm.cli.config import command_config, start_from_scratch
 from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.runs import build_runner, join, log_file, say
+from casvit_mm.cli.runs import build_runner, join, log_file, require_runnable, say
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
 from casvit_mm.engine.safe_checkpoints import latest_checkpoint
 from casvit_mm.models.checkpoint import CheckpointError, require_checkpoint
-from casvit_mm.models.pretrained import require_pretrained
+from casvit_mm.models.pretrained import pretrained_files, require_pretrained
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -79,6 +80,8 @@ def run(args: Namespace) -> int:
     cfg = command_config(args)
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise CliError(f'The config {cfg.filename} has no train_dataloader or no train_cfg.')
+    require_runnable(cfg)
+    require_matching_channels(cfg)
     if args.from_scratch:
         say(start_from_scratch(cfg))
     _set_resume(cfg, args.resume)
@@ -132,20 +135,24 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
 
 
 def _check_pretrained(cfg: Config) -> None:
-    """Stops where the file that the model or its backbone starts from is not there."""
-    model = cfg.get('model') or {}
+    """Stops where a file that the model or its backbone starts from is not there."""
+    model = cfg.model
     for part, option in ((model.get('backbone'), 'model.backbone'), (model, 'model')):
-        init_cfg = (part or {}).get('init_cfg') or {}
-        file = init_cfg.get('checkpoint') if init_cfg.get('type') == 'Pretrained' else None
-        if file is None:
+        if not isinstance(part, dict):
             continue
         try:
-            require_pretrained(file, f'{option}.init_cfg.checkpoint')
+            for file, where in pretrained_files(part.get('init_cfg'), f'{option}.init_cfg'):
+                require_pretrained(file, where)
         except CheckpointError:
-            if not cfg.get('resume') or not (cfg.load_from or latest_checkpoint(cfg.work_dir)):
+            if not cfg.get('resume') or not _resumes_from(cfg):
                 raise
             # The run's own checkpoint holds the whole model: its start is not needed any more.
             part['init_cfg'] = None
+
+
+def _resumes_from(cfg: Config) -> str | None:
+    """The checkpoint that a resumed run continues from; None if there is none yet."""
+    return cfg.get('load_from') or latest_checkpoint(cfg.work_dir)
 
 
 def _use_amp(cfg: Config) -> None:

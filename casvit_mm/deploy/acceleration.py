@@ -14,9 +14,12 @@ from torch import nn
 from casvit_mm.deploy.fusion import fuse, is_fused
 from casvit_mm.models.dense_parts import (
     PRECISIONS,
+    as_written,
     at_precision,
     compiled,
     dense_parts,
+    in_full_precision,
+    is_compiled,
     per_picture,
 )
 from casvit_mm.models.freed_memory import keep_freed_memory
@@ -56,6 +59,9 @@ class Acceleration:
 def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
     """Makes the forward pass of a trained model faster, in place.
 
+    May be called again: what is fused or compiled already stays so, and is not fused or compiled
+    twice. The precision is that of the last call.
+
     Args:
         model: A detector, segmentor or classifier with a CAS-ViT; wrappers for distributed runs or
             test-time augmentation are looked into.
@@ -70,16 +76,26 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
     inner = unwrap(model)
     if acceleration.keep_memory:
         keep_freed_memory()
+    compile_parts = acceleration.compile or any(
+        is_compiled(part.forward) for part in per_picture(inner)
+    )
     if acceleration.fuse and not is_fused(inner):
+        # Compiled code keeps the weights that it was compiled with; fusion makes other ones.
+        for part in dense_parts(inner):
+            if (plain := as_written(part.forward)) is not part.forward:
+                part.forward = plain
         fuse(inner)
     if acceleration.fuse or acceleration.compile:
         to_channels_last(inner)
-    if acceleration.compile:
-        for part in per_picture(inner):
-            part.forward = compiled(part.forward, constant_weights=True)
-    if acceleration.precision != 'fp32':
-        for part in dense_parts(inner):
-            part.forward = at_precision(part.forward, PRECISIONS[acceleration.precision])
+    for part in per_picture(inner):
+        if compile_parts and not is_compiled(part.forward):
+            part.forward = compiled(in_full_precision(part.forward), constant_weights=True)
+    for part in dense_parts(inner):
+        plain = in_full_precision(part.forward)
+        if acceleration.precision != 'fp32':
+            part.forward = at_precision(plain, PRECISIONS[acceleration.precision])
+        elif plain is not part.forward:
+            part.forward = plain
     return model
 
 

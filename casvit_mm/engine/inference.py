@@ -1,6 +1,7 @@
 """A trained model, ready to be shown pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 from casvit_mm.engine.detections import Detections, LocalMask
 from casvit_mm.engine.label_map import LabelMap
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
+from casvit_mm.models.checkpoint_meta import is_palette
 
 
 def trained_model(cfg: Config, checkpoint: str) -> tuple[nn.Module, dict[str, Any]]:
@@ -32,7 +34,8 @@ def trained_model(cfg: Config, checkpoint: str) -> tuple[nn.Module, dict[str, An
     """
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model_cfg = cfg.model.copy()
-    model_cfg.backbone = {**model_cfg.backbone, 'init_cfg': None}
+    if model_cfg.get('backbone'):
+        model_cfg.backbone = {**model_cfg.backbone, 'init_cfg': None}
     model = revert_sync_batchnorm(MODELS.build(model_cfg))
     content = read_checkpoint(checkpoint)
     load_into(model, content, strict=True, source=str(checkpoint))
@@ -61,7 +64,7 @@ class ImageModel:
         self.model.to(device)
         scope = cfg.get('default_scope', 'mmdet')
         self.pipeline = Compose(_pipeline(cfg, scope))
-        meta = _metainfo(cfg, content, scope)
+        meta = _metainfo(cfg, content, scope, _class_count(self.model))
         self.classes = tuple(meta['classes'])
         self.palette = _palette(meta.get('palette'), len(self.classes))
 
@@ -134,40 +137,88 @@ class ImageSegmentor(ImageModel):
         ]
 
 
+def inner_test_dataset(cfg: Config) -> dict[str, Any] | None:
+    """The first dataset with a pipeline of a config's test data, inside whatever wrappers.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        Its dict; None if there is none.
+    """
+    waiting = [(cfg.get('test_dataloader') or {}).get('dataset')]
+    while waiting:
+        dataset = waiting.pop(0)
+        if isinstance(dataset, (list, tuple)):
+            waiting = [*dataset, *waiting]
+        elif isinstance(dataset, Mapping):
+            # Names of mmengine's wrappers: RepeatDataset has one dataset, ConcatDataset several.
+            inner = [dataset[key] for key in ('dataset', 'datasets') if dataset.get(key)]
+            if not inner and dataset.get('pipeline'):
+                return dataset
+            waiting = [*inner, *waiting]
+    return None
+
+
 def _pipeline(cfg: Config, scope: str) -> list[dict]:
-    """The test pipeline for pictures in memory, which have no annotations."""
+    """The test pipeline for images in memory, which have no annotations."""
     steps = [
-        step
-        for step in _dataset(cfg).pipeline
-        if step['type'].removeprefix(f'{scope}.') != 'LoadAnnotations'
+        step for step in inner_test_dataset(cfg)['pipeline'] if _name(step) != 'LoadAnnotations'
     ]
     return [{**steps[0], 'type': f'{scope}.LoadImageFromNDArray'}, *steps[1:]]
 
 
-def _dataset(cfg: Config) -> Any:
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
+def _name(step: Mapping[str, Any]) -> str:
+    """The name of a transform, which a config gives with or without scope, or as its class."""
+    kind = step['type']
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
 
 
-def _metainfo(cfg: Config, checkpoint: dict, scope: str) -> dict:
-    """Class names and colours: those of the weights if they tell, else of the config's data set."""
+def _metainfo(cfg: Config, checkpoint: dict, scope: str, count: int | None) -> dict:
+    """Class names and colours: those of the weights if they tell, else of the config's dataset.
+
+    Names that are not as many as the classes of the model are not its names.
+    """
     meta = checkpoint.get('meta') or {}
-    saved = {str(key).lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
+    saved = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
     for key in ('CLASSES', 'PALETTE'):
         if meta.get(key) is not None:
             saved.setdefault(key.lower(), meta[key])
-    if 'classes' in saved and 'palette' in saved:
+    if count is not None and len(saved.get('classes') or ()) != count:
+        saved = {}
+    if saved.get('classes') and saved.get('palette'):
         return saved
-    dataset = _dataset(cfg)
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        known = dict(getattr(registry.get(dataset.type), 'METAINFO', {}))
-    return {**known, **(dataset.get('metainfo') or {}), **saved}
+    dataset = inner_test_dataset(cfg)
+    kind = dataset['type']
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(scope) as registry:
+            kind = registry.get(kind)
+    known = {**(getattr(kind, 'METAINFO', None) or {}), **(dataset.get('metainfo') or {}), **saved}
+    classes = known.get('classes')
+    if isinstance(classes, str) and Path(classes).is_file():
+        # As mmengine's datasets read it.
+        classes = Path(classes).read_text(encoding='utf-8').splitlines()
+    names = list(classes) if isinstance(classes, (list, tuple)) else []
+    # What a model of more classes finds has no name in the data.
+    names += [f'class {index}' for index in range(len(names), count or 0)]
+    return {**known, 'classes': names}
+
+
+def _class_count(model: nn.Module) -> int | None:
+    """How many classes a detector or segmentor tells apart; None if its head does not say."""
+    roi_head = getattr(model, 'roi_head', None)
+    for owner, name in ((roi_head, 'bbox_head'), (model, 'decode_head'), (model, 'bbox_head')):
+        head = getattr(owner, name, None)
+        if isinstance(head, nn.ModuleList):
+            head = head[-1]
+        count = getattr(head, 'num_classes', None)
+        if isinstance(count, int):
+            return count
+    return None
 
 
 def _palette(palette: object, count: int) -> list[tuple[int, int, int]]:
-    if isinstance(palette, (list, tuple)) and len(palette) >= count:
+    if is_palette(palette) and len(palette) >= count:
         return [tuple(colour) for colour in palette]
     colours = np.random.default_rng(0).integers(64, 256, (count, 3))
     return [tuple(colour) for colour in colours.tolist()]

@@ -17,9 +17,10 @@ from torch import nn
 
 from casvit_mm.engine.config_text import escape_braces
 from casvit_mm.engine.invalid_loss import StopOnInvalidLossHook
+from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
 from casvit_mm.engine.safe_checkpoints import SafeCheckpointHook, latest_checkpoint
 from casvit_mm.engine.training_speed import TrainingSpeed, TrainingSpeedHook, faster_optimizer
-from casvit_mm.models.checkpoint import load_into, read_checkpoint
+from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.class_rows import keep_known_classes
 from casvit_mm.models.whole_files import written_whole
 from casvit_mm.models.wrappers import unwrap
@@ -51,6 +52,7 @@ class CASViTRunner(Runner):
     """
 
     _whole_model_wanted = False
+    _is_resuming = False
 
     def __init__(self, *args: Any, cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         self.speed = TrainingSpeed.of((cfg or {}).get('speed') or {})
@@ -152,10 +154,14 @@ class CASViTRunner(Runner):
             The content of the file.
 
         Raises:
-            CheckpointError: The file cannot be read, or does not fit the model.
+            CheckpointError: The file cannot be read, does not fit the model, or has no state of
+                a run to resume.
         """
         weights = self.cfg.get('load_weights', 'model')
         checkpoint = read_checkpoint(filename, map_location, weights)
+        if self._is_resuming:
+            check_resumable(checkpoint, str(filename))
+        drop_foreign_state(checkpoint, self._checkpoint_folders())
         strict = strict or self._whole_model_wanted
         if not strict:
             self._keep_known_classes(checkpoint)
@@ -184,9 +190,28 @@ class CASViTRunner(Runner):
             )
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Continues the training run that wrote ``filename``."""
-        self._whole_model_wanted = True
-        super().resume(filename, *args, **kwargs)
+        """Continues the training run that wrote ``filename``.
+
+        Raises:
+            CheckpointError: The file cannot be read, or its state is not that of such a run.
+        """
+        self._whole_model_wanted = self._is_resuming = True
+        try:
+            super().resume(filename, *args, **kwargs)
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            raise CheckpointError(
+                f'{filename} holds the state of another kind of run, or it is damaged: '
+                f'{error or type(error).__name__}. A run resumes with the optimizer and schedule '
+                'that it began with.'
+            ) from error
+        finally:
+            self._is_resuming = False
+
+    def _checkpoint_folders(self) -> list[str]:
+        """The folders that the run's CheckpointHook writes into."""
+        outs = [hook.out_dir for hook in self.hooks if isinstance(hook, CheckpointHook)]
+        name = Path(self.work_dir).name
+        return [self.work_dir, *(f'{str(out).rstrip("/")}/{name}' for out in outs if out)]
 
     def val(self) -> dict[str, float]:
         """Validates with the weights of ``load_from``."""

@@ -138,6 +138,8 @@ def train_faster(
 ) -> None:
     """Prepares a model to be trained faster, in place; parameters, buffers and their names stay.
 
+    May be called again, as a second training of one runner does: nothing is done twice.
+
     Args:
         model: Has a ``backbone``, with its weights, where it is to be trained.
         speed: What to do, but for the optimiser and the precision: those are the optimiser
@@ -151,7 +153,7 @@ def train_faster(
         _channels_last(model, tell)
     if speed.fold_norms:
         _fold(model, tell)
-    if speed.compile:
+    if speed.compile and not hasattr(model.backbone.forward, 'in_training'):
         model.backbone.forward = in_training_only(
             compiled(model.backbone.forward, **compiler_options(model)), model.backbone.forward
         )
@@ -200,10 +202,12 @@ def _fold(model: nn.Module, tell: Callable[[str], None]) -> None:
 def in_training_only(function: Callable, otherwise: Callable) -> Callable:
     """Calls a function where gradients are wanted, and another where not."""
 
-    @wraps(function)
+    # Not the attributes of the function: this one is compiled in training only.
+    @wraps(function, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         return (function if torch.is_grad_enabled() else otherwise)(*args, **kwargs)
 
+    call.in_training = function
     return call
 
 

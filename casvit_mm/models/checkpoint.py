@@ -10,21 +10,20 @@ Files are unpickled by an allow-list: they can name tensors, arrays and plain re
 
 import json
 import logging
-import pickle
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 from mmengine.registry import Registry
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from casvit_mm.models.checkpoint_meta import usable_meta
 from casvit_mm.models.published_layout import guess_size
 from casvit_mm.models.unpickling import ALLOW_LIST, ForbiddenGlobalError
 from casvit_mm.models.wrappers import unwrap
@@ -34,6 +33,9 @@ STRUCTURES = Registry('structure of weights')
 """Functions that rebuild a model in place for weights of another structure, by its name in the
 meta of their file; :mod:`casvit_mm.deploy` has them."""
 AVERAGES = ('model_ema', 'state_dict_ema')
+# What torch.compile puts into keys, at any depth, with the prefix of DistributedDataParallel on
+# either side of it.
+WRAPPERS = re.compile(r'^(?:module\.)+|(?:^|(?<=\.))(?:module\.)*(?:_orig_mod\.)+(?:module\.)*')
 
 
 class CheckpointError(RuntimeError):
@@ -55,8 +57,9 @@ def read_checkpoint(
             ImageNet file; a run with OpenMMLab's EMAHook has it under ``state_dict`` anyway).
 
     Returns:
-        The file's records, with the weights under ``state_dict`` (a ``module.`` prefix of
-        DistributedDataParallel is removed).
+        The file's records, with the weights under ``state_dict`` (without the ``module.`` of
+        DistributedDataParallel and the ``_orig_mod.`` of torch.compile in their keys). Values of
+        ``meta`` that are not of the expected type are left out, and the log says so.
 
     Raises:
         CheckpointError: There is no such file, it is not a checkpoint, it lacks the weights that
@@ -75,9 +78,12 @@ def read_checkpoint(
             f'The checkpoint {path} cannot be opened: {error.strerror or error}.'
         ) from error
     checkpoint = _with_state_dict(content, path, weights)
-    checkpoint['state_dict'] = {
-        key.removeprefix('module.'): value for key, value in checkpoint['state_dict'].items()
-    }
+    checkpoint['state_dict'] = _without_wrappers(checkpoint['state_dict'], path)
+    if 'meta' in checkpoint:
+        _structure(checkpoint, f'The file {path}')
+        checkpoint['meta'], notes = usable_meta(checkpoint['meta'])
+        for note in notes:
+            print_log(f'{path}: {note}.', logger='current', level=logging.WARNING)
     return checkpoint
 
 
@@ -106,7 +112,10 @@ def _read_file(local: Path, name: str, map_location: Any) -> Any:
             'run code when it is loaded. Where you trust it, save its weights alone '
             '(torch.save(model.state_dict(), …)).'
         ) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, BadZipFile, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:
+        # Of a file that is damaged on purpose, the unpickler raises almost anything.
         raise CheckpointError(
             f'The file {name} is not a checkpoint, or it is damaged ({local.stat().st_size:,} '
             f'bytes; {str(error).splitlines()[0] if str(error) else type(error).__name__}). '
@@ -121,7 +130,9 @@ def _read_safetensors(local: Path, name: str, map_location: Any) -> dict[str, An
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             meta = {key: _decode(text) for key, text in (file.metadata() or {}).items()}
             return {'state_dict': weights, 'meta': meta}
-    except SafetensorError as error:
+    except OSError:
+        raise
+    except Exception as error:
         raise CheckpointError(
             f'The file {name} is not a safetensors file, or it is damaged: {error}.'
         ) from error
@@ -131,7 +142,7 @@ def _decode(text: str) -> Any:
     """What a text of a safetensors header stands for: they hold nothing but texts."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -159,6 +170,20 @@ def _with_state_dict(content: Any, name: str, weights: str) -> dict[str, Any]:
         f"The file {name} holds {found}, but no weights: expected them under 'state_dict' or "
         "'model', or as the whole file."
     )
+
+
+def _without_wrappers(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Weights under the keys that they have without wrappers around the model or parts of it."""
+    plain: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        own = WRAPPERS.sub('', key)
+        if own in plain and plain[own] is not value:
+            raise CheckpointError(
+                f'The file {name} holds two weights for {own}: with and without the prefix of a '
+                'wrapper (module., _orig_mod.). Save the unwrapped model.'
+            )
+        plain[own] = value
+    return plain
 
 
 def _is_weights(value: Any) -> bool:
@@ -255,14 +280,15 @@ def load_into(
 
 def _rebuild(model: nn.Module, checkpoint: dict[str, Any], strict: bool, source: str) -> None:
     """Gives a model the structure that the weights of a file are for."""
-    structure = (checkpoint.get('meta') or {}).get('structure')
+    structure = _structure(checkpoint, source)
     if structure is None:
         return
-    rebuild = STRUCTURES.get(structure)
+    # Not STRUCTURES.get(), which imports what a dotted name names: the name comes from the file.
+    rebuild = STRUCTURES.module_dict.get(structure)
     if rebuild is None:
         raise CheckpointError(
-            f'{source} holds weights of a {structure!r} model, which this version does not know; '
-            f'known: {", ".join(sorted(STRUCTURES.module_dict))}.'
+            f'{source} holds weights of a {structure[:40]!r} model, which this version does not '
+            f'know; known: {", ".join(sorted(STRUCTURES.module_dict))}.'
         )
     if not strict:
         raise CheckpointError(
@@ -270,6 +296,18 @@ def _rebuild(model: nn.Module, checkpoint: dict[str, Any], strict: bool, source:
             'trained: start from the checkpoint that it was made from.'
         )
     rebuild(model)
+
+
+def _structure(checkpoint: dict[str, Any], source: str) -> str | None:
+    """The name of the structure that a checkpoint's weights are for; None for the usual one."""
+    meta = checkpoint.get('meta')
+    structure = meta.get('structure') if isinstance(meta, Mapping) else None
+    if structure is None or isinstance(structure, str):
+        return structure
+    raise CheckpointError(
+        f'{source} is damaged: meta.structure is of type {type(structure).__name__}: expected a '
+        f'name ({", ".join(sorted(STRUCTURES.module_dict))}).'
+    )
 
 
 def match_weights(

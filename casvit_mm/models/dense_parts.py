@@ -83,7 +83,8 @@ def compiled(
     """
     inner = torch.compile(function, dynamic=dynamic, **options)
 
-    @wraps(function)
+    # Not the attributes of the function: a wrapper around this one is not the compiled one.
+    @wraps(function, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         with ExitStack() as stack:
             if shape_config:
@@ -95,18 +96,39 @@ def compiled(
                 stack.enter_context(inductor_config.patch(freezing=True, cpp_wrapper=in_cpp))
             return inner(*args, **kwargs)
 
+    call.compiles = function
     return call
 
 
 def at_precision(function: Callable, dtype: torch.dtype) -> Callable:
     """Runs a function by autocast; the tensors that it returns are float32 again."""
 
-    @wraps(function)
+    @wraps(function, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         with torch.autocast(next(tensors(args)).device.type, dtype):
             return as_float32(function(*args, **kwargs))
 
+    call.lowers = function
     return call
+
+
+def is_compiled(function: Callable) -> bool:
+    """Whether a forward pass is compiled, at whatever precision."""
+    return hasattr(in_full_precision(function), 'compiles')
+
+
+def in_full_precision(function: Callable) -> Callable:
+    """What :func:`at_precision` was given to make a function; any other function is itself."""
+    while hasattr(function, 'lowers'):
+        function = function.lowers
+    return function
+
+
+def as_written(function: Callable) -> Callable:
+    """A forward pass as it was before it was compiled and its precision lowered."""
+    while inner := getattr(function, 'lowers', None) or getattr(function, 'compiles', None):
+        function = inner
+    return function
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

@@ -12,14 +12,15 @@ def to_channels_last(model: nn.Module) -> None:
     Neck and heads follow the layout of what they are given. mmcv's operators are given the
     ordinary layout: RoIAlign, for one, takes no heed of strides on a CPU, and reads channels-last
     maps as if they were not. The function that the model computes, its state dict and its
-    checkpoints stay the same.
+    checkpoints stay the same. Called twice, it changes nothing more.
 
     Args:
         model (nn.Module): Has a ``backbone``.
     """
     model.backbone.to(memory_format=torch.channels_last)
     for module in model.modules():
-        if type(module).__module__.startswith('mmcv.ops.'):
+        of_mmcv = type(module).__module__.startswith('mmcv.ops.')
+        if of_mmcv and _ordinary_layout not in module._forward_pre_hooks.values():
             module.register_forward_pre_hook(_ordinary_layout, with_kwargs=True)
 
 

@@ -1,10 +1,12 @@
 """Starting from a weight file: what ``init_cfg`` of type Pretrained means for CAS-ViT."""
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
+from mmengine.model import PretrainedInit
 from torch import Tensor, nn
 
 from casvit_mm.models.checkpoint import (
@@ -28,10 +30,56 @@ def split_pretrained(init_cfg: Any) -> tuple[list[dict], list[dict] | None]:
 
     Returns:
         The configs that name a file; the others, None where there are none.
+
+    Raises:
+        CheckpointError: It is neither, or one of type Pretrained names no file.
     """
-    configs = [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or [])
-    pretrained = [cfg for cfg in configs if cfg.get('type') == 'Pretrained']
-    return pretrained, [cfg for cfg in configs if cfg.get('type') != 'Pretrained'] or None
+    configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+    if not isinstance(configs, (list, tuple)) or not all(isinstance(c, Mapping) for c in configs):
+        raise CheckpointError(f'init_cfg={init_cfg!r}: expected a dict, or a list of dicts.')
+    pretrained = [cfg for cfg in configs if _is_pretrained(cfg)]
+    for cfg in pretrained:
+        if not isinstance(cfg.get('checkpoint'), (str, Path)) or not str(cfg['checkpoint']):
+            raise CheckpointError(
+                f"init_cfg={dict(cfg)!r} names no file: expected dict(type='Pretrained', "
+                'checkpoint=FILE).'
+            )
+        if cfg.get('weights', 'model') not in ('model', 'ema'):
+            raise CheckpointError(f"init_cfg={dict(cfg)!r}: weights may be 'model' or 'ema'.")
+    return pretrained, [cfg for cfg in configs if not _is_pretrained(cfg)] or None
+
+
+def _is_pretrained(cfg: Mapping) -> bool:
+    """Whether a config of an initialisation is of type Pretrained, by its name or its class."""
+    kind = cfg.get('type')
+    return kind is PretrainedInit or str(kind).rsplit('.', 1)[-1] in (
+        'Pretrained',
+        'PretrainedInit',
+    )
+
+
+def pretrained_files(init_cfg: Any, option: str) -> Iterator[tuple[str, str]]:
+    """The files that an ``init_cfg`` names.
+
+    Args:
+        init_cfg: One dict, several, or None.
+        option: Where the config has it, such as ``'model.backbone.init_cfg'``.
+
+    Yields:
+        Each file, and the option that names another one in its place.
+
+    Raises:
+        CheckpointError: As :func:`split_pretrained`, with the option.
+    """
+    try:
+        pretrained, _ = split_pretrained(init_cfg)
+    except CheckpointError as error:
+        raise CheckpointError(f'In {option.removesuffix(".init_cfg")}: {error}') from error
+    several = not isinstance(init_cfg, Mapping)
+    for index, cfg in enumerate(init_cfg if several else [init_cfg]) if pretrained else ():
+        if _is_pretrained(cfg):
+            place = f'{option}.{index}' if several else option
+            yield str(cfg['checkpoint']), f'{place}.checkpoint'
 
 
 def require_pretrained(

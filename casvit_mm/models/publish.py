@@ -105,6 +105,8 @@ def write_weights(
         CheckpointError: It cannot be written.
     """
     state = {key: value.contiguous() for key, value in state.items()}
+    if out.suffix == '.safetensors':
+        state = _unshared(state)
     unfinished = out.with_name(f'.{out.name}.{os.getpid()}')
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -151,15 +153,37 @@ def published_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {_under(prefix, to_published_key, key): value for key, value in state.items()}
 
 
+def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of which no two share memory, which safetensors refuses: heads share convolutions.
+
+    Each name keeps its weights, so that a model that shares nothing loads the file too.
+    """
+    seen: set[int] = set()
+    unshared = {}
+    for key, value in state.items():
+        memory = value.untyped_storage().data_ptr()
+        unshared[key] = value.clone() if memory in seen else value
+        seen.add(memory)
+    return unshared
+
+
 def _under(prefix: str, translate: Any, key: str) -> str:
     return prefix + translate(key[len(prefix) :]) if key.startswith(prefix) else key
+
+
+def _as_json(value: Any) -> str | None:
+    """A value as safetensors' metadata hold it; None for what JSON has no form for."""
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def _write(
     path: Path, suffix: str, state: dict[str, Tensor], meta: dict[str, Any], layout: str
 ) -> None:
     if suffix == '.safetensors':
-        described = {key: json.dumps(value, default=str) for key, value in meta.items()}
+        described = {key: text for key, value in meta.items() if (text := _as_json(value))}
         path.write_bytes(save(state, metadata={'format': 'pt', **described}))
         return
     classifier = layout == 'published' and any(re.match(r'head\.(weight|bias)', k) for k in state)

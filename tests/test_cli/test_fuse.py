@@ -7,13 +7,18 @@ import re
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
 from quick_runs import DEMO, QUICK, SEGMENTATION_DEMO
 
 from casvit_mm.cli.arguments import note_on_precision
 from casvit_mm.cli.main import run_tool
 from casvit_mm.models.checkpoint import read_checkpoint
 from casvit_mm.models.matrix_products import gains_from
+
+RTMDET = 'rtmdet_casvit-s_8xb32-300e_coco'
 
 
 @pytest.fixture(scope='module')
@@ -119,3 +124,32 @@ def test_weights_that_are_not_numbers_are_not_written(key, call, checkpoint, tmp
     assert answer.code == 2
     assert 'nothing was written' in answer.err
     assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.fixture(scope='module')
+def rtmdet(configs, tmp_path_factory):
+    """Random weights of a model whose heads share their convolutions between levels."""
+    cfg = Config.fromfile(configs / f'detection/{RTMDET}.py')
+    init_default_scope('mmdet')
+    cfg.model.backbone.init_cfg = None
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    path = tmp_path_factory.mktemp('rtmdet') / 'run.pth'
+    torch.save({'state_dict': model.state_dict(), 'meta': {'epoch': 1}}, path)
+    return path
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_convolutions_that_levels_share_are_published_and_fused_under_all_names(
+    suffix, call, rtmdet, tmp_path
+):
+    assert call('publish_model', rtmdet, f'out{suffix}').code == 0
+    (published,) = tmp_path.glob(f'out-*{suffix}')
+    weights = read_checkpoint(rtmdet)['state_dict']
+    again = read_checkpoint(published)['state_dict']
+    assert again.keys() == weights.keys()
+    assert all(torch.equal(again[key], weights[key]) for key in weights)
+    answer = call('fuse', RTMDET, published, f'fused{suffix}')
+    assert answer.code == 0, answer.err
+    answer = call('fuse', RTMDET, f'fused{suffix}', 'again.pth')
+    assert 'fused already' in answer.err

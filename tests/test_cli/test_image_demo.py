@@ -152,3 +152,28 @@ def test_a_checkpoint_that_is_not_there_is_named(call, pictures):
     answer = call('image_demo', pictures[0], DEMO, 'c.pth')
     assert answer.code == 2
     assert 'c.pth does not exist' in answer.err
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        "dict(type='ConcatDataset', datasets=[{0}, {0}])",
+        "dict(type='RepeatDataset', times=1, dataset={0})",
+        "dict(type='RepeatDataset', times=1, dataset=dict(type='ConcatDataset', datasets=[{0}]))",
+    ],
+    ids=['several', 'repeated', 'nested'],
+)
+def test_test_data_may_be_wrapped(wrap, call, configs, pictures, checkpoint, tmp_path):
+    base = str(configs / f'detection/{DEMO}.py')
+    dataset = wrap.format('_base_.test_dataloader.dataset')
+    wrapped = f'dict(_delete_=True, batch_size=1, num_workers=0, dataset={dataset})'
+    (tmp_path / 'mine.py').write_text(f'_base_ = {base!r}\ntest_dataloader = {wrapped}\n')
+    answer = call('image_demo', pictures[0], 'mine.py', checkpoint, '--out-dir', 'out')
+    assert answer.code == 0, answer.err
+
+
+def test_a_config_without_a_test_pipeline_is_named(call, pictures, checkpoint):
+    options = ['--cfg-options', 'test_dataloader.dataset.pipeline=None']
+    answer = call('image_demo', pictures[0], DEMO, checkpoint, *options)
+    assert answer.code == 2
+    assert 'pipeline' in answer.err and 'Traceback' not in answer.err

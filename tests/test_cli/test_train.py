@@ -47,6 +47,63 @@ def test_a_run_is_resumed_from_its_last_checkpoint(call, shapes, work_dir, tmp_p
     assert (copy / 'epoch_2.pth').is_file()
 
 
+@pytest.fixture
+def resume(call, shapes, checkpoint, tmp_path):
+    """Resumes the finished run from its checkpoint, changed, for no further epoch."""
+
+    def run(change, *options):
+        content = torch.load(checkpoint, weights_only=False)
+        change(content)
+        torch.save(content, tmp_path / 'changed.pth')
+        where = ['--data-root', shapes, '--work-dir', tmp_path / 'run']
+        return call('train', DEMO, *where, '--resume', tmp_path / 'changed.pth', *QUICK, *options)
+
+    return run
+
+
+def test_resuming_executes_no_config_and_deletes_nothing_that_the_checkpoint_names(
+    resume, tmp_path
+):
+    precious = tmp_path / 'precious'
+    precious.mkdir()
+    payload = f'from pathlib import Path\nPath({str(tmp_path / "executed")!r}).touch()\na = 1'
+
+    def change(content):
+        content['meta']['config'] = payload
+        info = content['message_hub']['runtime_info']
+        info |= dict(cfg=payload, best_ckpt=str(precious), best_score=-1.0)
+        content['message_hub']['resumed_keys'] |= dict(best_ckpt=True, best_score=True)
+
+    best = ['train_cfg.max_epochs=2', 'default_hooks.checkpoint.save_best=coco/bbox_mAP']
+    answer = resume(change, *best, 'default_hooks.checkpoint.rule=greater')
+    assert answer.code == 0, answer.err
+    assert not (tmp_path / 'executed').exists()
+    assert precious.is_dir()
+    assert list((tmp_path / 'run').glob('best_*.pth'))
+    content = torch.load(tmp_path / 'run' / 'epoch_2.pth', weights_only=False)
+    assert payload not in str(content['message_hub']['runtime_info'].get('cfg'))
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (lambda content: content.pop('message_hub'), 'does not hold the state of a training run'),
+        (lambda content: content.pop('meta'), 'meta.epoch'),
+        (lambda content: content.update(meta=['a']), 'meta.epoch'),
+        (lambda content: content['meta'].update(epoch='one'), 'meta.epoch'),
+        (lambda content: content.update(optimizer='none'), 'state of another kind of run'),
+        (lambda content: content['optimizer']['param_groups'].pop(), 'state of another kind'),
+        (lambda content: content.update(param_schedulers=[3, 4]), 'state of another kind of run'),
+    ],
+    ids=['hub', 'meta', 'list', 'epoch', 'optimizer', 'groups', 'schedule'],
+)
+def test_a_checkpoint_without_the_state_of_this_run_is_a_sentence(change, said, resume):
+    answer = resume(change)
+    assert answer.code == 2, answer.err
+    assert said in answer.err and 'changed.pth' in answer.err
+    assert 'Traceback (most recent' not in answer.err
+
+
 def test_a_checkpoint_to_resume_from_that_does_not_exist_is_named(call, shapes):
     answer = call('train', DEMO, '--data-root', shapes, '--resume', 'gone.pth')
     assert answer.code == 2

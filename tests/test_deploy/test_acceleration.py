@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmcv.ops import RoIAlign
+from mmdet.models.necks import FPN
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.registry import MODELS, init_default_scope
@@ -12,7 +14,7 @@ from torch import nn
 
 from casvit_mm.deploy import Acceleration, AccelerationHook, accelerate, is_fused
 from casvit_mm.models import CASViT
-from casvit_mm.models.dense_parts import at_precision, compiled
+from casvit_mm.models.dense_parts import at_precision, compiled, is_compiled
 
 
 @pytest.fixture(scope='module')
@@ -132,3 +134,123 @@ def test_a_hook_refuses_to_fuse_what_a_moving_average_would_swap(detector):
     runner.hooks = []
     AccelerationHook(fuse=True).before_test(runner)
     assert is_fused(runner.model)
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """Functions that torch.compile was given; it leaves them as they are."""
+    given = []
+
+    def compile_nothing(function, **_):
+        given.append(function)
+        return function
+
+    monkeypatch.setattr(torch, 'compile', compile_nothing)
+    return given
+
+
+class Tiny(nn.Module):
+    """A backbone and a neck, small enough to be changed many times."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = CASViT(dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32)))
+        self.neck = FPN([8, 16, 24, 32], 8, 4, norm_cfg=dict(type='BN'))
+
+    def forward(self, image):
+        return self.neck(self.backbone(image))
+
+
+@pytest.fixture
+def tiny():
+    torch.manual_seed(0)
+    return Tiny().eval()
+
+
+def wrappers(function):
+    """How many functions stand around a forward pass of a module."""
+    count = 0
+    while hasattr(function, '__wrapped__'):
+        function, count = function.__wrapped__, count + 1
+    return count
+
+
+def answers(model):
+    with torch.no_grad():
+        return model(torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+
+
+def close(left, right):
+    pairs = zip(left, right, strict=True)
+    return all((a - b).abs().max() <= 1e-5 * b.abs().max() for a, b in pairs)
+
+
+ALL = dict(fuse=True, compile=True, precision='bf16')
+
+
+@pytest.mark.parametrize('left_out', ['fuse', 'compile', 'precision'])
+def test_what_has_been_done_to_a_model_is_not_done_again(left_out, tiny, compilations):
+    acceleration = Acceleration(**{key: value for key, value in ALL.items() if key != left_out})
+    accelerate(tiny, acceleration)
+    parts = tiny.backbone, tiny.neck
+    before = len(compilations), [wrappers(part.forward) for part in parts]
+    # Not every CPU convolves in bf16 after fusion.
+    once = None if left_out == 'compile' else answers(tiny)
+    for _ in range(3):
+        accelerate(tiny, acceleration)
+        assert once is None or all(map(torch.equal, answers(tiny), once))
+    assert (len(compilations), [wrappers(part.forward) for part in parts]) == before
+
+
+def test_another_precision_replaces_the_first(tiny):
+    plain = answers(tiny)
+    half = answers(accelerate(tiny, Acceleration(precision='bf16')))
+    assert not all(map(torch.equal, half, plain))
+    sixteen = Tiny().eval()
+    sixteen.load_state_dict(tiny.state_dict())
+    expected = answers(accelerate(sixteen, Acceleration(precision='fp16')))
+    assert all(
+        map(torch.equal, answers(accelerate(tiny, Acceleration(precision='fp16'))), expected)
+    )
+    assert wrappers(tiny.backbone.forward) == 1
+    assert all(map(torch.equal, answers(accelerate(tiny, Acceleration())), plain))
+    assert wrappers(tiny.backbone.forward) == 0
+
+
+@pytest.mark.parametrize(
+    'steps',
+    [
+        ('fuse', 'compile'),
+        ('compile', 'fuse'),
+        ('compile', 'precision', 'fuse'),
+        ('precision', 'compile', 'fuse', 'compile'),
+    ],
+    ids='-'.join,
+)
+def test_steps_one_by_one_give_what_they_give_together(steps, tiny, compilations):
+    plain = answers(tiny)
+    for step in steps:
+        accelerate(tiny, Acceleration(**{step: ALL[step]}))
+    assert is_fused(tiny)
+    assert [is_compiled(part.forward) for part in (tiny.backbone, tiny.neck)] == [True, True]
+    assert close(answers(tiny), plain)
+    # Nothing that was compiled has weights of before the fusion.
+    fused_last = [f.__self__ for f in compilations[-2:]]
+    assert fused_last == [tiny.backbone, tiny.neck]
+
+
+def test_operators_of_mmcv_are_given_the_ordinary_layout_once(detector):
+    model = copy.deepcopy(detector)
+    model.roi = RoIAlign(7)
+    for _ in range(2):
+        accelerate(model, Acceleration(fuse=True))
+    assert len(model.roi._forward_pre_hooks) == 1
+
+
+def test_a_hook_of_a_runner_that_tests_twice_changes_its_model_once(tiny, compilations):
+    runner = SimpleNamespace(model=tiny, hooks=[])
+    hook = AccelerationHook(**ALL)
+    for _ in range(2):
+        hook.before_test(runner)
+    assert len(compilations) == 2
+    assert wrappers(tiny.backbone.forward) == 2

@@ -388,3 +388,54 @@ class GetattrAttack:
 def test_getattr_of_a_file_reaches_nothing_but_methods_of_training_state(save):
     with pytest.raises(CheckpointError, match=r'builtins\.getattr, which is no weight'):
         read_checkpoint(save({'state_dict': {'a': torch.zeros(1)}, 'meta': GetattrAttack()}))
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda key: f'_orig_mod.{key}',
+        lambda key: f'module._orig_mod.{key}',
+        lambda key: f'_orig_mod.module.{key}',
+        lambda key: f'module.module._orig_mod._orig_mod.{key}',
+        lambda key: key.replace('backbone.', 'backbone._orig_mod.'),
+        lambda key: key.replace('backbone.', 'backbone.module._orig_mod.'),
+        lambda key: 'module.' + key.replace('backbone.stages.1.', 'backbone.stages._orig_mod.1.'),
+        lambda key: key.replace('.mlp.', '._orig_mod.mlp._orig_mod.'),
+        lambda key: key.replace('.weight', '._orig_mod.weight'),
+    ],
+)
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_prefixes_of_compiled_and_distributed_models_are_taken_off_at_any_depth(
+    wrap, suffix, save, tmp_path
+):
+    weights = Detector().state_dict()
+    wrapped = {wrap(key): value for key, value in weights.items()}
+    file = tmp_path / 'weights.safetensors'
+    if suffix == '.pth':
+        file = save({'state_dict': wrapped})
+    else:
+        save_file(wrapped, file)
+    assert equal(read_checkpoint(file)['state_dict'], weights)
+    backbone = CASViT('xs')
+    load_pretrained_backbone(backbone, file)
+    load_into(Detector(), read_checkpoint(file), strict=True)
+
+
+def test_a_compiled_model_saves_what_the_plain_one_loads(save):
+    detector = Detector()
+    detector.backbone = torch.compile(detector.backbone, backend='eager')
+    file = save(torch.compile(detector, backend='eager').state_dict())
+    other = Detector()
+    load_into(other, read_checkpoint(file), strict=True)
+    assert torch.equal(other.head.weight, detector.head.weight)
+
+
+@pytest.mark.parametrize('key', ['my_orig_mod.weight', 'head.submodule.weight', 'orig_mod.weight'])
+def test_names_that_only_look_like_a_prefix_stay(key, save):
+    assert list(read_checkpoint(save({key: torch.zeros(1)}))['state_dict']) == [key]
+
+
+def test_two_weights_of_one_name_are_refused(save):
+    file = save({'_orig_mod.head.weight': torch.zeros(1), 'head.weight': torch.ones(1)})
+    with pytest.raises(CheckpointError, match=r'two weights for head\.weight'):
+        read_checkpoint(file)

@@ -138,3 +138,36 @@ def test_files_of_an_earlier_day_load_and_answer_as_they_did(name):
         np.testing.assert_allclose(answer, kept['answer'], atol=1e-5 * np.abs(kept['answer']).max())
     assert content['meta']['dataset_meta']['classes'] is not None
     assert list(content['meta']['dataset_meta']['classes']) == ['cat', 'dog']
+
+
+class TwoLevels(nn.Module):
+    """A backbone, and a head that is shared between two levels, as RTMDet's are."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = CASViT('xs')
+        self.heads = nn.ModuleList([nn.Conv2d(8, 4, 3), nn.Conv2d(8, 4, 3)])
+        self.heads[1].weight = self.heads[0].weight
+        # A part of the memory of another one.
+        self.register_buffer('part', self.heads[0].bias.detach()[1:3])
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES)
+def test_weights_that_share_memory_are_published_under_all_their_names(suffix, tmp_path):
+    model = TwoLevels()
+    torch.save(model.state_dict(), tmp_path / 'run.pth')
+    written = publish(tmp_path / 'run.pth', tmp_path / f'out{suffix}')
+    content = read_checkpoint(written)
+    assert equal(content['state_dict'], model.state_dict())
+    load_into(TwoLevels(), content, strict=True)
+
+
+def test_what_json_has_no_form_for_is_left_out_of_safetensors(tmp_path):
+    classes = ('cat',)
+    loop = []
+    loop.append(loop)
+    for odd in ({('a', 1): 2}, loop):
+        meta = dict(dataset_meta=dict(classes=classes, odd=odd), epoch=3)
+        torch.save(dict(state_dict=detector(), meta=meta), tmp_path / 'run.pth')
+        written = publish(tmp_path / 'run.pth', tmp_path / 'out.safetensors')
+        assert read_checkpoint(written)['meta']['epoch'] == 3

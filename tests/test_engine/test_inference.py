@@ -1,0 +1,94 @@
+"""Which data a trained model takes its pipeline and its class names from."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+
+from casvit_mm.engine.inference import ImageSegmentor, inner_test_dataset
+
+LEAF = dict(type='CocoDataset', pipeline=[dict(type='LoadImageFromFile')])
+CLASSES = ['a', 'b', 'c', 'd', 'e', 'f']
+
+
+def wrapped(*kinds):
+    dataset = LEAF
+    for kind in kinds:
+        if kind == 'ConcatDataset':
+            dataset = dict(type=kind, datasets=[dataset, dict(LEAF, type='Other')])
+        else:
+            dataset = dict(type=kind, dataset=dataset)
+    return dataset
+
+
+@pytest.mark.parametrize(
+    'kinds',
+    [
+        (),
+        ('ConcatDataset',),
+        ('RepeatDataset',),
+        ('ClassBalancedDataset', 'ConcatDataset'),
+        ('ConcatDataset', 'RepeatDataset', 'ConcatDataset'),
+        ('RepeatDataset', 'RepeatDataset'),
+    ],
+    ids='-'.join,
+)
+def test_the_pipeline_is_that_of_the_first_dataset_inside_wrappers(kinds):
+    cfg = Config(dict(test_dataloader=dict(dataset=wrapped(*kinds))))
+    assert inner_test_dataset(cfg).type == 'CocoDataset'
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        {},
+        dict(test_dataloader=None),
+        dict(test_dataloader={}),
+        dict(test_dataloader=dict(dataset=dict(type='CocoDataset'))),
+        dict(test_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[]))),
+    ],
+    ids=repr,
+)
+def test_data_without_a_pipeline_are_none(cfg):
+    assert inner_test_dataset(Config(cfg)) is None
+
+
+@pytest.fixture(scope='module')
+def segmentor(configs):
+    """A config and random weights for it."""
+    cfg = Config.fromfile(configs / 'segmentation/semantic_fpn_casvit-xs_demo_shapes.py')
+    init_default_scope('mmseg')
+    return cfg, revert_sync_batchnorm(MODELS.build(cfg.model)).state_dict()
+
+
+def names(segmentor, tmp_path, meta, **dataset):
+    cfg, weights = segmentor
+    cfg = Config(cfg.to_dict())
+    cfg.test_dataloader.dataset.update(dataset)
+    torch.save({'state_dict': weights, 'meta': meta}, tmp_path / 'a.pth')
+    model = ImageSegmentor(cfg, str(tmp_path / 'a.pth'))
+    assert len(model.palette) == len(model.classes)
+    return list(model.classes)
+
+
+def test_names_of_the_weights_come_first_and_are_as_many_as_the_classes(segmentor, tmp_path):
+    count = segmentor[0].model.decode_head.num_classes
+    mine = [f'mine {index}' for index in range(count)]
+    assert names(segmentor, tmp_path, {'dataset_meta': {'classes': mine}}) == mine
+    of_dataset = names(segmentor, tmp_path, {})
+    assert len(of_dataset) == count and 'circle' in of_dataset
+    for odd in (mine[:-1], [*mine, 'more'], [], 'text', 3, None):
+        assert names(segmentor, tmp_path, {'dataset_meta': {'classes': odd}}) == of_dataset
+    assert names(segmentor, tmp_path, ['a']) == of_dataset
+
+
+def test_classes_without_a_name_get_their_index(segmentor, tmp_path):
+    found = names(segmentor, tmp_path, {}, metainfo=dict(classes=('one', 'two')))
+    assert found[:3] == ['one', 'two', 'class 2']
+
+
+def test_names_may_stand_in_a_file(segmentor, tmp_path):
+    (tmp_path / 'names.txt').write_text('\n'.join(CLASSES))
+    found = names(segmentor, tmp_path, {}, metainfo=dict(classes=str(tmp_path / 'names.txt')))
+    assert found[: len(CLASSES)] == CLASSES
