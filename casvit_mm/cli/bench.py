@@ -53,6 +53,7 @@ from casvit_mm.cli.errors import CliError
 from casvit_mm.datasets.check import check_data
 from casvit_mm.models import ARCHITECTURES
 from casvit_mm.models.dense_parts import PRECISIONS
+from casvit_mm.models.whole_files import written_whole
 from casvit_mm.report.speed_page import speed_page
 from casvit_mm.report.speed_plots import speed_plots
 from casvit_mm.report.speed_table import (
@@ -367,12 +368,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(content: str | bytes, path: Path) -> None:
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content if isinstance(content, bytes) else content.encode())
-        unfinished.replace(path)
+        with written_whole(path) as unfinished:
+            unfinished.write_bytes(content if isinstance(content, bytes) else content.encode())
     except OSError as error:
         raise CliError(f'{path} cannot be written: {error.strerror or error}.') from error
-    finally:
-        unfinished.unlink(missing_ok=True)

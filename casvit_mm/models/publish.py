@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import os
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from casvit_mm.models.published_layout import (
     to_published_classifier_key,
     to_published_key,
 )
+from casvit_mm.models.whole_files import written_whole
 
 LAYOUTS = ('native', 'published')
 SUFFIXES = ('.pth', '.safetensors')
@@ -107,18 +108,17 @@ def write_weights(
     state = {key: value.contiguous() for key, value in state.items()}
     if out.suffix == '.safetensors':
         state = _unshared(state)
-    unfinished = out.with_name(f'.{out.name}.{os.getpid()}')
+    content = _serialised(out.suffix, state, meta, layout)
+    if digest:
+        code = hashlib.sha256(content).hexdigest()[:8]
+        out = out.with_name(f'{out.stem}-{code}{out.suffix}')
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _write(unfinished, out.suffix, state, meta, layout)
-        if digest:
-            code = hashlib.sha256(unfinished.read_bytes()).hexdigest()[:8]
-            out = out.with_name(f'{out.stem}-{code}{out.suffix}')
-        return unfinished.replace(out)
+        with written_whole(out) as unfinished:
+            unfinished.write_bytes(content)
     except OSError as error:
         raise CheckpointError(f'{out} cannot be written: {error.strerror or error}.') from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    return out
 
 
 def native_weights(state: dict[str, Tensor], source: str = 'the checkpoint') -> dict[str, Tensor]:
@@ -179,12 +179,11 @@ def _as_json(value: Any) -> str | None:
         return None
 
 
-def _write(
-    path: Path, suffix: str, state: dict[str, Tensor], meta: dict[str, Any], layout: str
-) -> None:
+def _serialised(suffix: str, state: dict[str, Tensor], meta: dict[str, Any], layout: str) -> bytes:
     if suffix == '.safetensors':
         described = {key: text for key, value in meta.items() if (text := _as_json(value))}
-        path.write_bytes(save(state, metadata={'format': 'pt', **described}))
-        return
+        return save(state, metadata={'format': 'pt', **described})
     classifier = layout == 'published' and any(re.match(r'head\.(weight|bias)', k) for k in state)
-    torch.save({'meta': meta, 'model' if classifier else 'state_dict': state}, path)
+    content = BytesIO()
+    torch.save({'meta': meta, 'model' if classifier else 'state_dict': state}, content)
+    return content.getvalue()
