@@ -141,6 +141,10 @@ KINDS: dict[str, FaultKind] = {
     'label-value': _error(
         'label values outside the classes', 'An index error; on a GPU a device-side assert.'
     ),
+    'binary-mask': _error(
+        'semantic masks of 0 and one other value than 1',
+        'The foreground is ignored, or a class of a high number: write 1 for it, or use --fix.',
+    ),
     'colour-map': _error(
         'label maps in colours that no legend explains',
         'Give the legend (a text file: red green blue name, one class a line).',

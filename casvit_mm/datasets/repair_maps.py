@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from casvit_mm.datasets.copies import copy_upright, free_name, write_copy
@@ -37,6 +36,12 @@ def repair_maps(check: MapCheck, out: Path) -> list[str]:
         changes: list[str] = []
         kinds = {(fault.kind, fault.file): fault for fault in check.faults.faults}
         lost = {f.file: f for f in check.faults.faults if f.kind in LOSE_PAIR}
+        changes += [
+            f'{fault}: all are written with 1 in place of {check.foreground}, as the classes '
+            f'{check.classes[0]!r} and {check.classes[1]!r}'
+            for fault in check.faults.faults
+            if fault.kind == 'binary-mask'
+        ]
         for name, pairs in check.dataset.splits.items():
             part = 'train' if name == WHOLE else name
             images, maps = folder / 'images' / part, folder / 'annotations' / part
@@ -67,7 +72,4 @@ def repair_maps(check: MapCheck, out: Path) -> list[str]:
 
 def _write_labels(check: MapCheck, path: Path, target: Path) -> None:
     labels, _ = read_labels(path, check.dataset.legend)
-    if check.dataset.legend is None:
-        outside = (labels < 0) | (labels >= len(check.classes)) | (labels == check.ignore_index)
-        labels = np.where(outside, IGNORED, labels)
-    Image.fromarray(labels.astype(np.uint8)).save(target)
+    Image.fromarray(check.indices(labels)).save(target)

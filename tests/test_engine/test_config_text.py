@@ -25,7 +25,9 @@ NAMES = [
 
 def test_a_config_means_the_same_each_time_that_its_dump_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = escape_braces(f'# {PAYLOAD}\nclasses = {NAMES!r}\nnested = dict(a=[dict(b={NAMES!r})])\n')
+    text = escape_braces(
+        f'# {PAYLOAD}\nclasses = {NAMES!r}\nnested = dict(a=[dict(b={NAMES!r})])\n'
+    )
     for turn in range(3):
         file = tmp_path / f'{turn}.py'
         file.write_text(text)

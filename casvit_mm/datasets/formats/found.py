@@ -80,6 +80,7 @@ class MapDataset:
         palette: RGB colour of each class.
         legend: Index of each RGB colour, 255 for what is ignored; None for index maps.
         notes: What a person should know of how it was read.
+        names_file: The file that names the classes; None if they are numbered.
     """
 
     format: str
@@ -89,6 +90,7 @@ class MapDataset:
     palette: list[tuple[int, int, int]]
     legend: dict[tuple[int, int, int], int] | None = None
     notes: list[str] = field(default_factory=list)
+    names_file: Path | None = None
 
 
 def split_of(*names: str) -> str:
