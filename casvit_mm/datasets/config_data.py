@@ -35,6 +35,21 @@ def leaf_datasets(dataset: Any) -> Iterator[dict[str, Any]]:
             yield from leaf_datasets(part)
 
 
+def pipeline_steps(pipeline: Any) -> Iterator[Mapping[str, Any]]:
+    """The steps of a pipeline, and those within steps, as of a test-time augmentation.
+
+    Args:
+        pipeline: The ``pipeline`` of a dataset's config.
+    """
+    if isinstance(pipeline, Mapping):
+        yield pipeline
+        for value in pipeline.values():
+            yield from pipeline_steps(value)
+    elif isinstance(pipeline, (list, tuple)):
+        for step in pipeline:
+            yield from pipeline_steps(step)
+
+
 def class_counts(model: Any, path: str = 'model') -> Iterator[tuple[str, int]]:
     """Every ``num_classes`` of a model's config that counts the classes of the data.
 

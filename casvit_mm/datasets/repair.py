@@ -20,6 +20,7 @@ from casvit_mm.datasets.faults import Fault
 from casvit_mm.datasets.formats.found import WHOLE, ObjectSplit
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.picture_faults import look_at_picture
+from casvit_mm.datasets.run_lengths import repaired_counts
 
 LOSE_PICTURE = frozenset(
     ('missing-picture', 'unreadable-picture', 'truncated-picture', 'same-picture')
@@ -218,6 +219,9 @@ class _Repair:
             fault = Fault('rle-size', *where, 'has a mask of the size that was stated')
         if fault is None:
             return segmentation, True
+        if fault.kind == 'broken-mask' and (repaired := repaired_counts(segmentation)):
+            self._say(fault, 'written as the text that was meant')
+            return repaired, True
         if fault.kind == 'few-points' and (parts := polygons_of(segmentation)):
             self._say(fault, 'that polygon is left out')
             return parts, True

@@ -22,6 +22,7 @@ from casvit_mm.datasets.config_data import (
     is_remote,
     join,
     leaf_datasets,
+    pipeline_steps,
     type_name,
 )
 from casvit_mm.datasets.errors import DatasetError
@@ -209,18 +210,9 @@ def _as_size(size: tuple[int, int]) -> str:
 
 def _loads_labels(dataset: Mapping[str, Any]) -> bool:
     return any(
-        isinstance(step, Mapping) and 'LoadAnnotations' in str(step.get('type'))
-        for step in _flat(dataset.get('pipeline'))
+        'LoadAnnotations' in str(step.get('type'))
+        for step in pipeline_steps(dataset.get('pipeline'))
     )
-
-
-def _flat(steps: Any) -> list[Any]:
-    """Steps of a pipeline, those of a test-time augmentation among them."""
-    if isinstance(steps, Mapping):
-        return [steps, *_flat(steps.get('transforms'))]
-    if isinstance(steps, (list, tuple)):
-        return [inner for step in steps for inner in _flat(step)]
-    return []
 
 
 def _where_from(kind: type, root: str) -> str:

@@ -50,9 +50,11 @@ def object_sheet(check: ObjectCheck, number: int, seed: int, palette: Sequence[C
         # Drawn at the size at which it is shown, so that letters and lines can be seen.
         small = _fitted(image)
         factor = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
+        boxes = np.array([box_corners(r['bbox']) for r in own], float).reshape(-1, 4)
+        # OpenCV refuses coordinates that its integers do not hold.
+        boxes = np.clip(boxes * [*factor, *factor], -CELL, 2 * CELL)
         drawn = Detections(
-            np.array([box_corners(r['bbox']) for r in own], np.float32).reshape(-1, 4)
-            * np.array([*factor, *factor], np.float32),
+            boxes.astype(np.float32),
             np.ones(len(own), np.float32),
             np.array(labels, np.int64),
             [_mask(r, image.shape[:2], small.shape[:2]) for r in own],

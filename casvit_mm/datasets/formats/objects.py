@@ -17,6 +17,7 @@ from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.found import SPLITS, WHOLE, ObjectDataset, ObjectSplit
 from casvit_mm.datasets.label_maps import picture_size
+from casvit_mm.datasets.sentences import short
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,27 @@ def add(
     objects.boxes.append(np.asarray(detections.xyxy[0], float))
     objects.masks.append(mask)
     objects.places.append(place)
+
+
+def check_coordinates(values: Iterable[Any], size: tuple[int, int], scale: float = 1.0) -> None:
+    """Sees that coordinates are numbers in or about an image, before C code sees them.
+
+    Args:
+        values: The coordinates of an object.
+        size: Width and height of the image.
+        scale: Pixels that a coordinate of 1 stands for.
+
+    Raises:
+        ValueError: One is no number, or so far away that filling the polygon would take minutes.
+    """
+    width, height = size
+    far = 10 * (width + height) + 1000
+    for value in values:
+        if not abs(float(value) * scale) <= far:
+            raise ValueError(
+                f'has the coordinate {short(value)}, far outside the image of {width}x{height} '
+                'pixels'
+            )
 
 
 def _extent(box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:

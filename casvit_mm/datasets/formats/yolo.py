@@ -21,8 +21,10 @@ from casvit_mm.datasets.formats.objects import (
     Objects,
     add,
     as_coco,
+    check_coordinates,
     require_supervision,
 )
+from casvit_mm.datasets.sentences import short
 
 FORMAT = 'YOLO'
 NAME_FILES = ('obj.names', 'classes.txt', 'classes.names')
@@ -197,14 +199,16 @@ def _read_file(
             values = values[:5]
         outlined = len(values) > 6
         try:
-            found = yolo_annotations_to_detections([' '.join(values)], size, outlined)
-        except ValueError as error:
+            label = int(float(values[0]))
+            check_coordinates(map(float, values[1:]), size, max(size))
+            # The class goes its own way: NumPy's integers do not hold every number.
+            found = yolo_annotations_to_detections([' '.join(['0', *values[1:]])], size, outlined)
+        except (ValueError, OverflowError) as error:
             faults.add('broken-record', str(path), where, f'cannot be read: {error}')
             continue
-        label = int(found.class_id[0])
         if not 0 <= label < len(names):
-            detail = f'has class {label}, and {len(names)} are named, from 0'
+            detail = f'has class {short(label)}, and {len(names)} are named, from 0'
             faults.add('unknown-category', str(path), where, detail)
             continue
-        add(objects, found, names, where, found.mask[0] if outlined else None)
+        add(objects, found, [names[label]], where, found.mask[0] if outlined else None)
     return objects
