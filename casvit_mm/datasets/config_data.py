@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.names import read_lines
 from casvit_mm.datasets.sentences import count_of, some
 
 # Parts of a detector whose num_classes counts something else than the classes of the data.
@@ -134,7 +135,8 @@ def config_classes(dataset: Mapping[str, Any], kind: type | None) -> list[str] |
                 f"The config's metainfo has classes = {classes!r}, which is neither a list of "
                 f'names nor a file of them. For one class, write classes=({classes!r},).'
             )
-        classes = Path(classes).read_text(encoding='utf-8').splitlines()
+        lines = read_lines(Path(classes))
+        classes = lines[:-1] if not lines[-1] else lines
     return None if classes is None else list(classes)
 
 

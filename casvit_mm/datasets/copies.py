@@ -9,6 +9,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.image_files import SAME_READER
+from casvit_mm.datasets.names import printable
 
 CHANGES = 'changes.txt'
 JPEG_QUALITY = 95
@@ -42,7 +43,7 @@ def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         changes = write(scratch)
-        text = '\n'.join(changes or ['Nothing was wrong.']) + '\n'
+        text = '\n'.join(map(printable, changes or ['Nothing was wrong.'])) + '\n'
         (scratch / CHANGES).write_text(text, encoding='utf-8')
         if out.exists():
             out.rmdir()

@@ -31,6 +31,7 @@ from casvit_mm.datasets.config_data import (
 )
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import KINDS, FaultList
+from casvit_mm.datasets.names import refuse_unsafe_names
 from casvit_mm.datasets.sentences import (
     as_tuple,
     count_of,
@@ -102,6 +103,7 @@ def _check_dataset(
     classes = config_classes(dataset, kind)
     if not reads_coco:
         if classes is not None:
+            refuse_unsafe_names(classes, ann_file)
             check_counts(model, classes, ann_file)
         return f'{split}: {ann_file} (type {type_name(dataset)}): what is in it was not checked'
     content = load_coco(ann_file)
@@ -113,6 +115,7 @@ def _check_dataset(
         with_iscrowd=split != 'train',
     )
     classes = list(coco.categories.values()) if classes is None else classes
+    refuse_unsafe_names(classes, ann_file)
     _check_classes(coco, classes, dataset)
     check_counts(model, classes, ann_file)
     if images is not None and not is_remote(images):

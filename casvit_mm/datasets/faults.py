@@ -80,6 +80,10 @@ KINDS: dict[str, FaultKind] = {
     'double-name': _error(
         'categories of one name', 'Classes are found by their names: rename or merge them.'
     ),
+    'unsafe-name': _error(
+        'class names that mmengine or a terminal may take for instructions',
+        'They may run code when a config with them is read: rename the classes, or use --fix.',
+    ),
     'unknown-image': _error(
         'annotations of pictures that are not listed', 'They are lost without a word.'
     ),

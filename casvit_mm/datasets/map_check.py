@@ -17,6 +17,7 @@ from casvit_mm.datasets.label_maps import (
     binary_foreground,
     said_binary,
 )
+from casvit_mm.datasets.names import name_fault
 from casvit_mm.datasets.picture_faults import Picture, in_parallel, look_at_picture
 
 # Above this share of ignored pixels a map teaches little.
@@ -132,6 +133,10 @@ def check_maps(
             faults.add('unpaired-label-map', str(pair.label_map), '', 'has no picture')
         else:
             pairs.append((name, pair))
+    for index, name in enumerate(dataset.classes):
+        if fault := name_fault(name):
+            where = (str(dataset.names_file or dataset.root), f'class {index}')
+            faults.add('unsafe-name', *where, f'is named {name!a}, which {fault}')
     classes, foreground = list(dataset.classes), None
     if read_pictures:
         looks = _read_pairs(dataset, pairs, faults, facts, ignore_index, progress=progress)

@@ -9,7 +9,8 @@ from casvit_mm.datasets.copies import copy_upright, free_name, write_copy
 from casvit_mm.datasets.formats.found import WHOLE
 from casvit_mm.datasets.label_maps import IGNORED
 from casvit_mm.datasets.map_check import MapCheck, read_labels
-from casvit_mm.datasets.repair import LOSE_PICTURE
+from casvit_mm.datasets.names import safe_names
+from casvit_mm.datasets.repair import LOSE_PICTURE, said_renamed
 
 LOSE_PAIR = LOSE_PICTURE | {
     *('missing-label-map', 'unpaired-label-map', 'unreadable-label-map'),
@@ -63,7 +64,9 @@ def repair_maps(check: MapCheck, out: Path) -> list[str]:
                 _write_labels(check, pair.label_map, maps / f'{stem}.png')
                 if fault := kinds.get(('label-value', str(pair.label_map))):
                     changes.append(f'{fault}: these pixels are ignored ({IGNORED})')
-        names = '\n'.join(check.classes)
+        renamed = safe_names(check.classes)
+        changes += said_renamed(check.classes, renamed)
+        names = '\n'.join(renamed)
         (folder / 'classes.txt').write_text(f'{names}\n', encoding='utf-8')
         return changes
 

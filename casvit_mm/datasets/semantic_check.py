@@ -36,6 +36,7 @@ from casvit_mm.datasets.label_maps import (
     picture_size,
     said_binary,
 )
+from casvit_mm.datasets.names import refuse_unsafe_names
 from casvit_mm.datasets.sentences import count_of, need_folder, some
 from casvit_mm.datasets.shapes import default_root, how_to_generate, prepare
 
@@ -101,6 +102,7 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, model: Any) -> str:
             f'The data set of type {type_name(dataset)} ({images}) does not name its classes: '
             'write metainfo=dict(classes=(...), palette=[...]) into it.'
         )
+    refuse_unsafe_names(classes, images)
     check_counts(model, classes, images)
     records = _records(dataset, kind, images, hint)
     annotated = isinstance(prefix.get('seg_map_path'), str) and _loads_labels(dataset)

@@ -18,7 +18,7 @@ def test_the_docs_list_every_kind_with_its_severity():
 def test_every_kind_is_one_that_a_test_makes():
     made = {*RECORDS.values(), *PICTURES.values(), *LABEL_MAPS.values()}
     elsewhere = {'no-mask', 'tiny-box', 'unused-class', 'absent-class', 'class-order'}
-    elsewhere |= {'same-picture', 'unpaired-label-map', 'binary-mask'}
+    elsewhere |= {'same-picture', 'unpaired-label-map', 'binary-mask', 'unsafe-name'}
     assert made | elsewhere == set(KINDS)
 
 

@@ -143,7 +143,7 @@ def read_legend(path: Path) -> list[tuple[str, Colour | None]]:
     if path.suffix.lower() == '.csv':
         return _table_legend(path, text)
     entries = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split('\n'), 1):
         if not line.strip() or line.startswith('#'):
             continue
         if found := re.match(r'\s*(\d+)[ ,\t]+(\d+)[ ,\t]+(\d+)[ ,\t]+(\S.*?)\s*$', line):

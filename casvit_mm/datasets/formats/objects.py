@@ -87,9 +87,11 @@ def as_coco(
         faults: What cannot be read is added to it.
 
     Returns:
-        The content of an annotation file; annotations have a ``source``.
+        The content of an annotation file; annotations have a ``source``, and so have categories
+        that turned up.
     """
     images, annotations = [], []
+    sources: dict[str, dict[str, str]] = {}
     for labelled in pictures:
         try:
             size = picture_size(labelled.picture)
@@ -114,6 +116,8 @@ def as_coco(
         ):
             if name not in classes:
                 classes.append(name)
+                # A class that a file brings along; others are named elsewhere.
+                sources[name] = dict(file=str(labelled.file), record=where)
             annotations.append(
                 dict(
                     id=len(annotations) + 1,
@@ -124,7 +128,10 @@ def as_coco(
                     source=dict(file=str(labelled.file), record=where),
                 )
             )
-    categories = [dict(id=index, name=name) for index, name in enumerate(classes, 1)]
+    categories = [
+        dict(id=index, name=name, **(dict(source=sources[name]) if name in sources else {}))
+        for index, name in enumerate(classes, 1)
+    ]
     return dict(images=images, annotations=annotations, categories=categories)
 
 
@@ -144,10 +151,19 @@ def read_parts(
         content = as_coco(parts[name], dataset.root, read, classes, dataset.faults)
         dataset.splits[name] = ObjectSplit(content, source, dataset.root)
     ordered = sorted(classes)
+    sources = {
+        category['name']: dict(source=category['source'])
+        for split in dataset.splits.values()
+        for category in split.content['categories']
+        if 'source' in category
+    }
     numbers = {old: ordered.index(name) + 1 for old, name in enumerate(classes, 1)}
     for split in dataset.splits.values():
         content = split.content
-        content['categories'] = [dict(id=i, name=name) for i, name in enumerate(ordered, 1)]
+        content['categories'] = [
+            dict(id=index, name=name, **sources.get(name, {}))
+            for index, name in enumerate(ordered, 1)
+        ]
         for annotation in content['annotations']:
             annotation['category_id'] = numbers[annotation['category_id']]
 

@@ -24,6 +24,7 @@ from casvit_mm.datasets.formats.objects import (
     check_coordinates,
     require_supervision,
 )
+from casvit_mm.datasets.names import read_lines
 from casvit_mm.datasets.sentences import short
 
 FORMAT = 'YOLO'
@@ -105,8 +106,7 @@ def _names(path: Path, description: Mapping[str, Any]) -> list[str]:
         return list(map(str, names))
     if names is not None:
         raise DatasetError(f'names in {path} is neither a list nor a mapping.')
-    lines = path.read_text(encoding='utf-8').splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in read_lines(path) if line.strip()]
 
 
 def _keypoint_values(description: Mapping[str, Any]) -> int:
@@ -144,7 +144,7 @@ def _pictures_of(place: Path, base: Path) -> list[Path]:
     if place.is_dir():
         return sorted(p for p in place.rglob('*') if p.suffix.lower() in PICTURES)
     if place.is_file() and place.suffix == '.txt':
-        lines = place.read_text(encoding='utf-8').splitlines()
+        lines = read_lines(place)
         return [base / line.strip() for line in lines if line.strip()]
     return []
 
