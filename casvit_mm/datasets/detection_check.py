@@ -31,6 +31,7 @@ from casvit_mm.datasets.config_data import (
 )
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import KINDS, FaultList
+from casvit_mm.datasets.formats.files import is_file
 from casvit_mm.datasets.names import refuse_unsafe_names
 from casvit_mm.datasets.sentences import (
     as_tuple,
@@ -207,10 +208,10 @@ def _check_pictures(coco: CocoFile, folder: str, hint: str) -> None:
         if path.parent not in listed:
             try:
                 listed[path.parent] = frozenset(entry.name for entry in path.parent.iterdir())
-            except OSError:
+            except (OSError, ValueError):
                 listed[path.parent] = frozenset()
         # A listing tells apart what a file system may not: upper and lower case.
-        if path.name not in listed[path.parent] and not path.is_file():
+        if path.name not in listed[path.parent] and not is_file(path):
             missing.append(name)
     if missing:
         raise DatasetError(

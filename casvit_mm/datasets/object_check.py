@@ -9,6 +9,7 @@ import numpy as np
 
 from casvit_mm.datasets.coco_faults import CocoScan, box_corners, locate, scan_coco
 from casvit_mm.datasets.faults import FaultList
+from casvit_mm.datasets.formats.files import is_file
 from casvit_mm.datasets.formats.found import ObjectDataset
 from casvit_mm.datasets.names import name_fault
 from casvit_mm.datasets.picture_faults import Picture, look_at_pictures
@@ -186,7 +187,7 @@ def _check_pictures(
     if read_pictures:
         pictures = look_at_pictures(paths, progress=progress)
     else:
-        there = (path.is_file() for path in paths)
+        there = (is_file(path) for path in paths)
         pictures = (Picture('' if found else 'missing-picture', 'is not there') for found in there)
     first: dict[str, tuple[str, int, Path, str]] = {}
     for (part, index, record), path, picture in zip(records, paths, pictures, strict=True):

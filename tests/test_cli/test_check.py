@@ -122,22 +122,8 @@ def test_mistakes_in_arguments_are_one_sentence(check, objects, tmp_path):
         assert code == 2 and message in error and 'Traceback' not in error
 
 
-ODD = [
-    'a b',
-    '#1',
-    '50%',
-    '50%20',
-    'größe',
-    '盒',
-    "it's",
-    'a"b',
-    '<b>',
-    '$x$',
-    '{{$X:1}}',
-    '-x',
-    'a:b',
-]
-ODD += ['line\nbreak', 'red\x1b[31m', 'not utf-8 \udcff', 'rtl\u202egnp', ' ']
+ODD = ['50%20 #1', "größe 盒 it's", '<b>"$x$', '{{$X:1}}', ' ', 'line\nbreak \x1b[31m']
+ODD += ['not utf-8 \udcff', '\u202egnp']
 
 
 @pytest.mark.parametrize('name', ODD)

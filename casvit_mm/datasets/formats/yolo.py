@@ -8,7 +8,7 @@ import yaml
 
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import FaultList
-from casvit_mm.datasets.formats.files import PICTURES, Folder
+from casvit_mm.datasets.formats.files import PICTURES, Folder, is_file
 from casvit_mm.datasets.formats.found import (
     SPLITS,
     WHOLE,
@@ -143,7 +143,7 @@ def _pictures_of(place: Path, base: Path) -> list[Path]:
     """The pictures of a folder, or those that a text file lists."""
     if place.is_dir():
         return sorted(p for p in place.rglob('*') if p.suffix.lower() in PICTURES)
-    if place.is_file() and place.suffix == '.txt':
+    if is_file(place) and place.suffix == '.txt':
         lines = read_lines(place)
         return [base / line.strip() for line in lines if line.strip()]
     return []
@@ -167,7 +167,7 @@ def _label_file(picture: Path) -> Path | None:
             inside = [*parts[:index], 'labels', *parts[index + 1 :]]
             places.insert(0, Path(*inside).with_suffix('.txt'))
             break
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if is_file(place)), None)
 
 
 def _is_label(path: Path) -> bool:
