@@ -189,7 +189,7 @@ def _json_legend(path: Path, text: str) -> list[tuple[str, Colour | None]]:
 
 
 def _table_legend(path: Path, text: str) -> list[tuple[str, Colour | None]]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.split('\n')) if row]
     heading = [cell.lower() for cell in rows[0]] if rows else []
     colours = [next((i for i, h in enumerate(heading) if h[:1] == c), None) for c in 'rgb']
     if len(heading) >= 4 and None not in colours:
