@@ -277,6 +277,14 @@ def ignore_most(path: Path, rng) -> None:
     Image.fromarray(labels).save(path)
 
 
+def paint_as_masks(root: Path, *values: int) -> None:
+    """Makes every map hold these values alone, the first for background."""
+    for path in root.rglob('*.png'):
+        labels = np.array(Image.open(path))
+        painted = np.array(values, np.uint8)[np.minimum(labels, len(values) - 1)]
+        Image.fromarray(painted).save(path)
+
+
 LABEL_MAPS = {
     remove: 'missing-label-map',
     empty: 'unreadable-label-map',

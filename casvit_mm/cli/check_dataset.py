@@ -25,6 +25,7 @@ from casvit_mm.datasets.faults import Severity
 from casvit_mm.datasets.formats.find import TASKS
 from casvit_mm.datasets.formats.label_map_set import wheel
 from casvit_mm.datasets.map_check import MapCheck
+from casvit_mm.datasets.names import printable
 from casvit_mm.datasets.repair import repair_objects
 from casvit_mm.datasets.repair_maps import repair_maps
 from casvit_mm.report.check_page import write_map_page, write_object_page
@@ -91,9 +92,10 @@ def run(args: Namespace) -> int:
         scales = model_scales(load_config(args.config))
         palette = [wheel(index) for index in range(len(check.classes))]
         write_object_page(check, page, palette, scales, args.seed)
-    print(f'page: {page}')
+    print(printable(f'page: {page}'))
     if args.fix:
         repair = repair_maps if isinstance(check, MapCheck) else repair_objects
         changes = repair(check, Path(args.fix))
-        print(f'repaired copy: {args.fix} ({len(changes)} changes, listed in changes.txt there)')
+        listed = f'{len(changes)} changes, listed in changes.txt there'
+        print(printable(f'repaired copy: {args.fix} ({listed})'))
     return 2 if check.faults.of(Severity.ERROR) else 0

@@ -8,6 +8,7 @@ from casvit_mm.datasets.formats.find import FORMATS, read_dataset
 from casvit_mm.datasets.formats.found import MapDataset
 from casvit_mm.datasets.label_maps import IGNORED
 from casvit_mm.datasets.map_check import MapCheck, check_maps
+from casvit_mm.datasets.names import printable
 from casvit_mm.datasets.object_check import ObjectCheck, check_objects
 from casvit_mm.report.check_page import map_table, object_table, verdict
 
@@ -76,4 +77,4 @@ def report(check: ObjectCheck | MapCheck, limit: int) -> list[str]:
         if count > limit:
             lines.append(f'    and {count - limit:,} more')
     lines.append(verdict(faults))
-    return lines
+    return [printable(line) for line in lines]

@@ -16,6 +16,7 @@ from types import FrameType
 from mmengine.logging import MMLogger
 
 from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.names import printable_lines
 from casvit_mm.deploy import FusedModelError
 from casvit_mm.engine.invalid_loss import InvalidLossError
 from casvit_mm.engine.progressive_size import NotASegmentorError
@@ -73,7 +74,7 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
         hint = '\n(--debug shows the traceback.)'
     rank = os.environ.get('RANK', '0')
     who = prog if rank == '0' else f'{prog} (process {rank})'
-    print(f'{who}: error: {sentence}{hint}', file=sys.stderr)
+    print(printable_lines(f'{who}: error: {sentence}{hint}'), file=sys.stderr)
     return 2
 
 

@@ -35,6 +35,7 @@ from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import Severity
 from casvit_mm.datasets.formats.find import TASKS
 from casvit_mm.datasets.map_check import MapCheck
+from casvit_mm.datasets.names import name_fault
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.own_data import prepare_maps, prepare_objects
 from casvit_mm.engine.memory import GIB, Fit, fit_batch, measure_run, usable_memory
@@ -145,12 +146,16 @@ def run(args: Namespace) -> int:
         DatasetError: The data have errors, or cannot be read.
         CheckpointError: The checkpoint cannot be read.
     """
+    name = Path(args.data).expanduser().resolve().stem
+    work_dir = Path(args.work_dir or Path('work_dirs') / f'finetune_{name}')
+    _refuse_unsafe_path('data folder', Path(args.data).expanduser())
+    _refuse_unsafe_path('work dir', work_dir)
+    if args.checkpoint:
+        _refuse_unsafe_path('checkpoint', Path(args.checkpoint).expanduser())
     check = checked(args, read_pictures=True)
     for line in report(check, limit=3):
         say(line)
     _refuse_errors(check, args)
-    name = Path(args.data).expanduser().resolve().stem
-    work_dir = Path(args.work_dir or Path('work_dirs') / f'finetune_{name}')
     plan = make_plan(args, check, work_dir)
     file = work_dir / 'config.py'
     if not args.batch_size:
@@ -190,6 +195,9 @@ def make_plan(args: Namespace, check: ObjectCheck | MapCheck, work_dir: Path) ->
     seed = 0 if args.seed is None else args.seed
     prepare = prepare_maps if isinstance(check, MapCheck) else prepare_objects
     data = prepare(check, work_dir, args.val_share, seed)
+    for part in data.parts.values():
+        _refuse_unsafe_path('annotation file', part.ann_file)
+        _refuse_unsafe_path('image folder', part.pictures)
     for note in data.notes:
         say(note)
     plan = Plan(
@@ -222,6 +230,15 @@ def make_plan(args: Namespace, check: ObjectCheck | MapCheck, work_dir: Path) ->
             'starts from one.'
         )
     return plan
+
+
+def _refuse_unsafe_path(what: str, path: Path) -> None:
+    """Raises CliError for a path that mmengine would change, as it reads the dump of a config."""
+    if fault := name_fault(str(path.absolute())):
+        raise CliError(
+            f'The path of the {what}, {str(path.absolute())!a}, {fault}, which is not safe in '
+            'a config: mmengine would replace it when the config is read. Rename or move it.'
+        )
 
 
 def _refuse_errors(check: ObjectCheck | MapCheck, args: Namespace) -> None:

@@ -10,6 +10,8 @@ from mmengine.config import Config
 from casvit_mm.cli.errors import CliError
 from casvit_mm.cli.finetune_plan import Plan
 from casvit_mm.datasets.config_data import class_counts
+from casvit_mm.datasets.names import printable
+from casvit_mm.engine.config_text import escape_braces
 
 VALIDATIONS = 20
 MONITORS = dict(detection='coco/bbox_mAP', instance='coco/segm_mAP', semantic='mIoU')
@@ -30,7 +32,7 @@ def config_text(plan: Plan) -> str:
     """
     _check_task(plan)
     parts = _semantic(plan) if plan.task == 'semantic' else _objects(plan)
-    return '\n'.join([_head(plan), _model(plan), *parts, _run(plan)])
+    return escape_braces('\n'.join([_head(plan), _model(plan), *parts, _run(plan)]))
 
 
 def _check_task(plan: Plan) -> None:
@@ -51,7 +53,7 @@ def _head(plan: Plan) -> str:
     names = ''.join(f'    {name!r},\n' for name in classes)
     colours = ''.join(f'    {tuple(colour)},\n' for colour in palette)
     return f"""\
-# Fine-tuning on {plan.source}, written by `casvit finetune`.
+# Fine-tuning on {printable(str(plan.source))}, written by `casvit finetune`.
 # It is yours to edit: `casvit train` and `casvit test` take it, and `--resume` continues the run.
 _base_ = {str(plan.base.filename)!r}
 

@@ -88,6 +88,10 @@ def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, argv: list[str], prog: str) -> int:
     debug = '--debug' in argv
+    for stream in (sys.stdout, sys.stderr):
+        # File names need not be UTF-8, and a terminal need not know every letter.
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
     try:
         module = importlib.import_module(COMMANDS[name][0])
         args = _parser(module, prog).parse_args(argv)

@@ -14,6 +14,7 @@ from pathlib import Path
 from casvit_mm.cli import arguments
 from casvit_mm.cli.config import load_config, reroot
 from casvit_mm.cli.errors import CliError
+from casvit_mm.engine.config_text import escape_braces
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -37,10 +38,14 @@ def run(args: Namespace) -> int:
     cfg = load_config(args.config, args.cfg_options)
     if args.data_root is not None:
         reroot(cfg, args.data_root)
-    print(cfg.pretty_text)
+    text = escape_braces(cfg.pretty_text)
+    print(text)
     if args.save_path:
         if Path(args.save_path).suffix not in ('.py', '.json', '.yaml', '.yml'):
             raise CliError(f'--save-path {args.save_path}: expected a .py, .json or .yaml file.')
         Path(args.save_path).parent.mkdir(parents=True, exist_ok=True)
-        cfg.dump(args.save_path)
+        if args.save_path.endswith('.py'):
+            Path(args.save_path).write_text(text, encoding='utf-8')
+        else:
+            cfg.dump(args.save_path)
     return 0

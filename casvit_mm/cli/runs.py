@@ -9,6 +9,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from casvit_mm.cli.errors import CliError
+from casvit_mm.datasets.names import printable_lines
 from casvit_mm.engine.launch import LaunchError, join_run
 from casvit_mm.engine.runner import CASViTRunner
 
@@ -57,7 +58,7 @@ def build_runner(cfg: Config) -> Runner:
 def say(text: str) -> None:
     """Prints a line, once per run."""
     if os.environ.get('RANK', '0') == '0':
-        print(text, flush=True)
+        print(printable_lines(text), flush=True)
 
 
 def is_detection(cfg: Config) -> bool:

@@ -23,6 +23,7 @@ from casvit_mm.datasets.config_data import (
     type_name,
 )
 from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.names import refuse_unsafe_names
 from casvit_mm.datasets.sentences import as_tuple, count_of, missing_path, need_folder, some
 from casvit_mm.datasets.single_shapes import default_root, how_to_generate, prepare
 from casvit_mm.models.optional import MMPRETRAIN_ERROR
@@ -104,6 +105,7 @@ def _check_dataset(
         pictures, folders = _check_folders(folder, extensions, hint)
         _compare_splits(split, folder, folders, seen)
         classes = _check_names(folder, folders, classes)
+    refuse_unsafe_names(classes, ann_file or folder)
     check_counts(model, classes, ann_file or folder)
     return f'{split}: {count_of(pictures, "picture")}, {count_of(len(classes), "class")} ({folder})'
 

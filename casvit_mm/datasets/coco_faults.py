@@ -15,9 +15,11 @@ from pycocotools import mask as rle
 
 from casvit_mm.datasets.coco_file import is_number
 from casvit_mm.datasets.faults import FaultList
+from casvit_mm.datasets.run_lengths import polygon_fault, run_length_fault
 from casvit_mm.datasets.sentences import short
 
 Box = tuple[float, float, float, float]
+LARGEST = 1e100
 
 
 @dataclass
@@ -88,6 +90,26 @@ def polygons_of(segmentation: Any) -> list[list[float]]:
     return [part for part in segmentation if _is_polygon(part)]
 
 
+def mask_fault(segmentation: Any, size: tuple[float, float]) -> str:
+    """Why a segmentation cannot be decoded.
+
+    Args:
+        segmentation: Polygons, or run lengths in either form.
+        size: Width and height of the image.
+
+    Returns:
+        The reason, for a record's name before it; empty for one that can.
+    """
+    if isinstance(segmentation, Mapping):
+        return run_length_fault(segmentation)
+    if not isinstance(segmentation, list) or not all(map(_is_list_of_numbers, segmentation)):
+        return f'has segmentation = {short(segmentation)}'
+    for part in segmentation:
+        if _encloses(part) and (fault := polygon_fault(part, size)):
+            return fault
+    return ''
+
+
 def encode_mask(segmentation: Any, size: tuple[int, int]) -> Any:
     """COCO's run lengths of a segmentation.
 
@@ -99,6 +121,8 @@ def encode_mask(segmentation: Any, size: tuple[int, int]) -> Any:
         Compressed run lengths as pycocotools takes them; None where there is nothing usable.
     """
     width, height = size
+    if mask_fault(segmentation, size):
+        return None
     try:
         if polygons := polygons_of(segmentation):
             return rle.merge(rle.frPyObjects(polygons, height, width))
@@ -210,19 +234,15 @@ def _check_mask(record: Mapping[str, Any], size: tuple[int, int], needed: bool, 
     if not value:
         if needed:
             add('no-mask', 'has no segmentation')
+    elif fault := mask_fault(value, size):
+        add('broken-mask', fault)
     elif isinstance(value, Mapping):
-        stated = value.get('size')
-        if not isinstance(stated, (list, tuple)) or not _is_rle(value):
-            add('broken-mask', f'has segmentation = {short(value)}')
-        elif list(stated) != [size[1], size[0]]:
+        stated = value['size']
+        if list(stated) != [size[1], size[0]]:
             detail = f'has a mask of {stated[1]}x{stated[0]} in a picture of {size[0]}x{size[1]}'
             add('rle-size', detail)
-        elif not _decodes(value):
-            add('broken-mask', 'has run lengths that do not fill its size')
-    elif not isinstance(value, list) or not all(map(_is_list_of_numbers, value)):
-        add('broken-mask', f'has segmentation = {short(value)}')
     else:
-        bad = [part for part in value if not _is_polygon(part)]
+        bad = [part for part in value if not _encloses(part)]
         if bad:
             add('few-points', f'has a polygon of {short(bad[0])}')
 
@@ -283,7 +303,11 @@ def _is_length(value: Any) -> bool:
 
 def _is_list_of_numbers(value: Any) -> bool:
     # Not number by number: a file of COCO's size has millions of coordinates.
-    if not isinstance(value, list) or not set(map(type, value)) <= {int, float}:
+    kinds = set(map(type, value)) if isinstance(value, list) else {None}
+    if not kinds <= {int, float}:
+        return False
+    # Whole numbers have no bound in Python, and a sum of them may be small again.
+    if int in kinds and not -LARGEST < min(value) <= max(value) < LARGEST:
         return False
     return math.isfinite(sum(value))
 
@@ -297,30 +321,11 @@ def _is_four_values(value: Any) -> bool:
 
 
 def _is_polygon(part: Any) -> bool:
-    return _is_list_of_numbers(part) and len(part) >= 6 and len(part) % 2 == 0
+    return _is_list_of_numbers(part) and _encloses(part)
 
 
-def _is_rle(value: Mapping[str, Any]) -> bool:
-    size = value['size']
-    return (
-        len(size) == 2
-        and all(isinstance(number, int) and number > 0 for number in size)
-        and isinstance(value.get('counts'), (str, list))
-    )
-
-
-def _decodes(value: Mapping[str, Any]) -> bool:
-    """Whether run lengths add up to the picture."""
-    height, width = value['size']
-    counts = value['counts']
-    if isinstance(counts, list):
-        return _is_list_of_numbers(counts) and sum(counts) == height * width
-    try:
-        encoded = dict(size=[height, width], counts=counts.encode())
-        # Two of one mask: merging reads every run, and stops where they do not fill the size.
-        return int(rle.area(rle.merge([encoded]))) <= height * width
-    except (ValueError, TypeError, UnicodeEncodeError):
-        return False
+def _encloses(numbers: Sequence[float]) -> bool:
+    return len(numbers) >= 6 and len(numbers) % 2 == 0
 
 
 _IMAGE = dict(id=_is_id, file_name=_is_name, width=_is_length, height=_is_length)

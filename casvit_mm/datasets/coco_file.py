@@ -257,7 +257,11 @@ def is_number(value: Any) -> bool:
     """Whether a JSON value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return math.isfinite(value)
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        # A whole number of hundreds of digits.
+        return False
 
 
 def _is_outline(value: Any) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.names import read_lines
 from casvit_mm.datasets.sentences import count_of, some
 
 # Parts of a detector whose num_classes counts something else than the classes of the data.
@@ -33,6 +34,21 @@ def leaf_datasets(dataset: Any) -> Iterator[dict[str, Any]]:
             yield dataset
         for part in inner:
             yield from leaf_datasets(part)
+
+
+def pipeline_steps(pipeline: Any) -> Iterator[Mapping[str, Any]]:
+    """The steps of a pipeline, and those within steps, as of a test-time augmentation.
+
+    Args:
+        pipeline: The ``pipeline`` of a dataset's config.
+    """
+    if isinstance(pipeline, Mapping):
+        yield pipeline
+        for value in pipeline.values():
+            yield from pipeline_steps(value)
+    elif isinstance(pipeline, (list, tuple)):
+        for step in pipeline:
+            yield from pipeline_steps(step)
 
 
 def class_counts(model: Any, path: str = 'model') -> Iterator[tuple[str, int]]:
@@ -119,7 +135,8 @@ def config_classes(dataset: Mapping[str, Any], kind: type | None) -> list[str] |
                 f"The config's metainfo has classes = {classes!r}, which is neither a list of "
                 f'names nor a file of them. For one class, write classes=({classes!r},).'
             )
-        classes = Path(classes).read_text(encoding='utf-8').splitlines()
+        lines = read_lines(Path(classes))
+        classes = lines[:-1] if not lines[-1] else lines
     return None if classes is None else list(classes)
 
 

@@ -3,13 +3,23 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PIL import ExifTags, Image, ImageOps
 
 from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.image_files import SAME_READER
+from casvit_mm.datasets.names import printable
 
 CHANGES = 'changes.txt'
 JPEG_QUALITY = 95
+LOSSLESS_TIFF = ('tiff_lzw', 'tiff_adobe_deflate', 'tiff_deflate', 'packbits')
+Turn = Image.Transpose
+# What undoes the turn of an EXIF orientation.
+TURNED_BACK = {
+    **{2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM},
+    **{5: Turn.TRANSPOSE, 6: Turn.ROTATE_90, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_270},
+}
 
 
 def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
@@ -33,7 +43,7 @@ def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         changes = write(scratch)
-        text = '\n'.join(changes or ['Nothing was wrong.']) + '\n'
+        text = '\n'.join(map(printable, changes or ['Nothing was wrong.'])) + '\n'
         (scratch / CHANGES).write_text(text, encoding='utf-8')
         if out.exists():
             out.rmdir()
@@ -50,18 +60,21 @@ def copy_upright(source: Path, target: Path) -> None:
 
     Args:
         source: The picture.
-        target: Where to; the ending tells the format.
+        target: Where to; it gets the format of the source, whatever its ending.
     """
     with Image.open(source) as picture:
-        _save(ImageOps.exif_transpose(picture), target)
+        _save(ImageOps.exif_transpose(picture), target, picture)
 
 
 def copy_as_stored(source: Path, target: Path) -> None:
     """Copies a picture as its pixels are stored, without an EXIF orientation that turns it."""
     with Image.open(source) as picture:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
         picture.load()
-        picture.getexif().pop(ExifTags.Base.Orientation, None)
-        _save(picture, target)
+        # Pillow turns TIFF files itself, and takes the tag away.
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != orientation
+        stored = picture.transpose(TURNED_BACK[orientation]) if turned else picture.copy()
+        _save(stored, target, picture)
 
 
 def free_name(name: str, taken: set[str]) -> str:
@@ -81,8 +94,15 @@ def free_name(name: str, taken: set[str]) -> str:
     return free.as_posix()
 
 
-def _save(picture: Image.Image, target: Path) -> None:
+def _save(picture: Image.Image, target: Path, source: Image.Image) -> None:
+    """Writes a picture in the format of its source, as little changed as can be."""
     # Without the tag the rest of EXIF is of no use to a training, and may name people and places.
-    picture.info.pop('exif', None)
-    options = dict(quality=JPEG_QUALITY) if target.suffix.lower() in ('.jpg', '.jpeg') else {}
-    picture.save(target, exif=b'', **options)
+    for key in ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif'):
+        picture.info.pop(key, None)
+    kind = SAME_READER.get(source.format, source.format)
+    options: dict[str, Any] = dict(JPEG=dict(quality=JPEG_QUALITY), WEBP=dict(lossless=True)).get(
+        kind, {}
+    )
+    if kind == 'TIFF' and source.info.get('compression') in LOSSLESS_TIFF:
+        options = dict(compression=source.info['compression'])
+    picture.save(target, kind, exif=b'', **options)

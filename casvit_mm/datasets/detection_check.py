@@ -26,10 +26,13 @@ from casvit_mm.datasets.config_data import (
     is_remote,
     join,
     leaf_datasets,
+    pipeline_steps,
     type_name,
 )
 from casvit_mm.datasets.errors import DatasetError
-from casvit_mm.datasets.faults import KINDS
+from casvit_mm.datasets.faults import KINDS, FaultList
+from casvit_mm.datasets.formats.files import is_file
+from casvit_mm.datasets.names import refuse_unsafe_names
 from casvit_mm.datasets.sentences import (
     as_tuple,
     count_of,
@@ -69,12 +72,15 @@ def check_detection_data(
     for split in splits:
         loader = cfg.get(f'{split}_dataloader') or {}
         for dataset in leaf_datasets(loader.get('dataset')):
-            facts.append(_check_dataset(dataset, split, cfg.get('model')))
+            evaluates = split != 'train' and _evaluates_masks(cfg.get(f'{split}_evaluator'))
+            facts.append(_check_dataset(dataset, split, cfg.get('model'), evaluates))
         _check_evaluators(cfg, split)
     return facts
 
 
-def _check_dataset(dataset: Mapping[str, Any], split: str, model: Any) -> str:
+def _check_dataset(
+    dataset: Mapping[str, Any], split: str, model: Any, evaluates_masks: bool
+) -> str:
     kind = dataset_class(dataset.get('type'), 'mmdet')
     ann_file = str(dataset.get('ann_file') or '')
     root = str(dataset.get('data_root') or '')
@@ -98,6 +104,7 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, model: Any) -> str:
     classes = config_classes(dataset, kind)
     if not reads_coco:
         if classes is not None:
+            refuse_unsafe_names(classes, ann_file)
             check_counts(model, classes, ann_file)
         return f'{split}: {ann_file} (type {type_name(dataset)}): what is in it was not checked'
     content = load_coco(ann_file)
@@ -109,18 +116,33 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, model: Any) -> str:
         with_iscrowd=split != 'train',
     )
     classes = list(coco.categories.values()) if classes is None else classes
+    refuse_unsafe_names(classes, ann_file)
     _check_classes(coco, classes, dataset)
     check_counts(model, classes, ann_file)
     if images is not None and not is_remote(images):
         _check_pictures(coco, images, hint)
-    fact = f'{split}: {_count_objects(coco, classes, required=split != "test")}'
-    return fact + _count_faults(content, ann_file)
-
-
-def _count_faults(content: dict[str, Any], ann_file: str) -> str:
-    """What else is odd about the records: mmdet leaves out some of them without a word."""
     with without_garbage_collection():
-        counts = scan_coco(content, ann_file, crossings=False).faults.counts()
+        faults = scan_coco(content, ann_file, crossings=False).faults
+    if _loads_masks(dataset) or evaluates_masks:
+        _refuse_broken_masks(faults)
+    fact = f'{split}: {_count_objects(coco, classes, required=split != "test")}'
+    return fact + _count_faults(faults)
+
+
+def _refuse_broken_masks(faults: FaultList) -> None:
+    """Raises DatasetError if there is a mask that C code must not see: it would end the process."""
+    broken = [fault for fault in faults.faults if fault.kind == 'broken-mask']
+    if broken:
+        more = f' {len(broken) - 1:,} more have such masks.' if len(broken) > 1 else ''
+        raise DatasetError(
+            f'A mask cannot be decoded: {broken[0]}.{more} `casvit check DATA --task instance '
+            '--fix OUT` names them all and writes a copy without them.'
+        )
+
+
+def _count_faults(faults: FaultList) -> str:
+    """What else is odd about the records: mmdet leaves out some of them without a word."""
+    counts = faults.counts()
     if not counts:
         return ''
     told = ', '.join(f'{KINDS[kind].title}: {count:,}' for kind, count in counts.items())
@@ -186,10 +208,10 @@ def _check_pictures(coco: CocoFile, folder: str, hint: str) -> None:
         if path.parent not in listed:
             try:
                 listed[path.parent] = frozenset(entry.name for entry in path.parent.iterdir())
-            except OSError:
+            except (OSError, ValueError):
                 listed[path.parent] = frozenset()
         # A listing tells apart what a file system may not: upper and lower case.
-        if path.name not in listed[path.parent] and not path.is_file():
+        if path.name not in listed[path.parent] and not is_file(path):
             missing.append(name)
     if missing:
         raise DatasetError(
@@ -200,6 +222,12 @@ def _check_pictures(coco: CocoFile, folder: str, hint: str) -> None:
 
 def _check_evaluators(cfg: Config | Mapping[str, Any], split: str) -> None:
     evaluators = cfg.get(f'{split}_evaluator') or ()
+    loader = cfg.get(f'{split}_dataloader') or {}
+    checked = {
+        Path(join(str(dataset.get('data_root') or ''), str(dataset.get('ann_file')))).resolve()
+        for dataset in leaf_datasets(loader.get('dataset'))
+        if _reads_coco(dataset_class(dataset.get('type'), 'mmdet'))
+    }
     for metric in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
         ann_file = metric.get('ann_file') if isinstance(metric, Mapping) else None
         if not ann_file or metric.get('backend_args') or is_remote(str(ann_file)):
@@ -210,6 +238,11 @@ def _check_evaluators(cfg: Config | Mapping[str, Any], split: str) -> None:
                 str(ann_file),
                 'It is the one that the data set of this split reads; --data-root DIR moves both.',
             )
+        if _evaluates_masks(metric) and Path(ann_file).resolve() not in checked:
+            with without_garbage_collection():
+                _refuse_broken_masks(
+                    scan_coco(load_coco(ann_file), str(ann_file), crossings=False).faults
+                )
 
 
 def _reads_coco(kind: type | None) -> bool:
@@ -236,10 +269,13 @@ def _image_folder(dataset: Mapping[str, Any], root: str, reads_coco: bool) -> st
 
 
 def _loads_masks(dataset: Mapping[str, Any]) -> bool:
-    return any(
-        isinstance(step, Mapping) and step.get('with_mask')
-        for step in dataset.get('pipeline') or ()
-    )
+    return any(step.get('with_mask') for step in pipeline_steps(dataset.get('pipeline')))
+
+
+def _evaluates_masks(evaluators: Any) -> bool:
+    """Whether a metric reads the masks of its annotation file: also if no pipeline loads them."""
+    listed = [evaluators] if isinstance(evaluators, Mapping) else evaluators or ()
+    return any('segm' in (metric.get('metric') or ()) for metric in listed)
 
 
 def _where_from(kind: type | None, root: str, ann_file: str) -> str:

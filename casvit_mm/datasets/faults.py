@@ -80,6 +80,10 @@ KINDS: dict[str, FaultKind] = {
     'double-name': _error(
         'categories of one name', 'Classes are found by their names: rename or merge them.'
     ),
+    'unsafe-name': _error(
+        'class names that mmengine or a terminal may take for instructions',
+        'They may run code when a config with them is read: rename the classes, or use --fix.',
+    ),
     'unknown-image': _error(
         'annotations of pictures that are not listed', 'They are lost without a word.'
     ),
@@ -140,6 +144,10 @@ KINDS: dict[str, FaultKind] = {
     ),
     'label-value': _error(
         'label values outside the classes', 'An index error; on a GPU a device-side assert.'
+    ),
+    'binary-mask': _error(
+        'semantic masks of 0 and one other value than 1',
+        'The foreground is ignored, or a class of a high number: write 1 for it, or use --fix.',
     ),
     'colour-map': _error(
         'label maps in colours that no legend explains',

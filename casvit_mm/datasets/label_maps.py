@@ -4,17 +4,22 @@ A map holds one class index per pixel. With ``reduce_zero_label`` its 0 means "o
 ignored, and class k is stored as k + 1, as in ADE20K.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
 from casvit_mm.datasets.errors import DatasetError
+from casvit_mm.datasets.image_files import image_size
 from casvit_mm.datasets.sentences import count_of
 
 IGNORED = 255
-INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16')
+INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B')
+
+Answer = TypeVar('Answer')
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,43 @@ class LabelRange:
         return f'{span} ({count_of(self.classes, "class")}){zero} and {self.ignore_index} (ignored)'
 
 
+def binary_foreground(values: Iterable[int], classes: int, ignore_index: int) -> int | None:
+    """The value of the foreground in masks that hold 0 and one other value, if it is not 1.
+
+    Programs that paint masks write 255 or 128 for the one class that there is. As class indices
+    these are ignored, or the last of a hundred classes that nobody has.
+
+    Args:
+        values: All that some semantic masks hold.
+        classes: Number of classes that are known to exist; values below it mean what they say.
+        ignore_index: The value of pixels that do not count.
+
+    Returns:
+        The value; None if the masks are no such masks.
+    """
+    others = set(values) - {0}
+    if len(others) != 1 or 0 not in values:
+        return None
+    (value,) = others
+    means_a_class = value < classes and value != ignore_index
+    return None if value <= 1 or means_a_class else value
+
+
+def said_binary(value: int) -> str:
+    """What masks with such a foreground are, in words, for what holds them before it."""
+    return (
+        f'hold nothing but 0 and {value}: these are probably masks of two classes in which '
+        f'{value} is the foreground (not an ignored pixel), and no mask has class 1'
+    )
+
+
 def picture_size(path: str | Path) -> tuple[int, int]:
     """Width and height of a picture as it is loaded, upright, from its header alone.
 
     Raises:
         DatasetError: It is no picture, or damaged.
     """
-    header = _open(path)
-    lying = header.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    return header.size[::-1] if lying else header.size
+    return _read(path, lambda image, file: image_size(image, file).upright)
 
 
 def label_map_size(path: str | Path) -> tuple[int, int]:
@@ -65,13 +98,13 @@ def label_map_size(path: str | Path) -> tuple[int, int]:
     Raises:
         DatasetError: It is no picture, or it holds colours instead of class indices.
     """
-    header = _open(path)
-    if header.mode not in INDEX_MODES:
+    mode, size = _read(path, lambda image, _: (image.mode, image.size))
+    if mode not in INDEX_MODES:
         raise DatasetError(
-            f'The label map {path} is a colour picture (mode {header.mode}): expected one channel '
+            f'The label map {path} is a colour picture (mode {mode}): expected one channel '
             'of class indices. Colours have to be converted by their legend first.'
         )
-    return header.size
+    return size
 
 
 def check_label_map(path: str | Path, allowed: LabelRange) -> set[int]:
@@ -87,13 +120,7 @@ def check_label_map(path: str | Path, allowed: LabelRange) -> set[int]:
     Raises:
         DatasetError: It cannot be read, holds colours, or values outside the classes.
     """
-    label_map_size(path)
-    try:
-        with Image.open(path) as picture:
-            labels = np.asarray(picture)
-    except OSError as error:
-        raise DatasetError(f'The label map {path} is damaged: {error}.') from error
-    values, counts = np.unique(labels.astype(np.int64), return_counts=True)
+    values, counts = label_values(path)
     wrong = allowed.outside(values)
     if not len(wrong):
         return set(values.tolist())
@@ -107,6 +134,28 @@ def check_label_map(path: str | Path, allowed: LabelRange) -> set[int]:
     )
 
 
+def label_values(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """The values that a semantic mask holds, and the number of pixels of each.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Values in ascending order, and their numbers. Shapes: ``(N,)`` and ``(N,)``.
+
+    Raises:
+        DatasetError: It cannot be read, or holds colours.
+    """
+    label_map_size(path)
+    try:
+        with Image.open(path) as picture:
+            labels = np.asarray(picture)
+    except Exception as error:
+        # Pillow's parsers raise anything for a damaged file.
+        raise DatasetError(f'The label map {path} is damaged: {error}.') from error
+    return np.unique(labels.astype(np.int64), return_counts=True)
+
+
 def _advice(wrong: np.ndarray, allowed: LabelRange) -> str:
     if not allowed.reduce_zero_label and wrong.tolist() == [allowed.classes]:
         return (
@@ -116,11 +165,13 @@ def _advice(wrong: np.ndarray, allowed: LabelRange) -> str:
     return ''
 
 
-def _open(path: str | Path) -> Image.Image:
+def _read(path: str | Path, ask: Callable[[Image.Image, BinaryIO], Answer]) -> Answer:
+    """Asks an image file something while it is open: later its header is not there any more."""
     try:
-        with Image.open(path) as picture:
-            return picture
-    except (UnidentifiedImageError, OSError) as error:
+        with Path(path).open('rb') as file, Image.open(file) as image:
+            return ask(image, file)
+    except Exception as error:
+        # Pillow's parsers raise anything for a damaged file.
         what = 'is no picture, or damaged'
         if isinstance(error, FileNotFoundError):
             what = 'does not exist'

@@ -1,5 +1,6 @@
 """The data check of label maps: all that is wrong, and the facts that a person looks at."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,26 @@ from tqdm import tqdm
 
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.found import MapDataset, Pair
-from casvit_mm.datasets.label_maps import IGNORED, INDEX_MODES
+from casvit_mm.datasets.label_maps import (
+    IGNORED,
+    INDEX_MODES,
+    binary_foreground,
+    said_binary,
+)
+from casvit_mm.datasets.names import name_fault
 from casvit_mm.datasets.picture_faults import Picture, in_parallel, look_at_picture
 
 # Above this share of ignored pixels a map teaches little.
 MOSTLY = 0.5
 SHOWN_VALUES = 3
+
+
+class UnreadableMapError(Exception):
+    """A semantic mask cannot be read; the message says why, for its file's name before it."""
+
+
+class ColourMapError(UnreadableMapError):
+    """A semantic mask holds colours, and no legend says what they mean."""
 
 
 @dataclass
@@ -47,6 +62,8 @@ class MapCheck:
         faults: All that is wrong.
         facts: What each part holds, by name.
         ignore_index: The value that is ignored in index maps.
+        foreground: The value that stands for the second class, in masks of 0 and that value; None
+            in others.
     """
 
     dataset: MapDataset
@@ -54,6 +71,24 @@ class MapCheck:
     faults: FaultList
     facts: dict[str, MapFacts]
     ignore_index: int
+    foreground: int | None = None
+
+    def indices(self, labels: np.ndarray) -> np.ndarray:
+        """The class of every pixel of a semantic mask, 255 for what is ignored or no class.
+
+        Args:
+            labels: As :func:`read_labels` gives them. Shape: ``(H, W)``.
+
+        Returns:
+            Shape: ``(H, W)``, uint8.
+        """
+        if self.foreground is not None:
+            return (labels == self.foreground).astype(np.uint8)
+        if self.dataset.legend is None:
+            number = min(len(self.classes), IGNORED)
+            outside = (labels < 0) | (labels >= number) | (labels == self.ignore_index)
+            labels = np.where(outside, IGNORED, labels)
+        return labels.astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -64,8 +99,9 @@ class _Look:
     map_fault: str = ''
     reason: str = ''
     size: tuple[int, int] = (0, 0)
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    counts: dict[int, int] = field(default_factory=dict)
     outside: str = ''
+    values: frozenset[int] = frozenset()
 
 
 def check_maps(
@@ -97,12 +133,26 @@ def check_maps(
             faults.add('unpaired-label-map', str(pair.label_map), '', 'has no picture')
         else:
             pairs.append((name, pair))
+    for index, name in enumerate(dataset.classes):
+        if fault := name_fault(name):
+            where = (str(dataset.names_file or dataset.root), f'class {index}')
+            faults.add('unsafe-name', *where, f'is named {name!a}, which {fault}')
+    classes, foreground = list(dataset.classes), None
     if read_pictures:
-        _read_pairs(dataset, pairs, faults, facts, ignore_index, progress=progress)
+        looks = _read_pairs(dataset, pairs, faults, facts, ignore_index, progress=progress)
+        foreground = _foreground(dataset, looks, ignore_index)
+        if foreground is not None:
+            classes = _two_classes(dataset)
+            _add_binary(dataset, pairs, looks, foreground, faults)
+        else:
+            for (_, pair), look in zip(pairs, looks, strict=True):
+                _add_values(pair, look, faults)
+        _count(classes, pairs, looks, foreground, facts)
+        _check_presence(dataset, classes, facts, faults)
     else:
         for name, _ in pairs:
             facts[name].pictures += 1
-    return MapCheck(dataset, dataset.classes, faults, facts, ignore_index)
+    return MapCheck(dataset, classes, faults, facts, ignore_index, foreground)
 
 
 def read_labels(
@@ -119,15 +169,23 @@ def read_labels(
         pixels of each, or None. Shapes: ``(H, W)`` and ``(N, 4)``.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It holds colours, and there is no legend.
+        UnreadableMapError: It cannot be read.
+        ColourMapError: It holds colours, and there is no legend.
     """
-    with Image.open(path) as picture:
-        if legend is None:
-            if picture.mode not in INDEX_MODES:
-                raise ValueError(f'is a colour picture (mode {picture.mode})')
-            return np.asarray(picture).astype(np.int64), None
-        pixels = np.asarray(picture.convert('RGB')).astype(np.int64)
+    try:
+        with Image.open(path) as picture:
+            mode = picture.mode
+            pixels = np.asarray(picture if legend is None else picture.convert('RGB'))
+    except UnidentifiedImageError as error:
+        raise UnreadableMapError('is no picture') from error
+    except Exception as error:
+        # Pillow's parsers raise anything for a damaged file.
+        raise UnreadableMapError(f'cannot be read: {error}') from error
+    pixels = pixels.astype(np.int64)
+    if legend is None:
+        if mode not in INDEX_MODES:
+            raise ColourMapError(f'is a colour picture (mode {mode})')
+        return pixels, None
     codes = pixels @ (65536, 256, 1)
     known = np.array([r * 65536 + g * 256 + b for r, g, b in legend], np.int64)
     order = np.argsort(known)
@@ -147,17 +205,17 @@ def _read_pairs(
     ignore_index: int,
     *,
     progress: bool,
-) -> None:
+) -> list[_Look]:
+    """Reads all images and semantic masks, and adds what is wrong with the files."""
     number = len(dataset.classes)
-    sizes: dict[str, list[tuple[int, int]]] = {name: [] for name in facts}
-    pixels = {name: np.zeros(256, np.int64) for name in facts}
-    maps = {name: np.zeros(256, np.int64) for name in facts}
+    found = []
     first: dict[str, tuple[str, Path]] = {}
     looks: Iterator[_Look] = in_parallel(
         lambda job: _look(job[1], dataset.legend, number, ignore_index), pairs
     )
     bar = tqdm(looks, total=len(pairs), desc='reading label maps', unit='map', disable=not progress)
     for (name, pair), look in zip(pairs, bar, strict=True):
+        found.append(look)
         facts[name].pictures += 1
         picture, label_map = str(pair.picture), str(pair.label_map)
         if look.picture.fault:
@@ -174,28 +232,87 @@ def _read_pairs(
                 f'is {look.size[0]}x{look.size[1]} pixels, its picture {upright[0]}x{upright[1]}'
             )
             faults.add('label-map-size', label_map, '', detail)
-        if look.outside:
-            faults.add('label-value', label_map, '', look.outside)
-        total = int(look.counts.sum())
-        ignored = int(look.counts[IGNORED])
-        if total and ignored / total > MOSTLY:
-            share = f'{100 * ignored / total:.0f} % of its pixels are ignored'
-            faults.add('mostly-ignored', label_map, '', share)
-        sizes[name].append(look.size)
-        pixels[name] += look.counts
-        maps[name] += look.counts > 0
         if look.picture.digest:
             other = first.setdefault(look.picture.digest, (name, pair.picture))
             if other[0] != name:
                 # Of the part that is read first, to train on: the other may be taken for granted.
                 detail = f'is also in {name}, as {picture}'
                 faults.add('same-picture', str(other[1]), '', detail)
-    for name, fact in facts.items():
-        fact.sizes = np.array(sizes[name], float).reshape(-1, 2)
-        fact.pixels = dict(zip(dataset.classes, pixels[name][:number].tolist(), strict=True))
-        fact.maps = dict(zip(dataset.classes, maps[name][:number].tolist(), strict=True))
-        fact.ignored = float(pixels[name][IGNORED] / max(1, pixels[name].sum()))
-    _check_presence(dataset, facts, faults)
+    return found
+
+
+def _foreground(dataset: MapDataset, looks: list[_Look], ignore_index: int) -> int | None:
+    """The value of the foreground in masks of 0 and another value, or None."""
+    if dataset.legend is not None:
+        return None
+    named = len(dataset.classes) if dataset.names_file else 0
+    values = frozenset().union(*(look.values for look in looks))
+    return binary_foreground(values, named, ignore_index)
+
+
+def _two_classes(dataset: MapDataset) -> list[str]:
+    """Names of background and foreground, as far as the dataset has them."""
+    if dataset.names_file is None:
+        return ['background', 'foreground']
+    return list(dataset.classes) if len(dataset.classes) > 1 else ['background', *dataset.classes]
+
+
+def _add_binary(
+    dataset: MapDataset,
+    pairs: list[tuple[str, Pair]],
+    looks: list[_Look],
+    foreground: int,
+    faults: FaultList,
+) -> None:
+    files = [
+        pair.label_map
+        for (_, pair), look in zip(pairs, looks, strict=True)
+        if foreground in look.values
+    ]
+    number = sum(1 for look in looks if look.values)
+    detail = f'is one of {number:,} semantic masks that {said_binary(foreground)}'
+    faults.add('binary-mask', str(files[0]), '', detail)
+
+
+def _add_values(pair: Pair, look: _Look, faults: FaultList) -> None:
+    if look.map_fault:
+        return
+    if look.outside:
+        faults.add('label-value', str(pair.label_map), '', look.outside)
+    total, ignored = sum(look.counts.values()), look.counts.get(IGNORED, 0)
+    if total and ignored / total > MOSTLY:
+        share = f'{100 * ignored / total:.0f} % of its pixels are ignored'
+        faults.add('mostly-ignored', str(pair.label_map), '', share)
+
+
+def _count(
+    classes: list[str],
+    pairs: list[tuple[str, Pair]],
+    looks: list[_Look],
+    foreground: int | None,
+    facts: dict[str, MapFacts],
+) -> None:
+    """Counts pixels by class, as they are if the foreground of binary masks is class 1."""
+    for part, fact in facts.items():
+        own = [
+            look
+            for (name, _), look in zip(pairs, looks, strict=True)
+            if name == part and not look.map_fault
+        ]
+        pixels: Counter[int] = Counter()
+        maps: Counter[int] = Counter()
+        for look in own:
+            counts = look.counts
+            if foreground is not None:
+                background = counts.get(0, 0)
+                counts = {0: background, 1: sum(counts.values()) - background}
+            pixels.update(counts)
+            maps.update(value for value, number in counts.items() if number)
+        fact.sizes = np.array([look.size for look in own], float).reshape(-1, 2)
+        fact.ignored = pixels.pop(IGNORED, 0) / max(1, pixels.total())
+        maps.pop(IGNORED, 0)
+        fact.pixels = {name: pixels[index] for index, name in enumerate(classes)}
+        fact.maps = {name: maps[index] for index, name in enumerate(classes)}
 
 
 def _look(
@@ -207,33 +324,38 @@ def _look(
     picture = look_at_picture(pair.picture)
     try:
         labels, unknown = read_labels(pair.label_map, legend)
-    except ValueError as error:
+    except ColourMapError as error:
         return _Look(picture, 'colour-map', str(error))
-    except UnidentifiedImageError:
-        return _Look(picture, 'unreadable-label-map', 'is no picture')
-    except (OSError, SyntaxError, EOFError) as error:
-        return _Look(picture, 'unreadable-label-map', f'cannot be read: {error}')
+    except UnreadableMapError as error:
+        return _Look(picture, 'unreadable-label-map', str(error))
     size = (labels.shape[1], labels.shape[0])
+    held = frozenset()
     if legend is None:
+        held = frozenset(np.unique(labels).tolist())
         ignored = labels == ignore_index
-        outside = ((labels < 0) | (labels >= classes)) & ~ignored
+        # A run reads 8 bits, of which 255 is ignored whatever it is the name of.
+        outside = ((labels < 0) | (labels >= min(classes, IGNORED))) & ~ignored
         values, counts = np.unique(labels[outside], return_counts=True)
         found = [f'the value {v} in {n:,} pixels' for v, n in zip(values, counts, strict=True)]
         labels = np.where(outside | ignored, IGNORED, labels)
-        allowed = f'; allowed are 0 to {classes - 1}, and {ignore_index} for what is ignored'
+        highest = min(classes, IGNORED) - 1
+        allowed = f'; allowed are 0 to {highest}, and {ignore_index} for what is ignored'
     else:
         found = [f'the colour ({r}, {g}, {b}) in {n:,} pixels' for r, g, b, n in unknown.tolist()]
         allowed = ', which the legend does not have'
-    counts = np.bincount(labels.ravel(), minlength=256)
+    numbers = np.bincount(labels.ravel())
+    counts = {int(value): int(numbers[value]) for value in np.flatnonzero(numbers)}
     said = ''
     if found:
         more = f' and {len(found) - SHOWN_VALUES} more' if len(found) > SHOWN_VALUES else ''
         said = f'has {", ".join(found[:SHOWN_VALUES])}{more}{allowed}'
-    return _Look(picture, '', '', size, counts, said)
+    return _Look(picture, '', '', size, counts, said, held)
 
 
-def _check_presence(dataset: MapDataset, facts: dict[str, MapFacts], faults: FaultList) -> None:
-    for name in dataset.classes:
+def _check_presence(
+    dataset: MapDataset, classes: list[str], facts: dict[str, MapFacts], faults: FaultList
+) -> None:
+    for name in classes:
         present = {part for part, fact in facts.items() if fact.pixels.get(name)}
         where = (str(dataset.root), f'class {name!r}')
         if not present:

@@ -9,7 +9,9 @@ import numpy as np
 
 from casvit_mm.datasets.coco_faults import CocoScan, box_corners, locate, scan_coco
 from casvit_mm.datasets.faults import FaultList
+from casvit_mm.datasets.formats.files import is_file
 from casvit_mm.datasets.formats.found import ObjectDataset
+from casvit_mm.datasets.names import name_fault
 from casvit_mm.datasets.picture_faults import Picture, look_at_pictures
 
 HEAT_CELLS = 32
@@ -90,6 +92,7 @@ def check_objects(
         for name, split in dataset.splits.items()
     }
     classes = _check_classes(scans)
+    _check_names(dataset, scans)
     _check_pictures(dataset, scans, read_pictures=read_pictures, progress=progress)
     facts = {name: gather_facts(scan, classes) for name, scan in scans.items()}
     _check_presence(facts, scans, classes)
@@ -140,6 +143,20 @@ def _check_classes(scans: dict[str, CocoScan]) -> list[str]:
     return order
 
 
+def _check_names(dataset: ObjectDataset, scans: dict[str, CocoScan]) -> None:
+    """Looks for class names that are not safe to write; each file and record is named once."""
+    seen = set()
+    for part, scan in scans.items():
+        for index, record in enumerate(dataset.splits[part].content['categories']):
+            name = record.get('name') if isinstance(record, dict) else None
+            fault = name_fault(name) if isinstance(name, str) else ''
+            where = locate(scan.file, 'categories', index, record)
+            if fault and (where, name) not in seen:
+                seen.add((where, name))
+                detail = f'names a class {name!a}, which {fault}'
+                scan.faults.add('unsafe-name', *where, detail, 'categories', index)
+
+
 def _check_presence(
     facts: dict[str, ObjectFacts], scans: dict[str, CocoScan], classes: Sequence[str]
 ) -> None:
@@ -170,7 +187,7 @@ def _check_pictures(
     if read_pictures:
         pictures = look_at_pictures(paths, progress=progress)
     else:
-        there = (path.is_file() for path in paths)
+        there = (is_file(path) for path in paths)
         pictures = (Picture('' if found else 'missing-picture', 'is not there') for found in there)
     first: dict[str, tuple[str, int, Path, str]] = {}
     for (part, index, record), path, picture in zip(records, paths, pictures, strict=True):

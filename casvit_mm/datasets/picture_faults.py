@@ -11,8 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
+
+from casvit_mm.datasets.image_files import image_size
 
 # Pictures that are read ahead: enough to keep the threads busy, little to keep in memory.
 AHEAD = 64
@@ -30,7 +32,7 @@ class Picture:
         reason: What the reader said of it.
         stored: Width and height as stored; (0, 0) where it cannot be read.
         upright: Width and height as it is loaded, turned by its EXIF orientation.
-        orientation: The EXIF orientation, 1 for upright.
+        orientation: The EXIF orientation by which a run turns it, 1 for upright.
         digest: Of the content of the file; empty where it cannot be read.
     """
 
@@ -57,24 +59,27 @@ def look_at_picture(path: str | Path) -> Picture:
         return Picture('missing-picture', 'is not there')
     except OSError as error:
         return Picture('unreadable-picture', f'cannot be read: {error.strerror or error}')
+    except ValueError:
+        # No file system has a name with a null character in it.
+        return Picture('missing-picture', 'is not there')
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    file = BytesIO(content)
     try:
-        with Image.open(BytesIO(content)) as picture:
-            stored = picture.size
-            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-            orientation = orientation if orientation in range(1, 9) else 1
-            upright = stored[::-1] if orientation >= 5 else stored
+        with Image.open(file) as image:
+            size = image_size(image, file)
+            facts = (size.stored, size.upright, size.orientation, digest)
             try:
-                picture.load()
-            except (OSError, SyntaxError, ValueError, EOFError) as error:
+                image.load()
+            except Exception as error:
                 reason = f'ends too early, or is damaged ({error})'
-                return Picture('truncated-picture', reason, stored, upright, orientation, digest)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError):
-        reason = 'is empty' if not content else 'is no picture'
-        return Picture('unreadable-picture', reason, digest=digest)
+                return Picture('truncated-picture', reason, *facts)
     except Image.DecompressionBombError as error:
         return Picture('unreadable-picture', f'is too large: {error}', digest=digest)
-    return Picture('', '', stored, upright, orientation, digest)
+    except Exception:
+        # Pillow's parsers raise anything for a damaged file.
+        reason = 'is empty' if not content else 'is no picture'
+        return Picture('unreadable-picture', reason, digest=digest)
+    return Picture('', '', *facts)
 
 
 def look_at_pictures(paths: Sequence[str | Path], *, progress: bool = True) -> Iterator[Picture]:

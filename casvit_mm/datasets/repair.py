@@ -18,8 +18,10 @@ from casvit_mm.datasets.coco_faults import (
 from casvit_mm.datasets.copies import copy_as_stored, copy_upright, free_name, write_copy
 from casvit_mm.datasets.faults import Fault
 from casvit_mm.datasets.formats.found import WHOLE, ObjectSplit
+from casvit_mm.datasets.names import name_fault, safe_names
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.picture_faults import look_at_picture
+from casvit_mm.datasets.run_lengths import repaired_counts
 
 LOSE_PICTURE = frozenset(
     ('missing-picture', 'unreadable-picture', 'truncated-picture', 'same-picture')
@@ -54,13 +56,24 @@ def repair_objects(check: ObjectCheck, out: Path) -> list[str]:
             repair = _Repair(check.scans[name], split, classes, check.masks)
             contents[part] = repair.run(folder / part)
             changes += repair.changes
+        renamed = safe_names(classes)
+        changes += said_renamed(classes, renamed)
         for part, content in contents.items():
-            content['categories'] = [dict(id=i, name=n) for i, n in enumerate(classes, 1)]
+            content['categories'] = [dict(id=i, name=n) for i, n in enumerate(renamed, 1)]
             file = folder / 'annotations' / f'instances_{part}.json'
             file.write_text(json.dumps(content, allow_nan=False), encoding='utf-8')
         return changes
 
     return write_copy(out, write)
+
+
+def said_renamed(classes: list[str], renamed: list[str]) -> list[str]:
+    """The changes of class names, in lines."""
+    return [
+        f'The class {old!a}, whose name {name_fault(old)}, is renamed to {new!r}.'
+        for old, new in zip(classes, renamed, strict=True)
+        if old != new
+    ]
 
 
 class _Repair:
@@ -218,6 +231,9 @@ class _Repair:
             fault = Fault('rle-size', *where, 'has a mask of the size that was stated')
         if fault is None:
             return segmentation, True
+        if fault.kind == 'broken-mask' and (repaired := repaired_counts(segmentation)):
+            self._say(fault, 'written as the text that was meant')
+            return repaired, True
         if fault.kind == 'few-points' and (parts := polygons_of(segmentation)):
             self._say(fault, 'that polygon is left out')
             return parts, True

@@ -3,14 +3,14 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from casvit_mm.datasets.copies import copy_upright, free_name, write_copy
 from casvit_mm.datasets.formats.found import WHOLE
 from casvit_mm.datasets.label_maps import IGNORED
 from casvit_mm.datasets.map_check import MapCheck, read_labels
-from casvit_mm.datasets.repair import LOSE_PICTURE
+from casvit_mm.datasets.names import safe_names
+from casvit_mm.datasets.repair import LOSE_PICTURE, said_renamed
 
 LOSE_PAIR = LOSE_PICTURE | {
     *('missing-label-map', 'unpaired-label-map', 'unreadable-label-map'),
@@ -37,6 +37,12 @@ def repair_maps(check: MapCheck, out: Path) -> list[str]:
         changes: list[str] = []
         kinds = {(fault.kind, fault.file): fault for fault in check.faults.faults}
         lost = {f.file: f for f in check.faults.faults if f.kind in LOSE_PAIR}
+        changes += [
+            f'{fault}: all are written with 1 in place of {check.foreground}, as the classes '
+            f'{check.classes[0]!r} and {check.classes[1]!r}'
+            for fault in check.faults.faults
+            if fault.kind == 'binary-mask'
+        ]
         for name, pairs in check.dataset.splits.items():
             part = 'train' if name == WHOLE else name
             images, maps = folder / 'images' / part, folder / 'annotations' / part
@@ -58,7 +64,9 @@ def repair_maps(check: MapCheck, out: Path) -> list[str]:
                 _write_labels(check, pair.label_map, maps / f'{stem}.png')
                 if fault := kinds.get(('label-value', str(pair.label_map))):
                     changes.append(f'{fault}: these pixels are ignored ({IGNORED})')
-        names = '\n'.join(check.classes)
+        renamed = safe_names(check.classes)
+        changes += said_renamed(check.classes, renamed)
+        names = '\n'.join(renamed)
         (folder / 'classes.txt').write_text(f'{names}\n', encoding='utf-8')
         return changes
 
@@ -67,7 +75,4 @@ def repair_maps(check: MapCheck, out: Path) -> list[str]:
 
 def _write_labels(check: MapCheck, path: Path, target: Path) -> None:
     labels, _ = read_labels(path, check.dataset.legend)
-    if check.dataset.legend is None:
-        outside = (labels < 0) | (labels >= len(check.classes)) | (labels == check.ignore_index)
-        labels = np.where(outside, IGNORED, labels)
-    Image.fromarray(labels.astype(np.uint8)).save(target)
+    Image.fromarray(check.indices(labels)).save(target)

@@ -22,15 +22,21 @@ from casvit_mm.datasets.config_data import (
     is_remote,
     join,
     leaf_datasets,
+    pipeline_steps,
     type_name,
 )
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.label_maps import (
+    IGNORED,
     LabelRange,
+    binary_foreground,
     check_label_map,
     label_map_size,
+    label_values,
     picture_size,
+    said_binary,
 )
+from casvit_mm.datasets.names import refuse_unsafe_names
 from casvit_mm.datasets.sentences import count_of, need_folder, some
 from casvit_mm.datasets.shapes import default_root, how_to_generate, prepare
 
@@ -96,13 +102,14 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, model: Any) -> str:
             f'The data set of type {type_name(dataset)} ({images}) does not name its classes: '
             'write metainfo=dict(classes=(...), palette=[...]) into it.'
         )
+    refuse_unsafe_names(classes, images)
     check_counts(model, classes, images)
     records = _records(dataset, kind, images, hint)
     annotated = isinstance(prefix.get('seg_map_path'), str) and _loads_labels(dataset)
     if annotated:
         need_folder('label map folder', join(root, prefix['seg_map_path']), hint)
         _check_pairs(records, images, hint)
-        _check_values(records, label_range(kind, classes, records[0]))
+        _check_values(records, label_range(kind, classes, records[0], _ignore_index(model)))
     what = count_of(len(records), 'picture') + (' with label maps' if annotated else '')
     return f'{split}: {what}, {count_of(len(classes), "class")} ({images})'
 
@@ -163,16 +170,36 @@ def _check_pairs(records: list[dict[str, Any]], images: str, hint: str) -> None:
 
 def _check_values(records: list[dict[str, Any]], allowed: LabelRange) -> None:
     """Reads some label maps, taken evenly."""
-    values = set()
-    for index in np.linspace(0, len(records) - 1, min(MAPS_READ, len(records)), dtype=int):
-        values |= check_label_map(records[index]['seg_map_path'], allowed)
-    ignored = allowed.ignore_index
-    if values == {0, ignored} and allowed.classes > 1:
+    places = np.linspace(0, len(records) - 1, min(MAPS_READ, len(records)), dtype=int)
+    files = [records[index]['seg_map_path'] for index in places]
+    _check_foreground(files, [record['seg_map_path'] for record in records], allowed)
+    for file in files:
+        check_label_map(file, allowed)
+
+
+def _check_foreground(files: list[str], others: list[str], allowed: LabelRange) -> None:
+    """Raises DatasetError if all semantic masks hold 0 and one value that is not class 1."""
+    values: set[int] = set()
+    value = None
+    for number, file in enumerate((*files, *others), 1):
+        values |= set(label_values(file)[0].tolist())
+        value = binary_foreground(values, allowed.highest + 1, allowed.ignore_index)
+        # The others are read if the first ones look like it: pixels of class 1 may be rare.
+        if len(values) > 2 or (number == len(files) and value is None):
+            return
+    if value is not None:
         raise DatasetError(
-            f'The label maps, such as {records[0]["seg_map_path"]}, hold nothing but 0 and '
-            f'{ignored}, and {ignored} is ignored: there is one class to learn. Where they are '
-            f'masks, write them with 1 in place of {ignored}.'
+            f'The semantic masks, such as {files[0]}, {said_binary(value)}. Write 1 in place of '
+            f'{value}: `casvit check DATA --task semantic --fix OUT` writes such a copy.'
         )
+
+
+def _ignore_index(model: Any) -> int:
+    """The value of pixels that the loss of a segmentor leaves out."""
+    heads = (model or {}).get('decode_head') or {}
+    head = heads[-1] if isinstance(heads, (list, tuple)) else heads
+    value = head.get('ignore_index', IGNORED) if isinstance(head, Mapping) else IGNORED
+    return value if isinstance(value, int) else IGNORED
 
 
 def _sizes(record: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -185,18 +212,9 @@ def _as_size(size: tuple[int, int]) -> str:
 
 def _loads_labels(dataset: Mapping[str, Any]) -> bool:
     return any(
-        isinstance(step, Mapping) and 'LoadAnnotations' in str(step.get('type'))
-        for step in _flat(dataset.get('pipeline'))
+        'LoadAnnotations' in str(step.get('type'))
+        for step in pipeline_steps(dataset.get('pipeline'))
     )
-
-
-def _flat(steps: Any) -> list[Any]:
-    """Steps of a pipeline, those of a test-time augmentation among them."""
-    if isinstance(steps, Mapping):
-        return [steps, *_flat(steps.get('transforms'))]
-    if isinstance(steps, (list, tuple)):
-        return [inner for step in steps for inner in _flat(step)]
-    return []
 
 
 def _where_from(kind: type, root: str) -> str:

@@ -7,8 +7,6 @@ name with two braces in a row would be replaced the next time that the dump is r
 
 import re
 
-TWO_BRACES = '{{'
-
 
 def escape_braces(text: str) -> str:
     r"""Writes every ``{`` that another one follows as ``\x7b``.

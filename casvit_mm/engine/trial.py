@@ -71,7 +71,8 @@ def _area(file: str) -> int:
     try:
         with Image.open(file) as picture:
             return picture.width * picture.height
-    except OSError:
+    except Exception:
+        # Pillow's parsers raise anything for a damaged file.
         return 0
 
 

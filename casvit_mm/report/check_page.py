@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from casvit_mm.datasets.faults import KINDS, FaultList, Severity
 from casvit_mm.datasets.map_check import MapCheck
+from casvit_mm.datasets.names import printable
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.sentences import count_of
 from casvit_mm.report import plots
@@ -130,7 +131,7 @@ def _write(
                 title=known.title,
                 advice=known.advice,
                 count=f'{count:,}',
-                first=[str(fault) for fault in faults.first(kind, SHOWN)],
+                first=[printable(str(fault)) for fault in faults.first(kind, SHOWN)],
                 more=max(0, count - SHOWN),
             )
         )
@@ -138,10 +139,10 @@ def _write(
         loader=PackageLoader('casvit_mm', 'report'), autoescape=select_autoescape(['html'])
     )
     page = environment.get_template('check_page.html').render(
-        title=title,
-        root=root,
+        title=printable(title),
+        root=printable(root),
         table=table,
-        notes=notes,
+        notes=[printable(note) for note in notes],
         verdict=verdict(faults),
         verdict_kind=next((s.value for s in Severity if faults.of(s)), 'good'),
         faults=listed,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from casvit_mm.datasets.names import printable
 from casvit_mm.engine.detections import Detections, LocalMask
 from casvit_mm.engine.label_map import LabelMap
 
@@ -96,6 +97,7 @@ def _blend(canvas: np.ndarray, mask: LocalMask, colour: Colour, thickness: int) 
 
 
 def _write(canvas: np.ndarray, text: str, x: int, y: int, colour: Colour, scale: float) -> None:
+    text = printable(text)
     thickness = max(1, round(2 * scale))
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     x = max(0, min(x, canvas.shape[1] - width))

@@ -8,6 +8,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from casvit_mm.datasets.names import printable
+
 COLOURS = {'train': '#2563a8', 'val': '#e08a1e', 'test': '#3c8d57', 'all': '#2563a8'}
 MOST_CLASSES = 60
 DPI = 110
@@ -52,7 +54,9 @@ def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> bytes
         places = np.arange(len(names)) + (index - (len(counts) - 1) / 2) * height
         values = [max(numbers.get(name, 0), 0) for name in names]
         axes.barh(places, values, height=height, color=_colour(part), label=part)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
+    # A dollar sign would start a formula.
+    shown = [printable(name).replace('$', r'\$') for name in names]
+    axes.set_yticks(range(len(names)), shown, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(what)
     largest = max(total.values(), default=0)

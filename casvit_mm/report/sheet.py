@@ -9,7 +9,9 @@ import numpy as np
 from pycocotools import mask as rle
 
 from casvit_mm.datasets.coco_faults import box_corners, encode_mask
-from casvit_mm.datasets.map_check import MapCheck, read_labels
+from casvit_mm.datasets.formats.label_map_set import wheel
+from casvit_mm.datasets.label_maps import IGNORED
+from casvit_mm.datasets.map_check import MapCheck, UnreadableMapError, read_labels
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.engine.detections import Detections, LocalMask
 from casvit_mm.engine.label_map import LabelMap
@@ -48,9 +50,11 @@ def object_sheet(check: ObjectCheck, number: int, seed: int, palette: Sequence[C
         # Drawn at the size at which it is shown, so that letters and lines can be seen.
         small = _fitted(image)
         factor = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
+        boxes = np.array([box_corners(r['bbox']) for r in own], float).reshape(-1, 4)
+        # OpenCV refuses coordinates that its integers do not hold.
+        boxes = np.clip(boxes * [*factor, *factor], -CELL, 2 * CELL)
         drawn = Detections(
-            np.array([box_corners(r['bbox']) for r in own], np.float32).reshape(-1, 4)
-            * np.array([*factor, *factor], np.float32),
+            boxes.astype(np.float32),
             np.ones(len(own), np.float32),
             np.array(labels, np.int64),
             [_mask(r, image.shape[:2], small.shape[:2]) for r in own],
@@ -72,7 +76,9 @@ def map_sheet(check: MapCheck, number: int, seed: int) -> bytes:
     """
     pairs = [pair for pairs in check.dataset.splits.values() for pair in pairs]
     classes = [*check.classes, 'ignored']
-    palette = [*check.dataset.palette[: len(check.classes)], (0, 0, 0)]
+    ignored = len(check.classes)
+    palette = check.dataset.palette[:ignored]
+    palette = [*palette, *map(wheel, range(len(palette), ignored)), (0, 0, 0)]
     cells = []
     for index in np.random.default_rng(seed).permutation(len(pairs)):
         if len(cells) == number:
@@ -83,12 +89,12 @@ def map_sheet(check: MapCheck, number: int, seed: int) -> bytes:
         image = _read(pair.picture)
         try:
             labels, _ = read_labels(pair.label_map, check.dataset.legend)
-        except (OSError, ValueError, SyntaxError):
+        except UnreadableMapError:
             continue
         if image is None or labels.shape != image.shape[:2]:
             continue
-        known = (labels >= 0) & (labels < len(check.classes)) & (labels != check.ignore_index)
-        shown = np.where(known, labels, len(check.classes)).astype(np.uint16)
+        shown = check.indices(labels).astype(np.uint16)
+        shown[shown == IGNORED] = ignored
         small = _fitted(image)
         shown = cv2.resize(shown, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         cells.append(_cell(draw_label_map(small, LabelMap(shown), classes, palette)))
@@ -97,10 +103,10 @@ def map_sheet(check: MapCheck, number: int, seed: int) -> bytes:
 
 def _read(path: Path) -> np.ndarray | None:
     try:
-        content = np.fromfile(path, np.uint8)
-    except OSError:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        return cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    except (OSError, ValueError, cv2.error):
         return None
-    return cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
 
 
 def _mask(record: dict[str, Any], size: tuple[int, int], shown: tuple[int, int]) -> LocalMask:

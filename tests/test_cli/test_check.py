@@ -120,3 +120,48 @@ def test_mistakes_in_arguments_are_one_sentence(check, objects, tmp_path):
     ]:
         code, _, error = check(*arguments)
         assert code == 2 and message in error and 'Traceback' not in error
+
+
+ODD = ['50%20 #1', "größe 盒 it's", '<b>"$x$', '{{$X:1}}', ' ', 'line\nbreak \x1b[31m']
+ODD += ['not utf-8 \udcff', '\u202egnp']
+
+
+@pytest.mark.parametrize('name', ODD)
+def test_image_files_may_have_any_name(check, tmp_path, name):
+    from images import write_image
+
+    root = tmp_path / 'data'
+    root.mkdir()
+    (root / 'classes.txt').write_text('cat\n')
+    for number, folder in enumerate(('', name)):
+        (root / folder).mkdir(exist_ok=True)
+        write_image(root / folder / f'{name}.png', seed=number)
+        (root / folder / f'{name}.txt').write_text('0 0.5 0.5 0.4 0.4\n')
+    code, said, error = check(root, '--task', 'detection', '--fix', tmp_path / 'fixed')
+    assert code == 0 and re.search(r'^  all +2 +0 +2 +1$', said, re.MULTILINE), error
+    assert 'Traceback' not in error
+    # And with something to say about such a file.
+    (root / name / f'{name}.png').write_bytes(b'broken')
+    (root / name / f'{name}.txt').write_text('0 0.5 0.5 nan 0.4\n')
+    code, said, error = check(root, '--task', 'detection', '--fix', tmp_path / 'again')
+    assert code == 2 and '.png: ' in said and 'Traceback' not in error
+    assert all(line.isprintable() for line in said.splitlines()) and '\udcff' not in said
+    for file in (tmp_path / 'again/changes.txt', *tmp_path.glob('work_dirs/*/index.html')):
+        assert '\x1b' not in file.read_text(encoding='utf-8')
+    code, said, _ = check(tmp_path / 'again', '--task', 'detection')
+    assert code == 0
+
+
+@pytest.mark.parametrize('name', ['a\x00b.jpg', 'x' * 5000, '/', '..', '\ud800.jpg'])
+def test_a_listed_name_that_no_file_can_have_is_a_missing_image(check, objects, name, tmp_path):
+    change(objects, lambda content: content['images'][0].update(file_name=name))
+    code, said, error = check(objects, '--fix', tmp_path / 'fixed')
+    assert code == 2 and 'Traceback' not in error and 'images[0] (id 1) ' in said
+
+
+def test_a_class_name_is_shown_without_what_it_does_to_a_terminal(check, objects, tmp_path):
+    change(objects, lambda content: content['categories'][0].update(name='a\x1b[2Jb\ud800{{c}}'))
+    code, said, error = check(objects, '--fix', tmp_path / 'fixed')
+    assert code == 2 and 'Traceback' not in error and '\x1b' not in said
+    assert r"categories[0] (id 1) names a class 'a\x1b[2Jb\ud800{{c}}', which contains '{{'" in said
+    assert check(tmp_path / 'fixed')[0] == 0

@@ -202,3 +202,87 @@ def test_an_unsplit_set_is_split_by_class_and_the_same_way_again(objects, finetu
         seen.append(files)
         shutil.rmtree(tmp_path / 'run')
     assert seen[0] == seen[1]
+
+
+PAYLOAD = "{{$NOT_SET_ANYWHERE:',),ran:=open('ran','w'),('}}"
+
+
+def test_names_and_paths_mean_the_same_in_the_config_its_dump_and_the_dump_of_that(
+    objects, finetune, tmp_path, monkeypatch
+):
+    from dataclasses import replace
+    from pathlib import Path
+
+    from casvit_mm.cli import finetune as command
+    from casvit_mm.engine.config_text import escape_braces
+
+    plans = []
+    written = command.config_text
+    monkeypatch.setattr(command, 'config_text', lambda plan: plans.append(plan) or written(plan))
+    for task, data in (('instance', objects), ('semantic', objects.with_name('maps'))):
+        finetune(data, '--task', task, '--size', 'xs', '--batch-size', '2')
+        plan = plans[-1]
+        path = tmp_path / PAYLOAD
+        classes = [PAYLOAD, 'a\nb', "'", '{{{{', 'c\udcff', *map(str, range(2))]
+        parts = {
+            name: replace(part, ann_file=path / 'a.json', pictures=path)
+            for name, part in plan.data.parts.items()
+        }
+        spoilt = replace(
+            plan,
+            source=Path(f'data\nran = open("ran", "w") {PAYLOAD}'),
+            work_dir=path,
+            load_from=path / 'model.pth',
+            data=replace(plan.data, classes=classes, parts=parts),
+        )
+        text = written(spoilt)
+        for turn in range(3):
+            assert '{{' not in text
+            file = tmp_path / f'{task}-{turn}.py'
+            file.write_text(text, encoding='utf-8')
+            cfg = Config.fromfile(file)
+            assert list(cfg.classes) == classes
+            assert list(cfg.train_dataloader.dataset.metainfo.classes) == classes
+            assert cfg.work_dir == str(path) and cfg.load_from == str(path / 'model.pth')
+            assert cfg.train_dataloader.dataset.ann_file == str(path / 'a.json')
+            assert run_tool('print_config', [str(file), '--save-path', str(file)]) == 0
+            text = file.read_text() if turn else escape_braces(cfg.pretty_text)
+        assert not list(tmp_path.rglob('ran'))
+
+
+@pytest.mark.parametrize('odd', ['{{$X:1}}', 'a\nb', 'a\x1b[2J', 'a\udcff'])
+def test_a_path_that_no_config_can_hold_is_refused_in_a_sentence(objects, finetune, odd, tmp_path):
+    import torch
+
+    common = ['--task', 'detection', '--size', 'xs', '--batch-size', '2']
+    folder = tmp_path / odd
+    shutil.copytree(objects, folder / 'data')
+    torch.save(dict(model={'head.weight': torch.zeros(1)}), folder / 'b.pth')
+    inner = tmp_path / 'inner'
+    shutil.copytree(objects, inner)
+    (inner / 'annotations').rename(inner / odd)
+    for data, options, what in [
+        (folder / 'data', [], 'data folder'),
+        (objects, ['--work-dir', folder / 'run'], 'work dir'),
+        (objects, ['--checkpoint', folder / 'b.pth'], 'checkpoint'),
+        (inner, [], 'annotation file'),
+    ]:
+        code, _, error, cfg = finetune(data, *common, *options)
+        assert code == 2 and f'The path of the {what}, ' in error and cfg is None
+        assert 'Rename or move it' in error and 'Traceback' not in error
+        assert error.strip().splitlines()[-1].isprintable()
+
+
+def test_a_class_whose_name_is_an_instruction_is_refused(objects, finetune, tmp_path):
+    import json
+
+    data = tmp_path / 'data'
+    shutil.copytree(objects, data)
+    for file in (data / 'annotations').iterdir():
+        content = json.loads(file.read_text())
+        content['categories'][0]['name'] = PAYLOAD
+        file.write_text(json.dumps(content))
+    code, said, error, cfg = finetune(data, '--task', 'detection', '--size', 'xs')
+    assert code == 2 and cfg is None and '--fix' in error
+    assert 'class names that mmengine or a terminal may take for instructions' in said
+    assert not list(tmp_path.rglob('ran'))

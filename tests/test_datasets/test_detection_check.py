@@ -227,6 +227,44 @@ def test_masks_are_asked_for_where_the_pipeline_loads_them(
     assert check_detection_data(config_of(small_set, pipeline=boxes))
 
 
+BROKEN_MASKS = [
+    dict(size=[96, 96], counts="b'00'"),
+    dict(size=[96, 96], counts='0P'),
+    dict(size=[96, 96], counts=[5, -5, 96 * 96]),
+    [[1e9, 1e9, -1e9, 0, 0, 1e9]],
+    [[float('nan'), 1, 2, 3, 4, 5]],
+]
+
+
+@pytest.mark.parametrize('mask', BROKEN_MASKS, ids=range(len(BROKEN_MASKS)))
+@pytest.mark.parametrize('place', ['pipeline', 'nested', 'metric', 'other file'])
+def test_a_mask_that_cannot_be_decoded_is_refused_before_it_is_loaded(
+    small_set: Path, config_of: MakeConfig, mask: Any, place: str
+) -> None:
+    def spoil(content: dict[str, Any]) -> None:
+        content['annotations'][2]['segmentation'] = mask
+
+    path = edit(small_set, 'val', spoil)
+    cfg = config_of(small_set, pipeline=[dict(type='LoadAnnotations', with_bbox=True)])
+    check_detection_data(cfg)
+    loads = [dict(type='LoadAnnotations', with_mask=True)]
+    if place == 'pipeline':
+        cfg.val_dataloader.dataset.pipeline = loads
+    elif place == 'nested':
+        nested = [dict(type='RandomChoice', transforms=[loads])]
+        cfg.val_dataloader.dataset.pipeline = nested
+    elif place == 'metric':
+        cfg.val_evaluator = dict(type='CocoMetric', metric=['bbox', 'segm'])
+    else:
+        other = path.with_name('other.json')
+        other.write_text(path.read_text())
+        edit(small_set, 'val', lambda content: content['annotations'].pop(2))
+        cfg.val_evaluator = [dict(type='CocoMetric', metric='segm', ann_file=str(other))]
+        path = other
+    message = refusal(cfg)
+    assert f'{path}: annotations[2] (id 3) has ' in message and '--fix' in message
+
+
 def test_crowd_flags_are_asked_for_where_they_are_evaluated(
     small_set: Path, config_of: MakeConfig
 ) -> None:

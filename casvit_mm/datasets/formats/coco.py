@@ -8,7 +8,7 @@ from typing import Any
 
 from casvit_mm.datasets.coco_file import load_coco
 from casvit_mm.datasets.errors import DatasetError
-from casvit_mm.datasets.formats.files import Folder
+from casvit_mm.datasets.formats.files import Folder, is_file
 from casvit_mm.datasets.formats.found import WHOLE, ObjectDataset, ObjectSplit, split_of
 from casvit_mm.datasets.sentences import some
 
@@ -112,11 +112,11 @@ def _picture_folder(root: Path, file: Path, images: list[Any]) -> Path:
     step = max(1, len(names) // LOOKED_FOR)
     sample = names[::step]
     candidates = _candidates(root, file)
-    hits = [sum((folder / name).is_file() for name in sample) for folder in candidates]
+    hits = [sum(is_file(folder / name) for name in sample) for folder in candidates]
     if sample and not any(hits):
         # Names of the machine that they were labelled on.
         short = {name: PureWindowsPath(name).name for name in names}
-        hits = [sum((folder / short[name]).is_file() for name in sample) for folder in candidates]
+        hits = [sum(is_file(folder / short[name]) for name in sample) for folder in candidates]
         if any(hits):
             for record in images:
                 if isinstance(record, dict) and record.get('file_name') in short:

@@ -30,6 +30,14 @@ class Folder:
         return self.ending_in(*PICTURES)
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; not if no file can have the name, for its length or a null in it."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def folders(root: Path) -> Iterator[Folder]:
     """All folders of a data set, hidden ones left out, the root first, in a fixed order."""
     for path, inner, names in os.walk(root):

@@ -7,6 +7,7 @@ from typing import Any
 
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.files import PICTURES
+from casvit_mm.datasets.names import read_lines
 
 SPLITS = ('train', 'val', 'test')
 # Tools have names of their own for the three parts of a data set.
@@ -80,6 +81,7 @@ class MapDataset:
         palette: RGB colour of each class.
         legend: Index of each RGB colour, 255 for what is ignored; None for index maps.
         notes: What a person should know of how it was read.
+        names_file: The file that names the classes; None if they are numbered.
     """
 
     format: str
@@ -89,6 +91,7 @@ class MapDataset:
     palette: list[tuple[int, int, int]]
     legend: dict[tuple[int, int, int], int] | None = None
     notes: list[str] = field(default_factory=list)
+    names_file: Path | None = None
 
 
 def split_of(*names: str) -> str:
@@ -120,7 +123,7 @@ def listed_parts(root: Path, *kinds: str) -> dict[str, str]:
         for path in sorted((root / 'ImageSets' / kind).glob('*.txt')):
             if path.stem not in SPLITS:
                 continue
-            for line in path.read_text(encoding='utf-8').splitlines():
+            for line in read_lines(path):
                 # A name may be followed by whether the class of the list is on the picture.
                 name = re.sub(r'\s+-?[01]$', '', line.strip())
                 if Path(name).suffix.lower() in PICTURES:

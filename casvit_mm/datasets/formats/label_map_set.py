@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from casvit_mm.datasets.errors import DatasetError
@@ -104,6 +105,7 @@ def read(
     names = [name for name, _ in entries]
     colours = [colour for _, colour in entries]
     dataset = MapDataset('index label maps', root, ordered, names, [])
+    dataset.names_file = legend if names else None
     if not names:
         dataset.classes = [f'class_{value}' for value in range(_highest(maps) + 1)]
         dataset.notes.append(
@@ -141,7 +143,7 @@ def read_legend(path: Path) -> list[tuple[str, Colour | None]]:
     if path.suffix.lower() == '.csv':
         return _table_legend(path, text)
     entries = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split('\n'), 1):
         if not line.strip() or line.startswith('#'):
             continue
         if found := re.match(r'\s*(\d+)[ ,\t]+(\d+)[ ,\t]+(\d+)[ ,\t]+(\S.*?)\s*$', line):
@@ -187,7 +189,7 @@ def _json_legend(path: Path, text: str) -> list[tuple[str, Colour | None]]:
 
 
 def _table_legend(path: Path, text: str) -> list[tuple[str, Colour | None]]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.split('\n')) if row]
     heading = [cell.lower() for cell in rows[0]] if rows else []
     colours = [next((i for i, h in enumerate(heading) if h[:1] == c), None) for c in 'rgb']
     if len(heading) >= 4 and None not in colours:
@@ -223,6 +225,7 @@ def _coloured(
     file: Path | None,
 ) -> MapDataset:
     dataset = MapDataset('colour label maps', root, splits, [], [], legend={} if entries else None)
+    dataset.names_file = file
     for name, colour in entries:
         if colour is None:
             raise DatasetError(f'The legend {file} has no colour for {name!r}.')
@@ -262,7 +265,8 @@ def _is_coloured(maps: list[Path]) -> bool:
         try:
             with Image.open(path) as picture:
                 return picture.mode not in INDEX_MODES
-        except OSError:
+        except Exception:
+            # Pillow's parsers raise anything for a damaged file; the check names it.
             continue
     return False
 
@@ -273,9 +277,9 @@ def _highest(maps: list[Path]) -> int:
     for path in maps[:: max(1, len(maps) // 64)]:
         try:
             with Image.open(path) as picture:
-                histogram = picture.convert('L' if picture.mode != 'P' else 'P').histogram()
-        except OSError:
+                values = np.unique(np.asarray(picture)).astype(np.int64)
+        except Exception:
+            # Pillow's parsers raise anything for a damaged file; the check names it.
             continue
-        values = [value for value in range(IGNORED) if histogram[value]]
-        highest = max([highest, *values])
+        highest = max([highest, *values[values < IGNORED].tolist()])
     return highest

@@ -16,6 +16,7 @@ from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
     add,
+    check_coordinates,
     read_parts,
     require_supervision,
 )
@@ -120,12 +121,14 @@ def _read_file(
         label = str(members[0][1].get('label'))
         outlined = any(shape['shape_type'] == 'polygon' for _, shape in members)
         try:
+            for _, shape in members:
+                check_coordinates((value for point in shape['points'] for value in point), size)
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
                 found = labelme_shapes_to_detections(
                     [shape for _, shape in members], {label: 0}, size, outlined
                 )
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             faults.add('broken-record', str(path), where, f'cannot be read: {error}')
             continue
         add(objects, found, [label], where, found.mask[0] if outlined else None)

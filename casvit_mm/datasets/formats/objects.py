@@ -17,6 +17,7 @@ from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.found import SPLITS, WHOLE, ObjectDataset, ObjectSplit
 from casvit_mm.datasets.label_maps import picture_size
+from casvit_mm.datasets.sentences import short
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,11 @@ def as_coco(
         faults: What cannot be read is added to it.
 
     Returns:
-        The content of an annotation file; annotations have a ``source``.
+        The content of an annotation file; annotations have a ``source``, and so have categories
+        that turned up.
     """
     images, annotations = [], []
+    sources: dict[str, dict[str, str]] = {}
     for labelled in pictures:
         try:
             size = picture_size(labelled.picture)
@@ -113,6 +116,8 @@ def as_coco(
         ):
             if name not in classes:
                 classes.append(name)
+                # A class that a file brings along; others are named elsewhere.
+                sources[name] = dict(file=str(labelled.file), record=where)
             annotations.append(
                 dict(
                     id=len(annotations) + 1,
@@ -123,7 +128,10 @@ def as_coco(
                     source=dict(file=str(labelled.file), record=where),
                 )
             )
-    categories = [dict(id=index, name=name) for index, name in enumerate(classes, 1)]
+    categories = [
+        dict(id=index, name=name, **(dict(source=sources[name]) if name in sources else {}))
+        for index, name in enumerate(classes, 1)
+    ]
     return dict(images=images, annotations=annotations, categories=categories)
 
 
@@ -143,10 +151,19 @@ def read_parts(
         content = as_coco(parts[name], dataset.root, read, classes, dataset.faults)
         dataset.splits[name] = ObjectSplit(content, source, dataset.root)
     ordered = sorted(classes)
+    sources = {
+        category['name']: dict(source=category['source'])
+        for split in dataset.splits.values()
+        for category in split.content['categories']
+        if 'source' in category
+    }
     numbers = {old: ordered.index(name) + 1 for old, name in enumerate(classes, 1)}
     for split in dataset.splits.values():
         content = split.content
-        content['categories'] = [dict(id=i, name=name) for i, name in enumerate(ordered, 1)]
+        content['categories'] = [
+            dict(id=index, name=name, **sources.get(name, {}))
+            for index, name in enumerate(ordered, 1)
+        ]
         for annotation in content['annotations']:
             annotation['category_id'] = numbers[annotation['category_id']]
 
@@ -167,6 +184,27 @@ def add(
     objects.boxes.append(np.asarray(detections.xyxy[0], float))
     objects.masks.append(mask)
     objects.places.append(place)
+
+
+def check_coordinates(values: Iterable[Any], size: tuple[int, int], scale: float = 1.0) -> None:
+    """Sees that coordinates are numbers in or about an image, before C code sees them.
+
+    Args:
+        values: The coordinates of an object.
+        size: Width and height of the image.
+        scale: Pixels that a coordinate of 1 stands for.
+
+    Raises:
+        ValueError: One is no number, or so far away that filling the polygon would take minutes.
+    """
+    width, height = size
+    far = 10 * (width + height) + 1000
+    for value in values:
+        if not abs(float(value) * scale) <= far:
+            raise ValueError(
+                f'has the coordinate {short(value)}, far outside the image of {width}x{height} '
+                'pixels'
+            )
 
 
 def _extent(box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:

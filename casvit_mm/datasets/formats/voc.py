@@ -1,6 +1,6 @@
 """Pascal VOC: one XML file a picture; as VOC, Roboflow, CVAT and Label Studio lay it out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
     add,
+    check_coordinates,
     read_parts,
     require_supervision,
 )
@@ -135,13 +136,21 @@ def _read_file(
                 flagged[flag] = flagged.get(flag, 0) + 1
         tree.append(element)
         try:
+            check_coordinates(_coordinates(element), size)
             detections, names = detections_from_xml_obj(tree, [], size, with_masks)
             mask = detections.mask[0] if element.find('polygon') is not None else None
             add(objects, detections, names, f'object[{index}]', mask)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, OverflowError) as error:
             faults.add('broken-record', str(path), f'object[{index}]', f'cannot be read: {error}')
         tree.remove(element)
     return objects
+
+
+def _coordinates(element: Any) -> Iterator[str]:
+    """The texts of an object's box and outline."""
+    for kind in ('bndbox', 'polygon'):
+        for shape in element.iter(kind):
+            yield from (child.text or '' for child in shape)
 
 
 def _stated_size(tree: Any) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ import yaml
 
 from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import FaultList
-from casvit_mm.datasets.formats.files import PICTURES, Folder
+from casvit_mm.datasets.formats.files import PICTURES, Folder, is_file
 from casvit_mm.datasets.formats.found import (
     SPLITS,
     WHOLE,
@@ -21,8 +21,11 @@ from casvit_mm.datasets.formats.objects import (
     Objects,
     add,
     as_coco,
+    check_coordinates,
     require_supervision,
 )
+from casvit_mm.datasets.names import read_lines
+from casvit_mm.datasets.sentences import short
 
 FORMAT = 'YOLO'
 NAME_FILES = ('obj.names', 'classes.txt', 'classes.names')
@@ -103,8 +106,7 @@ def _names(path: Path, description: Mapping[str, Any]) -> list[str]:
         return list(map(str, names))
     if names is not None:
         raise DatasetError(f'names in {path} is neither a list nor a mapping.')
-    lines = path.read_text(encoding='utf-8').splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in read_lines(path) if line.strip()]
 
 
 def _keypoint_values(description: Mapping[str, Any]) -> int:
@@ -141,8 +143,8 @@ def _pictures_of(place: Path, base: Path) -> list[Path]:
     """The pictures of a folder, or those that a text file lists."""
     if place.is_dir():
         return sorted(p for p in place.rglob('*') if p.suffix.lower() in PICTURES)
-    if place.is_file() and place.suffix == '.txt':
-        lines = place.read_text(encoding='utf-8').splitlines()
+    if is_file(place) and place.suffix == '.txt':
+        lines = read_lines(place)
         return [base / line.strip() for line in lines if line.strip()]
     return []
 
@@ -165,7 +167,7 @@ def _label_file(picture: Path) -> Path | None:
             inside = [*parts[:index], 'labels', *parts[index + 1 :]]
             places.insert(0, Path(*inside).with_suffix('.txt'))
             break
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if is_file(place)), None)
 
 
 def _is_label(path: Path) -> bool:
@@ -197,14 +199,16 @@ def _read_file(
             values = values[:5]
         outlined = len(values) > 6
         try:
-            found = yolo_annotations_to_detections([' '.join(values)], size, outlined)
-        except ValueError as error:
+            label = int(float(values[0]))
+            check_coordinates(map(float, values[1:]), size, max(size))
+            # The class goes its own way: NumPy's integers do not hold every number.
+            found = yolo_annotations_to_detections([' '.join(['0', *values[1:]])], size, outlined)
+        except (ValueError, OverflowError) as error:
             faults.add('broken-record', str(path), where, f'cannot be read: {error}')
             continue
-        label = int(found.class_id[0])
         if not 0 <= label < len(names):
-            detail = f'has class {label}, and {len(names)} are named, from 0'
+            detail = f'has class {short(label)}, and {len(names)} are named, from 0'
             faults.add('unknown-category', str(path), where, detail)
             continue
-        add(objects, found, names, where, found.mask[0] if outlined else None)
+        add(objects, found, [names[label]], where, found.mask[0] if outlined else None)
     return objects

@@ -1,0 +1,200 @@
+"""Masks of 0 and 255: the check, its repair and a run's check judge them alike."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faulty import paint_as_masks
+from mmengine.config import Config
+from PIL import Image
+
+pytest.importorskip('mmseg')
+
+from mmseg.datasets.transforms import LoadAnnotations
+
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.label_maps import binary_foreground
+from casvit_mm.datasets.map_check import check_maps
+from casvit_mm.datasets.repair_maps import repair_maps
+from casvit_mm.datasets.semantic_check import check_semantic_data
+from casvit_mm.datasets.shapes import generate
+from casvit_mm.report.sheet import map_sheet
+
+
+@pytest.fixture(scope='module')
+def generated(tmp_path_factory) -> Path:
+    made = tmp_path_factory.mktemp('generated') / 'shapes'
+    generate(made, num_train=6, num_val=3, size=64, progress=False)
+    root = made.with_name('maps')
+    for part in ('train', 'val'):
+        shutil.copytree(made / part, root / 'images' / part)
+        shutil.copytree(made / 'labels' / part, root / 'annotations' / part)
+    return root
+
+
+@pytest.fixture
+def root(generated, tmp_path) -> Path:
+    """A copy to spoil."""
+    return shutil.copytree(generated, tmp_path / 'data')
+
+
+def checked(root, **options):
+    return check_maps(read_dataset(root, 'semantic'), progress=False, **options)
+
+
+def errors(check):
+    return [fault.kind for fault in check.faults.of(Severity.ERROR)]
+
+
+def run_config(root, classes, ignore_index=255) -> Config:
+    def loader(split):
+        return dict(
+            dataset=dict(
+                type='BaseSegDataset',
+                data_root=str(root),
+                data_prefix=dict(img_path=f'images/{split}', seg_map_path=f'annotations/{split}'),
+                metainfo=dict(classes=classes),
+                pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+            )
+        )
+
+    return Config(
+        dict(
+            default_scope='mmseg',
+            model=dict(decode_head=dict(num_classes=len(classes), ignore_index=ignore_index)),
+            train_dataloader=loader('train'),
+            val_dataloader=loader('val'),
+        )
+    )
+
+
+def run_refuses(root, classes, **options) -> str:
+    try:
+        check_semantic_data(run_config(root, classes, **options))
+    except DatasetError as error:
+        return str(error)
+    return ''
+
+
+@pytest.mark.parametrize('names', [(), ('crack',), ('ground', 'crack'), ('a', 'b', 'c')])
+@pytest.mark.parametrize('value', [255, 254, 128, 38])
+def test_the_check_the_repair_and_a_run_agree_that_a_high_value_is_class_1(
+    root, tmp_path, names, value
+):
+    paint_as_masks(root, 0, value)
+    if names:
+        (root / 'classes.txt').write_text('\n'.join(names))
+    check = checked(root)
+    assert errors(check) == ['binary-mask']
+    (fault,) = check.faults.of(Severity.ERROR)
+    assert f'nothing but 0 and {value}' in fault.detail and 'two classes' in fault.detail
+    assert fault.file.endswith('.png')
+    assert map_sheet(check, 4, 0)
+    said = run_refuses(root, names or ('all',))
+    assert f'nothing but 0 and {value}' in said and '--fix' in said
+
+    changes = repair_maps(check, tmp_path / 'fixed')
+    assert any(f'with 1 in place of {value}' in change for change in changes)
+    again = checked(tmp_path / 'fixed')
+    assert errors(again) == []
+    assert again.classes == [
+        *({(): ['background', 'foreground'], ('crack',): ['background']}.get(names, [])),
+        *names,
+    ]
+    for path in (root / 'annotations').rglob('*.png'):
+        fixed = Image.open(tmp_path / 'fixed' / path.relative_to(root))
+        assert np.array_equal(np.array(Image.open(path)) == value, np.array(fixed))
+    assert not run_refuses(tmp_path / 'fixed', again.classes)
+
+
+@pytest.mark.parametrize('values', [(0, 1), (0, 1, 255), (0, 1, 2), (0, 1, 2, 255)])
+def test_masks_of_classes_with_an_ignored_border_are_sound(root, values):
+    paint_as_masks(root, *values)
+    check = checked(root)
+    assert errors(check) == []
+    assert not run_refuses(root, check.classes)
+
+
+def test_a_high_value_that_has_a_name_is_a_class(root):
+    paint_as_masks(root, 0, 128)
+    names = [f'class {index}' for index in range(150)]
+    (root / 'classes.txt').write_text('\n'.join(names))
+    assert errors(checked(root)) == []
+    assert not run_refuses(root, names)
+
+
+def test_a_rare_class_1_behind_ignored_borders_is_looked_for_in_every_mask(root, monkeypatch):
+    monkeypatch.setattr('casvit_mm.datasets.semantic_check.MAPS_READ', 1)
+    paint_as_masks(root, 0, 255)
+    assert run_refuses(root, ('ground', 'crack'))
+    for part in ('train', 'val'):
+        path = sorted((root / 'annotations' / part).iterdir())[1]
+        labels = np.array(Image.open(path))
+        labels[0, 0] = 1
+        Image.fromarray(labels).save(path)
+    assert errors(checked(root)) == []
+    assert not run_refuses(root, ('ground', 'crack'))
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.bmp'])
+def test_masks_of_one_bit_are_0_and_1_as_mmseg_reads_them(root, suffix):
+    for path in (root / 'annotations').rglob('*.png'):
+        mask = Image.fromarray(np.array(Image.open(path)) > 0)
+        assert mask.mode == '1'
+        mask.save(path.with_suffix(suffix))
+        if suffix != '.png':
+            path.unlink()
+        results = dict(
+            seg_map_path=str(path.with_suffix(suffix)), reduce_zero_label=False, seg_fields=[]
+        )
+        loaded = LoadAnnotations().transform(results)['gt_seg_map']
+        assert np.array_equal(loaded, np.array(mask)) and loaded.dtype == np.uint8
+    check = checked(root)
+    assert errors(check) == [] and check.classes == ['class_0', 'class_1']
+    assert check.facts['train'].pixels['class_1'] > 0
+    cfg = run_config(root, check.classes)
+    for split in ('train', 'val'):
+        cfg[f'{split}_dataloader'].dataset.seg_map_suffix = suffix
+    assert len(check_semantic_data(cfg)) == 2
+
+
+def test_another_ignored_value_counts_in_the_check_and_in_a_run(root):
+    paint_as_masks(root, 0, 1, 11)
+    names = ('ground', 'crack')
+    (root / 'classes.txt').write_text('\n'.join(names))
+    assert errors(checked(root, ignore_index=11)) == []
+    assert not run_refuses(root, names, ignore_index=11)
+    paint_as_masks(root, 0, 11, 11)
+    assert errors(checked(root, ignore_index=11)) == ['binary-mask']
+    assert 'nothing but 0 and 11' in run_refuses(root, names, ignore_index=11)
+
+
+def test_more_than_255_named_classes_and_16_bits_stop_nothing(root):
+    (root / 'classes.txt').write_text('\n'.join(f'class {index}' for index in range(300)))
+    path = root / 'annotations/train/000000.png'
+    Image.fromarray(np.array(Image.open(path)).astype(np.uint16) * 99).save(path)
+    (fault,) = checked(root).faults.of(Severity.ERROR)
+    assert fault.kind == 'label-value' and fault.file == str(path)
+
+
+@pytest.mark.parametrize(
+    ('values', 'classes', 'ignored', 'expected'),
+    [
+        ({0, 255}, 0, 255, 255),
+        ({0, 255}, 300, 255, 255),
+        ({0, 128}, 0, 255, 128),
+        ({0, 128}, 129, 255, None),
+        ({0, 2}, 2, 255, 2),
+        ({0, 1}, 0, 255, None),
+        ({0}, 0, 255, None),
+        ({255}, 0, 255, None),
+        ({1, 255}, 0, 255, None),
+        ({0, 1, 255}, 0, 255, None),
+        (set(), 0, 255, None),
+    ],
+)
+def test_the_value_of_the_foreground(values, classes, ignored, expected):
+    assert binary_foreground(values, classes, ignored) == expected
