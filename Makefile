@@ -5,6 +5,8 @@ ORIGINAL := .venv-original
 RUN := $(VENV)/bin/python
 RUN_ORIGINAL := $(ORIGINAL)/bin/python
 DEMO := tools/train.py configs/detection/mask_rcnn_casvit-xs_demo_shapes.py
+# Files are shared out to a process per core; each takes a gigabyte or two.
+TESTS := -m pytest -q -n logical --maxprocesses 4 --dist loadfile --durations=10
 BENCH := $(RUN) tools/bench.py
 # Where `make bench` writes, and what it measures inference in.
 SPEED ?= work_dirs/speed
@@ -27,7 +29,7 @@ demo: setup  ## train Mask R-CNN with CAS-ViT on the generated data set
 	$(RUN) $(DEMO)
 
 test: setup  ## run the tests
-	$(RUN) -m pytest -q --durations=10
+	$(RUN) $(TESTS)
 
 long: setup  ## run the tests that take minutes, and show their figures
 	$(RUN) -m pytest -m long -s --durations=0
@@ -61,7 +63,7 @@ setup-original:
 	@$(PYTHON) tools/install.py --venv $(ORIGINAL) --line original
 
 test-original: setup-original  ## the tests and the demo on the original OpenMMLab line
-	$(RUN_ORIGINAL) -m pytest -q --durations=10
+	$(RUN_ORIGINAL) $(TESTS)
 	$(RUN_ORIGINAL) $(DEMO) --work-dir work_dirs/demo_original
 
 demo-original: setup-original  ## the demo alone on the original OpenMMLab line
