@@ -11,7 +11,7 @@ if workers := int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 0)):
     # Before torch is imported, for the processes that tests start too: workers share the cores.
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // workers)))
 
-from casvit_mm.engine.launch import RANK_VARIABLES  # noqa: E402
+from casvit_mm.engine.launch import RANK_VARIABLES
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent

@@ -81,7 +81,7 @@ def built(name, **backbone):
     return MODELS.build(cfg).train(), batch()
 
 
-def three_steps_of_each():
+def two_steps_of_each():
     """Trains each model with each wrapper and switch."""
     wrappers = [OptimWrapper, BFloat16OptimWrapper, OptimWrapper, OptimWrapper]
     for name, (index, wrapper) in product(CASES, enumerate(wrappers)):
@@ -89,18 +89,20 @@ def three_steps_of_each():
         keys = set(model.state_dict())
         if index == 3:
             # Traced, but run by torch's own kernels: to compile a backward pass takes minutes.
-            model.backbone.forward = compiled(model.backbone.forward, backend='eager')
+            model.backbone.forward = compiled(
+                model.backbone.forward, dynamic=False, backend='eager'
+            )
         together = MMDistributedDataParallel(model, broadcast_buffers=False)
         optimizer = torch.optim.SGD(together.parameters(), lr=1e-3)
         # DistributedDataParallel raises at the second step.
-        for _ in range(3):
+        for _ in range(2):
             losses = together.train_step(batch, wrapper(optimizer=optimizer))
             assert torch.isfinite(losses['loss'])
         assert set(model.state_dict()) == keys
 
 
 def test_two_processes_train_models_whose_heads_leave_levels_unread():
-    in_two_processes(three_steps_of_each)
+    in_two_processes(two_steps_of_each)
 
 
 def gradients(model, batch):
