@@ -11,7 +11,7 @@ from mmengine.config import DictAction
 
 from casvit_mm.cli.errors import CliError
 from casvit_mm.models.dense_parts import PRECISIONS
-from casvit_mm.models.matrix_products import gains_from
+from casvit_mm.models.matrix_products import gains_from, works_in
 
 
 class ConfigOptions(DictAction):
@@ -137,20 +137,30 @@ def acceleration(args: Namespace) -> dict[str, Any]:
     }
 
 
-def note_on_precision(precision: str, device: str) -> str:
-    """A sentence if a device gains nothing from a precision, which works there all the same.
+def check_precision(precision: str, device: str) -> str:
+    """Looks whether a device can compute in a precision, and gains from it.
 
     Args:
         precision: A key of :data:`casvit_mm.models.dense_parts.PRECISIONS`.
         device: Where the model runs.
 
     Returns:
-        The sentence; empty if there is nothing to say.
+        A sentence if the device gains nothing from it; empty if there is nothing to say.
+
+    Raises:
+        CliError: This torch does not compute in it there.
     """
     dtype = PRECISIONS[precision]
-    if dtype is torch.float32 or gains_from(device, dtype):
+    if dtype is torch.float32:
         return ''
     name = 'CPU' if torch.device(device).type == 'cpu' else 'device'
+    if not works_in(device, dtype):
+        raise CliError(
+            f'torch {torch.__version__} does not compute in {precision} on this {name}: choose '
+            'another --precision.'
+        )
+    if gains_from(device, dtype):
+        return ''
     return f'Note: this {name} is not faster in {precision} than in fp32.'
 
 

@@ -119,7 +119,7 @@ def run(args: Namespace) -> int:
         )
     require_matching_channels(cfg)
     require_checkpoint(args.checkpoint)
-    if note := arguments.note_on_precision(args.precision, device):
+    if note := arguments.check_precision(args.precision, device):
         print(note)
     model = build_model(cfg, args.checkpoint, device, args.score_thr)
     accelerate(model.model, Acceleration(**arguments.acceleration(args)))

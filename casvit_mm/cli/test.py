@@ -98,7 +98,7 @@ def run(args: Namespace) -> int:
         _dump(cfg, args.out)
     if args.fuse or args.compile or args.precision != 'fp32':
         _accelerate(cfg, args)
-    if note := arguments.note_on_precision(args.precision, get_device()):
+    if note := arguments.check_precision(args.precision, get_device()):
         say(note)
     arguments.export_local_rank(args)
     join(cfg, args.launcher)

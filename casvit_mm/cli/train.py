@@ -167,7 +167,7 @@ def _use_amp(cfg: Config) -> None:
     wrapper.type = mixed
     if mixed == 'AmpOptimWrapper':
         wrapper.setdefault('loss_scale', 'dynamic')
-    elif note := arguments.note_on_precision('bf16', device):
+    elif note := arguments.check_precision('bf16', device):
         say(f'{note} Without --amp it trains in less time.')
 
 

@@ -82,7 +82,7 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
     if acceleration.fuse and not is_fused(inner):
         # Compiled code keeps the weights that it was compiled with; fusion makes other ones.
         for part in dense_parts(inner):
-            if (plain := as_written(part.forward)) is not part.forward:
+            if (plain := as_written(part.forward)) != part.forward:
                 part.forward = plain
         fuse(inner)
     if acceleration.fuse or acceleration.compile:
@@ -94,7 +94,7 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
         plain = in_full_precision(part.forward)
         if acceleration.precision != 'fp32':
             part.forward = at_precision(plain, PRECISIONS[acceleration.precision])
-        elif plain is not part.forward:
+        elif plain != part.forward:
             part.forward = plain
     return model
 

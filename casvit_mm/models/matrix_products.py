@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 # Enough to fill a CPU, and done in hundredths of a second.
 PROBE = (1024, 512, 512)
@@ -66,6 +67,25 @@ def computes(device: torch.device | str, dtype: torch.dtype) -> bool:
         return torch.cuda.get_device_capability(device) >= capability
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
     return kind == 'cpu' and any(known.get(each) for each in instructions)
+
+
+@lru_cache
+def works_in(device: torch.device | str, dtype: torch.dtype) -> bool:
+    """Whether torch computes in a precision by autocast on a device, however slowly.
+
+    Versions before 2.3 know no float16 on a CPU.
+
+    Args:
+        device: Where.
+        dtype: The precision.
+    """
+    one = torch.ones(1, 1, 1, 1, device=device)
+    try:
+        with torch.autocast(torch.device(device).type, dtype):
+            functional.conv2d(one, one)
+    except RuntimeError:
+        return False
+    return True
 
 
 @lru_cache

@@ -13,7 +13,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from quick_runs import DEMO, QUICK, SEGMENTATION_DEMO
 
-from casvit_mm.cli.arguments import note_on_precision
+from casvit_mm.cli.arguments import check_precision
 from casvit_mm.cli.main import run_tool
 from casvit_mm.models.checkpoint import read_checkpoint
 from casvit_mm.models.matrix_products import gains_from
@@ -75,12 +75,23 @@ def test_augmentation_goes_together_with_fusion(call, shapes, checkpoint):
 @pytest.mark.parametrize('gains', [True, False])
 def test_a_precision_that_gains_nothing_is_told(gains, precision, monkeypatch):
     monkeypatch.setattr('casvit_mm.cli.arguments.gains_from', lambda *asked: gains)
-    note = note_on_precision(precision, 'cpu')
+    monkeypatch.setattr('casvit_mm.cli.arguments.works_in', lambda *asked: True)
+    note = check_precision(precision, 'cpu')
     assert note == (
         ''
         if gains or precision == 'fp32'
         else f'Note: this CPU is not faster in {precision} than in fp32.'
     )
+
+
+def test_a_precision_that_this_torch_does_not_have_is_a_sentence(
+    call, shapes, checkpoint, monkeypatch
+):
+    monkeypatch.setattr('casvit_mm.cli.arguments.works_in', lambda *asked: False)
+    answer = call('test', DEMO, checkpoint, '--precision', 'fp16', '--data-root', shapes, *QUICK)
+    assert answer.code == 2
+    assert 'does not compute in fp16 on this' in answer.err
+    assert 'Traceback' not in answer.err
 
 
 def test_image_demo_takes_a_fused_file(call, shapes, fused, tmp_path):

@@ -15,6 +15,7 @@ from torch import nn
 from casvit_mm.deploy import Acceleration, AccelerationHook, accelerate, is_fused
 from casvit_mm.models import CASViT
 from casvit_mm.models.dense_parts import at_precision, compiled, is_compiled
+from casvit_mm.models.matrix_products import works_in
 
 
 @pytest.fixture(scope='module')
@@ -202,6 +203,7 @@ def test_what_has_been_done_to_a_model_is_not_done_again(left_out, tiny, compila
     assert (len(compilations), [wrappers(part.forward) for part in parts]) == before
 
 
+@pytest.mark.skipif(not works_in('cpu', torch.float16), reason='this torch has no float16 on a CPU')
 def test_another_precision_replaces_the_first(tiny):
     plain = answers(tiny)
     half = answers(accelerate(tiny, Acceleration(precision='bf16')))
@@ -237,6 +239,12 @@ def test_steps_one_by_one_give_what_they_give_together(steps, tiny, compilations
     # Nothing that was compiled has weights of before the fusion.
     fused_last = [f.__self__ for f in compilations[-2:]]
     assert fused_last == [tiny.backbone, tiny.neck]
+
+
+def test_what_is_neither_compiled_nor_lowered_keeps_the_forward_of_its_class(tiny):
+    accelerate(tiny, Acceleration(fuse=True))
+    accelerate(tiny, Acceleration())
+    assert not [name for name, part in tiny.named_modules() if 'forward' in vars(part)]
 
 
 def test_operators_of_mmcv_are_given_the_ordinary_layout_once(detector):

@@ -1,5 +1,7 @@
 """A short run of a config, and its memory watched from outside."""
 
+from contextlib import suppress
+
 import cv2
 import psutil
 import pytest
@@ -69,10 +71,12 @@ def test_a_run_is_measured_with_its_validation_and_the_processes_that_load(confi
 
 def test_a_run_that_takes_more_than_it_may_is_stopped_with_all_its_processes(config):
     assert measure_run(config, GIB // 4) == 0
-    assert not any(
-        'casvit_mm.engine.trial' in ' '.join(process.cmdline())
-        for process in psutil.Process().children(recursive=True)
-    )
+    running = []
+    for process in psutil.Process().children(recursive=True):
+        # Others of this process may end meanwhile.
+        with suppress(psutil.Error):
+            running += process.cmdline()
+    assert 'casvit_mm.engine.trial' not in running
 
 
 def test_a_run_that_fails_says_why(config):

@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from casvit_mm.models import matrix_products
-from casvit_mm.models.matrix_products import flops_per_second, gains_from, least_seconds
+from casvit_mm.models.matrix_products import (
+    flops_per_second,
+    gains_from,
+    least_seconds,
+    works_in,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +48,16 @@ def test_a_product_of_twice_the_size_is_counted_as_twice_the_work(monkeypatch):
     monkeypatch.setattr(matrix_products, 'least_seconds', lambda call, device: 0.5)
     assert flops_per_second('cpu', torch.float32, (4, 8, 16)) == 2 * 4 * 8 * 16 / 0.5
     assert flops_per_second('cpu', torch.float32, (8, 8, 16)) == 2 * 8 * 8 * 16 / 0.5
+
+
+def test_what_torch_does_not_compute_in_is_found_by_trying(monkeypatch):
+    works_in.cache_clear()
+    assert works_in('cpu', torch.bfloat16)
+    works_in.cache_clear()
+
+    def missing(*arguments):
+        raise RuntimeError('"slow_conv2d_cpu" not implemented for \'Half\'')
+
+    monkeypatch.setattr(matrix_products.functional, 'conv2d', missing)
+    assert not works_in('cpu', torch.float16)
+    works_in.cache_clear()
