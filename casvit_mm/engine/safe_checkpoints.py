@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, nn
 
 from casvit_mm.engine.config_text import escape_braces
+from casvit_mm.models.wrappers import unwrap
 
 # As written_whole names files that a process did not finish.
 UNFINISHED = '.*.pth.[0-9]*'
@@ -114,7 +114,7 @@ def _identity(path: str) -> int | None:
 
 def _is_usable(runner: Runner, what: str) -> bool:
     """Whether all weights of a run's model are finite; says so if they are not."""
-    if all_finite(runner.model.module if is_model_wrapper(runner.model) else runner.model):
+    if all_finite(unwrap(runner.model)):
         return True
     runner.logger.warning(
         f'No {what} is saved: the model has weights that are not finite (NaN or infinite). '
