@@ -1,4 +1,4 @@
-"""The command `casvit image_demo`, from a checkout: casvit_mm/cli/image_demo.py."""
+"""The command `casvit image_demo`, from a checkout: casvit_mm/commands/image_demo.py."""
 
 import sys
 from importlib.util import find_spec
@@ -7,7 +7,7 @@ from pathlib import Path
 if find_spec('casvit_mm') is None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from casvit_mm.cli.main import run_tool
+from casvit_mm.commands.main import run_tool
 
 # Data loading processes import this file again where they are spawned.
 if __name__ == '__main__':

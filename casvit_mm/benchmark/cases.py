@@ -3,17 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from casvit_mm.benchmark.peers import PEERS
-from casvit_mm.models import ARCHITECTURES
+from casvit.tables import ARCHITECTURES, PEERS, VARIANTS
 from casvit_mm.models.dense_parts import PRECISIONS
-
-VARIANTS = {
-    'inference': ('reference', 'eager', 'fused', 'compiled'),
-    'training': ('reference', 'eager', 'folded', 'compiled'),
-}
-"""By mode. ``reference`` is the published forward pass; ``eager`` this package's, channels last;
-``fused`` that of a fused model; ``folded`` that of one whose frozen norms are folded; ``compiled``
-the one before it by ``torch.compile``."""
 
 PEER_VARIANTS = {'inference': ('reference', 'eager', 'compiled'), 'training': ()}
 """Of a peer ``reference`` is what timm builds, in NCHW; ``eager`` has its branches merged where its
@@ -27,7 +18,7 @@ class Case:
 
     Attributes:
         model: Size of a CAS-ViT backbone ('xs', 's', 'm', 't' or 'l'), a key of
-            :data:`casvit_mm.benchmark.peers.PEERS`, or the file of a config with a whole model.
+            :data:`casvit.tables.PEERS`, or the file of a config with a whole model.
         variant: One of those that the model has in its mode.
         precision: A key of :data:`casvit_mm.models.dense_parts.PRECISIONS`.
         mode: ``'inference'``, from a normalised picture to features or to the answer of a whole

@@ -7,12 +7,13 @@ from typing import Any
 
 from mmengine.config import Config
 
+from casvit.errors import UserError
 from casvit_mm.engine.training_speed import TrainingSpeed
 
 METRICS = ('coco/bbox_mAP', 'coco/segm_mAP', 'mIoU', 'accuracy/top1')
 
 
-class RunError(ValueError):
+class RunError(UserError, ValueError):
     """A folder is not that of a finished run; the message says which."""
 
 

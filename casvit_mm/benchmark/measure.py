@@ -18,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from casvit.errors import UserError
 from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.worker import ANSWER
 
@@ -40,7 +41,7 @@ class Group:
     yardstick: Case | None = None
 
 
-class BenchmarkError(RuntimeError):
+class BenchmarkError(UserError, RuntimeError):
     """A case could not be measured; the message says which, and why."""
 
 

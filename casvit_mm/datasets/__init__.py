@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 from casvit_mm.datasets.label_range_hook import LabelRangeHook
 from casvit_mm.datasets.unreadable_hook import UnreadableFilesHook
 from casvit_mm.models.optional import MMPRETRAIN_ERROR

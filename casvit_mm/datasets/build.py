@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import set_random_seed
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 
 
 def build_dataset(cfg: Config, split: str) -> Any:

@@ -12,6 +12,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from casvit.errors import DatasetError
+from casvit.names import refuse_unsafe_names
 from casvit_mm.datasets.config_data import (
     check_counts,
     config_classes,
@@ -22,8 +24,6 @@ from casvit_mm.datasets.config_data import (
     leaf_datasets,
     type_name,
 )
-from casvit_mm.datasets.errors import DatasetError
-from casvit_mm.datasets.names import refuse_unsafe_names
 from casvit_mm.datasets.sentences import as_tuple, count_of, missing_path, need_folder, some
 from casvit_mm.datasets.single_shapes import default_root, how_to_generate, prepare
 from casvit_mm.models.optional import MMPRETRAIN_ERROR

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 from casvit_mm.datasets.sentences import short
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.errors import DatasetError
-from casvit_mm.datasets.names import read_lines
+from casvit.errors import DatasetError
+from casvit.names import read_lines
 from casvit_mm.datasets.sentences import count_of, some
 
 # Parts of a detector whose num_classes counts something else than the classes of the data.

@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import ExifTags, Image, ImageOps
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
+from casvit.names import printable
 from casvit_mm.datasets.image_files import SAME_READER
-from casvit_mm.datasets.names import printable
 
 CHANGES = 'changes.txt'
 JPEG_QUALITY = 95

@@ -11,6 +11,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from casvit.errors import DatasetError
+from casvit.names import refuse_unsafe_names
 from casvit_mm.datasets.coco_faults import scan_coco
 from casvit_mm.datasets.coco_file import (
     CocoFile,
@@ -29,10 +31,8 @@ from casvit_mm.datasets.config_data import (
     pipeline_steps,
     type_name,
 )
-from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.faults import KINDS, FaultList
 from casvit_mm.datasets.formats.files import is_file
-from casvit_mm.datasets.names import refuse_unsafe_names
 from casvit_mm.datasets.sentences import (
     as_tuple,
     count_of,

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 from casvit_mm.datasets.scenes import SMALLEST_SIDE
 
 RECORD = 'dataset.json'

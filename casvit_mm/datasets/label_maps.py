@@ -12,11 +12,10 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from PIL import Image
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 from casvit_mm.datasets.image_files import image_size
 from casvit_mm.datasets.sentences import count_of
 
-IGNORED = 255
 INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B')
 
 Answer = TypeVar('Answer')

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 from casvit_mm.datasets.label_maps import check_label_map
 from casvit_mm.datasets.semantic_check import label_range
 from casvit_mm.datasets.unreadable_hook import built_leaves

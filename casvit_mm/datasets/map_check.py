@@ -9,15 +9,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from casvit.names import name_fault
+from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.found import MapDataset, Pair
 from casvit_mm.datasets.label_maps import (
-    IGNORED,
     INDEX_MODES,
     binary_foreground,
     said_binary,
 )
-from casvit_mm.datasets.names import name_fault
 from casvit_mm.datasets.picture_faults import Picture, in_parallel, look_at_picture
 
 # Above this share of ignored pixels a map teaches little.
@@ -85,9 +85,9 @@ class MapCheck:
         if self.foreground is not None:
             return (labels == self.foreground).astype(np.uint8)
         if self.dataset.legend is None:
-            number = min(len(self.classes), IGNORED)
+            number = min(len(self.classes), IGNORE_INDEX)
             outside = (labels < 0) | (labels >= number) | (labels == self.ignore_index)
-            labels = np.where(outside, IGNORED, labels)
+            labels = np.where(outside, IGNORE_INDEX, labels)
         return labels.astype(np.uint8)
 
 
@@ -107,7 +107,7 @@ class _Look:
 def check_maps(
     dataset: MapDataset,
     *,
-    ignore_index: int = IGNORED,
+    ignore_index: int = IGNORE_INDEX,
     read_pictures: bool = True,
     progress: bool = True,
 ) -> MapCheck:
@@ -191,7 +191,7 @@ def read_labels(
     order = np.argsort(known)
     place = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
     fits = known[order][place] == codes
-    labels = np.where(fits, np.array(list(legend.values()))[order][place], IGNORED)
+    labels = np.where(fits, np.array(list(legend.values()))[order][place], IGNORE_INDEX)
     values, counts = np.unique(codes[~fits], return_counts=True)
     colours = np.stack([values >> 16, values >> 8 & 255, values & 255, counts], axis=1)
     return labels, colours[np.argsort(-counts)]
@@ -279,7 +279,7 @@ def _add_values(pair: Pair, look: _Look, faults: FaultList) -> None:
         return
     if look.outside:
         faults.add('label-value', str(pair.label_map), '', look.outside)
-    total, ignored = sum(look.counts.values()), look.counts.get(IGNORED, 0)
+    total, ignored = sum(look.counts.values()), look.counts.get(IGNORE_INDEX, 0)
     if total and ignored / total > MOSTLY:
         share = f'{100 * ignored / total:.0f} % of its pixels are ignored'
         faults.add('mostly-ignored', str(pair.label_map), '', share)
@@ -309,8 +309,8 @@ def _count(
             pixels.update(counts)
             maps.update(value for value, number in counts.items() if number)
         fact.sizes = np.array([look.size for look in own], float).reshape(-1, 2)
-        fact.ignored = pixels.pop(IGNORED, 0) / max(1, pixels.total())
-        maps.pop(IGNORED, 0)
+        fact.ignored = pixels.pop(IGNORE_INDEX, 0) / max(1, pixels.total())
+        maps.pop(IGNORE_INDEX, 0)
         fact.pixels = {name: pixels[index] for index, name in enumerate(classes)}
         fact.maps = {name: maps[index] for index, name in enumerate(classes)}
 
@@ -334,11 +334,11 @@ def _look(
         held = frozenset(np.unique(labels).tolist())
         ignored = labels == ignore_index
         # A run reads 8 bits, of which 255 is ignored whatever it is the name of.
-        outside = ((labels < 0) | (labels >= min(classes, IGNORED))) & ~ignored
+        outside = ((labels < 0) | (labels >= min(classes, IGNORE_INDEX))) & ~ignored
         values, counts = np.unique(labels[outside], return_counts=True)
         found = [f'the value {v} in {n:,} pixels' for v, n in zip(values, counts, strict=True)]
-        labels = np.where(outside | ignored, IGNORED, labels)
-        highest = min(classes, IGNORED) - 1
+        labels = np.where(outside | ignored, IGNORE_INDEX, labels)
+        highest = min(classes, IGNORE_INDEX) - 1
         allowed = f'; allowed are 0 to {highest}, and {ignore_index} for what is ignored'
     else:
         found = [f'the colour ({r}, {g}, {b}) in {n:,} pixels' for r, g, b, n in unknown.tolist()]

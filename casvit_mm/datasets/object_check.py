@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from casvit.names import name_fault
 from casvit_mm.datasets.coco_faults import CocoScan, box_corners, locate, scan_coco
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.files import is_file
 from casvit_mm.datasets.formats.found import ObjectDataset
-from casvit_mm.datasets.names import name_fault
 from casvit_mm.datasets.picture_faults import Picture, look_at_pictures
 
 HEAT_CELLS = 32

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
+from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.formats.found import SPLITS, WHOLE, ObjectSplit, Pair
 from casvit_mm.datasets.formats.label_map_set import wheel
-from casvit_mm.datasets.label_maps import IGNORED
 from casvit_mm.datasets.map_check import MapCheck, read_labels
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.sentences import count_of
@@ -105,7 +105,7 @@ def prepare_objects(check: ObjectCheck, out: Path, val_share: float, seed: int) 
             file.absolute(), split.pictures.absolute(), len(split.content['images'])
         )
     palette = [wheel(index) for index in range(len(check.classes))]
-    return OwnData(list(check.classes), palette, parts, IGNORED, notes)
+    return OwnData(list(check.classes), palette, parts, IGNORE_INDEX, notes)
 
 
 def prepare_maps(check: MapCheck, out: Path, val_share: float, seed: int) -> OwnData:
@@ -137,7 +137,7 @@ def prepare_maps(check: MapCheck, out: Path, val_share: float, seed: int) -> Own
         labels = []
         for pair in pairs:
             values, _ = read_labels(pair.label_map, None)
-            labels.append(set(np.unique(values).tolist()) - {check.ignore_index, IGNORED})
+            labels.append(set(np.unique(values).tolist()) - {check.ignore_index, IGNORE_INDEX})
         chosen = split_evenly(labels, val_share, seed, groups=[str(p.picture) for p in pairs])
         for name, side in (('train', False), ('val', True)):
             splits[name] = [p for p, val in zip(pairs, chosen, strict=True) if val is side]
@@ -150,7 +150,7 @@ def prepare_maps(check: MapCheck, out: Path, val_share: float, seed: int) -> Own
         ]
         file = _written(folder / f'{name}.json', records)
         parts[name] = OwnPart(file.absolute(), check.dataset.root.absolute(), len(records))
-    ignored = IGNORED if legend is not None else check.ignore_index
+    ignored = IGNORE_INDEX if legend is not None else check.ignore_index
     palette = check.dataset.palette
     return OwnData(list(check.classes), palette, parts, ignored, notes)
 

@@ -7,7 +7,7 @@ from typing import Any
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 
 
 @DATASETS.register_module()

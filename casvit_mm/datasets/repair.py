@@ -8,6 +8,7 @@ from typing import Any
 
 from pycocotools import mask as rle
 
+from casvit.names import name_fault, safe_names
 from casvit_mm.datasets.coco_faults import (
     CocoScan,
     box_corners,
@@ -18,7 +19,6 @@ from casvit_mm.datasets.coco_faults import (
 from casvit_mm.datasets.copies import copy_as_stored, copy_upright, free_name, write_copy
 from casvit_mm.datasets.faults import Fault
 from casvit_mm.datasets.formats.found import WHOLE, ObjectSplit
-from casvit_mm.datasets.names import name_fault, safe_names
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.picture_faults import look_at_picture
 from casvit_mm.datasets.run_lengths import repaired_counts

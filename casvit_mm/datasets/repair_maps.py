@@ -5,11 +5,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from casvit.names import safe_names
+from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.copies import copy_upright, free_name, write_copy
 from casvit_mm.datasets.formats.found import WHOLE
-from casvit_mm.datasets.label_maps import IGNORED
 from casvit_mm.datasets.map_check import MapCheck, read_labels
-from casvit_mm.datasets.names import safe_names
 from casvit_mm.datasets.repair import LOSE_PICTURE, said_renamed
 
 LOSE_PAIR = LOSE_PICTURE | {
@@ -63,7 +63,7 @@ def repair_maps(check: MapCheck, out: Path) -> list[str]:
                     shutil.copy2(pair.picture, target)
                 _write_labels(check, pair.label_map, maps / f'{stem}.png')
                 if fault := kinds.get(('label-value', str(pair.label_map))):
-                    changes.append(f'{fault}: these pixels are ignored ({IGNORED})')
+                    changes.append(f'{fault}: these pixels are ignored ({IGNORE_INDEX})')
         renamed = safe_names(check.classes)
         changes += said_renamed(check.classes, renamed)
         names = '\n'.join(renamed)

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from casvit.errors import DatasetError
+from casvit.names import refuse_unsafe_names
+from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.config_data import (
     check_counts,
     config_classes,
@@ -25,9 +28,7 @@ from casvit_mm.datasets.config_data import (
     pipeline_steps,
     type_name,
 )
-from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.label_maps import (
-    IGNORED,
     LabelRange,
     binary_foreground,
     check_label_map,
@@ -36,7 +37,6 @@ from casvit_mm.datasets.label_maps import (
     picture_size,
     said_binary,
 )
-from casvit_mm.datasets.names import refuse_unsafe_names
 from casvit_mm.datasets.sentences import count_of, need_folder, some
 from casvit_mm.datasets.shapes import default_root, how_to_generate, prepare
 
@@ -198,8 +198,8 @@ def _ignore_index(model: Any) -> int:
     """The value of pixels that the loss of a segmentor leaves out."""
     heads = (model or {}).get('decode_head') or {}
     head = heads[-1] if isinstance(heads, (list, tuple)) else heads
-    value = head.get('ignore_index', IGNORED) if isinstance(head, Mapping) else IGNORED
-    return value if isinstance(value, int) else IGNORED
+    value = head.get('ignore_index', IGNORE_INDEX) if isinstance(head, Mapping) else IGNORE_INDEX
+    return value if isinstance(value, int) else IGNORE_INDEX
 
 
 def _sizes(record: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:

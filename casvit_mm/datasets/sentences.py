@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 
 
 def some(names: Iterable[str], limit: int = 3) -> str:

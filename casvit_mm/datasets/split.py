@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 
 
 def split_evenly(

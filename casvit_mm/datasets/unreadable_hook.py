@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 from casvit_mm.datasets.sentences import count_of
 
 RECORD = 'unreadable.txt'

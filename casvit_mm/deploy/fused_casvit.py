@@ -18,6 +18,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
+from casvit.errors import UserError
 from casvit_mm.deploy.convolutions import FusedConv2d, activation_name, gate_products
 from casvit_mm.deploy.folding import (
     fold_into_next,
@@ -29,7 +30,7 @@ from casvit_mm.models.casvit import MLP, Block, LocalIntegration
 from casvit_mm.models.folded_norms import is_foldable
 
 
-class FusedModelError(RuntimeError):
+class FusedModelError(UserError, RuntimeError):
     """A fused model was asked for what only the model can do that it was made from."""
 
 

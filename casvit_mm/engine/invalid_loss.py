@@ -11,10 +11,11 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
+from casvit.errors import UserError
 from casvit_mm.engine.safe_checkpoints import latest_checkpoint
 
 
-class InvalidLossError(RuntimeError):
+class InvalidLossError(UserError, RuntimeError):
     """The loss of a run stays NaN or infinite; the message is the whole explanation."""
 
 

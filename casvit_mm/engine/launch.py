@@ -7,6 +7,8 @@ import torch
 from mmengine.config import Config
 from torch import distributed
 
+from casvit.errors import UserError
+
 RANK_VARIABLES = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
 WORLD_SIZES = {
     'pytorch': 'WORLD_SIZE',
@@ -15,7 +17,7 @@ WORLD_SIZES = {
 }
 
 
-class LaunchError(RuntimeError):
+class LaunchError(UserError, RuntimeError):
     """This process cannot join the distributed run; the message says what to do."""
 
 

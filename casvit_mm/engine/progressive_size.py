@@ -11,10 +11,11 @@ from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor, nn
 from torch.nn import functional
 
+from casvit.errors import UserError
 from casvit_mm.models.wrappers import unwrap
 
 
-class NotASegmentorError(ValueError):
+class NotASegmentorError(UserError, ValueError):
     """What works on label maps was given another model; the message is the whole explanation."""
 
 

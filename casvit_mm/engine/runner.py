@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from casvit.files import written_whole
 from casvit_mm.engine.config_text import escape_braces
 from casvit_mm.engine.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
@@ -22,7 +23,6 @@ from casvit_mm.engine.safe_checkpoints import SafeCheckpointHook, latest_checkpo
 from casvit_mm.engine.training_speed import TrainingSpeed, TrainingSpeedHook, faster_optimizer
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.class_rows import keep_known_classes
-from casvit_mm.models.whole_files import written_whole
 from casvit_mm.models.wrappers import unwrap
 
 CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from mmengine.utils import digit_version
 from torch import nn
 
+from casvit.errors import UserError
 from casvit_mm.models import CASViT
 from casvit_mm.models.dense_parts import (
     PRECISIONS,
@@ -36,7 +37,7 @@ FUSED_OPTIMIZERS = {'cuda': digit_version('2.1'), 'cpu': digit_version('2.4')}
 WITH_FUSED = ('Adam', 'AdamW', 'SGD')
 
 
-class SpeedError(ValueError):
+class SpeedError(UserError, ValueError):
     """A config's ``speed`` asks for what is not there; the message is the whole explanation."""
 
 

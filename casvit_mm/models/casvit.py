@@ -18,11 +18,11 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
 
+from casvit.tables import ARCHITECTURES
 from casvit_mm.models.joined_gradients import join_gradients
 from casvit_mm.models.mixers import TOKEN_MIXERS, depthwise
 from casvit_mm.models.pretrained import load_pretrained_backbone, split_pretrained
 from casvit_mm.models.published_layout import adapt_backbone_keys
-from casvit_mm.models.sizes import ARCHITECTURES
 
 NUM_STAGES = 4
 MLP_RATIO = 4

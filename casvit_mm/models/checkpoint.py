@@ -23,6 +23,7 @@ from mmengine.registry import Registry
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from casvit.errors import UserError
 from casvit_mm.models.checkpoint_meta import usable_meta
 from casvit_mm.models.published_layout import guess_size
 from casvit_mm.models.unpickling import ALLOW_LIST, ForbiddenGlobalError
@@ -38,7 +39,7 @@ AVERAGES = ('model_ema', 'state_dict_ema')
 WRAPPERS = re.compile(r'^(?:module\.)+|(?:^|(?<=\.))(?:module\.)*(?:_orig_mod\.)+(?:module\.)*')
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A weight file is missing, unreadable, or does not fit; the message says what to do."""
 
 

@@ -15,13 +15,17 @@ from mmengine.utils import digit_version
 from torch import Tensor, nn
 from torch._inductor import config as inductor_config
 
+from casvit import tables
+
 try:
     from torch.fx.experimental import _config as shape_config
 except ImportError:
     # Before torch 2.3: a square first picture costs one more compilation.
     shape_config = None
 
-PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+PRECISIONS = dict(
+    zip(tables.PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True)
+)
 """Precisions of the dense parts, by name."""
 
 # Generated C++ calls the kernels one after the other, instead of generated Python: with constant

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from casvit.files import written_whole
+from casvit.tables import LAYOUTS
 from casvit_mm.models.checkpoint import CheckpointError, read_checkpoint
 from casvit_mm.models.published_layout import (
     to_native_classifier_key,
@@ -18,9 +20,7 @@ from casvit_mm.models.published_layout import (
     to_published_classifier_key,
     to_published_key,
 )
-from casvit_mm.models.whole_files import written_whole
 
-LAYOUTS = ('native', 'published')
 SUFFIXES = ('.pth', '.safetensors')
 # Of a run's meta; its config stays out, which names the folders of the machine it ran on.
 META = ('dataset_meta', 'epoch', 'iter', 'CLASSES', 'PALETTE', 'structure')

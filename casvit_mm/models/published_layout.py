@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from casvit_mm.models.sizes import ARCHITECTURES
+from casvit.tables import ARCHITECTURES
 
 PUBLISHED_KEYS: tuple[tuple[str, Callable[[re.Match], str]], ...] = (
     (r'^patch_embed\.', lambda m: 'stem.'),

@@ -1,36 +1,9 @@
-"""The table of CAS-ViT sizes, and what a dense-prediction config derives from a row of it."""
+"""What configs derive from a row of the table of CAS-ViT sizes."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Architecture(NamedTuple):
-    """One size of CAS-ViT.
-
-    Attributes:
-        depths: Blocks in each of the four stages.
-        channels: Channels of each of the four stages.
-        drop_path_rate: Drop path rate of the published detection and segmentation recipes.
-        checkpoint: The published ImageNet-1k file, relative to the folder a run is started in;
-            None where the authors publish no weights.
-
-    Source: CAS-ViT, arXiv 2408.03703, table 1 (XS to T); L occurs in the published segmentation
-    code only.
-    """
-
-    depths: tuple[int, int, int, int]
-    channels: tuple[int, int, int, int]
-    drop_path_rate: float
-    checkpoint: str | None
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    'xs': Architecture((2, 2, 4, 2), (48, 56, 112, 220), 0.0, 'checkpoints/cas-vit-xs.pth'),
-    's': Architecture((3, 3, 6, 3), (48, 64, 128, 256), 0.0, 'checkpoints/cas-vit-s.pth'),
-    'm': Architecture((3, 3, 6, 3), (64, 96, 192, 384), 0.1, 'checkpoints/cas-vit-m.pth'),
-    't': Architecture((3, 3, 6, 3), (96, 128, 256, 512), 0.1, 'checkpoints/cas-vit-t.pth'),
-    'l': Architecture((4, 4, 8, 4), (96, 128, 256, 512), 0.1, None),
-}
+from casvit.tables import ARCHITECTURES, Architecture
 
 
 def dense_sizes(
@@ -45,8 +18,8 @@ def dense_sizes(
             ``neck=out_indices``.
 
     Returns:
-        For every size of :data:`ARCHITECTURES` a fragment to merge into ``model``: the backbone's
-        ``arch``, ``drop_path_rate`` and ``init_cfg``, and the ``in_channels`` of those parts.
+        For every size of the table a fragment to merge into ``model``: the backbone's ``arch``,
+        ``drop_path_rate`` and ``init_cfg``, and the ``in_channels`` of those parts.
 
     Example:
         >>> sizes = dense_sizes((0, 1, 2, 3), decode_head=(0, 1, 2, 3), auxiliary_head=2)
@@ -74,8 +47,8 @@ def classifier_sizes(*, pretrained: bool = False) -> dict[str, dict[str, Any]]:
         pretrained: Whether it starts from the published ImageNet file.
 
     Returns:
-        For every size of :data:`ARCHITECTURES` a fragment to merge into ``model``: the backbone's
-        ``arch``, the head's ``in_channels``, and if ``pretrained`` the model's ``init_cfg``.
+        For every size of the table a fragment to merge into ``model``: the backbone's ``arch``,
+        the head's ``in_channels``, and if ``pretrained`` the model's ``init_cfg``.
     """
     return {
         name: dict(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from casvit.names import printable
 from casvit_mm.datasets.faults import KINDS, FaultList, Severity
 from casvit_mm.datasets.map_check import MapCheck
-from casvit_mm.datasets.names import printable
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.sentences import count_of
 from casvit_mm.report import plots

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from casvit_mm.datasets.names import printable
+from casvit.names import printable
 from casvit_mm.engine.detections import Detections, LocalMask
 from casvit_mm.engine.label_map import LabelMap
 

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from casvit_mm.datasets.names import printable
+from casvit.names import printable
 
 COLOURS = {'train': '#2563a8', 'val': '#e08a1e', 'test': '#3c8d57', 'all': '#2563a8'}
 MOST_CLASSES = 60

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
+from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.coco_faults import box_corners, encode_mask
 from casvit_mm.datasets.formats.label_map_set import wheel
-from casvit_mm.datasets.label_maps import IGNORED
 from casvit_mm.datasets.map_check import MapCheck, UnreadableMapError, read_labels
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.engine.detections import Detections, LocalMask
@@ -94,7 +94,7 @@ def map_sheet(check: MapCheck, number: int, seed: int) -> bytes:
         if image is None or labels.shape != image.shape[:2]:
             continue
         shown = check.indices(labels).astype(np.uint16)
-        shown[shown == IGNORED] = ignored
+        shown[shown == IGNORE_INDEX] = ignored
         small = _fitted(image)
         shown = cv2.resize(shown, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         cells.append(_cell(draw_label_map(small, LabelMap(shown), classes, palette)))

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from casvit.tables import PEERS
 from casvit_mm.benchmark import subjects
 from casvit_mm.benchmark.cases import Case
-from casvit_mm.benchmark.peers import PEERS, build_peer
+from casvit_mm.benchmark.peers import build_peer
 from casvit_mm.benchmark.subjects import change, prepare
 
 DETECTORS = ('retinanet_casvit-xs_fpn_1x_coco', 'mask_rcnn_casvit-xs_fpn_1x_coco')

@@ -7,10 +7,11 @@ import pytest
 from mmengine.config import Config
 from quick_runs import DEMO
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.channels import require_matching_channels
-from casvit_mm.cli.config import load_config, shipped_configs
-from casvit_mm.cli.errors import CliError
+from casvit.configs import shipped_configs
+from casvit.errors import CliError
+from casvit_mm.commands import arguments
+from casvit_mm.commands.channels import require_matching_channels
+from casvit_mm.commands.config import load_config
 
 SHIPPED = sorted(
     str(path.relative_to(shipped_configs()))

@@ -3,9 +3,10 @@
 import pytest
 from mmengine.config import Config
 
-from casvit_mm.cli.config import find_config, load_config, reroot, start_from_scratch
-from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.main import run_tool
+from casvit.configs import find_config
+from casvit.errors import CliError
+from casvit_mm.commands.config import load_config, reroot, start_from_scratch
+from casvit_mm.commands.main import run_tool
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_names_and_paths_mean_the_same_in_the_config_its_dump_and_the_dump_of_th
     from dataclasses import replace
     from pathlib import Path
 
-    from casvit_mm.cli import finetune as command
+    from casvit_mm.commands import finetune as command
     from casvit_mm.engine.config_text import escape_braces
 
     plans = []

@@ -13,8 +13,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from quick_runs import DEMO, QUICK, SEGMENTATION_DEMO
 
-from casvit_mm.cli.arguments import check_precision
-from casvit_mm.cli.main import run_tool
+from casvit_mm.commands.arguments import check_precision
+from casvit_mm.commands.main import run_tool
 from casvit_mm.models.checkpoint import read_checkpoint
 from casvit_mm.models.matrix_products import gains_from
 
@@ -74,8 +74,8 @@ def test_augmentation_goes_together_with_fusion(call, shapes, checkpoint):
 @pytest.mark.parametrize('precision', ['fp32', 'bf16', 'fp16'])
 @pytest.mark.parametrize('gains', [True, False])
 def test_a_precision_that_gains_nothing_is_told(gains, precision, monkeypatch):
-    monkeypatch.setattr('casvit_mm.cli.arguments.gains_from', lambda *asked: gains)
-    monkeypatch.setattr('casvit_mm.cli.arguments.works_in', lambda *asked: True)
+    monkeypatch.setattr('casvit_mm.commands.arguments.gains_from', lambda *asked: gains)
+    monkeypatch.setattr('casvit_mm.commands.arguments.works_in', lambda *asked: True)
     note = check_precision(precision, 'cpu')
     assert note == (
         ''
@@ -87,7 +87,7 @@ def test_a_precision_that_gains_nothing_is_told(gains, precision, monkeypatch):
 def test_a_precision_that_this_torch_does_not_have_is_a_sentence(
     call, shapes, checkpoint, monkeypatch
 ):
-    monkeypatch.setattr('casvit_mm.cli.arguments.works_in', lambda *asked: False)
+    monkeypatch.setattr('casvit_mm.commands.arguments.works_in', lambda *asked: False)
     answer = call('test', DEMO, checkpoint, '--precision', 'fp16', '--data-root', shapes, *QUICK)
     assert answer.code == 2
     assert 'does not compute in fp16 on this' in answer.err

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from quick_runs import DEMO
 
-from casvit_mm.cli import image_demo
+from casvit_mm.commands import image_demo
 
 FORMS = {
     'empty.jpg': 'is empty',

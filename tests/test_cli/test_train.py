@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from quick_runs import DEMO, QUICK
 
-from casvit_mm.cli.train import _scale_learning_rate
+from casvit_mm.commands.train import _scale_learning_rate
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='runs processes on CPUs')
 REPOSITORY = Path(__file__).parents[2]

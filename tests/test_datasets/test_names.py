@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images import write_image
 
-from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.faults import Severity
-from casvit_mm.datasets.formats.find import read_dataset
-from casvit_mm.datasets.map_check import check_maps
-from casvit_mm.datasets.names import (
+from casvit.names import (
     name_fault,
     printable,
     read_lines,
     refuse_unsafe_names,
     safe_names,
 )
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.map_check import check_maps
 from casvit_mm.datasets.object_check import check_objects
 from casvit_mm.datasets.repair import repair_objects
 from casvit_mm.datasets.repair_maps import repair_maps

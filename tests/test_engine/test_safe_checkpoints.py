@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from toy_runs import toy_run, whole
 
+from casvit import files
 from casvit_mm.engine.safe_checkpoints import SafeCheckpointHook, all_finite, latest_checkpoint
-from casvit_mm.models import whole_files
 
 TOY_RUNS = Path(__file__).parents[1] / 'toy_runs.py'
 
@@ -131,7 +131,7 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_old_checkpoint(tmp_path, monkey
     def full(handle):
         raise OSError(errno.ENOSPC, 'No space left on device', 'disk')
 
-    monkeypatch.setattr(whole_files.os, 'fsync', full)
+    monkeypatch.setattr(files.os, 'fsync', full)
     with pytest.raises(OSError, match='No space left'):
         toy_run(tmp_path, epochs=2, resume=True).train()
     assert names(tmp_path) == ['best_mAP_epoch_1.pth', 'epoch_1.pth']

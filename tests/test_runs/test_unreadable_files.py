@@ -110,7 +110,7 @@ def test_a_pipeline_that_is_switched_in_later_skips_as_well(root, tmp_path):
 def test_a_label_map_that_breaks_during_a_run_is_skipped(root, tmp_path, monkeypatch, processes):
     """The check before a run finds it; this is about one that breaks later."""
     pytest.importorskip('mmseg')
-    from casvit_mm.cli import train as command
+    from casvit_mm.commands import train as command
 
     path = root / 'labels/train/000002.png'
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from casvit.errors import DatasetError
 from casvit_mm.datasets.coco_file import load_coco
-from casvit_mm.datasets.errors import DatasetError
 from casvit_mm.datasets.formats.files import Folder, is_file
 from casvit_mm.datasets.formats.found import WHOLE, ObjectDataset, ObjectSplit, split_of
 from casvit_mm.datasets.sentences import some

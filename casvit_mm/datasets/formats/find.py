@@ -4,14 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
+from casvit.tables import FORMATS
 from casvit_mm.datasets.formats import coco, label_map_set, labelme, voc, yolo
 from casvit_mm.datasets.formats.files import Folder, folders
 from casvit_mm.datasets.formats.found import MapDataset, ObjectDataset
 from casvit_mm.datasets.sentences import need_folder, some
 
-OBJECT_TASKS = ('detection', 'instance')
-TASKS = (*OBJECT_TASKS, 'semantic')
 # By the name that --format takes.
 OBJECT_FORMATS: dict[str, tuple[Callable[..., list[Any]], Callable[..., ObjectDataset]]] = {
     'coco': (coco.find, lambda root, found, _: coco.read(root, found)),
@@ -19,7 +18,6 @@ OBJECT_FORMATS: dict[str, tuple[Callable[..., list[Any]], Callable[..., ObjectDa
     'yolo': (yolo.find, yolo.read),
     'labelme': (labelme.find, lambda root, found, _: labelme.read(root, found)),
 }
-FORMATS = (*OBJECT_FORMATS, 'masks')
 
 
 def read_dataset(
@@ -33,8 +31,8 @@ def read_dataset(
 
     Args:
         root: Its folder; or a COCO annotation file.
-        task: One of :data:`TASKS`; found out where None.
-        kind: One of :data:`FORMATS`; found out where None.
+        task: One of :data:`casvit.tables.TASKS`; found out where None.
+        kind: One of :data:`casvit.tables.FORMATS`; found out where None.
         legend: File of the colours, or names, of the classes of label maps.
 
     Returns:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
+from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.formats.files import Folder
 from casvit_mm.datasets.formats.found import (
     SPLITS,
@@ -19,7 +20,7 @@ from casvit_mm.datasets.formats.found import (
     listed_parts,
     split_of,
 )
-from casvit_mm.datasets.label_maps import IGNORED, INDEX_MODES
+from casvit_mm.datasets.label_maps import INDEX_MODES
 from casvit_mm.datasets.sentences import some
 
 MAP_FOLDERS = frozenset(
@@ -232,7 +233,7 @@ def _coloured(
         if colour in dataset.legend:
             raise DatasetError(f'The legend {file} has the colour {colour} twice.')
         if name.lower() in IGNORED_NAMES:
-            dataset.legend[colour] = IGNORED
+            dataset.legend[colour] = IGNORE_INDEX
             dataset.notes.append(f'The class {name!r} of {file} is ignored in training.')
             continue
         dataset.legend[colour] = len(dataset.classes)
@@ -281,5 +282,5 @@ def _highest(maps: list[Path]) -> int:
         except Exception:
             # Pillow's parsers raise anything for a damaged file; the check names it.
             continue
-        highest = max([highest, *values[values < IGNORED].tolist()])
+        highest = max([highest, *values[values < IGNORE_INDEX].tolist()])
     return highest

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.found import SPLITS, WHOLE, ObjectDataset, ObjectSplit
 from casvit_mm.datasets.label_maps import picture_size

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.files import Folder
 from casvit_mm.datasets.formats.found import (

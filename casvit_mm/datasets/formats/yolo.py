@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
+from casvit.names import read_lines
 from casvit_mm.datasets.faults import FaultList
 from casvit_mm.datasets.formats.files import PICTURES, Folder, is_file
 from casvit_mm.datasets.formats.found import (
@@ -24,7 +25,6 @@ from casvit_mm.datasets.formats.objects import (
     check_coordinates,
     require_supervision,
 )
-from casvit_mm.datasets.names import read_lines
 from casvit_mm.datasets.sentences import short
 
 FORMAT = 'YOLO'

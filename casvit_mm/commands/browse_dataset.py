@@ -16,9 +16,9 @@ from mmengine.config import Config
 from mmengine.registry import VISUALIZERS
 from tqdm import tqdm
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.config import command_config
-from casvit_mm.cli.errors import CliError
+from casvit.errors import CliError
+from casvit_mm.commands import arguments
+from casvit_mm.commands.config import command_config
 from casvit_mm.datasets.build import build_dataset
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.picture_hooks import add_sample

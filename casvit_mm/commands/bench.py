@@ -37,23 +37,23 @@ from typing import Any
 
 import torch
 
+from casvit.errors import CliError
+from casvit.files import written_whole
+from casvit.tables import ARCHITECTURES, PEERS, VARIANTS
 from casvit_mm import __version__
-from casvit_mm.benchmark.cases import VARIANTS, Case, variants
+from casvit_mm.benchmark.cases import Case, variants
 from casvit_mm.benchmark.convergence import RunError, read_run
 from casvit_mm.benchmark.growth import growth
 from casvit_mm.benchmark.machine import describe, limits
 from casvit_mm.benchmark.measure import BenchmarkError, Group, measure
-from casvit_mm.benchmark.peers import PEERS, published_casvit
+from casvit_mm.benchmark.peers import published_casvit
 from casvit_mm.benchmark.pipeline import time_pipeline
 from casvit_mm.benchmark.roofline import roofline
-from casvit_mm.cli import arguments
-from casvit_mm.cli.channels import require_matching_channels
-from casvit_mm.cli.config import load_config, reroot
-from casvit_mm.cli.errors import CliError
+from casvit_mm.commands import arguments
+from casvit_mm.commands.channels import require_matching_channels
+from casvit_mm.commands.config import load_config, reroot
 from casvit_mm.datasets.check import check_data
-from casvit_mm.models import ARCHITECTURES
 from casvit_mm.models.dense_parts import PRECISIONS
-from casvit_mm.models.whole_files import written_whole
 from casvit_mm.report.speed_page import speed_page
 from casvit_mm.report.speed_plots import speed_plots
 from casvit_mm.report.speed_table import (

@@ -7,10 +7,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.finetune_plan import Plan
+from casvit.errors import CliError
+from casvit.names import printable
+from casvit_mm.commands.finetune_plan import Plan
 from casvit_mm.datasets.config_data import class_counts
-from casvit_mm.datasets.names import printable
 from casvit_mm.engine.config_text import escape_braces
 
 VALIDATIONS = 20

@@ -21,11 +21,11 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.channels import require_matching_channels
-from casvit_mm.cli.config import command_config, start_from_scratch
-from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.runs import build_runner, join, log_file, require_runnable, say
+from casvit.errors import CliError
+from casvit_mm.commands import arguments
+from casvit_mm.commands.channels import require_matching_channels
+from casvit_mm.commands.config import command_config, start_from_scratch
+from casvit_mm.commands.runs import build_runner, join, log_file, require_runnable, say
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
 from casvit_mm.engine.safe_checkpoints import latest_checkpoint

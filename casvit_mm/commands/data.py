@@ -2,13 +2,13 @@
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
+from casvit.names import printable
+from casvit.tables import FORMATS, IGNORE_INDEX
 from casvit_mm.datasets.faults import KINDS, FaultList
-from casvit_mm.datasets.formats.find import FORMATS, read_dataset
+from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.formats.found import MapDataset
-from casvit_mm.datasets.label_maps import IGNORED
 from casvit_mm.datasets.map_check import MapCheck, check_maps
-from casvit_mm.datasets.names import printable
 from casvit_mm.datasets.object_check import ObjectCheck, check_objects
 from casvit_mm.report.check_page import map_table, object_table, verdict
 
@@ -27,9 +27,9 @@ def add_data(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--ignore-index',
         type=int,
-        default=IGNORED,
+        default=IGNORE_INDEX,
         metavar='N',
-        help=f'the value of label maps that does not count (default: {IGNORED})',
+        help=f'the value of label maps that does not count (default: {IGNORE_INDEX})',
     )
 
 

@@ -14,11 +14,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from casvit_mm.cli.errors import CliError
+from casvit.errors import CliError
+from casvit.tables import ARCHITECTURES
 from casvit_mm.models.casvit import check_arguments, resolve_arch
 from casvit_mm.models.checkpoint import CheckpointError
 from casvit_mm.models.pretrained import pretrained_files
-from casvit_mm.models.sizes import ARCHITECTURES
 
 # By the names of their classes, or of classes that they inherit. Some read one feature for each of
 # their in_channels, others the last feature alone.

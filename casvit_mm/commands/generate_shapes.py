@@ -19,7 +19,7 @@ For classification: train/ and val/, in each a folder of pictures per class.
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from casvit_mm.cli.errors import CliError
+from casvit.errors import CliError
 from casvit_mm.datasets import shapes, single_shapes
 
 TASKS = {'detection': shapes, 'classification': single_shapes}

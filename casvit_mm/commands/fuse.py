@@ -17,10 +17,10 @@ import torch
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.channels import require_matching_channels
-from casvit_mm.cli.config import command_config
-from casvit_mm.cli.errors import CliError
+from casvit.errors import CliError
+from casvit_mm.commands import arguments
+from casvit_mm.commands.channels import require_matching_channels
+from casvit_mm.commands.config import command_config
 from casvit_mm.deploy import fuse, is_fused
 from casvit_mm.deploy.fusion import FUSED
 from casvit_mm.engine.inference import trained_model

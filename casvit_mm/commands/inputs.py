@@ -7,7 +7,7 @@ import cv2
 import mmcv
 import numpy as np
 
-from casvit_mm.cli.errors import CliError
+from casvit.errors import CliError
 
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')

@@ -19,10 +19,10 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.channels import require_matching_channels
-from casvit_mm.cli.config import load_config
-from casvit_mm.cli.errors import CliError
+from casvit.errors import CliError
+from casvit_mm.commands import arguments
+from casvit_mm.commands.channels import require_matching_channels
+from casvit_mm.commands.config import load_config
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -13,8 +13,9 @@ take it as it is. The config is left out, because it names folders of the machin
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.cli import arguments
-from casvit_mm.models.publish import LAYOUTS, publish
+from casvit.tables import LAYOUTS
+from casvit_mm.commands import arguments
+from casvit_mm.models.publish import publish
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -31,11 +31,11 @@ import numpy as np
 from mmengine.config import Config
 from tqdm import tqdm
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.channels import require_matching_channels
-from casvit_mm.cli.config import command_config
-from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.inputs import batches, find_inputs, output_names, read_image
+from casvit.errors import CliError
+from casvit_mm.commands import arguments
+from casvit_mm.commands.channels import require_matching_channels
+from casvit_mm.commands.config import command_config
+from casvit_mm.commands.inputs import batches, find_inputs, output_names, read_image
 from casvit_mm.deploy import Acceleration, accelerate
 from casvit_mm.engine.detections import Detections
 from casvit_mm.engine.inference import ImageDetector, ImageSegmentor, inner_test_dataset

@@ -11,9 +11,9 @@ Every key that it prints is one that --cfg-options can change.
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.config import load_config, reroot
-from casvit_mm.cli.errors import CliError
+from casvit.errors import CliError
+from casvit_mm.commands import arguments
+from casvit_mm.commands.config import load_config, reroot
 from casvit_mm.engine.config_text import escape_braces
 
 

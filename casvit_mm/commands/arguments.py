@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import DictAction
 
-from casvit_mm.cli.errors import CliError
+from casvit.errors import CliError
 from casvit_mm.models.dense_parts import PRECISIONS
 from casvit_mm.models.matrix_products import gains_from, works_in
 

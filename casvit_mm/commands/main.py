@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from casvit_mm import __version__
-from casvit_mm.cli.errors import present
+from casvit_mm.commands.errors import present
 from casvit_mm.engine.launch import leave_run
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    'train': ('casvit_mm.cli.train', 'train a config'),
-    'test': ('casvit_mm.cli.test', 'evaluate a checkpoint, or write its predictions'),
-    'image_demo': ('casvit_mm.cli.image_demo', 'detect or segment in images or a video'),
-    'finetune': ('casvit_mm.cli.finetune', 'train on a folder of your own pictures'),
-    'check': ('casvit_mm.cli.check_dataset', 'say what is wrong with a data set'),
-    'browse_dataset': ('casvit_mm.cli.browse_dataset', 'draw what the data pipeline gives'),
-    'get_flops': ('casvit_mm.cli.get_flops', 'count parameters and multiply-accumulates'),
-    'fuse': ('casvit_mm.cli.fuse', 'make a checkpoint faster to run, with the same answers'),
-    'bench': ('casvit_mm.cli.bench', 'measure how fast a CAS-ViT is on this machine'),
-    'publish_model': ('casvit_mm.cli.publish_model', 'write a clean weight file to hand out'),
-    'print_config': ('casvit_mm.cli.print_config', 'print a config with its bases resolved'),
-    'generate_shapes': ('casvit_mm.cli.generate_shapes', 'write the demo data set'),
+    'train': ('casvit_mm.commands.train', 'train a config'),
+    'test': ('casvit_mm.commands.test', 'evaluate a checkpoint, or write its predictions'),
+    'image_demo': ('casvit_mm.commands.image_demo', 'detect or segment in images or a video'),
+    'finetune': ('casvit_mm.commands.finetune', 'train on a folder of your own pictures'),
+    'check': ('casvit_mm.commands.check_dataset', 'say what is wrong with a data set'),
+    'browse_dataset': ('casvit_mm.commands.browse_dataset', 'draw what the data pipeline gives'),
+    'get_flops': ('casvit_mm.commands.get_flops', 'count parameters and multiply-accumulates'),
+    'fuse': ('casvit_mm.commands.fuse', 'make a checkpoint faster to run, with the same answers'),
+    'bench': ('casvit_mm.commands.bench', 'measure how fast a CAS-ViT is on this machine'),
+    'publish_model': ('casvit_mm.commands.publish_model', 'write a clean weight file to hand out'),
+    'print_config': ('casvit_mm.commands.print_config', 'print a config with its bases resolved'),
+    'generate_shapes': ('casvit_mm.commands.generate_shapes', 'write the demo data set'),
 }
 
 EXAMPLES = """\

@@ -24,18 +24,17 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.config import load_config
-from casvit_mm.cli.data import add_data, checked, report
-from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.finetune_config import config_text
-from casvit_mm.cli.finetune_plan import Plan
-from casvit_mm.cli.runs import say
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import CliError, DatasetError
+from casvit.names import name_fault
+from casvit.tables import TASKS
+from casvit_mm.commands import arguments
+from casvit_mm.commands.config import load_config
+from casvit_mm.commands.data import add_data, checked, report
+from casvit_mm.commands.finetune_config import config_text
+from casvit_mm.commands.finetune_plan import Plan
+from casvit_mm.commands.runs import say
 from casvit_mm.datasets.faults import Severity
-from casvit_mm.datasets.formats.find import TASKS
 from casvit_mm.datasets.map_check import MapCheck
-from casvit_mm.datasets.names import name_fault
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.own_data import prepare_maps, prepare_objects
 from casvit_mm.engine.memory import GIB, Fit, fit_batch, measure_run, usable_memory

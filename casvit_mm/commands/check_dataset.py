@@ -16,16 +16,16 @@ where there are errors, and 0 where there are none; docs/data_check.md lists the
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.config import load_config
-from casvit_mm.cli.data import add_data, checked, report
-from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.model_scales import model_scales
+from casvit.errors import CliError
+from casvit.names import printable
+from casvit.tables import TASKS
+from casvit_mm.commands import arguments
+from casvit_mm.commands.config import load_config
+from casvit_mm.commands.data import add_data, checked, report
+from casvit_mm.commands.model_scales import model_scales
 from casvit_mm.datasets.faults import Severity
-from casvit_mm.datasets.formats.find import TASKS
 from casvit_mm.datasets.formats.label_map_set import wheel
 from casvit_mm.datasets.map_check import MapCheck
-from casvit_mm.datasets.names import printable
 from casvit_mm.datasets.repair import repair_objects
 from casvit_mm.datasets.repair_maps import repair_maps
 from casvit_mm.report.check_page import write_map_page, write_object_page

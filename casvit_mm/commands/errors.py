@@ -1,8 +1,9 @@
 """What a person sees when something goes wrong: a sentence; a traceback only where it helps.
 
-Mistakes that a person can mend (:data:`USER_ERRORS`, values that a registry refuses while it
-builds a config, unreadable files) become one sentence and exit code 2. Their traceback goes into
-the run's log file, or to the terminal with ``--debug``. Anything else is a bug and keeps it.
+Mistakes that a person can mend (:class:`casvit.errors.UserError`, values that a registry refuses
+while it builds a config, unreadable files) become one sentence and exit code 2. Their traceback
+goes into the run's log file, or to the terminal with ``--debug``. Anything else is a bug and keeps
+it.
 """
 
 import logging
@@ -15,28 +16,9 @@ from types import FrameType
 
 from mmengine.logging import MMLogger
 
-from casvit_mm.datasets.errors import DatasetError
-from casvit_mm.datasets.names import printable_lines
-from casvit_mm.deploy import FusedModelError
-from casvit_mm.engine.invalid_loss import InvalidLossError
-from casvit_mm.engine.progressive_size import NotASegmentorError
-from casvit_mm.engine.training_speed import SpeedError
-from casvit_mm.models.checkpoint import CheckpointError
+from casvit.errors import UserError
+from casvit.names import printable_lines
 
-
-class CliError(Exception):
-    """A command cannot do what it was asked to; the message is the whole explanation."""
-
-
-USER_ERRORS = (
-    CliError,
-    CheckpointError,
-    DatasetError,
-    FusedModelError,
-    InvalidLossError,
-    NotASegmentorError,
-    SpeedError,
-)
 BUILDING_ERRORS = (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError)
 INTERRUPTED = 130
 
@@ -70,7 +52,7 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
     hint = ''
     if where:
         hint = f'\nThe traceback is in {where}'
-    elif not debug and not isinstance(_original(error), USER_ERRORS):
+    elif not debug and not isinstance(_original(error), UserError):
         hint = '\n(--debug shows the traceback.)'
     rank = os.environ.get('RANK', '0')
     who = prog if rank == '0' else f'{prog} (process {rank})'
@@ -89,7 +71,7 @@ def explain(error: BaseException) -> str | None:
     """
     original = _original(error)
     message = _message(original)
-    if isinstance(original, USER_ERRORS):
+    if isinstance(original, UserError):
         return _without_worker(original, message)
     if 'out of memory' in message and isinstance(original, RuntimeError):
         return (

@@ -25,11 +25,11 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 
-from casvit_mm.cli import arguments
-from casvit_mm.cli.channels import require_matching_channels
-from casvit_mm.cli.config import command_config
-from casvit_mm.cli.errors import CliError
-from casvit_mm.cli.runs import (
+from casvit.errors import CliError
+from casvit_mm.commands import arguments
+from casvit_mm.commands.channels import require_matching_channels
+from casvit_mm.commands.config import command_config
+from casvit_mm.commands.runs import (
     as_list,
     build_runner,
     is_detection,

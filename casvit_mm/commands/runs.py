@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from casvit_mm.cli.errors import CliError
-from casvit_mm.datasets.names import printable_lines
+from casvit.errors import CliError
+from casvit.names import printable_lines
 from casvit_mm.engine.launch import LaunchError, join_run
 from casvit_mm.engine.runner import CASViTRunner
 

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from casvit_mm.datasets.errors import DatasetError
+from casvit.errors import DatasetError
 
 TWO_BRACES = '{{'
 # Controls, halves of characters (bytes that are no UTF-8), separators of lines and paragraphs, and

@@ -10,64 +10,19 @@ from typing import Any
 
 from mmengine.config import Config
 
-import casvit_mm
-from casvit_mm.cli.errors import CliError
+from casvit.configs import find_config
+from casvit.errors import CliError
 from casvit_mm.datasets.config_data import leaf_datasets
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 
 
-def shipped_configs() -> Path:
-    """The folder of the configs that come with the package, in a checkout or installed."""
-    package = Path(casvit_mm.__file__).parent
-    beside = package.parent / 'configs'
-    return beside if (beside / '_base_').is_dir() else package / '.mim' / 'configs'
-
-
-def find_config(name: str) -> Path:
-    """Finds a config.
-
-    Args:
-        name: A path; or, relative to the shipped configs and with or without ``.py``, a path or
-            the name alone.
-
-    Returns:
-        The file.
-
-    Raises:
-        CliError: There is none; the message names those that are close.
-    """
-    given = Path(name).expanduser()
-    if given.is_file():
-        return given
-    folder = shipped_configs()
-    for path in (folder / given, folder / f'{given}.py'):
-        if path.is_file():
-            return path
-    shipped = sorted(
-        path for path in folder.rglob('*.py') if '_base_' not in path.relative_to(folder).parts
-    )
-    wanted = given.name.removesuffix('.py')
-    if len(given.parts) == 1:
-        for path in shipped:
-            if path.stem == wanted:
-                return path
-    stems = [path.stem for path in shipped]
-    near = difflib.get_close_matches(wanted, stems, n=3, cutoff=0.5)
-    if near:
-        advice = f'Did you mean {" or ".join(near)}?'
-    else:
-        advice = f'These come with the package: {", ".join(stems) or "none"}.'
-    what = 'is a folder' if given.is_dir() else 'does not exist'
-    raise CliError(f'The config {name} {what}. {advice}')
-
-
 def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
     """Reads a config and merges what ``--cfg-options`` says.
 
     Args:
-        name: As for :func:`find_config`.
+        name: As for :func:`casvit.configs.find_config`.
         options: Dotted keys and their values.
 
     Returns:

@@ -1,0 +1,17 @@
+"""CAS-ViT for people: commands, predictions and their results, without torch until one runs."""
+
+from typing import TYPE_CHECKING
+
+from casvit.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from casvit.configs import config_path
+    from casvit.errors import UserError
+
+__version__ = '0.1.0'
+
+__all__ = ['UserError', '__version__', 'config_path']
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__, {'UserError': 'casvit.errors', 'config_path': 'casvit.configs'}
+)

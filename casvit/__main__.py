@@ -1,0 +1,8 @@
+"""``python -m casvit COMMAND``: the same as ``casvit COMMAND``."""
+
+import sys
+
+from casvit.cli.main import main
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Finds the configs that come with the package, without importing what they are for."""
+
+import difflib
+from importlib.util import find_spec
+from pathlib import Path
+
+from casvit.errors import CliError
+
+
+def shipped_configs() -> Path:
+    """The folder of the configs that come with the package, in a checkout or installed.
+
+    Raises:
+        CliError: The package is not installed whole.
+    """
+    spec = find_spec('casvit_mm')
+    if spec is None or spec.origin is None:
+        raise CliError(
+            'The package casvit_mm is not beside casvit, so there are no configs: install '
+            'casvit-mm again.'
+        )
+    package = Path(spec.origin).parent
+    beside = package.parent / 'configs'
+    return beside if (beside / '_base_').is_dir() else package / '.mim' / 'configs'
+
+
+def find_config(name: str) -> Path:
+    """Finds a config.
+
+    Args:
+        name: A path; or, relative to the shipped configs and with or without ``.py``, a path or
+            the name alone.
+
+    Returns:
+        The file.
+
+    Raises:
+        CliError: There is none; the message names those that are close.
+    """
+    given = Path(name).expanduser()
+    if given.is_file():
+        return given
+    return _find_shipped(given)
+
+
+def config_path(name: str) -> str:
+    """The file of a config that comes with the package, to inherit from or to hand on.
+
+    Args:
+        name: Its name, with or without ``.py`` and the folder: ``'mask_rcnn_casvit'``,
+            ``'detection/mask_rcnn_casvit.py'``.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        CliError: There is none of that name; the message names those that are close.
+
+    Example:
+        >>> from casvit import config_path
+        >>> inferencer = DetInferencer(config_path('mask_rcnn_casvit'), 'best.pth')
+    """
+    return str(_find_shipped(Path(name)).resolve())
+
+
+def _find_shipped(given: Path) -> Path:
+    folder = shipped_configs()
+    for path in (folder / given, folder / f'{given}.py'):
+        if path.is_file():
+            return path
+    shipped = sorted(
+        path for path in folder.rglob('*.py') if '_base_' not in path.relative_to(folder).parts
+    )
+    wanted = given.name.removesuffix('.py')
+    if len(given.parts) == 1:
+        for path in shipped:
+            if path.stem == wanted:
+                return path
+    stems = [path.stem for path in shipped]
+    near = difflib.get_close_matches(wanted, stems, n=3, cutoff=0.5)
+    if near:
+        advice = f'Did you mean {" or ".join(near)}?'
+    else:
+        advice = f'These come with the package: {", ".join(stems) or "none"}.'
+    what = 'is a folder' if given.is_dir() else 'does not exist'
+    raise CliError(f'The config {given} {what}. {advice}')

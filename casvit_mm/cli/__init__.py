@@ -1,1 +1,0 @@
-"""The commands: arguments in, calls into the rooms, exit code out."""

@@ -1,0 +1,1 @@
+"""What the commands of :mod:`casvit.cli` run."""
