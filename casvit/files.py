@@ -1,6 +1,7 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and where generated ones are kept."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,19 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             unfinished.unlink()
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made again, in the user's cache."""
+    if cache := os.environ.get('XDG_CACHE_HOME'):
+        base = Path(cache)
+    elif sys.platform == 'win32':
+        base = Path(os.environ.get('LOCALAPPDATA') or Path.home() / 'AppData' / 'Local')
+    elif sys.platform == 'darwin':
+        base = Path.home() / 'Library' / 'Caches'
+    else:
+        base = Path.home() / '.cache'
+    return base / 'casvit_mm'
 
 
 def _sync_folder(folder: Path) -> None:

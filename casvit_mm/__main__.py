@@ -2,7 +2,7 @@
 
 import sys
 
-from casvit_mm.commands.main import main
+from casvit.cli.main import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 from mmengine.utils import ManagerMixin
 
-from casvit_mm.commands import main
+from casvit.cli import main
 
 DEMO = 'mask_rcnn_casvit-xs_demo_shapes'
 SEGMENTATION_DEMO = 'semantic_fpn_casvit-xs_demo_shapes'

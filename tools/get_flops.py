@@ -1,13 +1,13 @@
-"""The command `casvit get_flops`, from a checkout: casvit_mm/commands/get_flops.py."""
+"""The command `casvit get_flops`, from a checkout: casvit/cli/get_flops.py."""
 
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-if find_spec('casvit_mm') is None:
+if find_spec('casvit') is None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
 
 # Data loading processes import this file again where they are spawned.
 if __name__ == '__main__':

@@ -1,1 +1,1 @@
-"""What the commands of :mod:`casvit.cli` run."""
+"""What the commands of :mod:`casvit.cli` run, once their arguments are read."""

@@ -1,36 +1,9 @@
-"""Measures how fast a CAS-ViT is here, in all the ways it can be run.
-
-  casvit bench
-      the backbones XS, S, M and T at 512x512, a picture at a time: as published, fused, compiled
-  casvit bench --sizes xs --image-size 224 --batch-size 8 --out mine.json
-  casvit bench --mode training --variants reference folded compiled
-  casvit bench --precision fp32 bf16
-      also in bf16, on GPUs and CPUs with instructions for it
-  casvit bench --configs retinanet_casvit-xs_fpn_1x_coco semantic_fpn_casvit-xs_40k_ade20k-512x512
-      whole detectors and segmentors, with as many objects found as there may be
-  casvit bench --peers
-      backbones of others beside CAS-ViT, with what is published of their accuracy (needs timm)
-  casvit bench --variants fused --image-size 256 512 1024 2048
-      how cost grows with the area: several sizes of pictures or batches take turns, and a power
-      law is fitted
-  casvit bench --runs work_dirs/plain-0 work_dirs/fast-0 --out convergence.json
-      measures nothing: what finished training runs reached, by the switches of their `speed`
-  casvit bench --pipelines mask_rcnn_casvit-xs_fpn_1x_coco --data-root /data/coco
-      what reading, resizing and masks take of the training's data, transform by transform
-  casvit bench --page docs/speed.md --records benchmarks/inference.json benchmarks/training.json
-      measures nothing: writes the page on speed from records, machine by machine, and plots beside
-    the first record of each
-
-Every case runs in a process of its own; the processes take turns, and a ratio is one of
-neighbouring turns: that holds on a machine that others use too. Printed are medians with
-quartiles. --out keeps every turn, the machine and the versions as JSON; it is written anew after
-each model, so that a run that is broken off keeps what it had measured.
-"""
+"""Measures how fast a CAS-ViT is on this machine."""
 
 import datetime
 import json
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,7 +12,7 @@ import torch
 
 from casvit.errors import CliError
 from casvit.files import written_whole
-from casvit.tables import ARCHITECTURES, PEERS, VARIANTS
+from casvit.tables import PEERS
 from casvit_mm import __version__
 from casvit_mm.benchmark.cases import Case, variants
 from casvit_mm.benchmark.convergence import RunError, read_run
@@ -49,11 +22,11 @@ from casvit_mm.benchmark.measure import BenchmarkError, Group, measure
 from casvit_mm.benchmark.peers import published_casvit
 from casvit_mm.benchmark.pipeline import time_pipeline
 from casvit_mm.benchmark.roofline import roofline
-from casvit_mm.commands import arguments
 from casvit_mm.commands.channels import require_matching_channels
 from casvit_mm.commands.config import load_config, reroot
+from casvit_mm.commands.devices import find_device
+from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.datasets.check import check_data
-from casvit_mm.models.dense_parts import PRECISIONS
 from casvit_mm.report.speed_page import speed_page
 from casvit_mm.report.speed_plots import speed_plots
 from casvit_mm.report.speed_table import (
@@ -64,97 +37,6 @@ from casvit_mm.report.speed_table import (
 )
 
 YARDSTICK = ('m', 'fused')
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of this command."""
-    parser.add_argument(
-        '--sizes',
-        nargs='+',
-        choices=tuple(ARCHITECTURES),
-        help='sizes of the backbone (default: xs s m t; none with --configs)',
-    )
-    parser.add_argument(
-        '--configs', nargs='+', default=[], metavar='CONFIG', help='whole models, by their configs'
-    )
-    parser.add_argument(
-        '--peers',
-        nargs='*',
-        metavar='NAME',
-        help=f'backbones of others, by their names in timm: {", ".join(PEERS)} (default: all)',
-    )
-    parser.add_argument(
-        '--variants',
-        nargs='+',
-        choices=sorted({each for names in VARIANTS.values() for each in names}),
-        help='ways to run it (default: all that the mode has)',
-    )
-    parser.add_argument(
-        '--precision',
-        nargs='+',
-        choices=tuple(PRECISIONS),
-        default=['fp32'],
-        help='of all variants but the reference, which is fp32 (default: fp32)',
-    )
-    parser.add_argument(
-        '--mode',
-        choices=tuple(VARIANTS),
-        default='inference',
-        help='what to measure (default: inference)',
-    )
-    parser.add_argument(
-        '--image-size',
-        type=arguments.positive_int,
-        nargs='+',
-        default=[512],
-        metavar='N',
-        help='side of the square picture, in pixels (default: 512)',
-    )
-    parser.add_argument(
-        '--batch-size',
-        type=arguments.positive_int,
-        nargs='+',
-        default=[1],
-        metavar='N',
-        help='pictures at once (default: 1)',
-    )
-    parser.add_argument(
-        '--turns',
-        type=arguments.positive_int,
-        default=9,
-        metavar='N',
-        help='how often each case gets its turn (default: 9)',
-    )
-    parser.add_argument(
-        '--seconds', type=float, default=2.0, metavar='S', help='length of a turn (default: 2)'
-    )
-    parser.add_argument(
-        '--threads',
-        type=arguments.positive_int,
-        metavar='N',
-        help="threads of each process (default: torch's)",
-    )
-    arguments.add_device(parser)
-    parser.add_argument('--out', metavar='FILE.json', help='write the record here')
-    parser.add_argument(
-        '--note', metavar='TEXT', help='a remark for the record and its table: what else mattered'
-    )
-    parser.add_argument('--runs', nargs='+', metavar='FOLDER', help='work dirs of finished runs')
-    parser.add_argument(
-        '--pipelines', nargs='+', metavar='CONFIG', help='time their training data, not a model'
-    )
-    parser.add_argument('--data-root', metavar='DIR', help='where the data of --pipelines are')
-    parser.add_argument(
-        '--samples',
-        type=arguments.positive_int,
-        default=64,
-        metavar='N',
-        help='pictures for --pipelines (default: 64)',
-    )
-    parser.add_argument('--page', metavar='FILE.md', help='write the page on speed of --records')
-    parser.add_argument(
-        '--records', nargs='+', metavar='FILE.json', help='what --out of earlier runs wrote'
-    )
 
 
 def run(args: Namespace) -> int:
@@ -216,6 +98,7 @@ def _pipelines(args: Namespace) -> list[dict[str, Any]]:
             reroot(cfg, args.data_root)
         if not cfg.get('train_dataloader'):
             raise CliError(f'The config {cfg.filename} has no train_dataloader.')
+        load_toolbox(cfg)
         check_data(cfg, ('train',))
         measured.append({'config': Path(cfg.filename).stem, **time_pipeline(cfg, args.samples)})
     return measured
@@ -229,7 +112,7 @@ def _keep(record: dict[str, Any], args: Namespace) -> None:
 
 def _measure(record: dict[str, Any], args: Namespace) -> None:
     """Adds to a record what the arguments ask to be measured, and keeps it after each group."""
-    device = arguments.find_device(args.device)
+    device = find_device(args.device)
     threads = args.threads or torch.get_num_threads()
     planned = groups(args, device)
     record |= {
@@ -295,6 +178,7 @@ def _checked_config(name: str) -> str:
     cfg = load_config(name)
     if not cfg.get('model'):
         raise CliError(f'The config {cfg.filename} has no model.')
+    load_toolbox(cfg)
     require_matching_channels(cfg)
     return cfg.filename
 

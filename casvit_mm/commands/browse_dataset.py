@@ -1,12 +1,6 @@
-"""Draws pictures as the data pipeline gives them to the model, with boxes, masks and labels.
+"""Draws images as the data pipeline gives them to the model."""
 
-  casvit browse_dataset mask_rcnn_casvit-xs_demo_shapes --number 20
-  casvit browse_dataset CONFIG --data-root /data/mine --split val --out-dir look
-
-Looking at twenty pictures before a training finds most mistakes in annotations and configs.
-"""
-
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +11,8 @@ from mmengine.registry import VISUALIZERS
 from tqdm import tqdm
 
 from casvit.errors import CliError
-from casvit_mm.commands import arguments
 from casvit_mm.commands.config import command_config
+from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.datasets.build import build_dataset
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.picture_hooks import add_sample
@@ -29,25 +23,6 @@ VISUALIZER = {
     'mmseg': 'mmseg.SegLocalVisualizer',
     'mmpretrain': 'mmpretrain.UniversalVisualizer',
 }
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of this command."""
-    arguments.add_config(parser)
-    arguments.add_work_dir(parser)
-    parser.add_argument('--out-dir', metavar='DIR', help='default: <work dir>/browse')
-    parser.add_argument(
-        '--number',
-        type=arguments.positive_int,
-        default=16,
-        metavar='N',
-        help='pictures to draw, taken evenly from the data set (default: 16)',
-    )
-    parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
-    parser.add_argument(
-        '--show', action='store_true', help='also show each in a window (needs a display)'
-    )
-    arguments.add_seed(parser)
 
 
 def run(args: Namespace) -> int:
@@ -67,6 +42,7 @@ def run(args: Namespace) -> int:
     loader = cfg.get(f'{args.split}_dataloader')
     if not loader:
         raise CliError(f'The config {cfg.filename} has no {args.split}_dataloader.')
+    load_toolbox(cfg)
     for fact in check_data(cfg, (args.split,)):
         print(fact)
     dataset = build_dataset(cfg, args.split)

@@ -4,11 +4,12 @@ import difflib
 import os
 import textwrap
 import traceback
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from casvit.configs import find_config
 from casvit.errors import CliError
@@ -18,7 +19,33 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 
 
-def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
+def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
+    """Reads what ``--cfg-options`` was given, as every tool of OpenMMLab does.
+
+    Args:
+        options: ``KEY=VALUE`` each; None if there are none.
+
+    Returns:
+        Dotted keys and their values.
+
+    Raises:
+        CliError: A value cannot be read.
+    """
+    parsed = Namespace(options={})
+    try:
+        DictAction(['--cfg-options'], 'options', nargs='+')(ArgumentParser(), parsed, options)
+    except (AssertionError, ValueError) as error:
+        raise CliError(f'--cfg-options {" ".join(options)}: {error}') from error
+    except RecursionError as error:
+        # mmengine's parser of lists does not end if an item has brackets inside a word.
+        raise CliError(
+            f'--cfg-options {" ".join(options)}: a list may hold numbers, words and lists; what '
+            'holds dicts belongs into a config of your own.'
+        ) from error
+    return parsed.options
+
+
+def load_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
     """Reads a config and merges what ``--cfg-options`` says.
 
     Args:
@@ -45,7 +72,7 @@ def load_config(name: str, options: dict[str, Any] | None = None) -> Config:
 
 def command_config(args: Namespace) -> Config:
     """The config of a command: CONFIG, --cfg-options, --data-root and, if taken, --work-dir."""
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     if args.data_root is not None:
         reroot(cfg, args.data_root)
     if getattr(args, 'work_dir', None) is not None:
@@ -139,7 +166,7 @@ def _lies_under(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
-def _merge_options(cfg: Config, options: dict[str, Any], path: Path) -> None:
+def _merge_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:
     for key, value in options.items():
         top = key.split('.')[0]
         if top not in cfg:

@@ -1,10 +1,9 @@
-"""A folder of data as commands take it: the arguments, the check, and what it found, in lines."""
+"""A folder of data as commands take it: the check, and what it found, in lines."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from casvit.errors import DatasetError
 from casvit.names import printable
-from casvit.tables import FORMATS, IGNORE_INDEX
 from casvit_mm.datasets.faults import KINDS, FaultList
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.formats.found import MapDataset
@@ -13,31 +12,11 @@ from casvit_mm.datasets.object_check import ObjectCheck, check_objects
 from casvit_mm.report.check_page import map_table, object_table, verdict
 
 
-def add_data(parser: ArgumentParser) -> None:
-    """DATA, and how it is to be read: what every command that takes a folder of data has."""
-    parser.add_argument('data', metavar='DATA', help='folder of the data set, or a COCO file')
-    parser.add_argument(
-        '--format',
-        choices=FORMATS,
-        help='where it holds more than one (default: found out)',
-    )
-    parser.add_argument(
-        '--legend', metavar='FILE', help='names, or colours and names, of the classes of label maps'
-    )
-    parser.add_argument(
-        '--ignore-index',
-        type=int,
-        default=IGNORE_INDEX,
-        metavar='N',
-        help=f'the value of label maps that does not count (default: {IGNORE_INDEX})',
-    )
-
-
 def checked(args: Namespace, *, read_pictures: bool) -> ObjectCheck | MapCheck:
     """Reads the data set that the arguments name, and checks it.
 
     Args:
-        args: With what :func:`add_data` adds, and ``task``.
+        args: With what :func:`casvit.cli.arguments.add_data` adds, and ``task``.
         read_pictures: Whether to open every picture.
 
     Raises:

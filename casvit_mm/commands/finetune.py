@@ -1,24 +1,8 @@
-"""Fine-tunes a model on a folder of your own pictures, without writing a config.
+"""Fine-tunes a model on a folder of images, without a config of one's own."""
 
-  casvit finetune DATA --task instance --checkpoint mask_rcnn_casvit-s.pth --size s
-      COCO, Pascal VOC, YOLO or LabelMe: found out, checked, split where it is not, trained
-  casvit finetune DATA --task semantic --legend colours.txt
-      pictures with label maps, here in colours
-  casvit finetune DATA --task detection --freeze 2 --layer-decay 0.85 --epochs 30
-      with the first stages as they are, and smaller steps towards them
-  casvit finetune DATA --task detection --no-train
-      writes the config alone; `casvit train` takes it
-
-It writes a small config into the work dir, which is yours to edit, and chooses the batch so that
-the training fits into memory. It ends with the table of classes, the best checkpoint and
-pictures. Without --checkpoint it starts from random weights: docs/own_data.md says where the
-published files are.
-"""
-
-import math
 import subprocess
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +10,8 @@ from mmengine.config import Config
 
 from casvit.errors import CliError, DatasetError
 from casvit.names import name_fault
-from casvit.tables import TASKS
-from casvit_mm.commands import arguments
 from casvit_mm.commands.config import load_config
-from casvit_mm.commands.data import add_data, checked, report
+from casvit_mm.commands.data import checked, report
 from casvit_mm.commands.finetune_config import config_text
 from casvit_mm.commands.finetune_plan import Plan
 from casvit_mm.commands.runs import say
@@ -40,8 +22,6 @@ from casvit_mm.datasets.own_data import prepare_maps, prepare_objects
 from casvit_mm.engine.memory import GIB, Fit, fit_batch, measure_run, usable_memory
 from casvit_mm.models.checkpoint import read_checkpoint
 
-# Sizes that the authors train detectors and segmentors of.
-SIZES = ('xs', 's', 'm', 't')
 BASES = dict(
     detection='retinanet_casvit-{}_fpn_1x_coco',
     instance='mask_rcnn_casvit-{}_fpn_1x_coco',
@@ -50,85 +30,6 @@ BASES = dict(
 # A model that is larger than its pictures only repeats their pixels.
 IMAGE_SIZES = dict(detection=(256, 1024), instance=(256, 1024), semantic=(128, 512))
 HEADS = ('roi_head.', 'bbox_head.', 'decode_head.', 'rpn_head.')
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of this command."""
-    add_data(parser)
-    parser.add_argument('--task', choices=TASKS, required=True, help='what to learn')
-    parser.add_argument('--size', choices=SIZES, default='m', help='size of the model (default: m)')
-    parser.add_argument(
-        '--config', metavar='CONFIG', help='inherit this config instead of the one of task and size'
-    )
-    parser.add_argument(
-        '--checkpoint',
-        metavar='FILE',
-        help='weights to start from: of a detector or segmentor, or an ImageNet file',
-    )
-    parser.add_argument(
-        '--epochs', type=arguments.positive_int, metavar='N', help='passes (default: by the data)'
-    )
-    parser.add_argument(
-        '--image-size',
-        type=arguments.positive_int,
-        metavar='N',
-        help='side in pixels that pictures are resized to, at most (default: by the data)',
-    )
-    parser.add_argument(
-        '--batch-size',
-        type=arguments.positive_int,
-        metavar='N',
-        help='pictures in a batch (default: as many as fit into memory)',
-    )
-    parser.add_argument(
-        '--learning-rate',
-        type=_above_zero,
-        metavar='LR',
-        help="learning rate (default: the recipe's, by the root of the batch)",
-    )
-    parser.add_argument(
-        '--memory',
-        type=_gib,
-        metavar='GIB',
-        help='memory that the training may use (default: what is free)',
-    )
-    parser.add_argument(
-        '--freeze',
-        type=int,
-        choices=range(5),
-        default=0,
-        metavar='N',
-        help='stages that stay (0-4)',
-    )
-    parser.add_argument(
-        '--layer-decay',
-        type=_rate,
-        metavar='R',
-        help='factor of the learning rate from each layer to the one below it',
-    )
-    parser.add_argument(
-        '--balance', action='store_true', help='repeat pictures of rare classes (objects only)'
-    )
-    parser.add_argument('--no-ema', action='store_true', help='no moving average of the weights')
-    parser.add_argument(
-        '--patience',
-        type=int,
-        default=0,
-        metavar='N',
-        help='stop after N validations without progress (default: 0, never)',
-    )
-    parser.add_argument(
-        '--val-share',
-        type=arguments.fraction,
-        default=0.2,
-        metavar='S',
-        help='share to validate on, where the data are not split (default: 0.2)',
-    )
-    parser.add_argument(
-        '--no-train', action='store_true', help='only write the config, and say what it chose'
-    )
-    arguments.add_work_dir(parser)
-    arguments.add_seed(parser)
 
 
 def run(args: Namespace) -> int:
@@ -300,7 +201,7 @@ def _fitted(plan: Plan, file: Path, wished: int | None) -> tuple[Plan, Fit]:
 
 def _train(file: Path, work_dir: Path) -> int:
     """Trains and tests the best, each as the command that a person would use."""
-    tools = [sys.executable, '-m', 'casvit_mm']
+    tools = [sys.executable, '-m', 'casvit']
     code = subprocess.run([*tools, 'train', str(file)]).returncode
     if code:
         return code
@@ -318,21 +219,3 @@ def _train(file: Path, work_dir: Path) -> int:
     say(f'pictures: {pictures}')
     say(f'try it: casvit image_demo PHOTO.jpg {file} {checkpoint} --out-dir out')
     return 0
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ArgumentTypeError(f'{text} is not a number above 0')
-    return value
-
-
-def _gib(text: str) -> int:
-    return int(_above_zero(text) * GIB)
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1:
-        raise ArgumentTypeError(f'{text} is not above 0 and at most 1')
-    return value

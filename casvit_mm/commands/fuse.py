@@ -1,26 +1,16 @@
-"""Makes a trained checkpoint faster to run: the same answers with fewer passes over memory.
-
-  casvit fuse mask_rcnn_casvit-s_fpn_1x_coco CHECKPOINT fused.pth
-      batch norms folded into convolutions, query and key computed side by side
-  casvit test mask_rcnn_casvit-s_fpn_1x_coco fused.pth
-  casvit image_demo PHOTO.jpg mask_rcnn_casvit-s_fpn_1x_coco fused.pth
-      test and image_demo take it with the same config
-
-A fused model cannot be trained: keep the checkpoint. test and image_demo fuse one for themselves
-with --fuse.
-"""
+"""Fuses the model of a checkpoint, compares the answers, and writes it."""
 
 import copy
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 import torch
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 
 from casvit.errors import CliError
-from casvit_mm.commands import arguments
 from casvit_mm.commands.channels import require_matching_channels
 from casvit_mm.commands.config import command_config
+from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.deploy import fuse, is_fused
 from casvit_mm.deploy.fusion import FUSED
 from casvit_mm.engine.inference import trained_model
@@ -28,13 +18,6 @@ from casvit_mm.models.publish import clean_meta, writable, write_weights
 
 # Of the largest value of an answer: what rounding leaves of float32.
 TOLERANCE = 1e-5
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of this command."""
-    arguments.add_config(parser)
-    arguments.add_checkpoint(parser)
-    parser.add_argument('out', metavar='OUT', help='the file to write, .pth or .safetensors')
 
 
 def run(args: Namespace) -> int:
@@ -54,6 +37,7 @@ def run(args: Namespace) -> int:
     cfg = command_config(args)
     if not cfg.get('model'):
         raise CliError(f'The config {cfg.filename} has no model.')
+    load_toolbox(cfg)
     require_matching_channels(cfg)
     model, content = trained_model(cfg, args.checkpoint)
     if is_fused(model):

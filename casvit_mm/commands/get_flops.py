@@ -1,15 +1,6 @@
-"""Counts parameters and multiply-accumulates (MACs) of a detector and of its backbone.
+"""Counts parameters and multiply-accumulates (MACs) of a model and of its backbone."""
 
-  casvit get_flops mask_rcnn_casvit
-  casvit get_flops retinanet_casvit --shape 512 512
-
-One MAC is one multiplication and one addition: what many papers, and mmengine, print as "FLOPs"
-are MACs. Convolutions, linear layers, matrix products and normalisation are counted; activations,
-RoI pooling and non-maximum suppression are not. The heads of a two-stage detector run once per
-proposal: its figure is for the number of proposals given below the table.
-"""
-
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from typing import Any
 
 import torch
@@ -20,22 +11,9 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from casvit.errors import CliError
-from casvit_mm.commands import arguments
 from casvit_mm.commands.channels import require_matching_channels
-from casvit_mm.commands.config import load_config
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of this command."""
-    arguments.add_config(parser)
-    parser.add_argument(
-        '--shape',
-        nargs=2,
-        type=arguments.positive_int,
-        default=(800, 1280),
-        metavar=('H', 'W'),
-        help='size of the input (default: 800 1280)',
-    )
+from casvit_mm.commands.config import load_config, parse_options
+from casvit_mm.commands.toolbox import load_toolbox
 
 
 def run(args: Namespace) -> int:
@@ -50,9 +28,10 @@ def run(args: Namespace) -> int:
     Raises:
         CliError: The config has no model, or none that takes a picture.
     """
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     if not cfg.get('model'):
         raise CliError(f'The config {cfg.filename} has no model.')
+    load_toolbox(cfg)
     require_matching_channels(cfg)
     height, width = args.shape
     rows, proposals = count(cfg, height, width)

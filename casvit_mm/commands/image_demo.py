@@ -31,10 +31,11 @@ import numpy as np
 from mmengine.config import Config
 from tqdm import tqdm
 
+from casvit.cli import arguments
 from casvit.errors import CliError
-from casvit_mm.commands import arguments
 from casvit_mm.commands.channels import require_matching_channels
 from casvit_mm.commands.config import command_config
+from casvit_mm.commands.devices import check_precision, find_device
 from casvit_mm.commands.inputs import batches, find_inputs, output_names, read_image
 from casvit_mm.deploy import Acceleration, accelerate
 from casvit_mm.engine.detections import Detections
@@ -108,7 +109,7 @@ def run(args: Namespace) -> int:
     folder = source if source.is_dir() else source.parent
     if out_dir.exists() and out_dir.resolve() == folder.resolve():
         raise CliError(f'--out-dir {out_dir} is where the input lies; results could replace it.')
-    device = arguments.find_device(args.device)
+    device = find_device(args.device)
     cfg = command_config(args)
     if not cfg.get('model'):
         raise CliError(f'The config {cfg.filename} has no model.')
@@ -119,7 +120,7 @@ def run(args: Namespace) -> int:
         )
     require_matching_channels(cfg)
     require_checkpoint(args.checkpoint)
-    if note := arguments.check_precision(args.precision, device):
+    if note := check_precision(args.precision, device):
         print(note)
     model = build_model(cfg, args.checkpoint, device, args.score_thr)
     accelerate(model.model, Acceleration(**arguments.acceleration(args)))

@@ -1,30 +1,19 @@
-"""Prints a config as a run would see it: bases merged, options applied.
+"""Prints a config as a run would see it, or writes it."""
 
-  casvit print_config mask_rcnn_casvit
-  casvit print_config mask_rcnn_casvit --cfg-options model.backbone.drop_path_rate=0.2
-  casvit print_config mask_rcnn_casvit --save-path my_config.py
-      one file that needs no bases
-
-Every key that it prints is one that --cfg-options can change.
-"""
-
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
+from mmengine.config import Config
+from mmengine.fileio import dump
+
 from casvit.errors import CliError
-from casvit_mm.commands import arguments
-from casvit_mm.commands.config import load_config, reroot
+from casvit.files import written_whole
+from casvit_mm.commands.config import load_config, parse_options, reroot
 from casvit_mm.engine.config_text import escape_braces
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of this command."""
-    arguments.add_config(parser)
-    parser.add_argument('--save-path', metavar='FILE', help='write it here too: .py, .json, .yaml')
-
-
 def run(args: Namespace) -> int:
-    """Prints the config.
+    """Prints or writes the config.
 
     Args:
         args: The parsed arguments.
@@ -35,17 +24,25 @@ def run(args: Namespace) -> int:
     Raises:
         CliError: The config cannot be read, or the file is of no config's kind.
     """
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, parse_options(args.cfg_options))
     if args.data_root is not None:
         reroot(cfg, args.data_root)
-    text = escape_braces(cfg.pretty_text)
-    print(text)
-    if args.save_path:
-        if Path(args.save_path).suffix not in ('.py', '.json', '.yaml', '.yml'):
-            raise CliError(f'--save-path {args.save_path}: expected a .py, .json or .yaml file.')
-        Path(args.save_path).parent.mkdir(parents=True, exist_ok=True)
-        if args.save_path.endswith('.py'):
-            Path(args.save_path).write_text(text, encoding='utf-8')
-        else:
-            cfg.dump(args.save_path)
+    if args.out:
+        out = Path(args.out).expanduser()
+        _write(cfg, out)
+        print(out)
+    else:
+        print(escape_braces(cfg.pretty_text))
     return 0
+
+
+def _write(cfg: Config, out: Path) -> None:
+    if out.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise CliError(f'--out {out}: expected a .py, .json or .yaml file.')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(out) as unfinished:
+        if out.suffix == '.py':
+            unfinished.write_text(escape_braces(cfg.pretty_text), encoding='utf-8')
+        else:
+            # mmengine goes by the suffix, which the unfinished file has not.
+            dump(cfg.to_dict(), unfinished, file_format=out.suffix.removeprefix('.'))

@@ -1,6 +1,8 @@
 """What train and test do alike: build the runner of a config, and tell rank 0's reader things."""
 
+import logging
 import os
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +10,26 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from casvit.cli import loading
 from casvit.errors import CliError
 from casvit.names import printable_lines
-from casvit_mm.engine.launch import LaunchError, join_run
+from casvit_mm.engine.launch import join_run
 from casvit_mm.engine.runner import CASViTRunner
 
 
-def join(cfg: Config, launcher: str) -> None:
-    """Joins a distributed run; see :func:`casvit_mm.engine.launch.join_run`."""
-    try:
-        join_run(cfg, launcher)
-    except LaunchError as error:
-        raise CliError(str(error)) from error
+def join(cfg: Config, args: Namespace) -> None:
+    """Joins the distributed run that --launcher names, as :func:`join_run` does.
+
+    Args:
+        cfg: The config of the run, changed in place.
+        args: With what :func:`casvit.cli.arguments.add_launcher` adds.
+
+    Raises:
+        LaunchError: As :func:`join_run`.
+    """
+    # Where mmengine looks for it, unless the launcher has put it there.
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    join_run(cfg, args.launcher)
 
 
 # mmengine wants all of such keys in a config, or none of them.
@@ -50,9 +60,16 @@ def require_runnable(cfg: Config) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that a config names, else this package's, which reads every checkpoint."""
-    if cfg.get('runner_type'):
-        return RUNNERS.build(cfg)
-    return CASViTRunner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if cfg.get('runner_type') else CASViTRunner.from_cfg(cfg)
+    for handler in runner.logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            for line in loading.printed:
+                text = f'While libraries were imported: {line}'
+                handler.emit(
+                    runner.logger.makeRecord('casvit', logging.INFO, '', 0, text, (), None)
+                )
+    loading.printed.clear()
+    return runner
 
 
 def say(text: str) -> None:

@@ -1,34 +1,17 @@
-"""Evaluates a checkpoint, or writes what it predicts.
+"""Evaluates a checkpoint, or writes what it predicts."""
 
-  casvit test CONFIG CHECKPOINT
-      the evaluation table: COCO's for detection, IoU of every class for segmentation
-  casvit test CONFIG CHECKPOINT --show-dir pictures
-      also draws ground truth and predictions side by side
-  casvit test CONFIG CHECKPOINT --tta
-      several scales and flips of every picture, merged
-  casvit test CONFIG CHECKPOINT --fuse --compile
-      the same figures, sooner: a minute or more for the compiler, then less for every picture
-  casvit test CONFIG CHECKPOINT --format-only out/test-dev \\
-      --cfg-options test_dataloader.dataset.ann_file=annotations/image_info_test-dev2017.json
-      out/test-dev.bbox.json and .segm.json, as COCO's test server takes them; no annotations needed
-  casvit test SEGMENTATION_CONFIG CHECKPOINT --format-only out/label_maps
-      a PNG per picture, with the values that the data set's own label maps have
-
-CHECKPOINT may be a file of a training run, a published one, or .safetensors: all its weights must
-fit the model.
-"""
-
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 
+from casvit.cli import arguments
 from casvit.errors import CliError
-from casvit_mm.commands import arguments
 from casvit_mm.commands.channels import require_matching_channels
 from casvit_mm.commands.config import command_config
+from casvit_mm.commands.devices import check_precision
 from casvit_mm.commands.runs import (
     as_list,
     build_runner,
@@ -38,29 +21,10 @@ from casvit_mm.commands.runs import (
     require_runnable,
     say,
 )
+from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.datasets.check import check_data
 from casvit_mm.datasets.config_data import leaf_datasets
 from casvit_mm.models.checkpoint import require_checkpoint
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of this command."""
-    arguments.add_config(parser)
-    arguments.add_checkpoint(parser)
-    arguments.add_work_dir(parser)
-    arguments.add_weights(parser)
-    parser.add_argument('--out', metavar='FILE.pkl', help='write raw predictions and truth here')
-    parser.add_argument('--show-dir', metavar='DIR', help='draw predictions into this folder')
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    parser.add_argument(
-        '--format-only',
-        metavar='PREFIX',
-        help="write PREFIX.bbox.json (and .segm.json) in COCO's format, or a folder of label maps; "
-        'evaluate nothing',
-    )
-    arguments.add_acceleration(parser)
-    arguments.add_seed(parser)
-    arguments.add_launcher(parser)
 
 
 def run(args: Namespace) -> int:
@@ -83,6 +47,7 @@ def run(args: Namespace) -> int:
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
     require_runnable(cfg)
+    load_toolbox(cfg)
     require_matching_channels(cfg)
     require_checkpoint(args.checkpoint)
     cfg.load_from, cfg.load_weights, cfg.resume = args.checkpoint, args.weights, False
@@ -98,10 +63,9 @@ def run(args: Namespace) -> int:
         _dump(cfg, args.out)
     if args.fuse or args.compile or args.precision != 'fp32':
         _accelerate(cfg, args)
-    if note := arguments.check_precision(args.precision, get_device()):
+    if note := check_precision(args.precision, get_device()):
         say(note)
-    arguments.export_local_rank(args)
-    join(cfg, args.launcher)
+    join(cfg, args)
     if not args.format_only:
         for fact in check_data(cfg, ('test',)):
             say(fact)

@@ -1,20 +1,6 @@
-"""Trains a model from a config.
+"""Trains a model from a config."""
 
-  casvit train mask_rcnn_casvit-xs_demo_shapes
-      minutes on a CPU: the demo, on pictures that it generates itself
-  casvit train mask_rcnn_casvit-m_fpn_1x_coco --data-root /data/coco --auto-scale-lr
-      the published recipe on one GPU, from checkpoints/cas-vit-m.pth
-  casvit train CONFIG --from-scratch
-      without pretrained weights
-  casvit train CONFIG --resume
-      continues from the last checkpoint of the work dir
-  tools/dist_train.sh CONFIG 8
-      on 8 GPUs
-
-A run writes its log, its config, checkpoints and a few validation pictures into its work dir.
-"""
-
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -22,45 +8,16 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from casvit.errors import CliError
-from casvit_mm.commands import arguments
 from casvit_mm.commands.channels import require_matching_channels
 from casvit_mm.commands.config import command_config, start_from_scratch
+from casvit_mm.commands.devices import check_precision
 from casvit_mm.commands.runs import build_runner, join, log_file, require_runnable, say
+from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.datasets.check import check_data
 from casvit_mm.engine.launch import world_size
 from casvit_mm.engine.safe_checkpoints import latest_checkpoint
 from casvit_mm.models.checkpoint import CheckpointError, require_checkpoint
 from casvit_mm.models.pretrained import pretrained_files, require_pretrained
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Adds the arguments of this command."""
-    arguments.add_config(parser)
-    arguments.add_work_dir(parser)
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='FILE',
-        help='continue a run: from FILE, or from the last checkpoint of the work dir',
-    )
-    parser.add_argument(
-        '--from-scratch',
-        action='store_true',
-        help='train without the pretrained backbone (and with norm_eval=False)',
-    )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='automatic mixed precision: float16 on a GPU, bfloat16 on a CPU',
-    )
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help="scale the learning rate to the batch: this run's over the recipe's",
-    )
-    arguments.add_seed(parser)
-    arguments.add_launcher(parser)
 
 
 def run(args: Namespace) -> int:
@@ -81,6 +38,7 @@ def run(args: Namespace) -> int:
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise CliError(f'The config {cfg.filename} has no train_dataloader or no train_cfg.')
     require_runnable(cfg)
+    load_toolbox(cfg)
     require_matching_channels(cfg)
     if args.from_scratch:
         say(start_from_scratch(cfg))
@@ -89,8 +47,7 @@ def run(args: Namespace) -> int:
     if args.amp:
         _use_amp(cfg)
     _scale_learning_rate(cfg, args.auto_scale_lr, args.launcher)
-    arguments.export_local_rank(args)
-    join(cfg, args.launcher)
+    join(cfg, args)
     splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
     for fact in check_data(cfg, splits):
         say(fact)
@@ -167,7 +124,7 @@ def _use_amp(cfg: Config) -> None:
     wrapper.type = mixed
     if mixed == 'AmpOptimWrapper':
         wrapper.setdefault('loss_scale', 'dynamic')
-    elif note := arguments.check_precision('bf16', device):
+    elif note := check_precision('bf16', device):
         say(f'{note} Without --amp it trains in less time.')
 
 

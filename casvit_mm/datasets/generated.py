@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from casvit.errors import DatasetError
+from casvit.files import cache_folder
 from casvit_mm.datasets.scenes import SMALLEST_SIDE
 
 RECORD = 'dataset.json'
@@ -37,15 +37,7 @@ class GeneratedSet:
 
     def default_root(self) -> Path:
         """Where the data set lives if nobody says otherwise: the user's cache folder."""
-        if cache := os.environ.get('XDG_CACHE_HOME'):
-            base = Path(cache)
-        elif sys.platform == 'win32':
-            base = Path(os.environ.get('LOCALAPPDATA') or Path.home() / 'AppData' / 'Local')
-        elif sys.platform == 'darwin':
-            base = Path.home() / 'Library' / 'Caches'
-        else:
-            base = Path.home() / '.cache'
-        return base / 'casvit_mm' / self.folder
+        return cache_folder() / self.folder
 
     def how_to_generate(self, root: Path | str) -> str:
         """The command that generates a root, to be shown where it is missing."""

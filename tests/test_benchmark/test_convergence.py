@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 
+from casvit.cli.main import run_tool
 from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.measure import BenchmarkError, Group, Worker, add_ratios, measure, spread
 from casvit_mm.commands.bench import _add_facts
-from casvit_mm.commands.main import run_tool
 
 
 def test_a_spread_is_a_median_with_its_quartiles():

@@ -5,7 +5,7 @@ import json
 import pytest
 from mmengine.config import Config
 
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
 from casvit_mm.datasets import shapes
 
 CONFIG = 'mask_rcnn_casvit-xs_demo_shapes'

@@ -10,7 +10,7 @@ import pytest
 from mmengine.logging import MMLogger
 from quick_runs import DEMO, QUICK
 
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
 from casvit_mm.datasets.shapes import generate
 
 

@@ -7,11 +7,11 @@ import pytest
 from mmengine.config import Config
 from quick_runs import DEMO
 
+from casvit.cli import arguments
 from casvit.configs import shipped_configs
 from casvit.errors import CliError
-from casvit_mm.commands import arguments
 from casvit_mm.commands.channels import require_matching_channels
-from casvit_mm.commands.config import load_config
+from casvit_mm.commands.config import load_config, parse_options
 
 SHIPPED = sorted(
     str(path.relative_to(shipped_configs()))
@@ -37,7 +37,7 @@ def options_of(sentence):
     parser = argparse.ArgumentParser()
     arguments.add_config(parser)
     text = sentence[sentence.index('--cfg-options') :]
-    return parser.parse_args(['config', *shlex.split(text)]).cfg_options
+    return parse_options(parser.parse_args(['config', *shlex.split(text)]).cfg_options)
 
 
 def refused(name, options):
@@ -232,9 +232,7 @@ def test_print_config_still_prints_it(call):
 def test_the_example_of_the_help_works_for_every_shipped_config(call):
     help_text = ' '.join(call('train', '--help').out.split())
     example = help_text.split('change the config: ')[1].split(' …')[0]
-    parser = argparse.ArgumentParser()
-    arguments.add_config(parser)
-    options = parser.parse_args(['config', '--cfg-options', *example.split()]).cfg_options
+    options = parse_options(example.split())
     for name in SHIPPED:
         require_matching_channels(load_config(name, options))
     assert 'arch' not in example

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
 from casvit_mm.datasets import shapes
 
 

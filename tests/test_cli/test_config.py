@@ -3,10 +3,10 @@
 import pytest
 from mmengine.config import Config
 
-from casvit.configs import find_config
+from casvit.cli.main import run_tool
+from casvit.configs import config_path, find_config
 from casvit.errors import CliError
 from casvit_mm.commands.config import load_config, reroot, start_from_scratch
-from casvit_mm.commands.main import run_tool
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,59 @@ def test_from_scratch_needs_no_file_trains_the_statistics_and_says_so():
     assert 'norm_eval=False' in said
 
 
-def test_print_config_prints_and_saves_what_a_run_would_see(tmp_path, capsys):
-    saved = tmp_path / 'whole.py'
-    code = run_tool(
-        'print_config',
-        ['retinanet_casvit', '--cfg-options', 'model.backbone.arch=s', '--save-path', str(saved)],
-    )
-    assert code == 0
+def test_print_config_prints_what_a_run_would_see(capsys):
+    options = ['--cfg-options', 'model.backbone.arch=s']
+    assert run_tool('print_config', ['retinanet_casvit', *options]) == 0
     assert "arch='s'" in capsys.readouterr().out
-    assert Config.fromfile(saved).model.backbone.arch == 's'
+
+
+@pytest.mark.parametrize('option', ['--out', '--save-path'])
+@pytest.mark.parametrize('suffix', ['.py', '.json', '.yaml'])
+def test_print_config_writes_one_file_that_needs_no_bases(option, suffix, tmp_path, capsys):
+    out = tmp_path / 'new folder' / f'whole{suffix}'
+    assert run_tool('print_config', ['retinanet_casvit', option, str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    written, shipped = Config.fromfile(out), load_config('retinanet_casvit')
+    # JSON has no tuples.
+    for part in (written.model, shipped.model):
+        part.backbone.out_indices = list(part.backbone.out_indices)
+    assert written.model.backbone == shipped.model.backbone
+    assert written.train_cfg == shipped.train_cfg
+
+
+def test_print_config_refuses_a_file_that_no_config_can_be(tmp_path, capsys):
+    assert run_tool('print_config', ['retinanet_casvit', '--out', str(tmp_path / 'a.txt')]) == 2
+    assert 'a.txt: expected a .py, .json or .yaml file' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('base', ['written', 'named'])
+def test_a_config_inherits_from_anywhere(base, tmp_path):
+    if base == 'written':
+        file = tmp_path / 'bases' / 'base.py'
+        assert run_tool('print_config', ['mask_rcnn_casvit', '--out', str(file)]) == 0
+    else:
+        file = config_path('mask_rcnn_casvit')
+    child = tmp_path / 'mine.py'
+    child.write_text(f'_base_ = {str(file)!r}\nmodel = dict(backbone=dict(drop_path_rate=0.5))\n')
+    cfg, shipped = Config.fromfile(child), load_config('mask_rcnn_casvit')
+    assert cfg.model.backbone.drop_path_rate == 0.5
+    cfg.model.backbone.drop_path_rate = shipped.model.backbone.drop_path_rate
+    assert cfg.model == shipped.model
+
+
+@pytest.mark.parametrize(
+    'name', ['mask_rcnn_casvit', 'mask_rcnn_casvit.py', 'detection/mask_rcnn_casvit']
+)
+def test_config_path_names_a_shipped_config_even_beside_a_file_of_its_name(
+    name, configs, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mask_rcnn_casvit.py').write_text('own = True\n')
+    assert config_path(name) == str(configs / 'detection' / 'mask_rcnn_casvit.py')
+
+
+def test_config_path_of_an_unknown_name_says_what_is_close():
+    with pytest.raises(CliError, match='Did you mean mask_rcnn_casvit'):
+        config_path('mask_rcn_casvit')

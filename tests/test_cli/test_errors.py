@@ -5,8 +5,8 @@ import torch
 from mmengine.registry import Registry
 from torch._inductor import config as inductor_config
 
+from casvit.cli.errors import explain, present
 from casvit.errors import CliError, DatasetError
-from casvit_mm.commands.errors import explain, present
 from casvit_mm.models.checkpoint import CheckpointError
 
 THINGS = Registry('things_that_refuse')

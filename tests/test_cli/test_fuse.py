@@ -13,8 +13,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from quick_runs import DEMO, QUICK, SEGMENTATION_DEMO
 
-from casvit_mm.commands.arguments import check_precision
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
+from casvit_mm.commands.devices import check_precision
 from casvit_mm.models.checkpoint import read_checkpoint
 from casvit_mm.models.matrix_products import gains_from
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from casvit.cli.main import COMMANDS, main, run_tool
 from casvit_mm import __version__
-from casvit_mm.commands.main import COMMANDS, main, run_tool
 
 REPOSITORY = Path(__file__).parents[2]
 

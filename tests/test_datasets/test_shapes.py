@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
 from casvit_mm.datasets import DatasetError, shapes
 
 small = partial(shapes.generate, num_train=6, num_val=3, progress=False)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
 from casvit_mm.datasets import DatasetError, shapes, single_shapes
 from casvit_mm.datasets.outlines import OUTLINES
 from casvit_mm.datasets.scenes import paint_one

@@ -50,7 +50,7 @@ def run(request, tmp_path_factory, configs):
 def test_detection_trains_and_segmentation_builds(run):
     done = run(
         """
-        from casvit_mm.commands.main import run_tool
+        from casvit.cli.main import run_tool
         from casvit_mm.datasets import shapes
         shapes.generate('shapes', num_train=2, num_val=2, size=64, progress=False)
         options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
@@ -79,7 +79,7 @@ def test_detection_trains_and_segmentation_builds(run):
 def test_asking_for_classification_says_what_to_install(run):
     done = run(
         """
-        from casvit_mm.commands.main import run_tool
+        from casvit.cli.main import run_tool
         from casvit_mm.datasets import DatasetError
         from casvit_mm.datasets.classification_check import check_classification_data
         try:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
 from casvit_mm.models import CASViT, CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.publish import native_weights, publish, published_weights
 

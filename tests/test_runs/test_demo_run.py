@@ -15,6 +15,7 @@ pytest.importorskip('mmdet')
 from mmengine import Config
 from quick_runs import run_tool
 
+from casvit import config_path
 from casvit_mm.datasets import shapes
 from casvit_mm.models import read_checkpoint
 
@@ -138,7 +139,8 @@ def test_inferencers_of_mmdet_take_config_and_checkpoint(trained, root, tmp_path
     detector = init_detector(config, checkpoint(work_dir), device='cpu')
     assert detector.dataset_meta['classes'] == shapes.CLASSES
     found = inference_detector(detector, picture).pred_instances
-    inferencer = DetInferencer(config, checkpoint(work_dir), device='cpu', show_progress=False)
+    shipped = config_path(name)
+    inferencer = DetInferencer(shipped, checkpoint(work_dir), device='cpu', show_progress=False)
     answer = inferencer(picture, out_dir=str(tmp_path))['predictions'][0]
     np.testing.assert_allclose(answer['scores'], found.scores.tolist(), atol=1e-4)
     trained_weights = read_checkpoint(checkpoint(work_dir))['state_dict']

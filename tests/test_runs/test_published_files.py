@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from casvit_mm.commands.main import run_tool
+from casvit.cli.main import run_tool
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
 
 pytest.importorskip('mmdet')

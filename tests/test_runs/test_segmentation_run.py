@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from quick_runs import SEGMENTATION_DEMO, run_tool
 
+from casvit import config_path
 from casvit_mm.datasets import SemanticShapesDataset
 from casvit_mm.datasets.shapes import generate
 from casvit_mm.models import read_checkpoint
@@ -166,7 +167,7 @@ def test_inferencers_of_mmseg_take_config_and_checkpoint(trained, root):
     segmentor = init_model(*trained, device='cpu')
     assert segmentor.dataset_meta['classes'] == CLASSES
     answer = inference_model(segmentor, picture).pred_sem_seg.data.squeeze(0)
-    inferencer = MMSegInferencer(trained[0], trained[1], device='cpu')
+    inferencer = MMSegInferencer(config_path(SEGMENTATION_DEMO), trained[1], device='cpu')
     np.testing.assert_array_equal(inferencer(picture, show=False)['predictions'], answer.numpy())
     weights = read_checkpoint(trained[1])['state_dict']
     assert torch.equal(segmentor.backbone.stem[0].weight, weights['backbone.stem.0.weight'])

@@ -6,23 +6,22 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from casvit_mm import __version__
-from casvit_mm.commands.errors import present
-from casvit_mm.engine.launch import leave_run
+from casvit import __version__
+from casvit.cli.errors import present
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    'train': ('casvit_mm.commands.train', 'train a config'),
-    'test': ('casvit_mm.commands.test', 'evaluate a checkpoint, or write its predictions'),
-    'image_demo': ('casvit_mm.commands.image_demo', 'detect or segment in images or a video'),
-    'finetune': ('casvit_mm.commands.finetune', 'train on a folder of your own pictures'),
-    'check': ('casvit_mm.commands.check_dataset', 'say what is wrong with a data set'),
-    'browse_dataset': ('casvit_mm.commands.browse_dataset', 'draw what the data pipeline gives'),
-    'get_flops': ('casvit_mm.commands.get_flops', 'count parameters and multiply-accumulates'),
-    'fuse': ('casvit_mm.commands.fuse', 'make a checkpoint faster to run, with the same answers'),
-    'bench': ('casvit_mm.commands.bench', 'measure how fast a CAS-ViT is on this machine'),
-    'publish_model': ('casvit_mm.commands.publish_model', 'write a clean weight file to hand out'),
-    'print_config': ('casvit_mm.commands.print_config', 'print a config with its bases resolved'),
-    'generate_shapes': ('casvit_mm.commands.generate_shapes', 'write the demo data set'),
+    'train': ('casvit.cli.train', 'train a config'),
+    'test': ('casvit.cli.test', 'evaluate a checkpoint, or write its predictions'),
+    'image_demo': ('casvit.cli.image_demo', 'detect or segment in images or a video'),
+    'finetune': ('casvit.cli.finetune', 'train on a folder of your own images'),
+    'check': ('casvit.cli.check_dataset', 'say what is wrong with a dataset'),
+    'browse_dataset': ('casvit.cli.browse_dataset', 'draw what the data pipeline gives'),
+    'get_flops': ('casvit.cli.get_flops', 'count parameters and multiply-accumulates'),
+    'fuse': ('casvit.cli.fuse', 'make a checkpoint faster to run, with the same answers'),
+    'bench': ('casvit.cli.bench', 'measure how fast a CAS-ViT is on this machine'),
+    'publish_model': ('casvit.cli.publish_model', 'write a clean weight file to hand out'),
+    'print_config': ('casvit.cli.print_config', 'print a config with its bases resolved'),
+    'generate_shapes': ('casvit.cli.generate_shapes', 'write the demo dataset'),
 }
 
 EXAMPLES = """\
@@ -30,10 +29,10 @@ a first run, which needs no data and no weights:
   casvit train mask_rcnn_casvit-xs_demo_shapes
 
 then look at what it learned:
-  casvit test mask_rcnn_casvit-xs_demo_shapes CHECKPOINT --show-dir pictures
+  casvit test mask_rcnn_casvit-xs_demo_shapes CHECKPOINT --show-dir images
   casvit image_demo PHOTO.jpg mask_rcnn_casvit-xs_demo_shapes CHECKPOINT --out-dir out
 
-then train on pictures of your own:
+then train on images of your own:
   casvit check DATA
   casvit finetune DATA --task detection
 
@@ -47,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The ``casvit`` program.
 
     Args:
-        argv: Arguments without the program's name; those of the process where None.
+        argv: Arguments without the program's name; those of the process if None.
 
     Returns:
-        The exit code: 0 where all went well, 2 for a mistake that the message explains, 130 after
+        The exit code: 0 if all went well, 2 for a mistake that the message explains, 130 after
         an interrupt, 1 for a bug, or if image_demo skipped images of a folder.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -61,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage='casvit COMMAND [arguments]',
     )
-    parser.add_argument('--version', action='version', version=f'casvit_mm {__version__}')
+    parser.add_argument('--version', action='version', version=f'casvit {__version__}')
     parser.add_argument('command', choices=COMMANDS, metavar='COMMAND', help='see below')
     if not argv:
         parser.print_help()
@@ -78,7 +77,7 @@ def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
 
     Args:
         name: A key of :data:`COMMANDS`.
-        argv: The command's arguments; those of the process where None.
+        argv: The command's arguments; those of the process if None.
 
     Returns:
         The exit code, as :func:`main` gives it.
@@ -101,7 +100,7 @@ def _run(name: str, argv: list[str], prog: str) -> int:
     except BaseException as error:
         return present(error, prog, debug=debug)
     finally:
-        leave_run()
+        _leave_run()
 
 
 def _parser(module: ModuleType, prog: str) -> argparse.ArgumentParser:
@@ -121,6 +120,12 @@ def _command_list() -> str:
     width = max(map(len, COMMANDS))
     lines = [f'  {name:<{width}}  {what}' for name, (_, what) in COMMANDS.items()]
     return '\n'.join(['commands:', *lines, ''])
+
+
+def _leave_run() -> None:
+    # Only after the error, whose frames hold the run's model, has been shown.
+    if launch := sys.modules.get('casvit_mm.engine.launch'):
+        launch.leave_run()
 
 
 def _exit_code(stop: SystemExit) -> int:

@@ -14,8 +14,6 @@ import traceback
 from collections.abc import Iterator
 from types import FrameType
 
-from mmengine.logging import MMLogger
-
 from casvit.errors import UserError
 from casvit.names import printable_lines
 
@@ -176,7 +174,9 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 def _log_traceback(error: BaseException) -> str | None:
     """Writes the traceback into the file of the running log, if there is one; says where."""
-    for handler in MMLogger.get_current_instance().handlers:
+    # Without mmengine there is no run, and no log.
+    mmengine = sys.modules.get('mmengine.logging')
+    for handler in mmengine.MMLogger.get_current_instance().handlers if mmengine else ():
         if isinstance(handler, logging.FileHandler):
             record = logging.LogRecord(
                 'casvit',

@@ -1,21 +1,16 @@
 """Arguments that several commands share, under the same names everywhere."""
 
 import argparse
-import os
+import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from mmengine.config import DictAction
-
-from casvit.errors import CliError
-from casvit_mm.models.dense_parts import PRECISIONS
-from casvit_mm.models.matrix_products import gains_from, works_in
+from casvit.tables import FORMATS, IGNORE_INDEX, PRECISIONS
 
 
-class ConfigOptions(DictAction):
-    """``--cfg-options KEY=VALUE …``, with a usage message for what is not of that form."""
+class ConfigOptions(argparse.Action):
+    """``--cfg-options KEY=VALUE …``: kept as text, which the command reads with the config."""
 
     def __call__(
         self,
@@ -24,20 +19,11 @@ class ConfigOptions(DictAction):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        """Parses the pairs into a dict of the namespace."""
+        """Adds the pairs to those of earlier ``--cfg-options``."""
         for value in values or ():
             if '=' not in value or value.startswith('='):
                 parser.error(f'--cfg-options wants KEY=VALUE, not {value!r}')
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (AssertionError, ValueError) as error:
-            parser.error(f'--cfg-options: {error}')
-        except RecursionError:
-            # mmengine's parser of lists does not end where an item has brackets inside a word.
-            parser.error(
-                '--cfg-options: a list may hold numbers, words and lists; what holds dicts belongs '
-                'into a config of your own'
-            )
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *(values or ())])
 
 
 def add_config(parser: ArgumentParser) -> None:
@@ -50,7 +36,7 @@ def add_config(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--data-root',
         metavar='DIR',
-        help="folder of the data, instead of the config's, for every data set and evaluator",
+        help="folder of the data, instead of the config's, for every dataset and evaluator",
     )
     parser.add_argument(
         '--cfg-options',
@@ -121,9 +107,36 @@ def add_acceleration(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         '--precision',
-        choices=tuple(PRECISIONS),
+        choices=PRECISIONS,
         default='fp32',
         help='compute backbone, neck and dense heads in this precision (default: fp32)',
+    )
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """--device."""
+    parser.add_argument(
+        '--device', help='cpu, cuda, cuda:1 … (default: the first GPU, else the CPU)'
+    )
+
+
+def add_data(parser: ArgumentParser) -> None:
+    """DATA, and how it is to be read: what every command that takes a folder of data has."""
+    parser.add_argument('data', metavar='DATA', help='folder of the dataset, or a COCO file')
+    parser.add_argument(
+        '--format', choices=FORMATS, help='if it holds more than one (default: detected)'
+    )
+    parser.add_argument(
+        '--legend',
+        metavar='FILE',
+        help='names, or colours and names, of the classes of semantic masks',
+    )
+    parser.add_argument(
+        '--ignore-index',
+        type=int,
+        default=IGNORE_INDEX,
+        metavar='N',
+        help=f'the value of semantic masks that does not count (default: {IGNORE_INDEX})',
     )
 
 
@@ -135,64 +148,6 @@ def acceleration(args: Namespace) -> dict[str, Any]:
         'precision': args.precision,
         'keep_memory': args.fuse or args.compile,
     }
-
-
-def check_precision(precision: str, device: str) -> str:
-    """Looks whether a device can compute in a precision, and gains from it.
-
-    Args:
-        precision: A key of :data:`casvit_mm.models.dense_parts.PRECISIONS`.
-        device: Where the model runs.
-
-    Returns:
-        A sentence if the device gains nothing from it; empty if there is nothing to say.
-
-    Raises:
-        CliError: This torch does not compute in it there.
-    """
-    dtype = PRECISIONS[precision]
-    if dtype is torch.float32:
-        return ''
-    name = 'CPU' if torch.device(device).type == 'cpu' else 'device'
-    if not works_in(device, dtype):
-        raise CliError(
-            f'torch {torch.__version__} does not compute in {precision} on this {name}: choose '
-            'another --precision.'
-        )
-    if gains_from(device, dtype):
-        return ''
-    return f'Note: this {name} is not faster in {precision} than in fp32.'
-
-
-def add_device(parser: ArgumentParser) -> None:
-    """--device."""
-    parser.add_argument(
-        '--device', help='cpu, cuda, cuda:1 … (default: the first GPU, else the CPU)'
-    )
-
-
-def find_device(name: str | None) -> str:
-    """The device to run on.
-
-    Args:
-        name: What was asked for; None takes the first GPU if there is one.
-
-    Raises:
-        CliError: There is no such device.
-    """
-    if name is None:
-        return 'cuda:0' if torch.cuda.is_available() else 'cpu'
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise CliError(f'--device {name} cannot be used: {reason}') from error
-    return name
-
-
-def export_local_rank(args: argparse.Namespace) -> None:
-    """Puts --local_rank where mmengine looks for it, unless the launcher did."""
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
 
 
 def positive_int(text: str) -> int:
@@ -209,3 +164,24 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f'{value} is not between 0 and 1')
     return value
+
+
+def above_zero(text: str) -> float:
+    """Type of an argument that is a finite number above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'{text} is not a number above 0')
+    return value
+
+
+def rate(text: str) -> float:
+    """Type of an argument above 0 and at most 1."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0 and at most 1')
+    return value
+
+
+def gib(text: str) -> int:
+    """Type of an argument in GiB; its value is in bytes."""
+    return int(above_zero(text) * 2**30)

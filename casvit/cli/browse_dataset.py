@@ -1,0 +1,38 @@
+"""Draws pictures as the data pipeline gives them to the model, with boxes, masks and labels.
+
+  casvit browse_dataset mask_rcnn_casvit-xs_demo_shapes --number 20
+  casvit browse_dataset CONFIG --data-root /data/mine --split val --out-dir look
+
+Looking at twenty pictures before a training finds most mistakes in annotations and configs.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from casvit.cli import arguments
+from casvit.cli.loading import loading
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_config(parser)
+    arguments.add_work_dir(parser)
+    parser.add_argument('--out-dir', metavar='DIR', help='default: <work dir>/browse')
+    parser.add_argument(
+        '--number',
+        type=arguments.positive_int,
+        default=16,
+        metavar='N',
+        help='pictures to draw, taken evenly from the data set (default: 16)',
+    )
+    parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
+    parser.add_argument(
+        '--show', action='store_true', help='also show each in a window (needs a display)'
+    )
+    arguments.add_seed(parser)
+
+
+def run(args: Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    with loading('casvit browse_dataset'):
+        from casvit_mm.commands.browse_dataset import run
+    return run(args)

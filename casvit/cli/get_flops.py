@@ -1,0 +1,35 @@
+"""Counts parameters and multiply-accumulates (MACs) of a detector and of its backbone.
+
+  casvit get_flops mask_rcnn_casvit
+  casvit get_flops retinanet_casvit --shape 512 512
+
+One MAC is one multiplication and one addition: what many papers, and mmengine, print as "FLOPs"
+are MACs. Convolutions, linear layers, matrix products and normalisation are counted; activations,
+RoI pooling and non-maximum suppression are not. The heads of a two-stage detector run once per
+proposal: its figure is for the number of proposals given below the table.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from casvit.cli import arguments
+from casvit.cli.loading import loading
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_config(parser)
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=arguments.positive_int,
+        default=(800, 1280),
+        metavar=('H', 'W'),
+        help='size of the input (default: 800 1280)',
+    )
+
+
+def run(args: Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    with loading('casvit get_flops'):
+        from casvit_mm.commands.get_flops import run
+    return run(args)

@@ -1,0 +1,69 @@
+"""The imports of a command: quiet, said if they take long, a sentence if something is missing."""
+
+import contextlib
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterator
+
+from casvit.errors import MissingPackageError
+
+SLOW = 1.0
+"""Seconds after which a person is told what the command is doing."""
+
+# Distributions by what they bring.
+TRAINING = frozenset(
+    ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'cv2')
+)
+
+printed: list[str] = []
+"""Lines that libraries printed while they were imported; a run writes them into its log."""
+
+
+@contextlib.contextmanager
+def loading(who: str) -> Iterator[None]:
+    """Lets a command import what it runs.
+
+    What libraries print meanwhile is kept in :data:`printed` instead of shown.
+
+    Args:
+        who: What needs the imports, for the sentence about a missing one.
+
+    Raises:
+        MissingPackageError: A package is not installed; says how to install it.
+    """
+    said = threading.Timer(SLOW, _say_loading)
+    said.daemon = True
+    if 'torch' not in sys.modules or 'mmengine' not in sys.modules:
+        said.start()
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output):
+            yield
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(_how_to_install(who, error)) from error
+    finally:
+        said.cancel()
+        printed.extend(line for line in output.getvalue().splitlines() if line.strip())
+
+
+def _say_loading() -> None:
+    if os.environ.get('RANK', '0') == '0':
+        print('Loading PyTorch and OpenMMLab …', file=sys.stderr, flush=True)
+
+
+def _how_to_install(who: str, error: ModuleNotFoundError) -> str:
+    name = error.name or str(error)
+    package = name.split('.')[0]
+    if package in TRAINING:
+        how = (
+            'python tools/install.py in a checkout sets everything up; pip install '
+            "'casvit-mm[maintained]' adds it to an environment in which mmcv can be compiled"
+        )
+    else:
+        how = "pip install 'casvit-mm[train]' adds it"
+    what = 'is not installed'
+    if name != package:
+        what = f'is not in the installed {package}'
+    return f'{who} needs {name}, which {what}: {how}.'

@@ -1,0 +1,32 @@
+"""Prints a config as a run would see it: bases merged, options applied.
+
+  casvit print_config mask_rcnn_casvit
+  casvit print_config mask_rcnn_casvit --cfg-options model.backbone.drop_path_rate=0.2
+  casvit print_config mask_rcnn_casvit --out base.py
+      writes it into one file, which needs no bases: inherit from it by _base_ = 'base.py'
+
+Every key that it prints is one that --cfg-options can change.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from casvit.cli import arguments
+from casvit.cli.loading import loading
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_config(parser)
+    parser.add_argument(
+        '--out',
+        '--save-path',
+        metavar='FILE',
+        help='write it into this file instead: .py, .json or .yaml',
+    )
+
+
+def run(args: Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    with loading('casvit print_config'):
+        from casvit_mm.commands.print_config import run
+    return run(args)

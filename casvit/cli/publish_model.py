@@ -1,0 +1,38 @@
+"""Writes a clean weight file to hand out: weights, class names, a hash in the name, nothing else.
+
+  casvit publish_model work_dirs/mine/epoch_12.pth mask_rcnn_casvit-s.pth
+      mask_rcnn_casvit-s-1a2b3c4d.pth, a third of the size: no optimizer, no config
+  casvit publish_model CHECKPOINT model.safetensors
+      the same as safetensors, which cannot run code when it is loaded
+  casvit publish_model CHECKPOINT model.pth --layout published
+      under the names of the authors' files, for other CAS-ViT code
+
+The file answers bit for bit as the checkpoint does. train, test, init_cfg and the other commands
+take it as it is. The config is left out, because it names folders of the machine it ran on.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from casvit.cli import arguments
+from casvit.cli.loading import loading
+from casvit.tables import LAYOUTS
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_checkpoint(parser)
+    parser.add_argument('out', metavar='OUT', help='the file to write, .pth or .safetensors')
+    parser.add_argument(
+        '--layout',
+        choices=LAYOUTS,
+        default='native',
+        help="names of the weights: this package's, or those of the authors' files",
+    )
+    arguments.add_weights(parser)
+
+
+def run(args: Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    with loading('casvit publish_model'):
+        from casvit_mm.commands.publish_model import run
+    return run(args)

@@ -1,0 +1,51 @@
+"""Evaluates a checkpoint, or writes what it predicts.
+
+  casvit test CONFIG CHECKPOINT
+      the evaluation table: COCO's for detection, IoU of every class for segmentation
+  casvit test CONFIG CHECKPOINT --show-dir pictures
+      also draws ground truth and predictions side by side
+  casvit test CONFIG CHECKPOINT --tta
+      several scales and flips of every picture, merged
+  casvit test CONFIG CHECKPOINT --fuse --compile
+      the same figures, sooner: a minute or more for the compiler, then less for every picture
+  casvit test CONFIG CHECKPOINT --format-only out/test-dev \\
+      --cfg-options test_dataloader.dataset.ann_file=annotations/image_info_test-dev2017.json
+      out/test-dev.bbox.json and .segm.json, as COCO's test server takes them; no annotations needed
+  casvit test SEGMENTATION_CONFIG CHECKPOINT --format-only out/label_maps
+      a PNG per picture, with the values that the data set's own label maps have
+
+CHECKPOINT may be a file of a training run, a published one, or .safetensors: all its weights must
+fit the model.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from casvit.cli import arguments
+from casvit.cli.loading import loading
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_config(parser)
+    arguments.add_checkpoint(parser)
+    arguments.add_work_dir(parser)
+    arguments.add_weights(parser)
+    parser.add_argument('--out', metavar='FILE.pkl', help='write raw predictions and truth here')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw predictions into this folder')
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument(
+        '--format-only',
+        metavar='PREFIX',
+        help="write PREFIX.bbox.json (and .segm.json) in COCO's format, or a folder of label maps; "
+        'evaluate nothing',
+    )
+    arguments.add_acceleration(parser)
+    arguments.add_seed(parser)
+    arguments.add_launcher(parser)
+
+
+def run(args: Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    with loading('casvit test'):
+        from casvit_mm.commands.test import run
+    return run(args)

@@ -1,0 +1,57 @@
+"""Trains a model from a config.
+
+  casvit train mask_rcnn_casvit-xs_demo_shapes
+      minutes on a CPU: the demo, on pictures that it generates itself
+  casvit train mask_rcnn_casvit-m_fpn_1x_coco --data-root /data/coco --auto-scale-lr
+      the published recipe on one GPU, from checkpoints/cas-vit-m.pth
+  casvit train CONFIG --from-scratch
+      without pretrained weights
+  casvit train CONFIG --resume
+      continues from the last checkpoint of the work dir
+  tools/dist_train.sh CONFIG 8
+      on 8 GPUs
+
+A run writes its log, its config, checkpoints and a few validation pictures into its work dir.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from casvit.cli import arguments
+from casvit.cli.loading import loading
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    arguments.add_config(parser)
+    arguments.add_work_dir(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='FILE',
+        help='continue a run: from FILE, or from the last checkpoint of the work dir',
+    )
+    parser.add_argument(
+        '--from-scratch',
+        action='store_true',
+        help='train without the pretrained backbone (and with norm_eval=False)',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: float16 on a GPU, bfloat16 on a CPU',
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate to the batch: this run's over the recipe's",
+    )
+    arguments.add_seed(parser)
+    arguments.add_launcher(parser)
+
+
+def run(args: Namespace) -> int:
+    """Runs the command; returns the exit code."""
+    with loading('casvit train'):
+        from casvit_mm.commands.train import run
+    return run(args)

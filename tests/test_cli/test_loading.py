@@ -1,0 +1,108 @@
+"""Commands answer at once, and say what they do if loading takes long or a package is missing."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from casvit.cli import loading
+from casvit.cli.main import COMMANDS
+from casvit.errors import MissingPackageError
+
+REPOSITORY = Path(__file__).parents[2]
+HEAVY = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'casvit_mm', 'numpy', 'PIL')
+ANSWERS = [
+    ['--help'],
+    ['--version'],
+    ['trian'],
+    *([name, '--help'] for name in COMMANDS),
+    *([name, '--no-such-argument'] for name in COMMANDS),
+    ['train', 'CONFIG', '--cfg-options', 'no_value'],
+]
+
+
+def test_help_version_and_usage_errors_load_nothing_heavy():
+    code = f"""
+import contextlib, io, json, sys
+from casvit.cli.main import main
+codes = []
+for argv in {ANSWERS}:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        codes.append(main(argv))
+print(json.dumps([codes, sorted(set({HEAVY}) & set(sys.modules))]))
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    codes, loaded = json.loads(done.stdout)
+    assert loaded == []
+    for argv, code in zip(ANSWERS, codes, strict=True):
+        assert code == (0 if argv[-1] in ('--help', '--version') else 2), argv
+
+
+@pytest.mark.parametrize('start', [['-m', 'casvit', 'bench'], ['tools/bench.py']], ids=str)
+def test_every_way_in_answers_without_loading_anything_heavy(start):
+    done = subprocess.run(
+        [sys.executable, '-X', 'importtime', *start, '--help'],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 'casvit bench' in done.stdout
+    modules = {line.rsplit('|', 1)[-1].strip().split('.')[0] for line in done.stderr.splitlines()}
+    assert 'casvit' in modules and not modules & set(HEAVY)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A wait of no length, and a process that has loaded nothing yet."""
+    monkeypatch.setattr(loading, 'SLOW', 0.0)
+    monkeypatch.delitem(sys.modules, 'mmengine', raising=False)
+
+
+def test_loading_that_takes_long_is_said_on_stderr(slow, capfd):
+    with loading.loading('casvit train'):
+        while not (said := capfd.readouterr()).err:
+            pass
+    assert 'Loading PyTorch and OpenMMLab' in said.err and not said.out
+
+
+def test_processes_of_a_run_but_the_first_do_not_say_it(slow, monkeypatch, capfd):
+    monkeypatch.setenv('RANK', '1')
+    loading._say_loading()
+    assert capfd.readouterr().err == ''
+
+
+def test_what_libraries_print_meanwhile_is_kept_for_the_log(monkeypatch, capsys):
+    monkeypatch.setattr(loading, 'printed', [])
+    with loading.loading('casvit train'):
+        print('Could not import something.\n')
+    assert capsys.readouterr().out == ''
+    assert loading.printed == ['Could not import something.']
+
+
+@pytest.mark.parametrize(
+    ('module', 'advice'),
+    [
+        ('mmdet', 'tools/install.py'),
+        ('torch', 'tools/install.py'),
+        ('matplotlib', "pip install 'casvit-mm[train]'"),
+        ('mmcv._ext', 'tools/install.py'),
+    ],
+)
+def test_a_missing_package_is_a_sentence_that_names_the_extra(module, advice, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with (
+        pytest.raises(MissingPackageError, match=f'bench needs {module}, which is not') as error,
+        loading.loading('casvit bench'),
+    ):
+        importlib.import_module(module)
+    assert advice in str(error.value)
+
+
+def test_a_run_writes_what_libraries_printed_into_its_log(finished_run):
+    log = next(finished_run.work_dir.rglob('*.log')).read_text()
+    assert 'OneDL' not in finished_run.out
+    assert ('While libraries were imported' in log) == ('OneDL' in log)
