@@ -74,8 +74,8 @@ def test_augmentation_goes_together_with_fusion(call, shapes, checkpoint):
 @pytest.mark.parametrize('precision', ['fp32', 'bf16', 'fp16'])
 @pytest.mark.parametrize('gains', [True, False])
 def test_a_precision_that_gains_nothing_is_told(gains, precision, monkeypatch):
-    monkeypatch.setattr('casvit_mm.commands.arguments.gains_from', lambda *asked: gains)
-    monkeypatch.setattr('casvit_mm.commands.arguments.works_in', lambda *asked: True)
+    monkeypatch.setattr('casvit_mm.commands.devices.gains_from', lambda *asked: gains)
+    monkeypatch.setattr('casvit_mm.commands.devices.works_in', lambda *asked: True)
     note = check_precision(precision, 'cpu')
     assert note == (
         ''
@@ -87,7 +87,7 @@ def test_a_precision_that_gains_nothing_is_told(gains, precision, monkeypatch):
 def test_a_precision_that_this_torch_does_not_have_is_a_sentence(
     call, shapes, checkpoint, monkeypatch
 ):
-    monkeypatch.setattr('casvit_mm.commands.arguments.works_in', lambda *asked: False)
+    monkeypatch.setattr('casvit_mm.commands.devices.works_in', lambda *asked: False)
     answer = call('test', DEMO, checkpoint, '--precision', 'fp16', '--data-root', shapes, *QUICK)
     assert answer.code == 2
     assert 'does not compute in fp16 on this' in answer.err
