@@ -7,6 +7,8 @@ import pytest
 from mmengine import Config
 from mmengine.registry import init_default_scope
 
+from casvit.cli.main import run_tool
+
 
 @pytest.fixture
 def write(tmp_path, configs):
@@ -55,18 +57,23 @@ def test_loading_a_config_alone_registers_the_backbone(write):
     assert done.stdout.splitlines()[-1] == 'CASViT', done.stderr
 
 
-def example_of_the_readme(configs, kind, path):
-    """The config that the README shows for a kind of task, read from a file."""
+def example_of_the_readme(configs, base, folder, monkeypatch):
+    """The config that the README shows for a base, read from a file, after the command in it."""
     readme = (configs.parent / 'README.md').read_text()
     blocks = [block.split('```')[0] for block in readme.split('```python\n')[1:]]
-    (example,) = [block for block in blocks if f'configs/{kind}' in block]
-    path.write_text(example.replace('/path/to/casvit_mm/configs', str(configs)))
-    return Config.fromfile(path)
+    (example,) = [block for block in blocks if f'# casvit print_config {base} ' in block]
+    command = example.splitlines()[0].split('# casvit ')[1].split()
+    monkeypatch.chdir(folder)
+    assert run_tool(command[0], command[1:]) == 0
+    (folder / 'mine.py').write_text(example)
+    return Config.fromfile(folder / 'mine.py')
 
 
-def test_the_detection_example_of_the_readme_is_a_config_that_builds(configs, tmp_path):
+def test_the_detection_example_of_the_readme_is_a_config_that_builds(
+    configs, tmp_path, monkeypatch
+):
     registry = pytest.importorskip('mmdet.registry')
-    cfg = example_of_the_readme(configs, 'detection', tmp_path / 'animals.py')
+    cfg = example_of_the_readme(configs, 'mask_rcnn_casvit', tmp_path, monkeypatch)
     init_default_scope('mmdet')
     detector = registry.MODELS.build(cfg.model)
     assert detector.roi_head.mask_head.num_classes == 2
@@ -76,9 +83,11 @@ def test_the_detection_example_of_the_readme_is_a_config_that_builds(configs, tm
     assert cfg.val_dataloader.dataset.metainfo.classes == ('cat', 'dog')
 
 
-def test_the_segmentation_example_of_the_readme_is_a_config_that_builds(configs, tmp_path):
+def test_the_segmentation_example_of_the_readme_is_a_config_that_builds(
+    configs, tmp_path, monkeypatch
+):
     registry = pytest.importorskip('mmseg.registry')
-    cfg = example_of_the_readme(configs, 'segmentation', tmp_path / 'streets.py')
+    cfg = example_of_the_readme(configs, 'semantic_fpn_casvit', tmp_path, monkeypatch)
     init_default_scope('mmseg')
     segmentor = registry.MODELS.build(cfg.model)
     assert segmentor.decode_head.num_classes == 3
