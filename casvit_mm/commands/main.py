@@ -8,6 +8,7 @@ from types import ModuleType
 
 from casvit_mm import __version__
 from casvit_mm.commands.errors import present
+from casvit_mm.commands.imports import forget_broken_packages
 from casvit_mm.engine.launch import leave_run
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -93,6 +94,7 @@ def _run(name: str, argv: list[str], prog: str) -> int:
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
     try:
+        forget_broken_packages()
         module = importlib.import_module(COMMANDS[name][0])
         args = _parser(module, prog).parse_args(argv)
         return module.run(args) or 0
