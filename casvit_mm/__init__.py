@@ -1,6 +1,18 @@
 """CAS-ViT backbones for OpenMMLab: importing this package registers them, and does nothing else."""
 
-from casvit_mm import datasets, deploy, engine, models
+from typing import TYPE_CHECKING
 
-__version__ = '0.1.0'
+from casvit import __version__
+from casvit.lazy import lazy_attributes
+from casvit_mm.registration import register_classes
+
+if TYPE_CHECKING:
+    from casvit_mm import datasets, deploy, engine, models
+
 __all__ = ['__version__', 'datasets', 'deploy', 'engine', 'models']
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__, {'datasets': None, 'deploy': None, 'engine': None, 'models': None}
+)
+
+register_classes()

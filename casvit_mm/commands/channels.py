@@ -19,6 +19,7 @@ from casvit.tables import ARCHITECTURES
 from casvit_mm.models.casvit import check_arguments, resolve_arch
 from casvit_mm.models.checkpoint import CheckpointError
 from casvit_mm.models.pretrained import pretrained_files
+from casvit_mm.registration import registered_class
 
 # By the names of their classes, or of classes that they inherit. Some read one feature for each of
 # their in_channels, others the last feature alone.
@@ -327,7 +328,7 @@ def _is_one_of(part: Mapping, names: frozenset[str], scope: str | None) -> bool:
     if isinstance(kind, str):
         try:
             with MODELS.switch_scope_and_registry(scope) as registry:
-                kind = registry.get(kind)
+                kind = registered_class(registry, kind)
         # Whatever an import raises: building the model says more of it.
         except Exception:
             kind = None

@@ -26,7 +26,7 @@ from casvit_mm.datasets.config_data import (
 )
 from casvit_mm.datasets.sentences import as_tuple, count_of, missing_path, need_folder, some
 from casvit_mm.datasets.single_shapes import default_root, how_to_generate, prepare
-from casvit_mm.models.optional import MMPRETRAIN_ERROR
+from casvit_mm.models.optional import toolbox_error
 
 GET_IMAGENET = (
     'ImageNet-1k comes from https://image-net.org/download.php: unpack it into train/ and val/, a '
@@ -55,8 +55,8 @@ def check_classification_data(
             folders, or empty ones; training and validation have other classes; the model has
             another number of classes; mmpretrain cannot be imported.
     """
-    if MMPRETRAIN_ERROR:
-        raise DatasetError(MMPRETRAIN_ERROR)
+    if error := toolbox_error('mmpretrain'):
+        raise DatasetError(error)
     facts = []
     seen: dict[str, list[str]] = {}
     for split in splits:

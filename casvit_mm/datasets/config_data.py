@@ -9,6 +9,7 @@ from typing import Any
 from casvit.errors import DatasetError
 from casvit.names import read_lines
 from casvit_mm.datasets.sentences import count_of, some
+from casvit_mm.registration import registered_class
 
 # Parts of a detector whose num_classes counts something else than the classes of the data.
 _OTHER_COUNTS = frozenset(
@@ -108,7 +109,7 @@ def dataset_class(kind: Any, toolbox: str) -> type | None:
         registry = importlib.import_module(f'{toolbox}.registry')
     except ImportError:
         return None
-    return registry.DATASETS.get(kind) if isinstance(kind, str) else None
+    return registered_class(registry.DATASETS, kind) if isinstance(kind, str) else None
 
 
 def inherits(kind: type | None, module: str, name: str) -> bool:

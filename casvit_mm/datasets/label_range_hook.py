@@ -11,9 +11,10 @@ from casvit.errors import DatasetError
 from casvit_mm.datasets.label_maps import check_label_map
 from casvit_mm.datasets.semantic_check import label_range
 from casvit_mm.datasets.unreadable_hook import built_leaves
+from casvit_mm.registration import registered_in
 
 
-@HOOKS.register_module()
+@registered_in(HOOKS)
 class LabelRangeHook(Hook):
     """Looks at the label maps of every batch before the model does.
 

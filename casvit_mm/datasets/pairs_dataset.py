@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS
-
 from casvit.errors import DatasetError
+from casvit_mm.models.optional import toolbox
+from casvit_mm.registration import registered_in
+
+with toolbox('mmseg'):
+    from mmseg.datasets import BaseSegDataset
+    from mmseg.registry import DATASETS
 
 
-@DATASETS.register_module()
+@registered_in(DATASETS)
 class PairsDataset(BaseSegDataset):
     """Semantic segmentation of a list of pairs, in any layout of folders.
 

@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS
-
 from casvit_mm.datasets.shapes import CLASSES, PALETTE, default_root, prepare
+from casvit_mm.models.optional import toolbox
+from casvit_mm.registration import registered_in
+
+with toolbox('mmseg'):
+    from mmseg.datasets import BaseSegDataset
+    from mmseg.registry import DATASETS
 
 
-@DATASETS.register_module()
+@registered_in(DATASETS)
 class SemanticShapesDataset(BaseSegDataset):
     """The generated shapes with label maps, which come into being where they are first asked for.
 

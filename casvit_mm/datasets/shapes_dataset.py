@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from mmdet.datasets import CocoDataset
-from mmdet.registry import DATASETS
-
 from casvit_mm.datasets.shapes import CLASSES, PALETTE, default_root, prepare
+from casvit_mm.models.optional import toolbox
+from casvit_mm.registration import registered_in
+
+with toolbox('mmdet'):
+    from mmdet.datasets import CocoDataset
+    from mmdet.registry import DATASETS
 
 
-@DATASETS.register_module()
+@registered_in(DATASETS)
 class ShapesDataset(CocoDataset):
     """The generated shapes, which come into being where they are first asked for.
 

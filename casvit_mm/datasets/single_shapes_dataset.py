@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from mmpretrain.datasets import CustomDataset
-from mmpretrain.registry import DATASETS
-
 from casvit_mm.datasets.single_shapes import CLASSES, default_root, prepare
+from casvit_mm.models.optional import toolbox
+from casvit_mm.registration import registered_in
+
+with toolbox('mmpretrain'):
+    from mmpretrain.datasets import CustomDataset
+    from mmpretrain.registry import DATASETS
 
 
-@DATASETS.register_module()
+@registered_in(DATASETS)
 class SingleShapesDataset(CustomDataset):
     """One generated shape a picture, which come into being where they are first asked for.
 

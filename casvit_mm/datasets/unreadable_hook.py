@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from casvit.errors import DatasetError
 from casvit_mm.datasets.sentences import count_of
+from casvit_mm.registration import registered_in
 
 RECORD = 'unreadable.txt'
 LISTED = 20
@@ -56,7 +57,7 @@ class SkipUnreadable:
         return f'{type(self).__name__}({self.step!r})'
 
 
-@HOOKS.register_module()
+@registered_in(HOOKS)
 class UnreadableFilesHook(Hook):
     """Skips pictures and label maps that cannot be read while training, and says which.
 

@@ -25,6 +25,7 @@ from casvit_mm.models.dense_parts import (
 from casvit_mm.models.freed_memory import keep_freed_memory
 from casvit_mm.models.memory_format import to_channels_last
 from casvit_mm.models.wrappers import unwrap
+from casvit_mm.registration import registered_in
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
     return model
 
 
-@HOOKS.register_module()
+@registered_in(HOOKS)
 class AccelerationHook(Hook):
     """Makes the model of a test run faster; its weights have been loaded then.
 

@@ -16,6 +16,7 @@ from casvit_mm.engine.detections import Detections, LocalMask
 from casvit_mm.engine.label_map import LabelMap
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
 from casvit_mm.models.checkpoint_meta import is_palette
+from casvit_mm.registration import registered_class
 
 
 def trained_model(cfg: Config, checkpoint: str) -> tuple[nn.Module, dict[str, Any]]:
@@ -192,7 +193,7 @@ def _metainfo(cfg: Config, checkpoint: dict, scope: str, count: int | None) -> d
     kind = dataset['type']
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(scope) as registry:
-            kind = registry.get(kind)
+            kind = registered_class(registry, kind)
     known = {**(getattr(kind, 'METAINFO', None) or {}), **(dataset.get('metainfo') or {}), **saved}
     classes = known.get('classes')
     if isinstance(classes, str) and Path(classes).is_file():

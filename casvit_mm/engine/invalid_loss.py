@@ -13,13 +13,14 @@ from torch import Tensor
 
 from casvit.errors import UserError
 from casvit_mm.engine.safe_checkpoints import latest_checkpoint
+from casvit_mm.registration import registered_in
 
 
 class InvalidLossError(UserError, RuntimeError):
     """The loss of a run stays NaN or infinite; the message is the whole explanation."""
 
 
-@HOOKS.register_module()
+@registered_in(HOOKS)
 class StopOnInvalidLossHook(Hook):
     """Stops training if the loss is not finite several times in a row.
 

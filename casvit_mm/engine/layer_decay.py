@@ -9,13 +9,14 @@ from torch import nn
 from casvit_mm.engine.param_groups import GroupedOptimWrapperConstructor
 from casvit_mm.models import CASViT
 from casvit_mm.models.wrappers import unwrap
+from casvit_mm.registration import registered_in
 
 _PATCH_EMBEDDING = re.compile(r'patch_embeds\.(\d+)\.')
 _BLOCK = re.compile(r'stages\.(\d+)\.(\d+)\.')
 _NORM = re.compile(r'out_norms\.(\d+)\.')
 
 
-@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+@registered_in(OPTIM_WRAPPER_CONSTRUCTORS)
 class CASViTLayerDecayConstructor(GroupedOptimWrapperConstructor):
     """Layer-wise learning-rate decay for models with a CAS-ViT backbone.
 

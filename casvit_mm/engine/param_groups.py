@@ -6,8 +6,10 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
+from casvit_mm.registration import registered_in
 
-@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+
+@registered_in(OPTIM_WRAPPER_CONSTRUCTORS)
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's constructor, with one group for all parameters of equal options.
 

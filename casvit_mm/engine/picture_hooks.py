@@ -13,11 +13,13 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
+from casvit_mm.registration import registered_in
+
 # Side of a picture, in pixels, on which the names of classes can be read.
 LEGIBLE = 256
 
 
-@HOOKS.register_module()
+@registered_in(HOOKS)
 class PreviewHook(Hook):
     """Draws a few validation pictures, ground truth beside prediction, at every validation.
 
@@ -55,7 +57,7 @@ class PreviewHook(Hook):
             draw(sample, runner.val_dataloader.dataset.metainfo, folder, self.score_thr)
 
 
-@HOOKS.register_module()
+@registered_in(HOOKS)
 class DrawTestHook(Hook):
     """Draws every picture of a test run, ground truth beside prediction.
 

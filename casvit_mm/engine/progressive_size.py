@@ -13,13 +13,14 @@ from torch.nn import functional
 
 from casvit.errors import UserError
 from casvit_mm.models.wrappers import unwrap
+from casvit_mm.registration import registered_in
 
 
 class NotASegmentorError(UserError, ValueError):
     """What works on label maps was given another model; the message is the whole explanation."""
 
 
-@HOOKS.register_module()
+@registered_in(HOOKS)
 class ProgressiveSizeHook(Hook):
     """Shrinks the pictures and label maps of a segmentor's batches until an iteration.
 

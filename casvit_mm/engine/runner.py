@@ -24,11 +24,12 @@ from casvit_mm.engine.training_speed import TrainingSpeed, TrainingSpeedHook, fa
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.class_rows import keep_known_classes
 from casvit_mm.models.wrappers import unwrap
+from casvit_mm.registration import registered_in
 
 CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
 
 
-@RUNNERS.register_module()
+@registered_in(RUNNERS)
 class CASViTRunner(Runner):
     """Runner that reads every layout of weight file in use and never loads half a model silently.
 

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from casvit_mm.engine.config_text import escape_braces
 from casvit_mm.models.wrappers import unwrap
+from casvit_mm.registration import registered_in
 
 # As written_whole names files that a process did not finish.
 UNFINISHED = '.*.pth.[0-9]*'
 NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 
-@HOOKS.register_module()
+@registered_in(HOOKS)
 class SafeCheckpointHook(CheckpointHook):
     """mmengine's CheckpointHook, which always leaves a whole and usable checkpoint behind.
 

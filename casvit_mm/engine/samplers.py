@@ -9,6 +9,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import DATA_SAMPLERS, TRANSFORMS
 from torch.utils.data import Sampler
 
+from casvit_mm.models.optional import toolbox
+from casvit_mm.registration import registered_in
+
 
 class SizedIndex(int):
     """Index of a sample that also says at which size the sample is wanted.
@@ -39,7 +42,7 @@ class SizedIndex(int):
         return SizedIndex(int(self) - other, self.size)
 
 
-@DATA_SAMPLERS.register_module()
+@registered_in(DATA_SAMPLERS)
 class MultiScaleBatchSampler(Sampler):
     """Batches of several sizes, for :class:`MultiScaleRandomResizedCrop`.
 
@@ -124,7 +127,7 @@ def _divide(samples: int, sizes: list[tuple[int, int]], drop_last: bool) -> list
         samples -= count
 
 
-@TRANSFORMS.register_module()
+@registered_in(TRANSFORMS)
 class MultiScaleRandomResizedCrop(BaseTransform):
     """mmpretrain's RandomResizedCrop, at the size that :class:`MultiScaleBatchSampler` asks for.
 
@@ -140,7 +143,8 @@ class MultiScaleRandomResizedCrop(BaseTransform):
 
     def __init__(self, scale: int | tuple[int, int], **kwargs: Any) -> None:
         # mmpretrain is optional for the rest of this package.
-        from mmpretrain.datasets import RandomResizedCrop
+        with toolbox('mmpretrain'):
+            from mmpretrain.datasets import RandomResizedCrop
 
         self.crop = RandomResizedCrop(scale, **kwargs)
         self.scale = self.crop.scale

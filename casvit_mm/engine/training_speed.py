@@ -29,6 +29,7 @@ from casvit_mm.models.freed_memory import keep_freed_memory
 from casvit_mm.models.matrix_products import gains_from
 from casvit_mm.models.memory_format import to_channels_last
 from casvit_mm.models.wrappers import unwrap
+from casvit_mm.registration import registered_in
 
 # In this version it was measured to be faster; between 2.1 and this one nothing was measured.
 FAST_CHANNELS_LAST = digit_version('2.13')
@@ -212,7 +213,7 @@ def in_training_only(function: Callable, otherwise: Callable) -> Callable:
     return call
 
 
-@OPTIM_WRAPPERS.register_module()
+@registered_in(OPTIM_WRAPPERS)
 class BFloat16OptimWrapper(OptimWrapper):
     """Trains the dense parts of a model in bfloat16, on a GPU or a CPU.
 

@@ -2,14 +2,19 @@
 
 import torch
 from mmcv.ops import batched_nms
-from mmdet.models.test_time_augs import DetTTAModel
-from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from casvit_mm.models.optional import toolbox
+from casvit_mm.registration import registered_in
 
-@MODELS.register_module()
+with toolbox('mmdet'):
+    from mmdet.models.test_time_augs import DetTTAModel
+    from mmdet.registry import MODELS
+    from mmdet.structures import DetDataSample
+
+
+@registered_in(MODELS)
 class InstanceTTAModel(DetTTAModel):
     """Merges the detections of several views of a picture: boxes, and masks where there are any.
 

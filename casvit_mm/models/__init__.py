@@ -1,19 +1,22 @@
 """What CAS-ViT is: sizes, token mixers, the backbone, and the reader of its weight files."""
 
-from casvit_mm.models.casvit import CASViT
-from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
-from casvit_mm.models.mixers import TOKEN_MIXERS, CASMixer
-from casvit_mm.models.optional import (
-    MMPRETRAIN_ERROR,
-    MissingPackageError,
-    require_mmpretrain,
-)
-from casvit_mm.models.sizes import (
-    ARCHITECTURES,
-    Architecture,
-    classifier_sizes,
-    dense_sizes,
-)
+from typing import TYPE_CHECKING
+
+from casvit.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from casvit.errors import MissingPackageError
+    from casvit_mm.models.casvit import CASViT
+    from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
+    from casvit_mm.models.classifier import CASViTClassifier, CASViTClsHead
+    from casvit_mm.models.mixers import TOKEN_MIXERS, CASMixer
+    from casvit_mm.models.optional import require_mmpretrain
+    from casvit_mm.models.sizes import (
+        ARCHITECTURES,
+        Architecture,
+        classifier_sizes,
+        dense_sizes,
+    )
 
 __all__ = [
     'ARCHITECTURES',
@@ -21,6 +24,8 @@ __all__ = [
     'Architecture',
     'CASMixer',
     'CASViT',
+    'CASViTClassifier',
+    'CASViTClsHead',
     'CheckpointError',
     'MissingPackageError',
     'classifier_sizes',
@@ -30,7 +35,22 @@ __all__ = [
     'require_mmpretrain',
 ]
 
-if not MMPRETRAIN_ERROR:
-    from casvit_mm.models.classifier import CASViTClassifier, CASViTClsHead
-
-    __all__ += ['CASViTClassifier', 'CASViTClsHead']
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        'ARCHITECTURES': 'casvit_mm.models.sizes',
+        'Architecture': 'casvit_mm.models.sizes',
+        'CASMixer': 'casvit_mm.models.mixers',
+        'CASViT': 'casvit_mm.models.casvit',
+        'CASViTClassifier': 'casvit_mm.models.classifier',
+        'CASViTClsHead': 'casvit_mm.models.classifier',
+        'CheckpointError': 'casvit_mm.models.checkpoint',
+        'MissingPackageError': 'casvit.errors',
+        'TOKEN_MIXERS': 'casvit_mm.models.mixers',
+        'classifier_sizes': 'casvit_mm.models.sizes',
+        'dense_sizes': 'casvit_mm.models.sizes',
+        'load_into': 'casvit_mm.models.checkpoint',
+        'read_checkpoint': 'casvit_mm.models.checkpoint',
+        'require_mmpretrain': 'casvit_mm.models.optional',
+    },
+)

@@ -21,8 +21,9 @@ from torch.utils.checkpoint import checkpoint
 from casvit.tables import ARCHITECTURES
 from casvit_mm.models.joined_gradients import join_gradients
 from casvit_mm.models.mixers import TOKEN_MIXERS, depthwise
-from casvit_mm.models.pretrained import load_pretrained_backbone, split_pretrained
+from casvit_mm.models.pretrained import load_pretrained_backbone, refuse_fused, split_pretrained
 from casvit_mm.models.published_layout import adapt_backbone_keys
+from casvit_mm.registration import registered_in
 
 NUM_STAGES = 4
 MLP_RATIO = 4
@@ -155,7 +156,7 @@ def build_mixer(mixer: dict, channels: int, norm_cfg: dict) -> nn.Module:
     return mixer_class(channels=channels, norm_cfg=norm_cfg, **arguments)
 
 
-@MODELS.register_module()
+@registered_in(MODELS)
 class CASViT(BaseModule):
     """CAS-ViT backbone: convolutional additive self-attention, linear in the number of pixels.
 
@@ -331,6 +332,7 @@ class CASViT(BaseModule):
         return adapt_backbone_keys(state_dict, prefix, self.in_channels, self.out_indices)
 
     def _adapt_on_load(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+        refuse_fused(state_dict, prefix)
         for note in self.adapt_state_dict(state_dict, prefix):
             print_log(note, logger='current')
 

@@ -11,7 +11,7 @@ Files are unpickled by an allow-list: they can name tensors, arrays and plain re
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from casvit_mm.models.unpickling import ALLOW_LIST, ForbiddenGlobalError
 from casvit_mm.models.wrappers import unwrap
 
 NATIVE_CLASSIFIER = re.compile(r'head\.(fc|dist_fc)\.')
-STRUCTURES = Registry('structure of weights')
+STRUCTURES = Registry('structure of weights', locations=['casvit_mm.deploy.fusion'])
 """Functions that rebuild a model in place for weights of another structure, by its name in the
-meta of their file; :mod:`casvit_mm.deploy` has them."""
+meta of their file. The modules that register them are imported when a file names one."""
 AVERAGES = ('model_ema', 'state_dict_ema')
 # What torch.compile puts into keys, at any depth, with the prefix of DistributedDataParallel on
 # either side of it.
@@ -285,11 +285,11 @@ def _rebuild(model: nn.Module, checkpoint: dict[str, Any], strict: bool, source:
     if structure is None:
         return
     # Not STRUCTURES.get(), which imports what a dotted name names: the name comes from the file.
-    rebuild = STRUCTURES.module_dict.get(structure)
+    rebuild = _known_structures().get(structure)
     if rebuild is None:
         raise CheckpointError(
             f'{source} holds weights of a {structure[:40]!r} model, which this version does not '
-            f'know; known: {", ".join(sorted(STRUCTURES.module_dict))}.'
+            f'know; known: {", ".join(sorted(_known_structures()))}.'
         )
     if not strict:
         raise CheckpointError(
@@ -297,6 +297,11 @@ def _rebuild(model: nn.Module, checkpoint: dict[str, Any], strict: bool, source:
             'trained: start from the checkpoint that it was made from.'
         )
     rebuild(model)
+
+
+def _known_structures() -> dict[str, Callable[[nn.Module], None]]:
+    STRUCTURES.import_from_location()
+    return STRUCTURES.module_dict
 
 
 def _structure(checkpoint: dict[str, Any], source: str) -> str | None:
@@ -307,7 +312,7 @@ def _structure(checkpoint: dict[str, Any], source: str) -> str | None:
         return structure
     raise CheckpointError(
         f'{source} is damaged: meta.structure is of type {type(structure).__name__}: expected a '
-        f'name ({", ".join(sorted(STRUCTURES.module_dict))}).'
+        f'name ({", ".join(sorted(_known_structures()))}).'
     )
 
 

@@ -5,18 +5,22 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmpretrain.models import ImageClassifier, LinearClsHead
-from mmpretrain.registry import MODELS
-from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn import functional
 
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
+from casvit_mm.models.optional import toolbox
 from casvit_mm.models.pretrained import load_pretrained_classifier, split_pretrained
 from casvit_mm.models.published_layout import adapt_classifier_keys
+from casvit_mm.registration import registered_in
+
+with toolbox('mmpretrain'):
+    from mmpretrain.models import ImageClassifier, LinearClsHead
+    from mmpretrain.registry import MODELS
+    from mmpretrain.structures import DataSample
 
 
-@MODELS.register_module()
+@registered_in(MODELS)
 class CASViTClsHead(LinearClsHead):
     """One linear classifier, or two of one shape side by side.
 
@@ -109,7 +113,7 @@ class _Aside:
         return self
 
 
-@MODELS.register_module()
+@registered_in(MODELS)
 class CASViTClassifier(ImageClassifier):
     """mmpretrain's classifier, which reads published files and learns from a teacher on request.
 

@@ -1,46 +1,113 @@
-"""mmpretrain, which classification needs and nothing else here."""
+"""The toolboxes of OpenMMLab that one task needs and the others do not."""
 
 import importlib
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from casvit.errors import MissingPackageError
 
 
-class MissingPackageError(RuntimeError):
-    """A config asks for a package that cannot be imported; the message says what to install."""
+class Toolbox(NamedTuple):
+    """What a task needs.
+
+    Attributes:
+        task: The task.
+        modules: What must be importable.
+        install: What to install.
+    """
+
+    task: str
+    modules: tuple[str, ...]
+    install: str
 
 
-def _import_or_forget(name: str) -> str:
-    """Imports a module; returns why that cannot be, or nothing.
+TOOLBOXES = {
+    'mmdet': Toolbox(
+        'Detection',
+        ('mmdet',),
+        'onedl-mmdetection (mmdet on the original line of OpenMMLab)',
+    ),
+    'mmseg': Toolbox(
+        'Semantic segmentation',
+        ('mmseg',),
+        'onedl-mmsegmentation (mmsegmentation on the original line of OpenMMLab)',
+    ),
+    'mmpretrain': Toolbox(
+        'Classification',
+        ('torchvision', 'mmpretrain.models'),
+        'onedl-mmpretrain (mmpretrain on the original line of OpenMMLab), and the torchvision '
+        'that belongs to the installed torch',
+    ),
+}
+# A torchvision that was built for another torch raises a RuntimeError, a toolbox of another mmcv
+# an AssertionError.
+_IMPORT_ERRORS = (ImportError, RuntimeError, AssertionError)
 
-    A torchvision that was built for another torch raises a RuntimeError. mmengine and mmdet, which
-    import it and mmpretrain where they are there, bear an ImportError alone: after the first
-    failure, further imports raise one.
+
+@cache
+def import_error(module: str) -> str:
+    """Why a module cannot be imported; empty if it can.
+
+    It is tried once: the second attempt at a module that is half imported says something else.
     """
     try:
-        importlib.import_module(name)
-    except (ImportError, RuntimeError) as error:
-        sys.modules[name.split('.')[0]] = None
-        return (str(error).splitlines() or [type(error).__name__])[0]
+        importlib.import_module(module)
+    except _IMPORT_ERRORS as error:
+        return _first_line(error)
     return ''
 
 
-def _why_not() -> str:
-    reason = _import_or_forget('torchvision') or _import_or_forget('mmpretrain.models')
-    return reason and (
-        f'Classification needs mmpretrain, which cannot be imported here ({reason}): install '
-        'onedl-mmpretrain (mmpretrain on the original line of OpenMMLab), and the torchvision that '
-        'belongs to the installed torch.'
-    )
+def toolbox_error(name: str) -> str:
+    """Why a toolbox cannot be imported, and what to install; empty if it can.
+
+    Args:
+        name: A key of :data:`TOOLBOXES`.
+    """
+    reason = next(filter(None, map(import_error, TOOLBOXES[name].modules)), '')
+    return reason and _sentence(name, reason)
 
 
-MMPRETRAIN_ERROR = _why_not()
-"""Why classification is not to be had, and what to install; empty where it is."""
+@contextmanager
+def toolbox(name: str) -> Iterator[None]:
+    """Imports inside are of a toolbox; if that fails, the error says what to install.
+
+    Args:
+        name: A key of :data:`TOOLBOXES`.
+
+    Raises:
+        MissingPackageError: An import fails.
+    """
+    try:
+        yield
+    except _IMPORT_ERRORS as error:
+        raise MissingPackageError(
+            toolbox_error(name) or _sentence(name, _first_line(error))
+        ) from error
 
 
 def require_mmpretrain() -> None:
-    """Stops where mmpretrain cannot be imported, for configs that are of no use without it.
+    """Stops if mmpretrain is not installed, for configs that are of no use without it.
+
+    It is not imported: reading a config takes no seconds.
 
     Raises:
-        MissingPackageError: It cannot; the message says what to install.
+        MissingPackageError: It is not; the message says what to install.
     """
-    if MMPRETRAIN_ERROR:
-        raise MissingPackageError(MMPRETRAIN_ERROR)
+    try:
+        missing = find_spec('mmpretrain') is None
+    except ImportError:
+        missing = True
+    if missing:
+        raise MissingPackageError(toolbox_error('mmpretrain'))
+
+
+def _sentence(name: str, reason: str) -> str:
+    task, _, install = TOOLBOXES[name]
+    return f'{task} needs {name}, which cannot be imported here ({reason}): install {install}.'
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

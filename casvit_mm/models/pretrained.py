@@ -105,6 +105,29 @@ def require_pretrained(
     )
 
 
+def refuse_fused(state_dict: Mapping[str, Tensor], prefix: str) -> None:
+    """Stops before the weights of a fused model reach a backbone that is not fused.
+
+    OpenMMLab's own loaders know no structures: they would leave out what does not fit, which is
+    most of the backbone, and go on.
+
+    Args:
+        state_dict: What is about to be loaded.
+        prefix: Where the backbone stands in it.
+
+    Raises:
+        CheckpointError: The second layer of the stem, a norm unless fused, is a convolution.
+    """
+    second = state_dict.get(f'{prefix}stem.1.weight')
+    if second is not None and second.ndim == 4:
+        raise CheckpointError(
+            'These are the weights of a fused model, which only this package can load: build the '
+            'model without a checkpoint (init_detector(config, None), say), then '
+            'casvit_mm.models.load_into(model, casvit_mm.models.read_checkpoint(FILE), '
+            'strict=True).'
+        )
+
+
 def load_pretrained_backbone(
     backbone: nn.Module, path: str | Path, prefix: str | None = None, weights: str = 'model'
 ) -> LoadReport:

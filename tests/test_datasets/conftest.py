@@ -34,24 +34,17 @@ def small_set(tmp_path: Path) -> Path:
 def run_without_mmdet() -> Callable[..., None]:
     """Runs code in a Python of its own, where mmdet is not installed, with arguments."""
     prelude = """
-        import importlib.util, sys, types
-        find_spec = importlib.util.find_spec
-        importlib.util.find_spec = lambda name, *more: (
-            None if name == 'mmdet' else find_spec(name, *more)
-        )
+        import sys
         sys.modules['mmdet'] = None
-        package = types.ModuleType('casvit_mm')
-        package.__path__ = [sys.argv.pop(1)]
-        sys.modules['casvit_mm'] = package
     """
 
     def run(code: str, *arguments: Path | str) -> None:
-        package = Path(shapes.__file__).parent.parent
+        root = Path(shapes.__file__).parents[2]
         program = textwrap.dedent(prelude) + textwrap.dedent(code)
         subprocess.run(
-            [sys.executable, '-c', program, str(package), *map(str, arguments)],
+            [sys.executable, '-c', program, *map(str, arguments)],
             check=True,
-            env={**os.environ, 'PYTHONHASHSEED': '5'},
+            env={**os.environ, 'PYTHONPATH': str(root), 'PYTHONHASHSEED': '5'},
         )
 
     return run

@@ -456,8 +456,15 @@ def test_a_data_set_without_annotation_file_is_left_alone(tmp_path: Path) -> Non
 def test_importing_the_check_needs_no_mmdet(run_without_mmdet: Callable[..., None]) -> None:
     run_without_mmdet(
         """
-        import casvit_mm.datasets, casvit_mm.datasets.detection_check
-        assert not hasattr(casvit_mm.datasets, 'ShapesDataset')
+        import casvit_mm.datasets.detection_check
+        from casvit.errors import MissingPackageError
+        try:
+            from casvit_mm.datasets import ShapesDataset
+        except MissingPackageError as error:
+            assert 'Detection needs mmdet' in str(error), error
+            assert 'install onedl-mmdetection' in str(error), error
+        else:
+            raise AssertionError('mmdet is there')
         """
     )
 

@@ -76,6 +76,25 @@ def test_detection_trains_and_segmentation_builds(run):
     assert 'segmentation builds' in done.stdout
 
 
+def test_importing_and_building_hides_nothing_from_the_process(run):
+    done = run(
+        """
+        import casvit_mm
+        from casvit.errors import MissingPackageError
+        from mmengine.registry import MODELS
+        MODELS.build(dict(type='CASViT', arch='xs'))
+        try:
+            MODELS.build(dict(type='CASViTClassifier'))
+        except MissingPackageError as error:
+            print(error)
+        hidden = [name for name, module in sys.modules.items() if module is None]
+        assert not {'torchvision', 'mmpretrain'} & set(hidden), hidden
+        """
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'Classification needs mmpretrain' in done.stdout
+
+
 def test_asking_for_classification_says_what_to_install(run):
     done = run(
         """

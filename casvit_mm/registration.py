@@ -1,0 +1,142 @@
+"""What ``import casvit_mm`` registers: names, whose classes are imported when they are built.
+
+Most of the classes inherit from OpenMMLab's, whose import takes seconds, and a run builds few of
+them. So mmengine's root registries, in which every scope looks last, get a function for each;
+importing the module of a class puts the class in its place.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
+    RUNNERS,
+    TRANSFORMS,
+    Registry,
+)
+
+CLASSES: dict[Registry, dict[str, str]] = {
+    MODELS: {
+        'CASViT': 'casvit_mm.models.casvit',
+        'CASViTClassifier': 'casvit_mm.models.classifier',
+        'CASViTClsHead': 'casvit_mm.models.classifier',
+        'InstanceTTAModel': 'casvit_mm.engine.tta',
+    },
+    DATASETS: {
+        'PairsDataset': 'casvit_mm.datasets.pairs_dataset',
+        'SemanticShapesDataset': 'casvit_mm.datasets.semantic_shapes_dataset',
+        'ShapesDataset': 'casvit_mm.datasets.shapes_dataset',
+        'SingleShapesDataset': 'casvit_mm.datasets.single_shapes_dataset',
+    },
+    TRANSFORMS: {'MultiScaleRandomResizedCrop': 'casvit_mm.engine.samplers'},
+    DATA_SAMPLERS: {'MultiScaleBatchSampler': 'casvit_mm.engine.samplers'},
+    HOOKS: {
+        'AccelerationHook': 'casvit_mm.deploy.acceleration',
+        'DrawTestHook': 'casvit_mm.engine.picture_hooks',
+        'LabelRangeHook': 'casvit_mm.datasets.label_range_hook',
+        'PreviewHook': 'casvit_mm.engine.picture_hooks',
+        'ProgressiveSizeHook': 'casvit_mm.engine.progressive_size',
+        'SafeCheckpointHook': 'casvit_mm.engine.safe_checkpoints',
+        'StopOnInvalidLossHook': 'casvit_mm.engine.invalid_loss',
+        'UnreadableFilesHook': 'casvit_mm.datasets.unreadable_hook',
+    },
+    OPTIM_WRAPPERS: {'BFloat16OptimWrapper': 'casvit_mm.engine.training_speed'},
+    OPTIM_WRAPPER_CONSTRUCTORS: {
+        'CASViTLayerDecayConstructor': 'casvit_mm.engine.layer_decay',
+        'GroupedOptimWrapperConstructor': 'casvit_mm.engine.param_groups',
+    },
+    RUNNERS: {'CASViTRunner': 'casvit_mm.engine.runner'},
+}
+"""The classes of each root registry: names that configs use, and the modules that define them."""
+
+Class = TypeVar('Class', bound=type)
+
+_loaders: dict[Callable[..., Any], Callable[[], type]] = {}
+
+
+def register_classes() -> None:
+    """Registers a factory for every class of :data:`CLASSES`; a second call changes nothing.
+
+    Raises:
+        KeyError: Another class of one of the names is registered.
+    """
+    for registry, classes in CLASSES.items():
+        for name, module in classes.items():
+            if not _is_ours(registry.module_dict.get(name), module):
+                registry.register_module(name, module=_factory(registry, name, module))
+
+
+def registered_in(registry: Registry) -> Callable[[Class], Class]:
+    """Registers a class of :data:`CLASSES`, in the place of its factory.
+
+    mmengine's own decorator with ``force=True`` would also displace a class that a person
+    registered under the same name before this one was imported.
+
+    Args:
+        registry: A root registry, or that of the toolbox whose class is inherited from, which gets
+            the class too.
+
+    Returns:
+        The decorator.
+    """
+
+    def register(cls: Class) -> Class:
+        for place in (registry, registry.root):
+            registered = place.module_dict.get(cls.__name__)
+            if registered is None or _is_ours(registered, cls.__module__):
+                place.register_module(force=True, module=cls)
+        return cls
+
+    return register
+
+
+def registered_class(registry: Registry, name: str) -> Any:
+    """The class that a name stands for, for those who look at it rather than build it.
+
+    Args:
+        registry: Any registry, of a toolbox or of mmengine.
+        name: What a config gives as ``type``.
+
+    Returns:
+        What ``registry.get`` gives, but the class for a factory of this package; None if the name
+        is unknown.
+
+    Raises:
+        MissingPackageError: The class needs a package that cannot be imported.
+    """
+    found = registry.get(name)
+    load = _loaders.get(found)
+    return load() if load else found
+
+
+def _is_ours(registered: Any, module: str) -> bool:
+    """Whether a class of a module, or its factory, is what is registered."""
+    return getattr(registered, '__module__', None) == module
+
+
+def _factory(registry: Registry, name: str, module: str) -> Callable[..., Any]:
+    def load() -> type:
+        return getattr(importlib.import_module(module), name)
+
+    def build(*args: Any, **kwargs: Any) -> Any:
+        return load()(*args, **kwargs)
+
+    package = module.rpartition('.')[0]
+    # What mmengine's messages and help() say of it.
+    build.__name__ = build.__qualname__ = name
+    build.__module__ = module
+    build.__doc__ = (
+        f'Builds a {name} from the arguments of the class, which is imported when it is built.\n\n'
+        f'The class, and its documentation: ``from {package} import {name}``.'
+    )
+    if registry is RUNNERS:
+        # mmengine builds runners by this method of their class.
+        build.from_cfg = lambda cfg: load().from_cfg(cfg)
+    _loaders[build] = load
+    return build
