@@ -23,6 +23,7 @@ import casvit
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ('casvit', 'casvit_mm')
+NOT_IGNORED = ('--others', '--exclude-standard')
 BASE = {'numpy', 'pillow', 'pycocotools', 'tqdm'}
 BASE_MODULES = ('numpy', 'PIL', 'pycocotools', 'tqdm')
 HEAVY = ('torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain')
@@ -66,11 +67,11 @@ def succeed(*command: object, **options) -> str:
     return answer.stdout
 
 
-def tracked() -> set[str]:
-    """Files of the checkout: those that git knows, and those it would not ignore."""
+def checkout(*kinds: str) -> set[str]:
+    """Files of the checkout: those that git tracks, and as it is told by options, others."""
     if not (ROOT / '.git').exists() or not shutil.which('git'):
         pytest.skip('no checkout of git, which lists the files of the project')
-    listing = succeed('git', 'ls-files', '--cached', '--others', '--exclude-standard', cwd=ROOT)
+    listing = succeed('git', 'ls-files', '--cached', *kinds, cwd=ROOT)
     return {name for name in listing.splitlines() if (ROOT / name).is_file()}
 
 
@@ -96,7 +97,7 @@ def uv() -> list[str]:
 def source(tmp_path_factory) -> Path:
     """A copy of the checkout: a build leaves files, and would take up those of earlier ones."""
     folder = tmp_path_factory.mktemp('source') / 'casvit_mm'
-    for name in tracked():
+    for name in checkout(*NOT_IGNORED):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
     return folder
@@ -135,8 +136,9 @@ def environment(folder: Path, uv: list[str]) -> Path:
 
 
 def test_the_wheel_holds_the_packages_and_the_configs_and_nothing_else(wheel):
-    ours = {name for name in tracked() if name.split('/')[0] in PACKAGES}
-    ours |= {f'casvit_mm/.mim/{name}' for name in tracked() if name.startswith('configs/')}
+    files = checkout(*NOT_IGNORED)
+    ours = {name for name in files if name.split('/')[0] in PACKAGES}
+    ours |= {f'casvit_mm/.mim/{name}' for name in files if name.startswith('configs/')}
     with zipfile.ZipFile(wheel) as archive:
         there = {name for name in archive.namelist() if '.dist-info/' not in name}
     assert there == ours
@@ -147,7 +149,8 @@ def test_the_source_archive_holds_every_file_of_the_checkout_and_nothing_generat
     made_by_setuptools = re.compile(r'PKG-INFO|setup\.cfg|casvit_mm\.egg-info/.*')
     with tarfile.open(sdist) as archive:
         there = {member.name.split('/', 1)[1] for member in archive if member.isfile()}
-    assert {name for name in there if not made_by_setuptools.fullmatch(name)} == tracked()
+    there = {name for name in there if not made_by_setuptools.fullmatch(name)}
+    assert checkout() <= there <= checkout(*NOT_IGNORED)
 
 
 def test_a_wheel_from_the_source_archive_equals_one_from_the_checkout(sdist, wheel, tmp_path):
