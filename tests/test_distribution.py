@@ -52,7 +52,7 @@ sys.meta_path.insert(0, Nothing())
 
 
 def run(*command: object, **options) -> subprocess.CompletedProcess[str]:
-    """Runs a command, with what pytest found on its path left out."""
+    """Runs a command without PYTHONPATH, so that it finds what is installed, not the checkout."""
     env = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
     env.update(options.pop('env', {}))
     return subprocess.run(
