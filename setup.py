@@ -1,4 +1,4 @@
-"""Puts configs/ into the wheel, where OpenMMLab looks for the configs of an installed package."""
+"""What pyproject.toml cannot say: configs/ inside the wheel, and the README for an index page."""
 
 import re
 import shutil
@@ -8,12 +8,24 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+CODE_BLOCK = re.compile(r'^(```.*?^```$)', re.MULTILINE | re.DOTALL)
+# An image of the checkout, and the line in italics that is its caption.
+IMAGE = re.compile(r'^!\[[^]]*\]\((?![a-z]+:)[^)]*\)\n+(\*[^*\n]+\*\n+)?', re.MULTILINE)
+LINK = re.compile(r'(?<!!)\[([^]]+)\]\((?![a-z]+:|#)([^)\s]+)\)')
 
 
-def read_version() -> str:
-    """Reads the version without importing the package, which would need torch."""
-    source = (ROOT / 'casvit_mm' / '__init__.py').read_text(encoding='utf-8')
-    return re.search(r"^__version__ = '(.+)'$", source, re.MULTILINE).group(1)
+def index_page(readme: str) -> str:
+    """The README without what an index page cannot follow: images and links into the checkout.
+
+    Args:
+        readme: Its Markdown.
+
+    Returns:
+        The same, with images of the checkout left out, and ``text (`path`)`` for links into it.
+    """
+    parts = CODE_BLOCK.split(readme)
+    parts[::2] = [LINK.sub(r'\1 (`\2`)', IMAGE.sub('', part)) for part in parts[::2]]
+    return ''.join(parts)
 
 
 class BuildWithConfigs(build_py):
@@ -27,4 +39,8 @@ class BuildWithConfigs(build_py):
             shutil.copytree(ROOT / 'configs', target, ignore=shutil.ignore_patterns('__pycache__'))
 
 
-setup(version=read_version(), cmdclass={'build_py': BuildWithConfigs})
+setup(
+    long_description=index_page((ROOT / 'README.md').read_text(encoding='utf-8')),
+    long_description_content_type='text/markdown',
+    cmdclass={'build_py': BuildWithConfigs},
+)

@@ -178,12 +178,30 @@ def test_every_pinned_version_lies_in_the_range_that_the_package_declares():
     tomllib = pytest.importorskip('tomllib', reason='Python 3.11 has it')
     project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
     for name, line in versions.LINES.items():
-        declared = [*project['dependencies'], *project['optional-dependencies'][name]]
+        extras = project['optional-dependencies']
+        declared = [*project['dependencies'], *extras['train'], *extras[name]]
         ranges = {Requirement(text).name: Requirement(text).specifier for text in declared}
         for pin in (*line.torch, line.mmcv, *line.packages):
             package, _, version = pin.partition('==')
             assert package in ranges, pin
             assert not version or version in ranges[package], pin
+
+
+@pytest.mark.parametrize('extras', ['', 'dev', 'draw, data', None])
+def test_what_training_needs_is_installed_whatever_extras_are_chosen_and_mmcv_is_not(extras):
+    tomllib = pytest.importorskip('tomllib', reason='Python 3.11 has it')
+    declared = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+    arguments = [] if extras is None else ['--extras', extras]
+    wanted = Requirement(
+        install.project(install.parse_arguments(arguments).extras).replace(str(ROOT), 'casvit-mm')
+    )
+    assert 'train' in wanted.extras
+    assert wanted.extras <= set(declared['optional-dependencies'])
+    assert wanted.extras.isdisjoint(versions.LINES)
+    if extras is None:
+        assert wanted.extras == {*declared['optional-dependencies']} - {*versions.LINES}
+    else:
+        assert wanted.extras == {'train', *extras.replace(' ', '').split(',')} - {''}
 
 
 def test_the_fingerprint_depends_on_the_choices():
@@ -202,19 +220,6 @@ def test_checking_an_environment_that_is_not_there_is_a_sentence_and_exit_code_2
     assert answer.returncode == 2
     assert 'There is no environment at' in answer.stdout
     assert 'Traceback' not in answer.stdout + answer.stderr
-
-
-def test_the_configs_travel_in_the_wheel_where_openmmlab_looks_for_them(tmp_path):
-    command = [sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', str(tmp_path)]
-    subprocess.run(
-        [*command, 'build', '--build-base', str(tmp_path / 'build')],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    shipped = tmp_path / 'build' / 'lib' / 'casvit_mm' / '.mim' / 'configs'
-    ours = {path.relative_to(ROOT / 'configs') for path in (ROOT / 'configs').rglob('*.py')}
-    assert {path.relative_to(shipped) for path in shipped.rglob('*.py')} == ours
 
 
 @pytest.mark.parametrize('owned', [True, False])

@@ -68,6 +68,18 @@ def fingerprint(args: argparse.Namespace) -> str:
     return digest.hexdigest()
 
 
+def project(extras: str) -> str:
+    """This package with what training needs, for an editable install.
+
+    `maintained` and `original` are no part of it: mmcv is built in a step of its own.
+
+    Args:
+        extras: Further extras, separated by commas.
+    """
+    further = (name.strip() for name in extras.split(','))
+    return f'{ROOT}[{",".join(dict.fromkeys(["train", *filter(None, further)]))}]'
+
+
 def set_up(args: argparse.Namespace, target: Target) -> None:
     """Does everything, in the order in which a missing thing is noticed early."""
     line = LINES[args.line]
@@ -83,8 +95,8 @@ def set_up(args: argparse.Namespace, target: Target) -> None:
     warming = target.warm()
     install_opencv(target, pins)
     say(f'Installing {", ".join(line.packages)} and this package')
-    project = f'{ROOT}[{args.extras}]' if args.extras else str(ROOT)
-    target.install('The packages', *line.packages, '--editable', project, pins=pins)
+    packages = (*line.packages, '--editable', project(args.extras))
+    target.install('The packages', *packages, pins=pins)
     cuda = wants_cuda(torch, args.cpu_ops)
     if warming:
         warming.wait()
@@ -121,9 +133,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--extras',
-        default='data,bench,dev',
+        default='draw,data,bench,dev',
         metavar='A,B',
-        help='optional parts of the package (data,bench,dev)',
+        help='optional parts of the package (%(default)s)',
     )
     parser.add_argument(
         '--force', action='store_true', help='go through it although nothing has changed'
