@@ -3,8 +3,16 @@
 from typing import TYPE_CHECKING
 
 from casvit import __version__
+from casvit.extras import how_to_install
 from casvit.lazy import lazy_attributes
-from casvit_mm.registration import register_classes
+
+try:
+    from casvit_mm.registration import register_classes
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f'casvit_mm needs {error.name}, which is not installed: {how_to_install("mmengine")}.',
+        name=error.name,
+    ) from error
 
 if TYPE_CHECKING:
     from casvit_mm import datasets, deploy, engine, models

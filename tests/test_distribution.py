@@ -300,3 +300,12 @@ def test_the_plugin_without_openmmlab_says_what_to_install(base, tmp_path):
     last = answer.stderr.strip().splitlines()[-1]
     assert answer.returncode == 1
     assert "pip install 'casvit-mm[maintained]'" in last or 'tools/install.py' in last
+
+
+@pytest.mark.parametrize('command', ['train', 'check', 'print_config', 'finetune'])
+def test_a_command_without_openmmlab_says_what_to_install(command, base, tmp_path):
+    arguments = [str(tmp_path), '--task', 'detection'] if command == 'finetune' else ['x']
+    answer = run(base, '-I', '-m', 'casvit', command, *arguments, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert f'casvit {command}: error: casvit {command} needs mmengine' in answer.stderr
+    assert 'tools/install.py' in answer.stderr and 'Traceback' not in answer.stderr

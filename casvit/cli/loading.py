@@ -8,14 +8,10 @@ import threading
 from collections.abc import Iterator
 
 from casvit.errors import MissingPackageError
+from casvit.extras import how_to_install
 
 SLOW = 1.0
 """Seconds after which a person is told what the command is doing."""
-
-# Distributions by what they bring.
-TRAINING = frozenset(
-    ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'cv2')
-)
 
 printed: list[str] = []
 """Lines that libraries printed while they were imported; a run writes them into its log."""
@@ -42,7 +38,7 @@ def loading(who: str) -> Iterator[None]:
         with contextlib.redirect_stdout(output):
             yield
     except ModuleNotFoundError as error:
-        raise MissingPackageError(_how_to_install(who, error)) from error
+        raise MissingPackageError(_sentence(who, error)) from error
     finally:
         said.cancel()
         printed.extend(line for line in output.getvalue().splitlines() if line.strip())
@@ -53,17 +49,8 @@ def _say_loading() -> None:
         print('Loading PyTorch and OpenMMLab …', file=sys.stderr, flush=True)
 
 
-def _how_to_install(who: str, error: ModuleNotFoundError) -> str:
+def _sentence(who: str, error: ModuleNotFoundError) -> str:
     name = error.name or str(error)
     package = name.split('.')[0]
-    if package in TRAINING:
-        how = (
-            'python tools/install.py in a checkout sets everything up; pip install '
-            "'casvit-mm[maintained]' adds it to an environment in which mmcv can be compiled"
-        )
-    else:
-        how = "pip install 'casvit-mm[train]' adds it"
-    what = 'is not installed'
-    if name != package:
-        what = f'is not in the installed {package}'
-    return f'{who} needs {name}, which {what}: {how}.'
+    what = 'is not installed' if name == package else f'is not in the installed {package}'
+    return f'{who} needs {name}, which {what}: {how_to_install(package)}.'

@@ -1,0 +1,29 @@
+"""The optional parts of the installation: which package comes with which extra."""
+
+OPENMMLAB = frozenset(
+    ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'cv2')
+)
+EXTRAS = {
+    'supervision': 'draw',
+    'timm': 'bench',
+    'defusedxml': 'data',
+    'iterstrat': 'data',
+}
+"""The extra that brings a package; any other comes with ``train``."""
+
+
+def how_to_install(package: str) -> str:
+    """What to type if a package is missing.
+
+    Args:
+        package: The name that is imported.
+
+    Returns:
+        A clause without a full stop.
+    """
+    if package in OPENMMLAB:
+        return (
+            'python tools/install.py in a checkout sets everything up; pip install '
+            "'casvit-mm[maintained]' adds it to an environment in which mmcv can be compiled"
+        )
+    return f"pip install 'casvit-mm[{EXTRAS.get(package, 'train')}]' adds it"
