@@ -7,11 +7,29 @@ from casvit.lazy import lazy_attributes
 if TYPE_CHECKING:
     from casvit.configs import config_path
     from casvit.errors import UserError
+    from casvit.predictor import Predictor
+    from casvit.results import Classification, Detections, SemanticMap
 
 __version__ = '0.1.0'
 
-__all__ = ['UserError', '__version__', 'config_path']
+__all__ = [
+    'Classification',
+    'Detections',
+    'Predictor',
+    'SemanticMap',
+    'UserError',
+    '__version__',
+    'config_path',
+]
 
 __getattr__, __dir__ = lazy_attributes(
-    __name__, {'UserError': 'casvit.errors', 'config_path': 'casvit.configs'}
+    __name__,
+    {
+        'Classification': 'casvit.results',
+        'Detections': 'casvit.results',
+        'Predictor': 'casvit.predictor',
+        'SemanticMap': 'casvit.results',
+        'UserError': 'casvit.errors',
+        'config_path': 'casvit.configs',
+    },
 )

@@ -1,4 +1,4 @@
-"""Detects or segments on an image, a folder of images, or a video.
+"""Detects, segments or classifies: an image, a folder of images, or a video.
 
   casvit image_demo photo.jpg CONFIG CHECKPOINT --out-dir out
   casvit image_demo photos/ CONFIG CHECKPOINT --score-thr 0.5 --batch-size 4
@@ -6,12 +6,13 @@
   casvit image_demo street.mp4 CONFIG CHECKPOINT --fuse --compile
       the same answers, sooner: the compiler takes a minute or more once
   casvit image_demo aerial.png CONFIG CHECKPOINT --tile 1024 --overlap 256
-      a picture too large to be seen at once, in overlapping tiles; what is found twice is
+      an image too large to be seen at once, in overlapping tiles; what is found twice is
       reported once. Objects larger than the overlap may come out in pieces.
 
-Per input, the out dir gets a picture (or a video) with the answer drawn on it, and a JSON list:
-  detection     {file, label, score, bbox: [x1, y1, x2, y2], mask: COCO's run-length code}
-  segmentation  {file, label, index, pixels, share} per class; NAME_labels.png holds the indices
+Per input, the out dir gets an image (or a video) with the result drawn on it, and a JSON list:
+  detection       {file, label, score, bbox: [x1, y1, x2, y2], mask: COCO's run-length code}
+  segmentation    {file, label, index, pixels, share} per class; NAME_labels.png holds the indices
+  classification  {file, label, index, score} of the best 5 classes
 A video's records also have the number of the frame.
 
 In a folder, images that cannot be read, predicted or written are skipped and listed at the end with
@@ -50,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--tile',
         type=arguments.positive_int,
         metavar='SIZE',
-        help='look at tiles of this side, in pixels, instead of the whole picture',
+        help='look at tiles of this side, in pixels, instead of the whole image',
     )
     parser.add_argument(
         '--overlap',

@@ -1,31 +1,45 @@
-"""A trained model, ready to be shown pictures."""
+"""A trained model, ready to predict: one class for detectors, segmentors and classifiers."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from casvit_mm.engine.detections import Detections, LocalMask
-from casvit_mm.engine.label_map import LabelMap
+from casvit.errors import UserError
+from casvit.images import ImageError
+from casvit.results import Classification, Detections, LocalMask, Result, SemanticMap
+from casvit_mm.engine.config_parts import (
+    class_info,
+    inner_test_dataset,
+    loads_floats,
+    steps_in_memory,
+)
+from casvit_mm.engine.saved_config import read_saved_config
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
-from casvit_mm.models.checkpoint_meta import is_palette
-from casvit_mm.registration import registered_class
+from casvit_mm.models.optional import TOOLBOXES, import_toolbox
 
 
-def trained_model(cfg: Config, checkpoint: str) -> tuple[nn.Module, dict[str, Any]]:
+class UnusableConfigError(UserError, ValueError):
+    """A config lacks what a prediction needs, or is of a kind that is not known."""
+
+
+def trained_model(
+    cfg: Config, checkpoint: str, weights: str = 'model'
+) -> tuple[nn.Module, dict[str, Any]]:
     """Builds the model of a config with the weights of a file, in eval mode on the CPU.
 
     Args:
         cfg: Config of a detector, segmentor or classifier.
         checkpoint: Its weights, all of them, in any layout that
             :func:`casvit_mm.models.checkpoint.read_checkpoint` knows.
+        weights: As for ``read_checkpoint``.
 
     Returns:
         The model, and the content of the file.
@@ -33,78 +47,125 @@ def trained_model(cfg: Config, checkpoint: str) -> tuple[nn.Module, dict[str, An
     Raises:
         CheckpointError: The weights cannot be read or do not fit.
     """
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    content = read_checkpoint(checkpoint, weights=weights)
+    return _with_weights(cfg, content, str(checkpoint)), content
+
+
+def _with_weights(cfg: Config, content: dict[str, Any], source: str) -> nn.Module:
     model_cfg = cfg.model.copy()
     if model_cfg.get('backbone'):
         model_cfg.backbone = {**model_cfg.backbone, 'init_cfg': None}
-    model = revert_sync_batchnorm(MODELS.build(model_cfg))
-    content = read_checkpoint(checkpoint)
-    load_into(model, content, strict=True, source=str(checkpoint))
-    return model.eval(), content
+    if cfg.get('data_preprocessor'):
+        # As mmengine's runner joins them.
+        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet')):
+        model = revert_sync_batchnorm(MODELS.build(model_cfg))
+    load_into(model, content, strict=True, source=source)
+    return model.eval()
 
 
 class ImageModel:
-    """A trained model with its weights and its test pipeline.
+    """A trained model with its weights and its test pipeline: a backend of ``casvit.Predictor``.
 
     Args:
-        cfg (Config): Config of the model.
         checkpoint (str): Its weights, in any layout that
             :func:`casvit_mm.models.checkpoint.read_checkpoint` knows.
+        cfg (Config, optional): Its config; by default the one in the checkpoint, read as data (see
+            :func:`casvit_mm.engine.saved_config.read_saved_config`).
         device (str): Where to run. Defaults to 'cpu'.
+        score_threshold (float): Detections below this score are left out. Defaults to 0.3.
+        weights (str): 'model' or 'ema', as for ``read_checkpoint``. Defaults to 'model'.
 
     Raises:
         CheckpointError: The weights cannot be read or do not fit.
+        SavedConfigError: The config in the checkpoint is missing, or not used.
+        UnusableConfigError: The config is not of a kind that is known.
+        MissingPackageError: The toolbox of the config cannot be imported.
 
     Attributes:
+        task (str): 'detection', 'instance', 'semantic' or 'classification'.
         classes (tuple[str]): Names of the classes.
-        palette (list[tuple[int]]): An RGB colour for each class.
-    """
-
-    def __init__(self, cfg: Config, checkpoint: str, *, device: str = 'cpu') -> None:
-        self.model, content = trained_model(cfg, checkpoint)
-        self.model.to(device)
-        scope = cfg.get('default_scope', 'mmdet')
-        self.pipeline = Compose(_pipeline(cfg, scope))
-        meta = _metainfo(cfg, content, scope, _class_count(self.model))
-        self.classes = tuple(meta['classes'])
-        self.palette = _palette(meta.get('palette'), len(self.classes))
-
-    def _predict(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """The data samples that the model answers for BGR pictures."""
-        items = [self.pipeline(dict(img=image, img_id=0)) for image in images]
-        batch = {key: [item[key] for item in items] for key in ('inputs', 'data_samples')}
-        return self.model.test_step(batch)
-
-
-class ImageDetector(ImageModel):
-    """A detector of mmdet.
-
-    Args:
-        cfg (Config): As for :class:`ImageModel`, like ``checkpoint`` and ``device``.
-        score_thr (float): Detections below this score are left out. Defaults to 0.3.
+        palette (tuple[tuple[int]]): An RGB colour for each class.
+        model (nn.Module): The model.
     """
 
     def __init__(
-        self, cfg: Config, checkpoint: str, *, device: str = 'cpu', score_thr: float = 0.3
+        self,
+        checkpoint: str,
+        cfg: Config | None = None,
+        *,
+        device: str = 'cpu',
+        score_threshold: float = 0.3,
+        weights: str = 'model',
     ) -> None:
-        super().__init__(cfg, checkpoint, device=device)
-        self.score_thr = score_thr
+        if cfg is not None:
+            _require_usable(cfg)
+            import_toolbox(cfg.get('default_scope', 'mmdet'))
+        content = read_checkpoint(checkpoint, weights=weights)
+        if cfg is None:
+            meta = content.get('meta') or {}
+            cfg = read_saved_config(meta.get('cfg'), str(checkpoint))
+        self.scope = cfg.get('default_scope', 'mmdet')
+        self.model = _with_weights(cfg, content, str(checkpoint)).to(device)
+        self.score_threshold = score_threshold
+        steps = inner_test_dataset(cfg)['pipeline']
+        self._as_floats = loads_floats(steps)
+        with DefaultScope.overwrite_default_scope(self.scope):
+            self.pipeline = Compose(steps_in_memory(steps))
+        self.classes, self.palette = class_info(cfg, content, self.scope, _class_count(self.model))
+
+    @property
+    def task(self) -> str:
+        """What the model does, by the name that the project has for it."""
+        if self.scope == 'mmdet':
+            return 'instance' if getattr(self.model, 'with_mask', False) else 'detection'
+        return {'mmseg': 'semantic', 'mmpretrain': 'classification'}[self.scope]
 
     @torch.no_grad()
-    def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Detects.
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Result]:
+        """Predicts.
 
         Args:
-            images: BGR pictures, of any sizes. Shape: ``(H, W, 3)`` each, uint8.
+            images: RGB images of one size: in a batch with a larger one, an image is padded, and
+                a CAS-ViT, which pools over all it sees, answers differently. Shape:
+                ``(H, W, 3)`` each, uint8.
 
         Returns:
-            The detections of each, in its own pixels.
-        """
-        return [self._detections(sample) for sample in self._predict(images)]
+            The result of each, in its own pixels.
 
-    def _detections(self, sample: Any) -> Detections:
+        Raises:
+            ImageError: The images are too narrow for the pipeline.
+        """
+        try:
+            items = [self.pipeline(self._loaded(image)) for image in images]
+        except cv2.error as error:
+            if error.func != 'resize':
+                raise
+            raise ImageError(
+                'too narrow to be resized as the config says; in tiles (--tile SIZE, tile=SIZE) it '
+                'is taken as it is'
+            ) from error
+        batch = {key: [item[key] for item in items] for key in ('inputs', 'data_samples')}
+        with DefaultScope.overwrite_default_scope(self.scope):
+            samples = self.model.test_step(batch)
+        height, width = images[0].shape[:2]
+        more = dict(classes=self.classes, palette=self.palette, height=height, width=width)
+        make = {'mmdet': self._detections, 'mmseg': self._semantic_map}.get(
+            self.scope, self._classification
+        )
+        return [make(sample, more) for sample in samples]
+
+    def _loaded(self, image: np.ndarray) -> dict[str, Any]:
+        """What the loading step of a pipeline gives for an image, in OpenCV's order of channels."""
+        pixels = np.ascontiguousarray(image[..., ::-1])
+        if self._as_floats:
+            pixels = pixels.astype(np.float32)
+        shape = image.shape[:2]
+        return dict(img=pixels, img_id=0, img_path=None, img_shape=shape, ori_shape=shape)
+
+    def _detections(self, sample: Any, more: dict[str, Any]) -> Detections:
         found = sample.pred_instances
-        found = found[found.scores >= self.score_thr]
+        found = found[found.scores >= self.score_threshold]
         masks = None
         if 'masks' in found:
             masks = [LocalMask.crop(np.asarray(mask, bool)) for mask in found.masks.cpu().numpy()]
@@ -113,102 +174,44 @@ class ImageDetector(ImageModel):
             found.scores.cpu().numpy().astype(np.float32),
             found.labels.cpu().numpy().astype(np.int64),
             masks,
+            **more,
+        )
+
+    def _semantic_map(self, sample: Any, more: dict[str, Any]) -> SemanticMap:
+        kind = np.uint8 if len(self.classes) <= 256 else np.uint16
+        class_ids = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
+        return SemanticMap(class_ids.astype(kind), **more)
+
+    def _classification(self, sample: Any, more: dict[str, Any]) -> Classification:
+        return Classification(sample.pred_score.float().cpu().numpy(), **more)
+
+
+def _require_usable(cfg: Config) -> None:
+    name = cfg.filename or 'that was given'
+    if not cfg.get('model'):
+        raise UnusableConfigError(f'The config {name} has no model.')
+    if inner_test_dataset(cfg) is None:
+        raise UnusableConfigError(
+            f'The config {name} has no test_dataloader whose dataset has a pipeline, which tells '
+            'how to prepare images.'
+        )
+    scope = cfg.get('default_scope', 'mmdet')
+    if not isinstance(scope, str) or scope not in TOOLBOXES:
+        raise UnusableConfigError(
+            f'The config {name} is for {scope}; predictions are made with {", ".join(TOOLBOXES)}.'
         )
 
 
-class ImageSegmentor(ImageModel):
-    """A segmentor of mmseg. Arguments as for :class:`ImageModel`."""
-
-    @torch.no_grad()
-    def __call__(self, images: Sequence[np.ndarray]) -> list[LabelMap]:
-        """Segments.
-
-        Args:
-            images: BGR pictures, of any sizes. Shape: ``(H, W, 3)`` each, uint8.
-
-        Returns:
-            The label map of each, in its own pixels.
-        """
-        kind = np.uint8 if len(self.classes) <= 256 else np.uint16
-        # One by one: pictures of different sizes make no batch that could be scaled back.
-        samples = [sample for image in images for sample in self._predict([image])]
-        return [
-            LabelMap(sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(kind))
-            for sample in samples
-        ]
-
-
-def inner_test_dataset(cfg: Config) -> dict[str, Any] | None:
-    """The first dataset with a pipeline of a config's test data, inside whatever wrappers.
-
-    Args:
-        cfg: The config.
-
-    Returns:
-        Its dict; None if there is none.
-    """
-    waiting = [(cfg.get('test_dataloader') or {}).get('dataset')]
-    while waiting:
-        dataset = waiting.pop(0)
-        if isinstance(dataset, (list, tuple)):
-            waiting = [*dataset, *waiting]
-        elif isinstance(dataset, Mapping):
-            # Names of mmengine's wrappers: RepeatDataset has one dataset, ConcatDataset several.
-            inner = [dataset[key] for key in ('dataset', 'datasets') if dataset.get(key)]
-            if not inner and dataset.get('pipeline'):
-                return dataset
-            waiting = [*inner, *waiting]
-    return None
-
-
-def _pipeline(cfg: Config, scope: str) -> list[dict]:
-    """The test pipeline for images in memory, which have no annotations."""
-    steps = [
-        step for step in inner_test_dataset(cfg)['pipeline'] if _name(step) != 'LoadAnnotations'
-    ]
-    return [{**steps[0], 'type': f'{scope}.LoadImageFromNDArray'}, *steps[1:]]
-
-
-def _name(step: Mapping[str, Any]) -> str:
-    """The name of a transform, which a config gives with or without scope, or as its class."""
-    kind = step['type']
-    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else kind.__name__
-
-
-def _metainfo(cfg: Config, checkpoint: dict, scope: str, count: int | None) -> dict:
-    """Class names and colours: those of the weights if they tell, else of the config's dataset.
-
-    Names that are not as many as the classes of the model are not its names.
-    """
-    meta = checkpoint.get('meta') or {}
-    saved = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
-    for key in ('CLASSES', 'PALETTE'):
-        if meta.get(key) is not None:
-            saved.setdefault(key.lower(), meta[key])
-    if count is not None and len(saved.get('classes') or ()) != count:
-        saved = {}
-    if saved.get('classes') and saved.get('palette'):
-        return saved
-    dataset = inner_test_dataset(cfg)
-    kind = dataset['type']
-    if isinstance(kind, str):
-        with DATASETS.switch_scope_and_registry(scope) as registry:
-            kind = registered_class(registry, kind)
-    known = {**(getattr(kind, 'METAINFO', None) or {}), **(dataset.get('metainfo') or {}), **saved}
-    classes = known.get('classes')
-    if isinstance(classes, str) and Path(classes).is_file():
-        # As mmengine's datasets read it.
-        classes = Path(classes).read_text(encoding='utf-8').splitlines()
-    names = list(classes) if isinstance(classes, (list, tuple)) else []
-    # What a model of more classes finds has no name in the data.
-    names += [f'class {index}' for index in range(len(names), count or 0)]
-    return {**known, 'classes': names}
-
-
 def _class_count(model: nn.Module) -> int | None:
-    """How many classes a detector or segmentor tells apart; None if its head does not say."""
+    """How many classes a model tells apart; None if its head does not say."""
     roi_head = getattr(model, 'roi_head', None)
-    for owner, name in ((roi_head, 'bbox_head'), (model, 'decode_head'), (model, 'bbox_head')):
+    owners = (
+        (roi_head, 'bbox_head'),
+        (model, 'decode_head'),
+        (model, 'bbox_head'),
+        (model, 'head'),
+    )
+    for owner, name in owners:
         head = getattr(owner, name, None)
         if isinstance(head, nn.ModuleList):
             head = head[-1]
@@ -216,10 +219,3 @@ def _class_count(model: nn.Module) -> int | None:
         if isinstance(count, int):
             return count
     return None
-
-
-def _palette(palette: object, count: int) -> list[tuple[int, int, int]]:
-    if is_palette(palette) and len(palette) >= count:
-        return [tuple(colour) for colour in palette]
-    colours = np.random.default_rng(0).integers(64, 256, (count, 3))
-    return [tuple(colour) for colour in colours.tolist()]

@@ -1,10 +1,12 @@
 """The toolboxes of OpenMMLab that one task needs and the others do not."""
 
 import importlib
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from importlib.util import find_spec
+from io import StringIO
 from typing import NamedTuple
 
 from casvit.errors import MissingPackageError
@@ -88,6 +90,25 @@ def toolbox(name: str) -> Iterator[None]:
         ) from error
 
 
+def import_toolbox(name: str) -> None:
+    """Imports all models and data of a toolbox, and keeps to itself what they print meanwhile.
+
+    Args:
+        name: A key of :data:`TOOLBOXES`.
+
+    Raises:
+        MissingPackageError: It cannot be imported; the message says what to install.
+    """
+    printed = StringIO()
+    try:
+        with toolbox(name), redirect_stdout(printed):
+            for part in ('models', 'datasets'):
+                importlib.import_module(f'{name}.{part}')
+    finally:
+        for line in filter(str.strip, printed.getvalue().splitlines()):
+            logging.getLogger('casvit').debug('While %s was imported: %s', name, line)
+
+
 def require_mmpretrain() -> None:
     """Stops if mmpretrain is not installed, for configs that are of no use without it.
 
@@ -106,7 +127,10 @@ def require_mmpretrain() -> None:
 
 def _sentence(name: str, reason: str) -> str:
     task, _, install = TOOLBOXES[name]
-    return f'{task} needs {name}, which cannot be imported here ({reason}): install {install}.'
+    return (
+        f'{task} needs {name}, which cannot be imported here ({reason}): install {install}; '
+        'python tools/install.py in a checkout sets everything up.'
+    )
 
 
 def _first_line(error: Exception) -> str:

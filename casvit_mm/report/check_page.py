@@ -7,12 +7,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from casvit.names import printable
+from casvit.results import Colour
 from casvit_mm.datasets.faults import KINDS, FaultList, Severity
 from casvit_mm.datasets.map_check import MapCheck
 from casvit_mm.datasets.object_check import ObjectCheck
 from casvit_mm.datasets.sentences import count_of
 from casvit_mm.report import plots
-from casvit_mm.report.drawing import Colour
 from casvit_mm.report.sheet import map_sheet, object_sheet
 
 SHOWN = 20

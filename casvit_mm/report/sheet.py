@@ -1,4 +1,4 @@
-"""A sheet of pictures with their labels drawn on them."""
+"""A sheet of images with their annotations drawn on them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +8,13 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
+from casvit.draw import draw_detections, draw_semantic_map
+from casvit.results import Colour, Detections, LocalMask, SemanticMap
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.coco_faults import box_corners, encode_mask
 from casvit_mm.datasets.formats.label_map_set import wheel
 from casvit_mm.datasets.map_check import MapCheck, UnreadableMapError, read_labels
 from casvit_mm.datasets.object_check import ObjectCheck
-from casvit_mm.engine.detections import Detections, LocalMask
-from casvit_mm.engine.label_map import LabelMap
-from casvit_mm.report.drawing import Colour, draw_detections, draw_label_map
 
 CELL = 320
 COLUMNS = 4
@@ -51,15 +50,19 @@ def object_sheet(check: ObjectCheck, number: int, seed: int, palette: Sequence[C
         small = _fitted(image)
         factor = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
         boxes = np.array([box_corners(r['bbox']) for r in own], float).reshape(-1, 4)
-        # OpenCV refuses coordinates that its integers do not hold.
+        # What lies outside is as good near by; float32 does not hold every number of a file.
         boxes = np.clip(boxes * [*factor, *factor], -CELL, 2 * CELL)
         drawn = Detections(
             boxes.astype(np.float32),
             np.ones(len(own), np.float32),
             np.array(labels, np.int64),
             [_mask(r, image.shape[:2], small.shape[:2]) for r in own],
+            classes=check.classes,
+            palette=palette,
+            height=small.shape[0],
+            width=small.shape[1],
         )
-        cells.append(_cell(draw_detections(small, drawn, check.classes, palette, scored=False)))
+        cells.append(_cell(draw_detections(drawn, small, scored=False)))
     return _sheet(cells)
 
 
@@ -97,16 +100,20 @@ def map_sheet(check: MapCheck, number: int, seed: int) -> bytes:
         shown[shown == IGNORE_INDEX] = ignored
         small = _fitted(image)
         shown = cv2.resize(shown, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        cells.append(_cell(draw_label_map(small, LabelMap(shown), classes, palette)))
+        height, width = shown.shape
+        drawn = SemanticMap(shown, classes=classes, palette=palette, height=height, width=width)
+        cells.append(_cell(draw_semantic_map(drawn, small)))
     return _sheet(cells)
 
 
 def _read(path: Path) -> np.ndarray | None:
+    """An image as a run loads it, which OpenCV turns, in RGB; None if it cannot be read."""
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
-        return cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     except (OSError, ValueError, cv2.error):
         return None
+    return None if image is None else image[..., ::-1]
 
 
 def _mask(record: dict[str, Any], size: tuple[int, int], shown: tuple[int, int]) -> LocalMask:
@@ -147,5 +154,6 @@ def _sheet(cells: list[np.ndarray]) -> bytes:
     columns = min(COLUMNS, len(cells))
     cells += [blank] * (-len(cells) % columns)
     rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
-    _, encoded = cv2.imencode('.jpg', np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    sheet = np.vstack(rows)[..., ::-1]
+    _, encoded = cv2.imencode('.jpg', sheet, [cv2.IMWRITE_JPEG_QUALITY, 88])
     return encoded.tobytes()

@@ -6,8 +6,11 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
+from PIL import Image
 from pycocotools import mask as coco_mask
-from quick_runs import DEMO
+from quick_runs import DEMO, SEGMENTATION_DEMO
+from small_models import write_checkpoint
 
 LOW = ('--score-thr', '0.02')
 
@@ -98,6 +101,44 @@ def test_a_large_picture_is_seen_in_tiles(call, pictures, checkpoint, tmp_path):
         x1, y1, x2, y2 = record['bbox']
         assert 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height
         assert record['mask']['size'] == [height, width]
+
+
+@pytest.mark.parametrize('name', ['casvit-xs_demo_shapes', SEGMENTATION_DEMO])
+def test_classifiers_and_segmentors_give_an_image_and_records(
+    name, call, configs, pictures, tmp_path
+):
+    (file,) = configs.rglob(f'{name}.py')
+    weights = write_checkpoint(Config.fromfile(file), tmp_path / 'a.pth', {})
+    folder = pictures[0].parent
+    answer = call('image_demo', folder, name, weights, '--out-dir', 'out', '--batch-size', '3')
+    assert answer.code == 0, answer.err
+    for path in pictures:
+        records = json.loads((tmp_path / f'out/{path.stem}.json').read_text())
+        assert {record['file'] for record in records} == {path.name}
+        before = cv2.imread(str(path))
+        after = cv2.imread(str(tmp_path / f'out/{path.stem}.jpg'))
+        assert after.shape == before.shape and (after != before).any()
+        labels = tmp_path / f'out/{path.stem}_labels.png'
+        if name == SEGMENTATION_DEMO:
+            counts = np.bincount(np.asarray(Image.open(labels)).ravel(), minlength=7)
+            assert {r['index']: r['pixels'] for r in records} == {
+                index: count for index, count in enumerate(counts.tolist()) if count
+            }
+        else:
+            assert set(records[0]) == {'file', 'label', 'index', 'score'} and len(records) == 5
+            scores = [record['score'] for record in records]
+            assert scores == sorted(scores, reverse=True) and not labels.exists()
+
+
+def test_an_image_is_turned_as_its_orientation_says(call, pictures, checkpoint, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(pictures[0]).crop((0, 0, 96, 64)).save(tmp_path / 'a.jpg', exif=exif)
+    answer = call('image_demo', 'a.jpg', DEMO, checkpoint, '--out-dir', 'out', *LOW)
+    assert answer.code == 0, answer.err
+    assert cv2.imread(str(tmp_path / 'out/a.jpg')).shape == (96, 64, 3)
+    for record in json.loads((tmp_path / 'out/a.json').read_text()):
+        assert record['mask']['size'] == [96, 64]
 
 
 def test_an_input_that_does_not_exist_is_named(call, checkpoint):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -10,19 +11,19 @@ import pytest
 from PIL import Image
 from quick_runs import DEMO
 
+from casvit import Detections, Predictor
 from casvit_mm.commands import image_demo
 
 FORMS = {
     'empty.jpg': 'is empty',
     'folder.jpg': 'is a folder',
-    'gif.jpg': 'no image',
     'link.jpg': 'is not a file',
     'pipe.png': 'is not a file',
     'text.bmp': 'no image',
     'truncated.jpg': 'no image',
     'truncated.png': 'no image',
 }
-FINE = ('a.png', 'named_otherwise.jpg', 'tiny.png', 'z.png')
+FINE = ('a.png', 'gif.jpg', 'named_otherwise.jpg', 'tiny.png', 'z.png')
 
 
 @pytest.fixture(scope='module')
@@ -102,44 +103,69 @@ def test_results_that_cannot_be_written_are_skipped(call, odd, checkpoint, tmp_p
 
 
 class Failing:
-    """A model that fails for images of some widths."""
+    """A model that fails for images, or tiles, with something white in them."""
 
-    classes, palette = ('cat',), [(0, 0, 0)]
-
-    def __init__(self, *widths):
-        self.widths = widths
+    task, classes, palette = 'detection', ('cat',), [(0, 0, 0)]
 
     def __call__(self, images):
-        if any(image.shape[1] in self.widths for image in images):
+        if any((image == 255).any() for image in images):
             raise RuntimeError('out of memory')
-        return [image_demo.Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), None)] * len(
-            images
-        )
+        height, width = images[0].shape[:2]
+        return [Detections(classes=self.classes, height=height, width=width) for _ in images]
 
 
-def demo(widths, out_dir, batch_size=4):
-    return image_demo._Demo(Failing(*widths), out_dir, batch_size, None, 0)
+def demo(out_dir, batch_size=4, tile=None):
+    return image_demo.Demo(Predictor(Failing(), batch_size=batch_size), out_dir, tile)
 
 
 @pytest.fixture
 def three(tmp_path):
-    paths = [tmp_path / f'{width}.png' for width in (10, 20, 30)]
-    for path in paths:
-        cv2.imwrite(str(path), np.zeros((10, int(path.stem), 3), np.uint8))
+    """Images of two sizes, of which the second is white at its right end."""
+    paths = [tmp_path / f'{name}.png' for name in 'abc']
+    for path, width in zip(paths, (20, 20, 30), strict=True):
+        image = np.zeros((10, width, 3), np.uint8)
+        if path.stem == 'b':
+            image[:, -1] = 255
+        cv2.imwrite(str(path), image)
     return paths
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 4])
 def test_an_image_that_a_model_fails_for_costs_only_itself(batch_size, three, tmp_path):
-    skipped = demo([20], tmp_path, batch_size).on_images(three)
+    skipped = demo(tmp_path, batch_size).on_images(three)
     assert list(skipped) == [three[1]]
     assert '20 x 10 pixels' in skipped[three[1]] and 'out of memory' in skipped[three[1]]
-    assert (tmp_path / '10.json').is_file() and (tmp_path / '30.json').is_file()
+    assert (tmp_path / 'a.json').is_file() and (tmp_path / 'c.json').is_file()
 
 
 def test_a_model_that_fails_for_every_image_is_no_matter_of_images(three, tmp_path):
     with pytest.raises(RuntimeError, match='out of memory'):
-        demo([10, 20, 30], tmp_path).on_images(three)
+        demo(tmp_path).on_images([three[1]] * 2)
+
+
+class Seen(image_demo._Progress):
+    """Remembers where bars ended."""
+
+    ends: ClassVar = []
+
+    def close(self):
+        if not self.disable:
+            self.ends.append((self.n, self.total, self.unit))
+        super().close()
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 4])
+@pytest.mark.parametrize(('tile', 'end'), [(None, (4, 4, 'image')), (8, (6 + 6 + 10, 22, 'tile'))])
+def test_progress_counts_each_image_or_tile_once_also_those_that_fail(
+    batch_size, tile, end, three, tmp_path, monkeypatch
+):
+    Seen.ends.clear()
+    monkeypatch.setattr(image_demo, '_Progress', Seen)
+    unreadable = tmp_path / '9.png'
+    unreadable.write_text('no image')
+    skipped = demo(tmp_path, batch_size, tile).on_images([unreadable, *three])
+    assert list(skipped) == [unreadable, three[1]]
+    assert Seen.ends == [end]
 
 
 def test_the_help_says_what_the_exit_code_means(call):

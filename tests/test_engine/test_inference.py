@@ -6,7 +6,8 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 
-from casvit_mm.engine.inference import ImageSegmentor, inner_test_dataset
+from casvit_mm.engine.config_parts import inner_test_dataset
+from casvit_mm.engine.inference import ImageModel
 
 LEAF = dict(type='CocoDataset', pipeline=[dict(type='LoadImageFromFile')])
 CLASSES = ['a', 'b', 'c', 'd', 'e', 'f']
@@ -67,7 +68,7 @@ def names(segmentor, tmp_path, meta, **dataset):
     cfg = Config(cfg.to_dict())
     cfg.test_dataloader.dataset.update(dataset)
     torch.save({'state_dict': weights, 'meta': meta}, tmp_path / 'a.pth')
-    model = ImageSegmentor(cfg, str(tmp_path / 'a.pth'))
+    model = ImageModel(str(tmp_path / 'a.pth'), cfg)
     assert len(model.palette) == len(model.classes)
     return list(model.classes)
 

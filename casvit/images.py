@@ -1,0 +1,260 @@
+"""The one way in which images are read and written: files, PIL images, NumPy arrays; uint8 RGB."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from casvit.errors import UserError
+from casvit.files import written_whole
+
+ImageLike = str | os.PathLike | Image.Image | np.ndarray
+
+LARGEST = 2**30
+"""Pixels of the largest image that is read, as in OpenCV."""
+# Of what Pillow knows, the types of photographs: others, such as EPS, start programs.
+READ = ('JPEG', 'PNG', 'BMP', 'DIB', 'GIF', 'JPEG2000', 'PPM', 'TIFF', 'WEBP')
+WRITTEN = {
+    '.jpg': 'JPEG',
+    '.jpeg': 'JPEG',
+    '.png': 'PNG',
+    '.webp': 'WEBP',
+    '.bmp': 'BMP',
+    '.tif': 'TIFF',
+    '.tiff': 'TIFF',
+}
+LONGEST_SIDE = {'JPEG': 65500, 'WEBP': 16383}
+OPTIONS: dict[str, dict[str, Any]] = {
+    'JPEG': dict(quality=95),
+    'WEBP': dict(quality=95),
+    'PNG': dict(compress_level=3),
+    'TIFF': dict(compression='tiff_lzw'),
+}
+# Pixels that are converted at once: of a very large image, no second copy is held.
+STRIP = 2**26
+_PILLOWS_LIMIT = Lock()
+
+
+class ImageError(UserError, ValueError):
+    """An image cannot be read, written or used; the message says which, why and what to do."""
+
+
+def load_image(image: ImageLike, *, bgr: bool = False) -> np.ndarray:
+    """The pixels of an image, whatever it is given as.
+
+    Files and PIL images are turned as their EXIF orientation says. Transparency is left out, grey
+    images get three equal channels, and of 16 bits a channel the upper 8 are kept, all as OpenCV
+    does it.
+
+    Args:
+        image: A file, a PIL image, or an array of uint8 (or uint16, or bool): ``(H, W, 3)`` RGB,
+            ``(H, W, 4)`` RGBA, ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 2)`` grey with alpha.
+        bgr: Whether the channels of arrays are in OpenCV's order: BGR, BGRA. Files and PIL images
+            say their order themselves.
+
+    Returns:
+        Shape: ``(H, W, 3)``, uint8 RGB. An array that is that already is not copied.
+
+    Raises:
+        ImageError: It cannot be read, or is of another kind.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return _from_pil(image, 'The PIL image')
+    if isinstance(image, np.ndarray):
+        return _from_array(image, bgr)
+    raise ImageError(
+        f'An object of type {type(image).__name__} is no image: expected a path, a PIL image or a '
+        'NumPy array.'
+    )
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads an image file; of files with several images, the first.
+
+    Args:
+        path: The file: JPEG, PNG, BMP, GIF, JPEG 2000, PPM, TIFF or WebP, whatever its name says.
+
+    Returns:
+        Shape: ``(H, W, 3)``, uint8 RGB.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    if '://' in os.fspath(path):
+        raise ImageError(f'The image {path} is an address: download it, and give the file.')
+    path = Path(path)
+    name = f'The image {path}'
+    try:
+        if not path.is_file():
+            # To read a pipe would wait for ever.
+            raise ImageError(f'{name} cannot be read: {_what_instead(path)}.')
+        if not path.stat().st_size:
+            raise ImageError(f'{name} cannot be read: it is empty.')
+        with path.open('rb') as file:
+            with _any_size():
+                image = Image.open(file, formats=READ)
+            width, height = image.size
+            if width * height > LARGEST:
+                raise ImageError(
+                    f'{name} cannot be read: it has {width:,} x {height:,} pixels, more than '
+                    f'{LARGEST:,}. Cut it into parts.'
+                )
+            return _from_pil(image, name)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        # Of a damaged file, Pillow's parsers raise anything.
+        system = error.strerror if isinstance(error, OSError) else None
+        raise ImageError(
+            f'{name} cannot be read: {system or "it is damaged, or no image"}.'
+        ) from error
+
+
+def write_image(pixels: np.ndarray, path: str | os.PathLike) -> None:
+    """Writes an image file, whole or not at all.
+
+    Args:
+        pixels: Shape: ``(H, W, 3)``, uint8 RGB.
+        path: The file; its suffix says the type.
+
+    Raises:
+        ImageError: The suffix is unknown, the type has no room for so large an image, or the file
+            cannot be written.
+    """
+    path = Path(path)
+    kind = WRITTEN.get(path.suffix.lower())
+    if kind is None:
+        raise ImageError(
+            f'The image {path} cannot be written: its name is to end in {", ".join(WRITTEN)}.'
+        )
+    if max(pixels.shape[:2]) > (limit := LONGEST_SIDE.get(kind, LARGEST)):
+        raise ImageError(
+            f'The image {path} cannot be written: {kind} has room for {limit:,} pixels a side. '
+            'Write a .png.'
+        )
+    try:
+        with written_whole(path) as unfinished:
+            Image.fromarray(pixels).save(unfinished, kind, **OPTIONS.get(kind, {}))
+    except OSError as error:
+        raise ImageError(
+            f'The image {path} cannot be written: {error.strerror or error}.'
+        ) from error
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Lifts Pillow's limit, which is one of the whole process, for a moment."""
+    with _PILLOWS_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _what_instead(path: Path) -> str:
+    if path.is_dir():
+        return 'it is a folder'
+    return 'it is not a file' if os.path.lexists(path) else 'it does not exist'
+
+
+def _from_pil(image: Image.Image, name: str) -> np.ndarray:
+    # Some types turn themselves while they are loaded, and have no orientation afterwards.
+    image.load()
+    if 0 in image.size:
+        raise ImageError(f'{name} has no pixels.')
+    return np.ascontiguousarray(_turned(_stored_pixels(image, name), _orientation(image)))
+
+
+def _stored_pixels(image: Image.Image, name: str) -> np.ndarray:
+    """The pixels of a loaded image before it is turned. Shape: ``(h, w, 3)``, uint8 RGB."""
+    mode = image.mode
+    if mode.startswith('I;16') or (mode == 'I' and image.format in ('PNG', 'PPM')):
+        return _grey_as_rgb((np.asarray(image) >> 8).astype(np.uint8))
+    if mode in ('I', 'F'):
+        kind = 'floats' if mode == 'F' else 'whole numbers of 32 bits'
+        raise ImageError(
+            f'{name} holds {kind} (mode {mode}), whose range is not known: scale them to 0-255, '
+            'and give them as a NumPy array of uint8.'
+        )
+    try:
+        width, height = image.size
+        if width * height <= STRIP:
+            return _as_rgb(image)
+        pixels = np.empty((height, width, 3), np.uint8)
+        rows = max(1, STRIP // width)
+        for top in range(0, height, rows):
+            bottom = min(height, top + rows)
+            with _any_size():
+                strip = image.crop((0, top, width, bottom))
+            pixels[top:bottom] = _as_rgb(strip)
+        return pixels
+    except ValueError as error:
+        raise ImageError(
+            f'{name} has the colour mode {mode}, which cannot be converted: save it as RGB.'
+        ) from error
+
+
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode == 'RGB':
+        return np.asarray(image)
+    if image.mode == 'P':
+        # By way of RGBA: Pillow warns of transparency that would get lost.
+        return np.asarray(image.convert('RGBA'))[..., :3]
+    return np.asarray(image.convert('RGB'))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:
+        # Pillow's parsers raise anything for a damaged block, without which the image is whole.
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns stored pixels as an EXIF orientation says, without copying them."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _from_array(array: np.ndarray, bgr: bool) -> np.ndarray:
+    what = f'An array of shape {array.shape} and type {array.dtype}'
+    channels = {2: 1, 3: array.shape[-1] if array.ndim else 0}.get(array.ndim, 0)
+    if channels not in (1, 2, 3, 4) or 0 in array.shape:
+        hint = ' Several images are given as a list.' if array.ndim == 4 else ''
+        if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+            hint = ' Put the channels last: array.transpose(1, 2, 0).'
+        raise ImageError(
+            f'{what} is no image: expected (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey.{hint}'
+        )
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype.kind == 'u' and array.dtype.itemsize == 2:
+        array = (array >> 8).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ImageError(
+            f'{what} has values whose range is not known: expected uint8, 0 to 255. Of floats from '
+            '0 to 1, (array * 255).round().astype(numpy.uint8) makes them.'
+        )
+    if channels <= 2:
+        return _grey_as_rgb(array if array.ndim == 2 else array[..., 0])
+    colours = array if channels == 3 else array[..., :3]
+    return np.ascontiguousarray(colours[..., ::-1] if bgr else colours)
+
+
+def _grey_as_rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[..., None], 3, axis=2)

@@ -1,0 +1,307 @@
+"""Images in, results out, whatever the model's file and whatever the images are given as."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, overload
+
+import numpy as np
+
+from casvit.backends import Backend, UnknownModelError, load_backend
+from casvit.batches import batches_of_equals
+from casvit.errors import UserError
+from casvit.images import ImageError, ImageLike, load_image
+from casvit.results import Colour, Result
+from casvit.tables import OBJECT_TASKS
+from casvit.tiles import merge, predict_tiled, stitch
+
+OnTiles = Callable[[int, int], None]
+
+
+class PredictionError(UserError, RuntimeError):
+    """A model failed for an image; ``__cause__`` is what it raised."""
+
+
+class TilingError(UserError, ValueError):
+    """Tiles are asked for that make no sense."""
+
+
+class Predictor:
+    """Predicts with a trained model: detection, segmentation, classification.
+
+    Args:
+        model: The file of a model: a checkpoint of a run or of OpenMMLab, a published file, or
+            .safetensors. Or an object that is a :class:`casvit.backends.Backend`.
+        config: Config of the model: a file, the name of one that comes with the package, or a
+            Config of mmengine. By default the one in the checkpoint, which is read as data:
+            nothing of it is run.
+        device: 'cpu', 'cuda', 'cuda:1' … By default the first GPU, else the CPU.
+        score_threshold: Detections below this score are left out.
+        batch_size: Images, or tiles, that go through the model at once, if they are of one size.
+        weights: 'model', or 'ema' for the moving average of a file that has both.
+        fuse: Fold batch norms into convolutions: the same results, sooner.
+        compile: Compile the model: a minute or more at the first image, then faster.
+        precision: 'fp32', 'bf16' or 'fp16'.
+
+    Raises:
+        UserError: The model cannot be loaded; the message says why and what to do.
+
+    Attributes:
+        backend: What runs the model.
+        batch_size: As above.
+
+    Example:
+        >>> from casvit import Predictor
+        >>> predict = Predictor('work_dirs/demo/best.pth')
+        >>> result = predict('street.jpg')
+        >>> result.save('out.jpg')
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | Backend,
+        *,
+        config: Any = None,
+        device: str | None = None,
+        score_threshold: float = 0.3,
+        batch_size: int = 1,
+        weights: str = 'model',
+        fuse: bool = False,
+        compile: bool = False,
+        precision: str = 'fp32',
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f'batch_size={batch_size}: expected at least 1')
+        self.batch_size = batch_size
+        if isinstance(model, (str, os.PathLike)):
+            options = dict(
+                config=config,
+                device=device,
+                score_threshold=score_threshold,
+                weights=weights,
+                fuse=fuse,
+                compile=compile,
+                precision=precision,
+            )
+            self.backend = load_backend(os.fspath(model), options)
+        elif isinstance(model, Backend):
+            self.backend = model
+        else:
+            raise UnknownModelError(
+                f'An object of type {type(model).__name__} is no model: expected a file or a '
+                'casvit.backends.Backend.'
+            )
+
+    @property
+    def task(self) -> str:
+        """'detection', 'instance', 'semantic' or 'classification'."""
+        return self.backend.task
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes."""
+        return self.backend.classes
+
+    @property
+    def palette(self) -> Sequence[Colour]:
+        """RGB colour of each class."""
+        return self.backend.palette
+
+    def __repr__(self) -> str:
+        return f'<Predictor: {self.task}, {len(self.classes)} classes>'
+
+    @overload
+    def __call__(self, image: ImageLike, **options: Any) -> Result: ...
+    @overload
+    def __call__(self, image: list | tuple, **options: Any) -> list[Result]: ...
+    @overload
+    def __call__(self, image: Iterable[ImageLike], **options: Any) -> Iterator[Result]: ...
+
+    def __call__(
+        self,
+        image: ImageLike | Sequence[ImageLike] | Iterable[ImageLike],
+        *,
+        bgr: bool = False,
+        tile: int | None = None,
+        overlap: int | None = None,
+        on_tiles: OnTiles | None = None,
+    ) -> Result | list[Result] | Iterator[Result]:
+        """Predicts.
+
+        Args:
+            image: A file, a PIL image or a NumPy array (see :func:`casvit.images.load_image`); or
+                a list or tuple of them; or an iterator, from which images are taken as results are
+                asked for, so that any number of them fits into memory.
+            bgr: Whether arrays are in OpenCV's order of channels.
+            tile: Look at tiles of this side in pixels, instead of the whole image: for images that
+                are much larger than those that the model was trained on. What is found in two
+                tiles is reported once.
+            overlap: Of neighbouring tiles in pixels, at least the size of an object. By default a
+                quarter of a tile.
+            on_tiles: Told how many tiles of an image are done and how many it has: before the
+                first, and after each batch.
+
+        Returns:
+            The result of an image, a list of results, or an iterator of results, in the order of
+            the images. Those of a list of files read their image again if they are drawn; others
+            hold it.
+
+        Raises:
+            ImageError: An image cannot be read or is of an unknown kind.
+            PredictionError: The model failed for an image.
+            TilingError: Tiles make no sense, or not for this model.
+        """
+        several = isinstance(image, (list, tuple))
+        images = image if several or _is_stream(image) else [image]
+        answers = self.answers(
+            images,
+            bgr=bgr,
+            tile=tile,
+            overlap=overlap,
+            on_tiles=on_tiles,
+            keep_images=not several,
+        )
+        results = map(_raised, answers)
+        if several:
+            return list(results)
+        return results if images is image else next(results)
+
+    def answers(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        bgr: bool = False,
+        tile: int | None = None,
+        overlap: int | None = None,
+        on_tiles: OnTiles | None = None,
+        keep_images: bool = True,
+    ) -> Iterator[Result | ImageError | PredictionError]:
+        """Predicts many images, of which some may fail.
+
+        Args:
+            images: As for calling the Predictor, like the other arguments.
+            keep_images: Whether results hold the images of files.
+
+        Returns:
+            An iterator of a result for each image, or of the error in its place.
+
+        Raises:
+            TilingError: Tiles make no sense, or not for this model.
+        """
+        return self._answers(images, bgr, self._predict(tile, overlap, on_tiles), tile, keep_images)
+
+    def _answers(
+        self,
+        images: Iterable[ImageLike],
+        bgr: bool,
+        predict: Callable[[list[np.ndarray]], Sequence[Result]],
+        tile: int | None,
+        keep_images: bool,
+    ) -> Iterator[Result | ImageError | PredictionError]:
+        # Of an image in tiles, the tiles make the batches.
+        size = self.batch_size if tile is None else 1
+        inputs = (_read(image, bgr, keep_images) for image in images)
+        answers: dict[int, Result | ImageError | PredictionError] = {}
+        turn = 0
+        for batch in batches_of_equals(inputs, size, lambda one: one.pixels.shape[:2]):
+            numbers, members = zip(*batch, strict=True)
+            answers.update(zip(numbers, _predicted(members, predict), strict=True))
+            while turn in answers:
+                yield answers.pop(turn)
+                turn += 1
+
+    def _predict(
+        self, tile: int | None, overlap: int | None, on_tiles: OnTiles | None
+    ) -> Callable[[list[np.ndarray]], Sequence[Result]]:
+        """Predicts images of one size, in tiles if that is asked for."""
+        if tile is None:
+            if overlap is not None:
+                raise TilingError(f'overlap={overlap} is of tiles: give their size, tile=...')
+            return self.backend
+        if self.task == 'classification':
+            raise TilingError('tile=... is not for a classifier, which sees an image as a whole.')
+        if tile < 1:
+            raise TilingError(f'tile={tile}: expected at least 1 pixel.')
+        overlap = tile // 4 if overlap is None else overlap
+        if not 0 <= overlap < tile:
+            raise TilingError(f'overlap={overlap} does not fit tiles of {tile} pixels.')
+        combine = merge if self.task in OBJECT_TASKS else stitch
+
+        def predict(images: list[np.ndarray]) -> list[Result]:
+            return [
+                predict_tiled(
+                    self.backend,
+                    image,
+                    tile,
+                    overlap,
+                    combine,
+                    batch_size=self.batch_size,
+                    on_tiles=on_tiles,
+                )
+                for image in images
+            ]
+
+        return predict
+
+
+@dataclass(frozen=True)
+class _Input:
+    """An image that was read, or why it could not be."""
+
+    pixels: np.ndarray
+    file: str
+    keep: bool
+    error: ImageError | None = None
+
+
+def _is_stream(value: Any) -> bool:
+    # Rows of an array, or a tensor, are no images.
+    one = isinstance(value, (str, bytes, os.PathLike)) or hasattr(value, 'shape')
+    return isinstance(value, Iterable) and not one
+
+
+def _read(image: ImageLike, bgr: bool, keep_files: bool) -> _Input:
+    is_file = isinstance(image, (str, os.PathLike))
+    file = os.fspath(image) if is_file else ''
+    try:
+        return _Input(load_image(image, bgr=bgr), file, keep_files or not is_file)
+    except ImageError as error:
+        return _Input(np.zeros((0, 0, 3), np.uint8), file, False, error)
+
+
+def _predicted(
+    batch: Sequence[_Input], predict: Callable[[list[np.ndarray]], Sequence[Result]]
+) -> list[Result | ImageError | PredictionError]:
+    """The result of each image of a batch, or its error when it is predicted alone."""
+    if batch[0].error is not None:
+        return [one.error for one in batch]
+    try:
+        results = predict([one.pixels for one in batch])
+    # Models raise anything for an image of odd size.
+    except Exception as error:
+        if len(batch) > 1:
+            return [answer for one in batch for answer in _predicted([one], predict)]
+        return [_failed(batch[0], error)]
+    return [
+        replace(result, image=one.pixels if one.keep else None, file=one.file)
+        for one, result in zip(batch, results, strict=True)
+    ]
+
+
+def _failed(one: _Input, error: Exception) -> PredictionError:
+    height, width = one.pixels.shape[:2]
+    name = f'{one.file} ' if one.file else 'an image '
+    if isinstance(error, UserError):
+        reason = str(error)
+    else:
+        lines = str(error).strip().splitlines()
+        reason = ': '.join([type(error).__name__, *lines[:1]])
+    failed = PredictionError(f'Inference failed for {name}({width} x {height} pixels): {reason}')
+    failed.__cause__ = error
+    return failed
+
+
+def _raised(answer: Result | ImageError | PredictionError) -> Result:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

@@ -1,0 +1,21 @@
+"""What a model found in an image: typed, in NumPy, and ready for JSON, COCO and supervision."""
+
+from casvit.results.base import Colour, Result, ResultError, default_palette
+from casvit.results.classification import Classification, ClassScore
+from casvit.results.detections import Detection, Detections
+from casvit.results.masks import LocalMask
+from casvit.results.semantic import Area, SemanticMap
+
+__all__ = [
+    'Area',
+    'ClassScore',
+    'Classification',
+    'Colour',
+    'Detection',
+    'Detections',
+    'LocalMask',
+    'Result',
+    'ResultError',
+    'SemanticMap',
+    'default_palette',
+]

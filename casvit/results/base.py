@@ -1,0 +1,117 @@
+"""What all results have: an image, classes, and ways to be seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from casvit.errors import UserError
+from casvit.images import read_image, write_image
+
+Colour = tuple[int, int, int]
+CategoryIds = Sequence[int] | Mapping[str, int] | None
+# Pixels of the longer side of what a notebook shows.
+SHOWN = 1200
+
+
+class ResultError(UserError, ValueError):
+    """Something cannot be done with a result; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Result:
+    """What all results have.
+
+    Attributes:
+        classes: Names of the classes that the model knows.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        palette: RGB colour of each class; may be empty.
+        image: The image, ``(H, W, 3)`` uint8 RGB; None if it is read again from its file.
+        file: The file of the image; empty if it has none.
+    """
+
+    classes: Sequence[str]
+    height: int
+    width: int
+    palette: Sequence[Colour] = ()
+    image: np.ndarray | None = None
+    file: str = ''
+
+    def draw(self) -> np.ndarray:
+        """Draws the result on its image.
+
+        Returns:
+            A new image. Shape: ``(H, W, 3)``, uint8 RGB.
+
+        Raises:
+            ResultError: The result has no image, or its file holds another one by now.
+            ImageError: The file of the image cannot be read any more.
+        """
+        from casvit.draw import draw
+
+        return draw(self, self._its_image())
+
+    def save(self, path: str | Path) -> None:
+        """Draws the result on its image and writes that.
+
+        Args:
+            path: The file; its suffix says the type: .jpg, .png, .webp, .bmp, .tif.
+
+        Raises:
+            ResultError: As for :meth:`draw`.
+            ImageError: The file cannot be written, or its suffix is unknown.
+        """
+        write_image(self.draw(), path)
+
+    def _its_image(self) -> np.ndarray:
+        if self.image is None and not self.file:
+            raise ResultError(
+                'This result has no image to draw on: dataclasses.replace(result, image=...) '
+                'gives it one.'
+            )
+        image = read_image(self.file) if self.image is None else self.image
+        if image.shape[:2] != (self.height, self.width):
+            raise ResultError(
+                f'This result is of an image of {self.width} x {self.height} pixels, but '
+                f'{self.file or "its image"} has {image.shape[1]} x {image.shape[0]}.'
+            )
+        return image
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows."""
+        if self.image is None and not self.file:
+            return None
+        shown, content = Image.fromarray(self.draw()), BytesIO()
+        shown.thumbnail((SHOWN, SHOWN))
+        shown.save(content, 'PNG')
+        return content.getvalue()
+
+    def _repr(self, what: str) -> str:
+        name = f' {self.file}' if self.file else ''
+        return f'<{type(self).__name__}{name} {self.width}x{self.height}: {what or "nothing"}>'
+
+    def _category_ids(self, given: CategoryIds) -> list[int]:
+        """The category id of each class."""
+        if given is None:
+            return list(range(1, len(self.classes) + 1))
+        if isinstance(given, Mapping):
+            if missing := [name for name in self.classes if name not in given]:
+                raise ResultError(f'category_ids has no id for {", ".join(missing[:5])}.')
+            return [given[name] for name in self.classes]
+        if len(given) != len(self.classes):
+            raise ResultError(f'category_ids has {len(given)} ids for {len(self.classes)} classes.')
+        return list(given)
+
+
+def default_palette(count: int) -> list[Colour]:
+    """Colours for classes that have none of their own: light, and the same each time.
+
+    Args:
+        count: How many.
+    """
+    colours = np.random.default_rng(0).integers(64, 256, (count, 3))
+    return [tuple(colour) for colour in colours.tolist()]

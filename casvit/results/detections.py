@@ -1,0 +1,214 @@
+"""Objects in an image, found or annotated."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from casvit.errors import MissingPackageError
+from casvit.extras import how_to_install
+from casvit.results.base import CategoryIds, Result
+from casvit.results.masks import LocalMask
+
+# Bytes of masks above which supervision gets its own compact form of them.
+COMPACT = 2**28
+
+
+class Detection(NamedTuple):
+    """One object.
+
+    Attributes:
+        box: x1, y1, x2, y2 in pixels. Shape: ``(4,)``, float32.
+        score: Between 0 and 1.
+        class_id: Index of its class.
+        name: Name of its class.
+        mask: Its mask; None if the model gives none.
+    """
+
+    box: np.ndarray
+    score: float
+    class_id: int
+    name: str
+    mask: LocalMask | None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detections(Result):
+    """Objects that a detector found in an image; also those that are annotated in one.
+
+    Iterating gives each as a :class:`Detection`.
+
+    Attributes:
+        boxes: x1, y1, x2, y2 in pixels. Shape: ``(N, 4)``, float32.
+        scores: Between 0 and 1. Shape: ``(N,)``, float32.
+        class_ids: Indices of classes. Shape: ``(N,)``, int64.
+        masks: One for each box, cut down to where it is; None if the model gives none.
+            :attr:`dense_masks` has them as large as the image.
+    """
+
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    class_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    masks: Sequence[LocalMask] | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __iter__(self) -> Iterator[Detection]:
+        masks = [None] * len(self) if self.masks is None else self.masks
+        columns = (self.boxes, self.scores.tolist(), self.class_ids.tolist(), self.names, masks)
+        return map(Detection._make, zip(*columns, strict=True))
+
+    def __repr__(self) -> str:
+        counts = Counter(self.names).most_common()
+        return self._repr(', '.join(f'{count} {name}' for name, count in counts))
+
+    @property
+    def names(self) -> list[str]:
+        """The class name of each."""
+        return [self.classes[index] for index in self.class_ids.tolist()]
+
+    @property
+    def dense_masks(self) -> np.ndarray | None:
+        """The masks, each as large as the image. Shape: ``(N, H, W)``, bool; None without masks."""
+        if self.masks is None:
+            return None
+        dense = np.zeros((len(self), self.height, self.width), bool)
+        for whole, mask in zip(dense, self.masks, strict=True):
+            rows, columns = mask.bitmap.shape
+            whole[mask.y : mask.y + rows, mask.x : mask.x + columns] = mask.bitmap
+        return dense
+
+    def select(self, indices: np.ndarray) -> 'Detections':
+        """Those at the given indices, in that order; or those that an array of bool marks."""
+        indices = np.asarray(indices)
+        if indices.dtype == bool:
+            indices = np.flatnonzero(indices)
+        indices = indices.astype(int)
+        return replace(
+            self,
+            boxes=self.boxes[indices],
+            scores=self.scores[indices],
+            class_ids=self.class_ids[indices],
+            masks=None if self.masks is None else [self.masks[index] for index in indices],
+        )
+
+    def moved(self, x: int, y: int, height: int, width: int) -> 'Detections':
+        """The same in a larger image, of which this one is a part.
+
+        Args:
+            x: Left column of the part.
+            y: Top row of the part.
+            height: Height of the larger image.
+            width: Width of the larger image.
+        """
+        masks = None
+        if self.masks is not None:
+            masks = [LocalMask(mask.x + x, mask.y + y, mask.bitmap) for mask in self.masks]
+        boxes = self.boxes + np.array([x, y, x, y], np.float32)
+        return replace(self, boxes=boxes, masks=masks, height=height, width=width, image=None)
+
+    @staticmethod
+    def concatenate(parts: Sequence['Detections']) -> 'Detections':
+        """All detections of several sets of one image, one after the other."""
+        masks = None
+        if all(part.masks is not None for part in parts):
+            masks = [mask for part in parts for mask in part.masks]
+        return replace(
+            parts[0],
+            boxes=np.concatenate([part.boxes for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            class_ids=np.concatenate([part.class_ids for part in parts]),
+            masks=masks,
+        )
+
+    def to_records(self, file: str) -> list[dict[str, Any]]:
+        """Records for JSON: file, label, score, bbox (xyxy), and mask (RLE) if there is one.
+
+        Args:
+            file: Name of the image.
+        """
+        records = []
+        for one in self:
+            record = {
+                'file': file,
+                'label': one.name,
+                'score': round(one.score, 5),
+                'bbox': [round(float(value), 2) for value in one.box],
+            }
+            if one.mask is not None:
+                record['mask'] = one.mask.to_rle(self.height, self.width)
+            records.append(record)
+        return records
+
+    def to_coco(self, image_id: int = 0, category_ids: CategoryIds = None) -> list[dict[str, Any]]:
+        """Records as COCO's evaluation reads them, with the names of the classes beside the ids.
+
+        Args:
+            image_id: Id of the image in the annotation file.
+            category_ids: The id of each class, in the order of ``classes``, or by its name. By
+                default 1, 2, 3 …, as this package writes datasets; COCO's own 80 classes have
+                others.
+
+        Returns:
+            ``{image_id, category_id, category_name, bbox: [x, y, width, height], score}``, and
+            ``segmentation`` (RLE) if there are masks.
+
+        Raises:
+            ResultError: ``category_ids`` lacks ids.
+        """
+        ids = self._category_ids(category_ids)
+        records = []
+        for one in self:
+            x1, y1, x2, y2 = one.box.tolist()
+            record = {
+                'image_id': image_id,
+                'category_id': ids[one.class_id],
+                'category_name': one.name,
+                'bbox': [x1, y1, x2 - x1, y2 - y1],
+                'score': one.score,
+            }
+            if one.mask is not None:
+                record['segmentation'] = one.mask.to_rle(self.height, self.width)
+            records.append(record)
+        return records
+
+    def to_supervision(self) -> Any:
+        """The same as ``supervision.Detections``, with ``class_name`` in its data.
+
+        Masks that would fill memory are in supervision's compact form (``CompactMask``).
+
+        Raises:
+            MissingPackageError: supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise MissingPackageError(
+                'to_supervision() needs supervision, which is not installed: '
+                f'{how_to_install("supervision")}.'
+            ) from error
+        masks = None
+        if self.masks is not None and len(self) * self.height * self.width <= COMPACT:
+            masks = self.dense_masks
+        elif self.masks is not None:
+            shape = (self.height, self.width)
+            # Their boxes include the last column and row.
+            areas = [
+                (m.x, m.y, m.x + m.bitmap.shape[1] - 1, m.y + m.bitmap.shape[0] - 1)
+                for m in self.masks
+            ]
+            masks = supervision.CompactMask.from_coco_rle(
+                [mask.to_rle(*shape) for mask in self.masks],
+                np.array(areas, np.float32).reshape(-1, 4),
+                shape,
+            )
+        return supervision.Detections(
+            xyxy=self.boxes,
+            mask=masks,
+            confidence=self.scores,
+            class_id=self.class_ids,
+            data={'class_name': np.array(self.names, dtype=str)},
+        )

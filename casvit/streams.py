@@ -1,0 +1,159 @@
+"""Folders of images, and videos: what comes as many images, one after the other."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+import numpy as np
+
+from casvit.errors import MissingPackageError, UserError
+
+IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm')
+VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
+FRAMES_PER_SECOND = 25.0
+
+
+class StreamError(UserError, ValueError):
+    """A folder or a video cannot be read or written; the message says which and why."""
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The images of a folder, by name; folders in it are not looked into.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        StreamError: It does not exist, or has no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = 'is a file' if folder.exists() else 'does not exist'
+        raise StreamError(f'The folder {folder} {what}.')
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES)
+    if not images:
+        raise StreamError(f'The folder {folder} has no image in it ({", ".join(IMAGES)}).')
+    return images
+
+
+class Video:
+    """The frames of a video, read one after the other as they are asked for.
+
+    Iterating gives RGB frames, ``(H, W, 3)`` uint8, from the first. One may iterate several times.
+
+    Args:
+        path: The file.
+
+    Raises:
+        StreamError: It does not exist, or is no video.
+        MissingPackageError: OpenCV is not installed.
+
+    Attributes:
+        path: The file.
+        frames_per_second: As the file says; 25 if it does not.
+        length: How many frames it says that it has, which may be wrong; None if it does not.
+
+    Example:
+        >>> for result in predict(Video('street.mp4')):
+        ...     print(result)
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            what = 'is not a file' if self.path.exists() else 'does not exist'
+            raise StreamError(f'The video {self.path} {what}.')
+        cv2 = _opencv('Reading videos')
+        capture = cv2.VideoCapture(str(self.path))
+        try:
+            if not capture.isOpened() or not capture.read()[0]:
+                raise StreamError(
+                    f'The video {self.path} cannot be read: it is damaged, or no video.'
+                )
+            rate = capture.get(cv2.CAP_PROP_FPS)
+            count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        finally:
+            capture.release()
+        self.frames_per_second = rate if rate > 0 else FRAMES_PER_SECOND
+        self.length = int(count) if count > 0 else None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        capture = _opencv('Reading videos').VideoCapture(str(self.path))
+        try:
+            while True:
+                there, frame = capture.read()
+                if not there:
+                    return
+                yield np.ascontiguousarray(frame[..., ::-1])
+        finally:
+            capture.release()
+
+
+class VideoWriter:
+    """Writes an .mp4 video frame by frame; a context manager that closes it.
+
+    Args:
+        path: The file.
+        frames_per_second: Of the video.
+
+    Example:
+        >>> video = Video('street.mp4')
+        >>> with VideoWriter('out.mp4', video.frames_per_second) as writer:
+        ...     for result in predict(video):
+        ...         writer.write(result.draw())
+    """
+
+    def __init__(self, path: str | Path, frames_per_second: float = FRAMES_PER_SECOND) -> None:
+        self.path = Path(path)
+        self.frames_per_second = frames_per_second
+        self._cv2 = _opencv('Writing videos')
+        self._writer = None
+
+    def __enter__(self) -> 'VideoWriter':
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            self._writer.release()
+
+    def write(self, frame: np.ndarray) -> None:
+        """Adds a frame; all are to be of the size of the first.
+
+        Args:
+            frame: Shape: ``(H, W, 3)``, uint8 RGB.
+
+        Raises:
+            StreamError: The video cannot be written.
+        """
+        if self._writer is None:
+            self._writer = self._cv2.VideoWriter(
+                str(self.path),
+                self._cv2.VideoWriter_fourcc(*'mp4v'),
+                self.frames_per_second,
+                frame.shape[1::-1],
+            )
+            if not self._writer.isOpened():
+                raise StreamError(f'The video {self.path} cannot be written.')
+        self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
+
+
+def output_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Names for what is written of images: the stem, and the whole name if two share a stem."""
+    stems = [path.stem for path in paths]
+    return {path: path.stem if stems.count(path.stem) == 1 else path.name for path in paths}
+
+
+def _opencv(what: str) -> ModuleType:
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingPackageError(
+            f'{what} needs OpenCV, which cannot be imported here ({error}): '
+            'pip install opencv-python-headless'
+        ) from error
+    return cv2
