@@ -1,6 +1,8 @@
 """Where a config says how images are prepared for its model, and what its classes are called."""
 
+import contextlib
 import importlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ SCOPES = ('mmdet', 'mmseg', 'mmpretrain')
 
 
 def require_toolbox(scope: str) -> None:
-    """Sees that a toolbox of OpenMMLab can be imported.
+    """Imports the models and datasets of a toolbox of OpenMMLab.
 
     Args:
         scope: One of :data:`SCOPES`.
@@ -25,7 +27,10 @@ def require_toolbox(scope: str) -> None:
         MissingPackageError: It cannot; says why, and what to install.
     """
     try:
-        importlib.import_module(scope)
+        # Its datasets print of packages that nothing here needs.
+        with contextlib.redirect_stdout(io.StringIO()):
+            importlib.import_module(f'{scope}.models')
+            importlib.import_module(f'{scope}.datasets')
     # An installation that is broken raises anything while it is imported.
     except Exception as error:
         raise MissingPackageError(
