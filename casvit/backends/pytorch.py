@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any
 
 from casvit.backends import Backend
 from casvit.errors import MissingPackageError, UserError
 from casvit.extras import how_to_install
+from casvit.tables import PRECISIONS
 
 
 class UnusableOptionError(UserError, ValueError):
@@ -35,10 +37,7 @@ def load(
         import torch
         from mmengine.config import Config
 
-        from casvit_mm.deploy import Acceleration, accelerate
         from casvit_mm.engine.inference import ImageModel
-        from casvit_mm.models.dense_parts import PRECISIONS
-        from casvit_mm.models.matrix_products import works_in
 
     if isinstance(config, (str, os.PathLike)):
         from casvit_mm.commands.config import load_config
@@ -58,25 +57,40 @@ def load(
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UnusableOptionError(f'device={device!r} cannot be used: {reason}') from error
-    if precision != 'fp32' and not works_in(device, PRECISIONS[precision]):
+    loaded = ImageModel(
+        model, config, device=device, score_threshold=score_threshold, weights=weights
+    )
+    if fuse or compile or precision != 'fp32':
+        _accelerate(loaded.model, str(model), device, fuse, compile, precision)
+    return loaded
+
+
+def _accelerate(
+    model: Any, name: str, device: str, fuse: bool, compile: bool, precision: str
+) -> None:
+    import torch
+
+    from casvit_mm.deploy import Acceleration, accelerate
+    from casvit_mm.models.dense_parts import PRECISIONS as DTYPES
+    from casvit_mm.models.matrix_products import works_in
+
+    if precision != 'fp32' and not works_in(device, DTYPES[precision]):
         raise UnusableOptionError(
             f'torch {torch.__version__} does not compute in {precision} on {device}: choose '
             'another precision.'
         )
-    loaded = ImageModel(
-        model, config, device=device, score_threshold=score_threshold, weights=weights
-    )
     try:
-        accelerate(loaded.model, Acceleration(fuse, compile, precision))
+        accelerate(model, Acceleration(fuse, compile, precision))
     except ValueError as error:
-        raise UnusableOptionError(f'The model {model} cannot be fused: {error}.') from error
-    return loaded
+        raise UnusableOptionError(f'The model {name} cannot be fused: {error}.') from error
 
 
 @contextmanager
 def _importing() -> Iterator[None]:
     try:
-        yield
+        # Some libraries print what they lack, of which nothing is needed here.
+        with redirect_stdout(StringIO()):
+            yield
     # An installation that is broken raises anything while it is imported.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

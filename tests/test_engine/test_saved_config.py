@@ -166,6 +166,8 @@ HOSTILE = {
     'call': f'a = {MARK}',
     'call of dict with a call': f'a = dict(b={MARK})',
     'call of dict with stars': f'a = dict(**{MARK})',
+    'call of dict with stars of data': "a = dict(**{'b': 1})",
+    'dict with stars of data': "a = {**{'b': 1}}",
     'call of dict with a list': 'a = dict([("b", 1)])',
     'dict with stars': f'a = {{**{MARK}}}',
     'key of a call': f'a = {{{MARK}: 1}}',
