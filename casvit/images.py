@@ -107,8 +107,10 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
                     f'{LARGEST:,}. Cut it into parts.'
                 )
             return _from_pil(image, name)
-    except (ImageError, MemoryError):
+    except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageError(f'{name} cannot be read: it does not fit into memory.') from error
     except Exception as error:
         # Of a damaged file, Pillow's parsers raise anything.
         system = error.strerror if isinstance(error, OSError) else None

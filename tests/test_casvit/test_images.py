@@ -151,6 +151,18 @@ def test_large_images_are_read_without_touching_what_pillow_allows_others(tmp_pa
     assert Image.MAX_IMAGE_PIXELS == 1000
 
 
+def test_an_image_that_does_not_fit_into_memory_is_named(tmp_path, monkeypatch):
+    path = write_image(tmp_path / 'a.png')
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, 'load', no_memory)
+    monkeypatch.setattr('PIL.ImageFile.ImageFile.load', no_memory)
+    with pytest.raises(ImageError, match=r'a\.png cannot be read: it does not fit into memory'):
+        read_image(path)
+
+
 def test_a_type_without_room_for_a_long_image_names_one_that_has(tmp_path):
     with pytest.raises(ImageError, match=r'65,500 pixels a side\. Write a \.png'):
         write(np.zeros((1, 65_501, 3), np.uint8), tmp_path / 'a.jpg')
