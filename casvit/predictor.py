@@ -52,7 +52,7 @@ class Predictor:
 
     Example:
         >>> from casvit import Predictor
-        >>> predict = Predictor('work_dirs/demo/best.pth')
+        >>> predict = Predictor('work_dirs/mask_rcnn_casvit-xs_demo_shapes/epoch_9.pth')
         >>> result = predict('street.jpg')
         >>> result.save('out.jpg')
     """
