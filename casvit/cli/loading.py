@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from functools import cache
 
 from casvit.errors import MissingPackageError
 from casvit.extras import how_to_install
@@ -29,10 +30,9 @@ def loading(who: str) -> Iterator[None]:
     Raises:
         MissingPackageError: A package is not installed; says how to install it.
     """
-    said = threading.Timer(SLOW, _say_loading)
-    said.daemon = True
-    if 'torch' not in sys.modules or 'mmengine' not in sys.modules:
-        said.start()
+    saying = threading.Timer(SLOW, _say_loading)
+    saying.daemon = True
+    saying.start()
     output = io.StringIO()
     try:
         with contextlib.redirect_stdout(output):
@@ -40,11 +40,13 @@ def loading(who: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise MissingPackageError(_sentence(who, error)) from error
     finally:
-        said.cancel()
+        saying.cancel()
         printed.extend(line for line in output.getvalue().splitlines() if line.strip())
 
 
+@cache
 def _say_loading() -> None:
+    """Says it once: a command loads what it runs, and later what its config needs."""
     if os.environ.get('RANK', '0') == '0':
         print('Loading PyTorch and OpenMMLab …', file=sys.stderr, flush=True)
 

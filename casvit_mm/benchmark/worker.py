@@ -21,6 +21,7 @@ import torch
 from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.operators import shares
 from casvit_mm.benchmark.subjects import prepare
+from casvit_mm.models.optional import forget_broken_packages
 
 ANSWER = 'casvit-bench: '
 WARM_UP_CALLS = 3
@@ -48,6 +49,8 @@ def main() -> None:
     """Serves the case that the first argument describes as JSON; the second is its threads."""
     case, threads = Case(**json.loads(sys.argv[1])), int(sys.argv[2])
     torch.set_num_threads(threads)
+    if case.kind == 'config':
+        forget_broken_packages()
     start = time.perf_counter()
     call = prepare(case)
     for _ in range(WARM_UP_CALLS):

@@ -15,6 +15,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
 from casvit_mm.engine.runner import CASViTRunner
+from casvit_mm.models.optional import forget_broken_packages
 
 TRAINED_BATCHES, VALIDATED_PICTURES = 3, 4
 
@@ -28,6 +29,7 @@ def main(config: str) -> dict[str, int | None]:
     Returns:
         ``gpu``: memory that it reserved on the GPU, in bytes; None without a GPU.
     """
+    forget_broken_packages()
     cfg = Config.fromfile(config)
     with TemporaryDirectory() as work_dir:
         shorten(cfg, Path(work_dir))

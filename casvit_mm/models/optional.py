@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
@@ -107,6 +108,19 @@ def import_toolbox(name: str) -> None:
     finally:
         for line in filter(str.strip, printed.getvalue().splitlines()):
             logging.getLogger('casvit').debug('While %s was imported: %s', name, line)
+
+
+def forget_broken_packages() -> None:
+    """Lets a process of this package detect and segment although torchvision is broken.
+
+    A torchvision that was built for another torch raises a RuntimeError. mmdet and mmseg, which
+    import it and mmpretrain if they are there, expect no more than an ImportError: after this,
+    importing them raises one. It changes the process, and is not for those of other people.
+    """
+    for module in TOOLBOXES['mmpretrain'].modules:
+        if import_error(module):
+            sys.modules[module.split('.')[0]] = None
+            return
 
 
 def require_mmpretrain() -> None:

@@ -76,6 +76,32 @@ def test_detection_trains_and_segmentation_builds(run):
     assert 'segmentation builds' in done.stdout
 
 
+TRIED = """
+_base_ = {base!r}
+train_dataloader = dict(
+    num_workers=0, persistent_workers=False, batch_size=1, dataset=dict(data_root='tried/')
+)
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root='tried/'))
+val_evaluator = dict(ann_file='tried/annotations/instances_val.json')
+"""
+
+
+def test_the_short_runs_of_finetune_work(run, configs, tmp_path):
+    demo = configs / 'detection' / 'mask_rcnn_casvit-xs_demo_shapes.py'
+    config = tmp_path / 'tried.py'
+    config.write_text(TRIED.format(base=str(demo)))
+    done = run(
+        f"""
+        from casvit_mm.datasets import shapes
+        from casvit_mm.engine.trial import main
+        shapes.generate('tried', num_train=4, num_val=4, size=64, progress=False)
+        print('tried', main({str(config)!r}))
+        """
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "tried {'gpu'" in done.stdout
+
+
 def test_importing_and_building_hides_nothing_from_the_process(run):
     done = run(
         """
