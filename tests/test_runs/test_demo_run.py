@@ -139,10 +139,18 @@ def test_inferencers_of_mmdet_take_config_and_checkpoint(trained, root, tmp_path
     detector = init_detector(config, checkpoint(work_dir), device='cpu')
     assert detector.dataset_meta['classes'] == shapes.CLASSES
     found = inference_detector(detector, picture).pred_instances
-    shipped = config_path(name)
-    inferencer = DetInferencer(shipped, checkpoint(work_dir), device='cpu', show_progress=False)
+    inferencer = DetInferencer(config, checkpoint(work_dir), device='cpu', show_progress=False)
     answer = inferencer(picture, out_dir=str(tmp_path))['predictions'][0]
     np.testing.assert_allclose(answer['scores'], found.scores.tolist(), atol=1e-4)
+    # The run's config has a lower threshold than the shipped one.
+    inferencer = DetInferencer(
+        config_path(name), checkpoint(work_dir), device='cpu', show_progress=False
+    )
+    shipped = inferencer(picture)['predictions'][0]['scores']
+    assert inferencer.model.dataset_meta['classes'] == shapes.CLASSES
+    np.testing.assert_allclose(
+        shipped, [score for score in answer['scores'] if score > 0.05], atol=1e-4
+    )
     trained_weights = read_checkpoint(checkpoint(work_dir))['state_dict']
     assert torch.equal(detector.backbone.stem[0].weight, trained_weights['backbone.stem.0.weight'])
 
