@@ -13,12 +13,12 @@ from PIL import Image, ImageDraw
 from casvit.fonts import font_for
 from casvit.names import printable
 from casvit.results import Classification, Detections, LocalMask, SemanticMap, default_palette
+from casvit.results.classification import BEST
 
 # A class is named on a semantic map if it covers this share of the image.
 NAMED_SHARE = 0.005
 # Longer side of the grid on which the widest place of a class is looked for.
 GRID = 96
-BEST = 5
 STRIP = 2**20
 
 

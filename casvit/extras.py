@@ -11,6 +11,8 @@ EXTRAS = {
 }
 """The extra that brings a package; any other comes with ``train``."""
 
+SET_UP = 'python tools/install.py in a checkout sets everything up'
+
 
 def how_to_install(package: str) -> str:
     """What to type if a package is missing.
@@ -23,7 +25,7 @@ def how_to_install(package: str) -> str:
     """
     if package in OPENMMLAB:
         return (
-            'python tools/install.py in a checkout sets everything up; pip install '
-            "'casvit-mm[maintained]' adds it to an environment in which mmcv can be compiled"
+            f"{SET_UP}; pip install 'casvit-mm[maintained]' adds it to an environment in which "
+            'mmcv can be compiled'
         )
     return f"pip install 'casvit-mm[{EXTRAS.get(package, 'train')}]' adds it"

@@ -34,9 +34,9 @@ def load(
         UserError: The model cannot be loaded; the message says why and what to do.
     """
     with _importing():
-        import torch
         from mmengine.config import Config
 
+        from casvit_mm.engine.devices import DeviceError, usable_device
         from casvit_mm.engine.inference import ImageModel
 
     if isinstance(config, (str, os.PathLike)):
@@ -50,13 +50,10 @@ def load(
         )
     if precision not in PRECISIONS:
         raise UnusableOptionError(f'precision={precision!r}: expected {", ".join(PRECISIONS)}.')
-    if device is None:
-        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UnusableOptionError(f'device={device!r} cannot be used: {reason}') from error
+        device = usable_device(device)
+    except DeviceError as error:
+        raise UnusableOptionError(f'device={device!r} cannot be used: {error}') from error
     loaded = ImageModel(
         model, config, device=device, score_threshold=score_threshold, weights=weights
     )

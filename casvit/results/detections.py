@@ -77,8 +77,7 @@ class Detections(Result):
             return None
         dense = np.zeros((len(self), self.height, self.width), bool)
         for whole, mask in zip(dense, self.masks, strict=True):
-            rows, columns = mask.bitmap.shape
-            whole[mask.y : mask.y + rows, mask.x : mask.x + columns] = mask.bitmap
+            mask.put(whole)
         return dense
 
     def select(self, indices: np.ndarray) -> 'Detections':

@@ -43,9 +43,17 @@ class LocalMask(NamedTuple):
             Shape: ``(height, width)``, bool.
         """
         whole = np.zeros((height, width), bool)
+        self.put(whole)
+        return whole
+
+    def put(self, whole: np.ndarray) -> None:
+        """Writes the part into a mask as large as the image.
+
+        Args:
+            whole: Changed in place. Shape: ``(H, W)``, bool.
+        """
         rows, columns = self.bitmap.shape
         whole[self.y : self.y + rows, self.x : self.x + columns] = self.bitmap
-        return whole
 
     def to_rle(self, height: int, width: int) -> dict[str, Any]:
         """COCO's compressed run-length encoding of the mask in the whole image.

@@ -3,6 +3,7 @@
 import torch
 
 from casvit.errors import CliError
+from casvit_mm.engine.devices import DeviceError, usable_device
 from casvit_mm.models.dense_parts import PRECISIONS
 from casvit_mm.models.matrix_products import gains_from, works_in
 
@@ -16,14 +17,10 @@ def find_device(name: str | None) -> str:
     Raises:
         CliError: There is no such device.
     """
-    if name is None:
-        return 'cuda:0' if torch.cuda.is_available() else 'cpu'
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise CliError(f'--device {name} cannot be used: {reason}') from error
-    return name
+        return usable_device(name)
+    except DeviceError as error:
+        raise CliError(f'--device {name} cannot be used: {error}') from error
 
 
 def check_precision(precision: str, device: str) -> str:

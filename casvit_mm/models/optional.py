@@ -11,6 +11,7 @@ from io import StringIO
 from typing import NamedTuple
 
 from casvit.errors import MissingPackageError
+from casvit.extras import SET_UP
 
 
 class Toolbox(NamedTuple):
@@ -143,7 +144,7 @@ def _sentence(name: str, reason: str) -> str:
     task, _, install = TOOLBOXES[name]
     return (
         f'{task} needs {name}, which cannot be imported here ({reason}): install {install}; '
-        'python tools/install.py in a checkout sets everything up.'
+        f'{SET_UP}.'
     )
 
 
