@@ -17,5 +17,9 @@ class DatasetError(UserError, ValueError):
     """Data are not there, or not what a run needs."""
 
 
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint is missing, unreadable, or does not fit; the message says what to do."""
+
+
 class MissingPackageError(UserError, RuntimeError):
     """Something asks for a package that cannot be imported; the message says what to install."""

@@ -8,12 +8,12 @@ from typing import Any, overload
 import numpy as np
 
 from casvit.backends import Backend, UnknownModelError, load_backend
-from casvit.batches import batches_of_equals
 from casvit.errors import UserError
-from casvit.images import ImageError, ImageLike, load_image
+from casvit.inputs.batches import batches_of_equals
+from casvit.inputs.images import ImageError, ImageLike, load_image
+from casvit.inputs.tiles import merge, predict_tiled, stitch
 from casvit.results import Colour, Result
 from casvit.tables import OBJECT_TASKS
-from casvit.tiles import merge, predict_tiled, stitch
 
 OnTiles = Callable[[int, int], None]
 
@@ -129,9 +129,10 @@ class Predictor:
         """Predicts.
 
         Args:
-            image: A file, a PIL image or a NumPy array (see :func:`casvit.images.load_image`); or
-                a list or tuple of them; or an iterator, from which images are taken as results are
-                asked for, so that any number of them fits into memory.
+            image: A file, a PIL image or a NumPy array (see
+                :func:`casvit.inputs.images.load_image`); or a list or tuple of them; or an
+                iterator, from which images are taken as results are asked for, so that any number
+                of them fits into memory.
             bgr: Whether arrays are in OpenCV's order of channels.
             tile: Look at tiles of this side in pixels, instead of the whole image: for images that
                 are much larger than those that the model was trained on. What is found in two

@@ -9,7 +9,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 
 import casvit_mm  # noqa: F401
-from casvit_mm.engine.config_text import escape_braces
+from casvit_mm.config.text import escape_braces
 
 DEMOS = {
     'instance': 'detection/mask_rcnn_casvit-xs_demo_shapes.py',

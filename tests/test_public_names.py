@@ -48,7 +48,9 @@ def test_what_configs_import_needs_no_torch():
         from casvit_mm.models import ARCHITECTURES, classifier_sizes, dense_sizes
         assert dense_sizes((0, 1, 2, 3))['m']['neck']['in_channels'] == [64, 96, 192, 384]
         assert classifier_sizes()['xs']['head']['in_channels'] == ARCHITECTURES['xs'].channels[-1]
-        from casvit_mm.datasets import DatasetError, shapes, single_shapes
+        from casvit_mm.datasets import DatasetError
+        from casvit_mm.datasets.shapes import objects as shapes
+        from casvit_mm.datasets.shapes import single as single_shapes
         assert shapes.CLASSES and single_shapes.CLASSES and issubclass(DatasetError, ValueError)
         heavy = {'torch', 'torchvision', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'}
         assert not heavy & set(sys.modules), heavy & set(sys.modules)

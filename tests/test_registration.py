@@ -14,7 +14,8 @@ import pytest
 from mmengine.registry import MODELS, Registry, root
 
 import casvit_mm
-from casvit_mm.datasets import shapes, single_shapes
+from casvit_mm.datasets.shapes import objects as shapes
+from casvit_mm.datasets.shapes import single as single_shapes
 from casvit_mm.registration import CLASSES, registered_class, registered_in
 
 TOOLBOXES = ('mmdet', 'mmseg', 'mmpretrain')
@@ -394,7 +395,7 @@ def test_a_fused_file_loads_into_the_detector_of_init_detector(tmp_path, configs
         # What a process looks like that has not fused.
         for name in [name for name in sys.modules if name.startswith('casvit_mm.deploy')]:
             del sys.modules[name]
-        from casvit_mm.models.checkpoint import STRUCTURES
+        from casvit_mm.models.checkpoint.structures import STRUCTURES
         STRUCTURES.module_dict.clear()
 
         model = detector(None)

@@ -37,10 +37,10 @@ def load(
         from mmengine.config import Config
 
         from casvit_mm.engine.devices import DeviceError, usable_device
-        from casvit_mm.engine.inference import ImageModel
+        from casvit_mm.inference.image_model import ImageModel
 
     if isinstance(config, (str, os.PathLike)):
-        from casvit_mm.commands.config import load_config
+        from casvit_mm.config.read import load_config
 
         config = load_config(os.fspath(config))
     elif config is not None and not isinstance(config, Config):
@@ -68,8 +68,8 @@ def _accelerate(
     import torch
 
     from casvit_mm.deploy import Acceleration, accelerate
-    from casvit_mm.models.dense_parts import PRECISIONS as DTYPES
-    from casvit_mm.models.matrix_products import works_in
+    from casvit_mm.speed.dense_parts import PRECISIONS as DTYPES
+    from casvit_mm.speed.matrix_products import works_in
 
     if precision != 'fp32' and not works_in(device, DTYPES[precision]):
         raise UnusableOptionError(

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from casvit.errors import UserError
-from casvit.images import read_image, write_image
+from casvit.inputs.images import read_image, write_image
 
 Colour = tuple[int, int, int]
 CategoryIds = Sequence[int] | Mapping[str, int] | None
@@ -51,7 +51,7 @@ class Result:
             ResultError: The result has no image, or its file holds another one by now.
             ImageError: The file of the image cannot be read any more.
         """
-        from casvit.draw import draw
+        from casvit.drawing.draw import draw
 
         return draw(self, self._its_image())
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casvit.tables import ARCHITECTURES, PEERS, VARIANTS
-from casvit_mm.models.dense_parts import PRECISIONS
+from casvit_mm.speed.dense_parts import PRECISIONS
 
 PEER_VARIANTS = {'inference': ('reference', 'eager', 'compiled'), 'training': ()}
 """Of a peer ``reference`` is what timm builds, in NCHW; ``eager`` has its branches merged where its
@@ -20,7 +20,7 @@ class Case:
         model: Size of a CAS-ViT backbone ('xs', 's', 'm', 't' or 'l'), a key of
             :data:`casvit.tables.PEERS`, or the file of a config with a whole model.
         variant: One of those that the model has in its mode.
-        precision: A key of :data:`casvit_mm.models.dense_parts.PRECISIONS`.
+        precision: A key of :data:`casvit_mm.speed.dense_parts.PRECISIONS`.
         mode: ``'inference'``, from a normalised picture to features or to the answer of a whole
             model; ``'training'``, forward and backward with the norms' statistics frozen, as the
             detection recipes train.

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from casvit.errors import UserError
-from casvit_mm.engine.training_speed import TrainingSpeed
+from casvit_mm.speed.training import TrainingSpeed
 
 METRICS = ('coco/bbox_mAP', 'coco/segm_mAP', 'mIoU', 'accuracy/top1')
 

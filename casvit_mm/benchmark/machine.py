@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from casvit_mm.models.dense_parts import PRECISIONS
-from casvit_mm.models.matrix_products import computes, flops_per_second, least_seconds
+from casvit_mm.speed.dense_parts import PRECISIONS
+from casvit_mm.speed.matrix_products import computes, flops_per_second, least_seconds
 
 PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy')
 COPIED = 256 * 1024**2

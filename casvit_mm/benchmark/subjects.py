@@ -14,17 +14,19 @@ from torch import Tensor, nn
 from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.peers import build_peer
 from casvit_mm.benchmark.reference import Reference
+from casvit_mm.config.edit import drop_pretrained
+from casvit_mm.config.view import ConfigView
 from casvit_mm.deploy import Acceleration, accelerate
-from casvit_mm.engine.training_speed import TrainingSpeed, train_faster
 from casvit_mm.models import CASViT
-from casvit_mm.models.dense_parts import (
+from casvit_mm.speed.dense_parts import (
     PRECISIONS,
     at_precision,
     compiled,
     dense_parts,
 )
-from casvit_mm.models.freed_memory import keep_freed_memory
-from casvit_mm.models.memory_format import to_channels_last
+from casvit_mm.speed.freed_memory import keep_freed_memory
+from casvit_mm.speed.memory_format import to_channels_last
+from casvit_mm.speed.training import TrainingSpeed, train_faster
 
 OBJECTS = 8
 # By which the scores of two variants may differ, as a share; in low precision it is more.
@@ -129,16 +131,17 @@ def _whole_model(case: Case, image: Tensor) -> Subject:
     Its detections are those of the highest scores, as of a trained model.
     """
     cfg = Config.fromfile(case.model)
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    scope = ConfigView(cfg).scope
+    init_default_scope(scope)
     # The reference knows no drop path, and there is nothing to start from.
-    cfg.merge_from_dict({'model.backbone.init_cfg': None, 'model.backbone.drop_path_rate': 0.0})
+    drop_pretrained(cfg.model)
+    cfg.merge_from_dict({'model.backbone.drop_path_rate': 0.0})
     test_cfg = cfg.model.get('test_cfg') or {}
     for part in (test_cfg, test_cfg.get('rcnn') or {}):
         if 'score_thr' in part:
             part.score_thr = 0.0
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     model.train(case.mode == 'training').to(case.device)
-    scope = cfg.get('default_scope', 'mmdet')
     samples = [_sample(scope, case) for _ in range(case.batch_size)]
     subject = Subject(
         model,

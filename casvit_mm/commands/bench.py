@@ -22,14 +22,15 @@ from casvit_mm.benchmark.measure import BenchmarkError, Group, measure
 from casvit_mm.benchmark.peers import published_casvit
 from casvit_mm.benchmark.pipeline import time_pipeline
 from casvit_mm.benchmark.roofline import roofline
-from casvit_mm.commands.channels import require_matching_channels
-from casvit_mm.commands.config import load_config, reroot
 from casvit_mm.commands.devices import find_device
 from casvit_mm.commands.toolbox import load_toolbox
-from casvit_mm.datasets.check import check_data
-from casvit_mm.report.speed_page import speed_page
-from casvit_mm.report.speed_plots import speed_plots
-from casvit_mm.report.speed_table import (
+from casvit_mm.config.channels import require_matching_channels
+from casvit_mm.config.edit import reroot
+from casvit_mm.config.read import load_config
+from casvit_mm.datasets.preflight.check import check_data
+from casvit_mm.report.speed.page import speed_page
+from casvit_mm.report.speed.plots import speed_plots
+from casvit_mm.report.speed.table import (
     by_machine,
     convergence_table,
     pipeline_table,

@@ -13,9 +13,10 @@ from tqdm import tqdm
 from casvit.errors import CliError
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.toolbox import load_toolbox
+from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.build import build_dataset
-from casvit_mm.datasets.check import check_data
-from casvit_mm.engine.picture_hooks import add_sample
+from casvit_mm.datasets.preflight.check import check_data
+from casvit_mm.engine.drawing import add_sample
 
 # For configs that have none, by their default_scope.
 VISUALIZER = {
@@ -75,7 +76,7 @@ def draw(
     Returns:
         The number of pictures drawn.
     """
-    kind = VISUALIZER.get(cfg.get('default_scope'), VISUALIZER['mmdet'])
+    kind = VISUALIZER.get(ConfigView(cfg).scope, VISUALIZER['mmdet'])
     options = cfg.get('visualizer') or dict(type=kind)
     visualizer = VISUALIZERS.build({'name': 'visualizer', **options})
     visualizer.dataset_meta = dataset.metainfo

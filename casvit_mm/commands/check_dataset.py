@@ -5,15 +5,15 @@ from pathlib import Path
 
 from casvit.errors import CliError
 from casvit.names import printable
-from casvit_mm.commands.config import load_config
 from casvit_mm.commands.data import checked, report
-from casvit_mm.commands.model_scales import model_scales
-from casvit_mm.datasets.faults import Severity
-from casvit_mm.datasets.formats.label_map_set import wheel
-from casvit_mm.datasets.map_check import MapCheck
-from casvit_mm.datasets.repair import repair_objects
-from casvit_mm.datasets.repair_maps import repair_maps
-from casvit_mm.report.check_page import write_map_page, write_object_page
+from casvit_mm.config.read import load_config
+from casvit_mm.datasets.audit.masks import MapCheck
+from casvit_mm.datasets.audit.repair_masks import repair_maps
+from casvit_mm.datasets.audit.repair_objects import repair_objects
+from casvit_mm.datasets.formats.masks import wheel
+from casvit_mm.datasets.issues import Severity
+from casvit_mm.report.audit.page import write_map_page, write_object_page
+from casvit_mm.report.audit.scales import model_scales
 
 
 def run(args: Namespace) -> int:

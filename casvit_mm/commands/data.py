@@ -4,12 +4,12 @@ from argparse import Namespace
 
 from casvit.errors import DatasetError
 from casvit.names import printable
-from casvit_mm.datasets.faults import KINDS, FaultList
+from casvit_mm.datasets.audit.masks import MapCheck, check_maps
+from casvit_mm.datasets.audit.objects import ObjectCheck, check_objects
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.formats.found import MapDataset
-from casvit_mm.datasets.map_check import MapCheck, check_maps
-from casvit_mm.datasets.object_check import ObjectCheck, check_objects
-from casvit_mm.report.check_page import map_table, object_table, verdict
+from casvit_mm.datasets.issues import KINDS, FaultList
+from casvit_mm.report.audit.page import map_table, object_table, verdict
 
 
 def checked(args: Namespace, *, read_pictures: bool) -> ObjectCheck | MapCheck:

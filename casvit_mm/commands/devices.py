@@ -4,8 +4,8 @@ import torch
 
 from casvit.errors import CliError
 from casvit_mm.engine.devices import DeviceError, usable_device
-from casvit_mm.models.dense_parts import PRECISIONS
-from casvit_mm.models.matrix_products import gains_from, works_in
+from casvit_mm.speed.dense_parts import PRECISIONS
+from casvit_mm.speed.matrix_products import gains_from, works_in
 
 
 def find_device(name: str | None) -> str:
@@ -27,7 +27,7 @@ def check_precision(precision: str, device: str) -> str:
     """Looks whether a device can compute in a precision, and gains from it.
 
     Args:
-        precision: A key of :data:`casvit_mm.models.dense_parts.PRECISIONS`.
+        precision: A key of :data:`casvit_mm.speed.dense_parts.PRECISIONS`.
         device: Where the model runs.
 
     Returns:

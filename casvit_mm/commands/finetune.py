@@ -10,16 +10,17 @@ from mmengine.config import Config
 
 from casvit.errors import CliError, DatasetError
 from casvit.names import name_fault
-from casvit_mm.commands.config import load_config
 from casvit_mm.commands.data import checked, report
-from casvit_mm.commands.finetune_config import config_text
-from casvit_mm.commands.finetune_plan import Plan
 from casvit_mm.commands.runs import say
-from casvit_mm.datasets.faults import Severity
-from casvit_mm.datasets.map_check import MapCheck
-from casvit_mm.datasets.object_check import ObjectCheck
-from casvit_mm.datasets.own_data import prepare_maps, prepare_objects
-from casvit_mm.engine.memory import GIB, Fit, fit_batch, measure_run, usable_memory
+from casvit_mm.config.read import load_config
+from casvit_mm.datasets.audit.masks import MapCheck
+from casvit_mm.datasets.audit.objects import ObjectCheck
+from casvit_mm.datasets.issues import Severity
+from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
+from casvit_mm.finetune.config import config_text
+from casvit_mm.finetune.data import prepare_maps, prepare_objects
+from casvit_mm.finetune.memory import GIB, Fit, fit_batch, measure_run, usable_memory
+from casvit_mm.finetune.plan import Plan
 from casvit_mm.models.checkpoint import read_checkpoint
 
 BASES = dict(
@@ -205,9 +206,7 @@ def _train(file: Path, work_dir: Path) -> int:
     code = subprocess.run([*tools, 'train', str(file)]).returncode
     if code:
         return code
-    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
-    last = work_dir / 'last_checkpoint'
-    checkpoint = str(best[-1]) if best else last.read_text().strip()
+    checkpoint = str(best_checkpoint(work_dir) or latest_checkpoint(work_dir))
     pictures = work_dir / 'pictures'
     config = Config.fromfile(file)
     say(f'Testing {checkpoint} on {config.test_dataloader.dataset.ann_file}')

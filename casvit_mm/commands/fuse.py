@@ -8,13 +8,13 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 
 from casvit.errors import CliError
-from casvit_mm.commands.channels import require_matching_channels
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.toolbox import load_toolbox
+from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.deploy import fuse, is_fused
 from casvit_mm.deploy.fusion import FUSED
-from casvit_mm.engine.inference import trained_model
-from casvit_mm.models.publish import clean_meta, writable, write_weights
+from casvit_mm.inference.image_model import trained_model
+from casvit_mm.models.checkpoint.publish import clean_meta, writable, write_weights
 
 # Of the largest value of an answer: what rounding leaves of float32.
 TOLERANCE = 1e-5

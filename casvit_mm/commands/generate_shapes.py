@@ -4,7 +4,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from casvit.errors import CliError
-from casvit_mm.datasets import shapes, single_shapes
+from casvit_mm.datasets.shapes import objects as shapes
+from casvit_mm.datasets.shapes import single as single_shapes
 
 TASKS = {'detection': shapes, 'classification': single_shapes}
 

@@ -11,9 +11,11 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from casvit.errors import CliError
-from casvit_mm.commands.channels import require_matching_channels
-from casvit_mm.commands.config import load_config, parse_options
 from casvit_mm.commands.toolbox import load_toolbox
+from casvit_mm.config.channels import require_matching_channels
+from casvit_mm.config.edit import drop_pretrained
+from casvit_mm.config.read import load_config, parse_options
+from casvit_mm.config.view import ConfigView
 
 
 def run(args: Namespace) -> int:
@@ -55,10 +57,9 @@ def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, in
     Returns:
         Rows (part, parameters, MACs), and the number of proposals of a two-stage detector.
     """
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    init_default_scope(ConfigView(cfg).scope)
     model_cfg = cfg.model.copy()
-    if 'backbone' in model_cfg:
-        model_cfg.backbone = {**model_cfg.backbone, 'init_cfg': None}
+    drop_pretrained(model_cfg)
     torch.manual_seed(0)
     model = revert_sync_batchnorm(MODELS.build(model_cfg)).eval()
     picture = torch.rand(1, input_channels(cfg), height, width)

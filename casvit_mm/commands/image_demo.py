@@ -11,16 +11,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from casvit.errors import CliError, UserError
-from casvit.images import ImageError
+from casvit.inputs.images import ImageError
+from casvit.inputs.streams import IMAGES, VIDEOS, Video, VideoWriter, list_images, output_names
 from casvit.predictor import PredictionError, Predictor
 from casvit.results import Result, SemanticMap
-from casvit.streams import IMAGES, VIDEOS, Video, VideoWriter, list_images, output_names
-from casvit_mm.commands.channels import require_matching_channels
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.devices import check_precision, find_device
 from casvit_mm.commands.toolbox import load_toolbox
+from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.models.checkpoint import require_checkpoint
-from casvit_mm.models.freed_memory import keep_freed_memory
+from casvit_mm.speed.freed_memory import keep_freed_memory
 
 JPEG_LIMIT = 65500
 UNITS = {'semantic': 'areas of a class', 'classification': 'class scores'}

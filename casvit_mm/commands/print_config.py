@@ -8,8 +8,9 @@ from mmengine.fileio import dump
 
 from casvit.errors import CliError
 from casvit.files import written_whole
-from casvit_mm.commands.config import load_config, parse_options, reroot
-from casvit_mm.engine.config_text import escape_braces
+from casvit_mm.config.edit import reroot
+from casvit_mm.config.read import load_config, parse_options
+from casvit_mm.config.text import escape_braces
 
 
 def run(args: Namespace) -> int:

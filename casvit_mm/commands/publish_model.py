@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from casvit_mm.models.publish import publish
+from casvit_mm.models.checkpoint.publish import publish
 
 
 def run(args: Namespace) -> int:

@@ -78,11 +78,6 @@ def say(text: str) -> None:
         print(printable_lines(text), flush=True)
 
 
-def is_detection(cfg: Config) -> bool:
-    """Whether mmdet's data checks apply to a config."""
-    return cfg.get('default_scope') == 'mmdet'
-
-
 def log_file(runner: Runner) -> str:
     """The text log of a run."""
     return str(Path(runner.log_dir) / f'{runner.timestamp}.log')

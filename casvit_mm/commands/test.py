@@ -2,28 +2,27 @@
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 
 from casvit.cli import arguments
 from casvit.errors import CliError
-from casvit_mm.commands.channels import require_matching_channels
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.devices import check_precision
 from casvit_mm.commands.runs import (
     as_list,
     build_runner,
-    is_detection,
     join,
     log_file,
     require_runnable,
     say,
 )
 from casvit_mm.commands.toolbox import load_toolbox
-from casvit_mm.datasets.check import check_data
-from casvit_mm.datasets.config_data import leaf_datasets
+from casvit_mm.config.channels import require_matching_channels
+from casvit_mm.config.edit import drop_pretrained
+from casvit_mm.config.view import ConfigView, type_name
+from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.models.checkpoint import require_checkpoint
 
 
@@ -51,10 +50,7 @@ def run(args: Namespace) -> int:
     require_matching_channels(cfg)
     require_checkpoint(args.checkpoint)
     cfg.load_from, cfg.load_weights, cfg.resume = args.checkpoint, args.weights, False
-    model = cfg.get('model') or {}
-    for part in (model, model.get('backbone') or {}):
-        if part.get('init_cfg'):
-            part['init_cfg'] = None
+    drop_pretrained(cfg.model)
     if args.show_dir:
         _draw(cfg, args.show_dir)
     if args.format_only:
@@ -101,7 +97,7 @@ def _accelerate(cfg: Config, args: Namespace) -> None:
 
 def _write_predictions(cfg: Config, where: str) -> None:
     """Lets the metrics of a config write files in the format of their test server."""
-    kinds = {_name(metric) for metric in as_list(cfg.test_evaluator)}
+    kinds = {type_name(metric) for metric in ConfigView(cfg).evaluators('test')}
     if 'CocoMetric' in kinds:
         _write_coco(cfg, where)
     elif 'IoUMetric' in kinds:
@@ -114,7 +110,7 @@ def _write_predictions(cfg: Config, where: str) -> None:
 
 def _write_coco(cfg: Config, prefix: str) -> None:
     """Files of COCO's test server; categories and pictures come from the tested data set."""
-    dataset = next(leaf_datasets(cfg.test_dataloader.dataset))
+    dataset = next(ConfigView(cfg).datasets('test'))
     ann_file = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
     if not ann_file.is_file():
         raise CliError(
@@ -123,25 +119,19 @@ def _write_coco(cfg: Config, prefix: str) -> None:
             'with --cfg-options test_dataloader.dataset.ann_file=FILE, its root with --data-root.'
         )
     Path(prefix).parent.mkdir(parents=True, exist_ok=True)
-    for metric in as_list(cfg.test_evaluator):
-        if _name(metric) == 'CocoMetric':
+    for metric in ConfigView(cfg).evaluators('test'):
+        if type_name(metric) == 'CocoMetric':
             metric.update(format_only=True, outfile_prefix=prefix, ann_file=str(ann_file))
 
 
 def _write_label_maps(cfg: Config, folder: str) -> None:
     """Label maps as PNG, with the values that the annotations of the data set would have."""
-    for dataset in leaf_datasets(cfg.test_dataloader.dataset):
+    for dataset in ConfigView(cfg).datasets('test'):
         steps = dataset.get('pipeline') or []
-        dataset['pipeline'] = [step for step in steps if _name(step) != 'LoadAnnotations']
-    for metric in as_list(cfg.test_evaluator):
-        if _name(metric) == 'IoUMetric':
+        dataset['pipeline'] = [step for step in steps if type_name(step) != 'LoadAnnotations']
+    for metric in ConfigView(cfg).evaluators('test'):
+        if type_name(metric) == 'IoUMetric':
             metric.update(format_only=True, output_dir=folder)
-
-
-def _name(part: dict[str, Any]) -> str:
-    """The name of a part's type, which a config gives with or without scope, or as a class."""
-    kind = part.get('type')
-    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
 
 def _written(where: Path) -> list[Path]:
@@ -153,9 +143,9 @@ def _written(where: Path) -> list[Path]:
 
 def _dump(cfg: Config, file: str) -> None:
     Path(file).parent.mkdir(parents=True, exist_ok=True)
-    kind = 'DumpDetResults' if is_detection(cfg) else 'DumpResults'
+    kind = 'DumpDetResults' if ConfigView(cfg).scope == 'mmdet' else 'DumpResults'
     dump = ConfigDict(type=kind, out_file_path=file)
-    cfg.test_evaluator = [*as_list(cfg.test_evaluator), dump]
+    cfg.test_evaluator = [*ConfigView(cfg).evaluators('test'), dump]
 
 
 def _augment(cfg: Config) -> None:
@@ -166,5 +156,5 @@ def _augment(cfg: Config) -> None:
             'configs/_base_/datasets/ shows how.'
         )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    for dataset in leaf_datasets(cfg.test_dataloader.dataset):
+    for dataset in ConfigView(cfg).datasets('test'):
         dataset.pipeline = cfg.tta_pipeline

@@ -5,6 +5,7 @@ import importlib
 from mmengine.config import Config
 
 from casvit.cli.loading import loading
+from casvit_mm.config.view import ConfigView
 from casvit_mm.models.optional import TOOLBOXES, forget_broken_packages, toolbox
 
 
@@ -17,7 +18,7 @@ def load_toolbox(cfg: Config) -> None:
     Raises:
         MissingPackageError: The toolbox, or what it needs, is not installed.
     """
-    scope = cfg.get('default_scope', 'mmdet')
+    scope = ConfigView(cfg).scope
     if scope not in TOOLBOXES:
         return
     with loading(f'The config {cfg.filename}'):

@@ -7,17 +7,19 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
-from casvit.errors import CliError
-from casvit_mm.commands.channels import require_matching_channels
-from casvit_mm.commands.config import command_config, start_from_scratch
+from casvit.errors import CheckpointError, CliError
+from casvit_mm.commands.config import command_config
 from casvit_mm.commands.devices import check_precision
 from casvit_mm.commands.runs import build_runner, join, log_file, require_runnable, say
 from casvit_mm.commands.toolbox import load_toolbox
-from casvit_mm.datasets.check import check_data
+from casvit_mm.config.channels import require_matching_channels
+from casvit_mm.config.edit import drop_pretrained, start_from_scratch
+from casvit_mm.config.view import ConfigView
+from casvit_mm.datasets.preflight.check import check_data
+from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
 from casvit_mm.engine.launch import world_size
-from casvit_mm.engine.safe_checkpoints import latest_checkpoint
-from casvit_mm.models.checkpoint import CheckpointError, require_checkpoint
-from casvit_mm.models.pretrained import pretrained_files, require_pretrained
+from casvit_mm.models.checkpoint import require_checkpoint
+from casvit_mm.models.checkpoint.pretrained import require_pretrained
 
 
 def run(args: Namespace) -> int:
@@ -72,9 +74,8 @@ def results(runner: Runner) -> list[str]:
     last = work_dir / 'last_checkpoint'
     if last.is_file():
         lines.append(f'  last checkpoint  {last.read_text().strip()}')
-    best = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
-    if best:
-        lines.append(f'  best checkpoint  {best[-1]}')
+    if best := best_checkpoint(work_dir):
+        lines.append(f'  best checkpoint  {best}')
     pictures = list((work_dir / 'preview').glob('*.jpg'))
     if pictures:
         lines.append(f'  pictures         {work_dir / "preview"} ({len(pictures)})')
@@ -93,18 +94,14 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
 
 def _check_pretrained(cfg: Config) -> None:
     """Stops where a file that the model or its backbone starts from is not there."""
-    model = cfg.model
-    for part, option in ((model.get('backbone'), 'model.backbone'), (model, 'model')):
-        if not isinstance(part, dict):
-            continue
-        try:
-            for file, where in pretrained_files(part.get('init_cfg'), f'{option}.init_cfg'):
-                require_pretrained(file, where)
-        except CheckpointError:
-            if not cfg.get('resume') or not _resumes_from(cfg):
-                raise
-            # The run's own checkpoint holds the whole model: its start is not needed any more.
-            part['init_cfg'] = None
+    try:
+        for _, file, option in ConfigView(cfg).pretrained_files():
+            require_pretrained(file, option)
+    except CheckpointError:
+        if not cfg.get('resume') or not _resumes_from(cfg):
+            raise
+        # The run's own checkpoint holds the whole model: its start is not needed any more.
+        drop_pretrained(cfg.model)
 
 
 def _resumes_from(cfg: Config) -> str | None:

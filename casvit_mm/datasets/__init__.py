@@ -1,4 +1,4 @@
-"""What data need before a run: the generated set, reading formats, the data check."""
+"""What data need: reading formats, the audit, the look before a run, generated datasets."""
 
 from typing import TYPE_CHECKING
 
@@ -6,32 +6,29 @@ from casvit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from casvit.errors import DatasetError
-    from casvit_mm.datasets.label_range_hook import LabelRangeHook
     from casvit_mm.datasets.pairs_dataset import PairsDataset
-    from casvit_mm.datasets.semantic_shapes_dataset import SemanticShapesDataset
-    from casvit_mm.datasets.shapes_dataset import ShapesDataset
-    from casvit_mm.datasets.single_shapes_dataset import SingleShapesDataset
-    from casvit_mm.datasets.unreadable_hook import UnreadableFilesHook
+    from casvit_mm.datasets.shapes.semantic_shapes_dataset import SemanticShapesDataset
+    from casvit_mm.datasets.shapes.shapes_dataset import ShapesDataset
+    from casvit_mm.datasets.shapes.single_shapes_dataset import SingleShapesDataset
 
 __all__ = [
     'DatasetError',
-    'LabelRangeHook',
     'PairsDataset',
     'SemanticShapesDataset',
     'ShapesDataset',
     'SingleShapesDataset',
-    'UnreadableFilesHook',
 ]
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         'DatasetError': 'casvit.errors',
-        'LabelRangeHook': 'casvit_mm.datasets.label_range_hook',
         'PairsDataset': 'casvit_mm.datasets.pairs_dataset',
-        'SemanticShapesDataset': 'casvit_mm.datasets.semantic_shapes_dataset',
-        'ShapesDataset': 'casvit_mm.datasets.shapes_dataset',
-        'SingleShapesDataset': 'casvit_mm.datasets.single_shapes_dataset',
-        'UnreadableFilesHook': 'casvit_mm.datasets.unreadable_hook',
+        'SemanticShapesDataset': 'casvit_mm.datasets.shapes.semantic_shapes_dataset',
+        'ShapesDataset': 'casvit_mm.datasets.shapes.shapes_dataset',
+        'SingleShapesDataset': 'casvit_mm.datasets.shapes.single_shapes_dataset',
+        # Hooks are in casvit_mm.engine; configs written in Python may import them from here.
+        'LabelRangeHook': 'casvit_mm.engine.hooks.label_range',
+        'UnreadableFilesHook': 'casvit_mm.engine.hooks.unreadable_files',
     },
 )

@@ -1,5 +1,6 @@
-"""A data set of a config, built as a run builds it."""
+"""Datasets as a run builds them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config
@@ -7,6 +8,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import set_random_seed
 
 from casvit.errors import DatasetError
+from casvit_mm.config.view import ConfigView
 
 
 def build_dataset(cfg: Config, split: str) -> Any:
@@ -22,9 +24,25 @@ def build_dataset(cfg: Config, split: str) -> Any:
     Raises:
         DatasetError: No picture is left in it.
     """
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    init_default_scope(ConfigView(cfg).scope)
     set_random_seed((cfg.get('randomness') or {}).get('seed') or 0)
     dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     if not len(dataset):
         raise DatasetError(f'The {split} data set of {cfg.filename} has no picture left in it.')
     return dataset
+
+
+def built_leaves(dataset: Any) -> Iterator[Any]:
+    """The data sets that read files, inside the wrappers around them.
+
+    Args:
+        dataset: A built data set.
+    """
+    inner = getattr(dataset, 'datasets', None)
+    if inner is None and hasattr(dataset, 'dataset'):
+        inner = [dataset.dataset]
+    if inner is None:
+        yield dataset
+        return
+    for part in inner:
+        yield from built_leaves(part)

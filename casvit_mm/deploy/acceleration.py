@@ -1,18 +1,16 @@
 """What makes the forward pass of a trained model faster: fusion, compilation, lower precision.
 
 Compilation and lower precision take hold of the dense parts; see
-:mod:`casvit_mm.models.dense_parts`.
+:mod:`casvit_mm.speed.dense_parts`.
 """
 
 from dataclasses import dataclass
 
-from mmengine.hooks import EMAHook, Hook
-from mmengine.registry import HOOKS
-from mmengine.runner import Runner
 from torch import nn
 
 from casvit_mm.deploy.fusion import fuse, is_fused
-from casvit_mm.models.dense_parts import (
+from casvit_mm.models.wrappers import unwrap
+from casvit_mm.speed.dense_parts import (
     PRECISIONS,
     as_written,
     at_precision,
@@ -22,10 +20,8 @@ from casvit_mm.models.dense_parts import (
     is_compiled,
     per_picture,
 )
-from casvit_mm.models.freed_memory import keep_freed_memory
-from casvit_mm.models.memory_format import to_channels_last
-from casvit_mm.models.wrappers import unwrap
-from casvit_mm.registration import registered_in
+from casvit_mm.speed.freed_memory import keep_freed_memory
+from casvit_mm.speed.memory_format import to_channels_last
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Acceleration:
         precision: A key of :data:`PRECISIONS`: what the dense parts compute in. bf16 and fp16 are
             fast on GPUs; bf16 also on some CPUs with instructions for it, and slow on others.
         keep_memory: Have the process keep freed memory for its next tensors; see
-            :func:`casvit_mm.models.freed_memory.keep_freed_memory`.
+            :func:`casvit_mm.speed.freed_memory.keep_freed_memory`.
 
     Raises:
         ValueError: The precision is not known.
@@ -98,38 +94,3 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
         elif plain != part.forward:
             part.forward = plain
     return model
-
-
-@registered_in(HOOKS)
-class AccelerationHook(Hook):
-    """Makes the model of a test run faster; its weights have been loaded then.
-
-    Args:
-        fuse (bool): See :class:`Acceleration`, like the others. Defaults to False.
-        compile (bool): Defaults to False.
-        precision (str): Defaults to 'fp32'.
-        keep_memory (bool): Defaults to False.
-    """
-
-    def __init__(
-        self,
-        fuse: bool = False,
-        compile: bool = False,
-        precision: str = 'fp32',
-        keep_memory: bool = False,
-    ) -> None:
-        self.acceleration = Acceleration(fuse, compile, precision, keep_memory)
-
-    def before_test(self, runner: Runner) -> None:
-        """Changes the model in place.
-
-        Raises:
-            ValueError: The model is to be fused, and an EMAHook would swap its weights.
-        """
-        if self.acceleration.fuse and any(isinstance(hook, EMAHook) for hook in runner.hooks):
-            raise ValueError(
-                'EMAHook swaps the weights of a model that is being tested, and a fused model has '
-                'others: leave EMAHook out of custom_hooks here. A checkpoint of a run with it '
-                'holds the average anyway.'
-            )
-        accelerate(runner.model, self.acceleration)

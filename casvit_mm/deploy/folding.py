@@ -11,7 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.models.folded_norms import before, behind
+from casvit_mm.speed.folded_norms import before, behind
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from casvit_mm.deploy.folding import (
 )
 from casvit_mm.models import CASMixer, CASViT
 from casvit_mm.models.casvit import MLP, Block, LocalIntegration
-from casvit_mm.models.folded_norms import is_foldable
+from casvit_mm.speed.folded_norms import is_foldable
 
 
 class FusedModelError(UserError, RuntimeError):

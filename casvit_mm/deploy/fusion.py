@@ -18,9 +18,9 @@ from casvit_mm.deploy.folding import (
 )
 from casvit_mm.deploy.fused_casvit import FusedCASViT
 from casvit_mm.models import CASViT
-from casvit_mm.models.checkpoint import STRUCTURES
-from casvit_mm.models.folded_norms import is_foldable
+from casvit_mm.models.checkpoint.structures import STRUCTURES
 from casvit_mm.models.wrappers import unwrap
+from casvit_mm.speed.folded_norms import is_foldable
 
 FUSED = 'fused'
 """What the meta of a file calls the structure of a fused model."""

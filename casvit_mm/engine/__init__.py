@@ -5,18 +5,23 @@ from typing import TYPE_CHECKING
 from casvit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from casvit_mm.engine.invalid_loss import InvalidLossError, StopOnInvalidLossHook
-    from casvit_mm.engine.layer_decay import CASViTLayerDecayConstructor
-    from casvit_mm.engine.param_groups import GroupedOptimWrapperConstructor
-    from casvit_mm.engine.picture_hooks import DrawTestHook, PreviewHook
-    from casvit_mm.engine.progressive_size import ProgressiveSizeHook
+    from casvit_mm.engine.hooks.acceleration import AccelerationHook
+    from casvit_mm.engine.hooks.draw_test import DrawTestHook
+    from casvit_mm.engine.hooks.invalid_loss import InvalidLossError, StopOnInvalidLossHook
+    from casvit_mm.engine.hooks.label_range import LabelRangeHook
+    from casvit_mm.engine.hooks.preview import PreviewHook
+    from casvit_mm.engine.hooks.progressive_size import ProgressiveSizeHook
+    from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
+    from casvit_mm.engine.hooks.unreadable_files import UnreadableFilesHook
+    from casvit_mm.engine.optim.bfloat16 import BFloat16OptimWrapper
+    from casvit_mm.engine.optim.layer_decay import CASViTLayerDecayConstructor
+    from casvit_mm.engine.optim.param_groups import GroupedOptimWrapperConstructor
     from casvit_mm.engine.runner import CASViTRunner
-    from casvit_mm.engine.safe_checkpoints import SafeCheckpointHook
     from casvit_mm.engine.samplers import MultiScaleBatchSampler, MultiScaleRandomResizedCrop
-    from casvit_mm.engine.training_speed import BFloat16OptimWrapper
     from casvit_mm.engine.tta import InstanceTTAModel
 
 __all__ = [
+    'AccelerationHook',
     'BFloat16OptimWrapper',
     'CASViTLayerDecayConstructor',
     'CASViTRunner',
@@ -24,29 +29,34 @@ __all__ = [
     'GroupedOptimWrapperConstructor',
     'InstanceTTAModel',
     'InvalidLossError',
+    'LabelRangeHook',
     'MultiScaleBatchSampler',
     'MultiScaleRandomResizedCrop',
     'PreviewHook',
     'ProgressiveSizeHook',
     'SafeCheckpointHook',
     'StopOnInvalidLossHook',
+    'UnreadableFilesHook',
 ]
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
-        'BFloat16OptimWrapper': 'casvit_mm.engine.training_speed',
-        'CASViTLayerDecayConstructor': 'casvit_mm.engine.layer_decay',
+        'AccelerationHook': 'casvit_mm.engine.hooks.acceleration',
+        'BFloat16OptimWrapper': 'casvit_mm.engine.optim.bfloat16',
+        'CASViTLayerDecayConstructor': 'casvit_mm.engine.optim.layer_decay',
         'CASViTRunner': 'casvit_mm.engine.runner',
-        'DrawTestHook': 'casvit_mm.engine.picture_hooks',
-        'GroupedOptimWrapperConstructor': 'casvit_mm.engine.param_groups',
+        'DrawTestHook': 'casvit_mm.engine.hooks.draw_test',
+        'GroupedOptimWrapperConstructor': 'casvit_mm.engine.optim.param_groups',
         'InstanceTTAModel': 'casvit_mm.engine.tta',
-        'InvalidLossError': 'casvit_mm.engine.invalid_loss',
+        'InvalidLossError': 'casvit_mm.engine.hooks.invalid_loss',
+        'LabelRangeHook': 'casvit_mm.engine.hooks.label_range',
         'MultiScaleBatchSampler': 'casvit_mm.engine.samplers',
         'MultiScaleRandomResizedCrop': 'casvit_mm.engine.samplers',
-        'PreviewHook': 'casvit_mm.engine.picture_hooks',
-        'ProgressiveSizeHook': 'casvit_mm.engine.progressive_size',
-        'SafeCheckpointHook': 'casvit_mm.engine.safe_checkpoints',
-        'StopOnInvalidLossHook': 'casvit_mm.engine.invalid_loss',
+        'PreviewHook': 'casvit_mm.engine.hooks.preview',
+        'ProgressiveSizeHook': 'casvit_mm.engine.hooks.progressive_size',
+        'SafeCheckpointHook': 'casvit_mm.engine.hooks.safe_checkpoint',
+        'StopOnInvalidLossHook': 'casvit_mm.engine.hooks.invalid_loss',
+        'UnreadableFilesHook': 'casvit_mm.engine.hooks.unreadable_files',
     },
 )

@@ -16,15 +16,17 @@ from mmengine.runner import Runner
 from torch import nn
 
 from casvit.files import written_whole
-from casvit_mm.engine.config_text import escape_braces
-from casvit_mm.engine.invalid_loss import StopOnInvalidLossHook
+from casvit_mm.config.text import escape_braces
+from casvit_mm.engine.checkpoints import latest_checkpoint
+from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
+from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
+from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
-from casvit_mm.engine.safe_checkpoints import SafeCheckpointHook, latest_checkpoint
-from casvit_mm.engine.training_speed import TrainingSpeed, TrainingSpeedHook, faster_optimizer
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
-from casvit_mm.models.class_rows import keep_known_classes
+from casvit_mm.models.checkpoint.class_rows import keep_known_classes
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
+from casvit_mm.speed.training import TrainingSpeed, faster_optimizer
 
 CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
 
@@ -42,14 +44,14 @@ class CASViTRunner(Runner):
     weights; see :func:`casvit_mm.models.checkpoint.read_checkpoint`.
 
     ``speed = dict(...)`` in a config makes training faster; see
-    :class:`casvit_mm.engine.training_speed.TrainingSpeed`.
+    :class:`casvit_mm.speed.training.TrainingSpeed`.
 
     Norms that a config synchronises over GPUs (SyncBN) become ordinary batch norms where there is
     nothing to synchronise: in a run of one process, and on a CPU, where torch refuses them.
 
     Checkpoints are written whole or not at all, and the old one is removed after the new one is
-    there; see :class:`casvit_mm.engine.safe_checkpoints.SafeCheckpointHook`. A run whose loss stays
-    NaN stops; see :class:`casvit_mm.engine.invalid_loss.StopOnInvalidLossHook`.
+    there; see :class:`casvit_mm.engine.SafeCheckpointHook`. A run whose loss stays NaN stops; see
+    :class:`casvit_mm.engine.StopOnInvalidLossHook`.
     """
 
     _whole_model_wanted = False

@@ -1,5 +1,5 @@
 # Faster training, the same recipe: one more line in the `_base_` of any config. What each switch
-# does is told by `casvit_mm.engine.training_speed.TrainingSpeed`.
+# does is told by `casvit_mm.speed.training.TrainingSpeed`.
 speed = dict(
     channels_last=True,
     fold_norms=True,

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from casvit.cli.main import run_tool
-from casvit_mm.datasets import shapes
+from casvit_mm.datasets.shapes import objects as shapes
 
 CONFIG = 'mask_rcnn_casvit-xs_demo_shapes'
 

@@ -7,9 +7,9 @@ import textwrap
 import numpy as np
 import pytest
 
-import casvit.draw
-from casvit.draw import draw, draw_classification, draw_detections
-from casvit.fonts import font_for
+import casvit.drawing.draw
+from casvit.drawing.draw import draw, draw_classification, draw_detections
+from casvit.drawing.fonts import font_for
 from casvit.results import Classification, Detections, LocalMask, SemanticMap
 
 RED, BLUE = (200, 30, 30), (20, 40, 220)
@@ -159,8 +159,8 @@ def test_names_in_any_script_are_drawn_and_differ():
 
 
 def test_names_in_any_script_are_drawn_without_any_font_of_the_machine(monkeypatch):
-    monkeypatch.setattr('casvit.fonts._fonts', lambda: ('',))
-    monkeypatch.setattr('casvit.draw._letters', casvit.draw._letters.__wrapped__)
+    monkeypatch.setattr('casvit.drawing.fonts._fonts', lambda: ('',))
+    monkeypatch.setattr('casvit.drawing.draw._letters', casvit.drawing.draw._letters.__wrapped__)
     assert len(set(labels([*NAMES, 'a', 'b']))) == len(NAMES) + 2
     assert font_for('café Ü', 20)[1] == 'cafe U'
     assert font_for('行', 20)[1] == '\\u884c'

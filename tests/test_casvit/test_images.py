@@ -7,8 +7,8 @@ import pytest
 from images import KINDS, TURNED, write_image
 from PIL import Image, ImageOps
 
-from casvit.images import ImageError, load_image, read_image
-from casvit.images import write_image as write
+from casvit.inputs.images import ImageError, load_image, read_image
+from casvit.inputs.images import write_image as write
 
 
 def as_a_person_opens_it(path):
@@ -135,7 +135,7 @@ def test_large_images_are_read_without_touching_what_pillow_allows_others(tmp_pa
     expected = np.asarray(Image.open(tmp_path / 'a.png'))
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
     # In several strips.
-    monkeypatch.setattr('casvit.images.STRIP', 6000 * 7)
+    monkeypatch.setattr('casvit.inputs.images.STRIP', 6000 * 7)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         for mode in ('RGB', 'L', 'P'):
@@ -145,7 +145,7 @@ def test_large_images_are_read_without_touching_what_pillow_allows_others(tmp_pa
                 plain = np.asarray(Image.open(tmp_path / 'b.png').convert('RGB'))
             assert (read_image(tmp_path / 'b.png') == plain).all()
     assert Image.MAX_IMAGE_PIXELS == 1000
-    monkeypatch.setattr('casvit.images.LARGEST', 599_999)
+    monkeypatch.setattr('casvit.inputs.images.LARGEST', 599_999)
     with pytest.raises(ImageError, match='6,000 x 100 pixels'):
         read_image(tmp_path / 'a.png')
     assert Image.MAX_IMAGE_PIXELS == 1000

@@ -14,9 +14,9 @@ from PIL import Image
 
 from casvit import Classification, Detections, Predictor, SemanticMap
 from casvit.backends import MODULES, UnknownModelError
-from casvit.batches import batches_of_equals
 from casvit.errors import UserError
-from casvit.images import ImageError, read_image
+from casvit.inputs.batches import batches_of_equals
+from casvit.inputs.images import ImageError, read_image
 from casvit.predictor import PredictionError, TilingError
 
 CLASSES = ('dark', 'bright')

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from casvit.errors import MissingPackageError
-from casvit.images import ImageError
+from casvit.inputs.images import ImageError
 from casvit.results import Classification, Detections, LocalMask, ResultError, SemanticMap
 
 CLASSES = ('person', 'dog', 'Straße')

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from casvit.inputs.tiles import predict_tiled, stitch, tiles
 from casvit.results import SemanticMap
-from casvit.tiles import predict_tiled, stitch, tiles
 
 CLASSES = ('road', 'sky', 'tree', 'car', 'person')
 

@@ -8,7 +8,7 @@ from images import write_image
 
 from casvit import Detections, Predictor
 from casvit.errors import MissingPackageError
-from casvit.streams import IMAGES, StreamError, Video, VideoWriter, list_images, output_names
+from casvit.inputs.streams import IMAGES, StreamError, Video, VideoWriter, list_images, output_names
 
 
 def test_the_images_of_a_folder_come_by_name_and_nothing_else(tmp_path):

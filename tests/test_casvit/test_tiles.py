@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from casvit.inputs.tiles import merge, nms_by_class, predict_tiled, starts, tiles
 from casvit.results import Detections, LocalMask
-from casvit.tiles import merge, nms_by_class, predict_tiled, starts, tiles
 
 
 @given(st.data())

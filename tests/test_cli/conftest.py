@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from quick_runs import DEMO, QUICK
 
 from casvit.cli.main import run_tool
-from casvit_mm.datasets.shapes import generate
+from casvit_mm.datasets.shapes.objects import generate
 
 
 class Answer(NamedTuple):

@@ -10,8 +10,8 @@ from quick_runs import DEMO
 from casvit.cli import arguments
 from casvit.configs import shipped_configs
 from casvit.errors import CliError
-from casvit_mm.commands.channels import require_matching_channels
-from casvit_mm.commands.config import load_config, parse_options
+from casvit_mm.config.channels import require_matching_channels
+from casvit_mm.config.read import load_config, parse_options
 
 SHIPPED = sorted(
     str(path.relative_to(shipped_configs()))

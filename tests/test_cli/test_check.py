@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from casvit.cli.main import run_tool
-from casvit_mm.datasets import shapes
+from casvit_mm.datasets.shapes import objects as shapes
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from mmengine.config import Config
 from quick_runs import DEMO, run_tool
 
 from casvit import Predictor
-from casvit_mm.datasets.shapes import CLASSES as SHAPES
-from casvit_mm.engine.config_text import escape_braces
-from casvit_mm.engine.saved_config import read_saved_config
+from casvit_mm.config.text import escape_braces
+from casvit_mm.datasets.shapes.objects import CLASSES as SHAPES
+from casvit_mm.inference.saved_config import read_saved_config
 
 CLASSES = ('ground', *SHAPES)
 

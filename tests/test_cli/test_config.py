@@ -6,7 +6,8 @@ from mmengine.config import Config
 from casvit.cli.main import run_tool
 from casvit.configs import config_path, find_config
 from casvit.errors import CliError
-from casvit_mm.commands.config import load_config, reroot, start_from_scratch
+from casvit_mm.config.edit import reroot, start_from_scratch
+from casvit_mm.config.read import load_config
 
 
 @pytest.mark.parametrize(

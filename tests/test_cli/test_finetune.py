@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from quick_runs import run_tool
 
-from casvit_mm.datasets import shapes
+from casvit_mm.datasets.shapes import objects as shapes
 
 pytest.importorskip('mmdet')
 pytest.importorskip('supervision')
@@ -214,7 +214,7 @@ def test_names_and_paths_mean_the_same_in_the_config_its_dump_and_the_dump_of_th
     from pathlib import Path
 
     from casvit_mm.commands import finetune as command
-    from casvit_mm.engine.config_text import escape_braces
+    from casvit_mm.config.text import escape_braces
 
     plans = []
     written = command.config_text

@@ -16,7 +16,7 @@ from quick_runs import DEMO, QUICK, SEGMENTATION_DEMO
 from casvit.cli.main import run_tool
 from casvit_mm.commands.devices import check_precision
 from casvit_mm.models.checkpoint import read_checkpoint
-from casvit_mm.models.matrix_products import gains_from
+from casvit_mm.speed.matrix_products import gains_from
 
 RTMDET = 'rtmdet_casvit-s_8xb32-300e_coco'
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from casvit_mm.datasets import shapes
+from casvit_mm.datasets.shapes import objects as shapes
 
 
 @pytest.fixture(scope='session')

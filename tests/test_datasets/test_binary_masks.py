@@ -14,14 +14,14 @@ pytest.importorskip('mmseg')
 from mmseg.datasets.transforms import LoadAnnotations
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.audit.masks import check_maps
+from casvit_mm.datasets.audit.repair_masks import repair_maps
 from casvit_mm.datasets.formats.find import read_dataset
-from casvit_mm.datasets.label_maps import binary_foreground
-from casvit_mm.datasets.map_check import check_maps
-from casvit_mm.datasets.repair_maps import repair_maps
-from casvit_mm.datasets.semantic_check import check_semantic_data
-from casvit_mm.datasets.shapes import generate
-from casvit_mm.report.sheet import map_sheet
+from casvit_mm.datasets.issues import Severity
+from casvit_mm.datasets.preflight.semantic import check_semantic_data
+from casvit_mm.datasets.semantic_masks import binary_foreground
+from casvit_mm.datasets.shapes.objects import generate
+from casvit_mm.report.audit.sheet import map_sheet
 
 
 @pytest.fixture(scope='module')
@@ -127,7 +127,7 @@ def test_a_high_value_that_has_a_name_is_a_class(root):
 
 
 def test_a_rare_class_1_behind_ignored_borders_is_looked_for_in_every_mask(root, monkeypatch):
-    monkeypatch.setattr('casvit_mm.datasets.semantic_check.MAPS_READ', 1)
+    monkeypatch.setattr('casvit_mm.datasets.preflight.semantic.MAPS_READ', 1)
     paint_as_masks(root, 0, 255)
     assert run_refuses(root, ('ground', 'crack'))
     for part in ('train', 'val'):

@@ -9,8 +9,9 @@ from mmengine.config import Config
 
 pytest.importorskip('mmpretrain')
 
-from casvit_mm.datasets import DatasetError, single_shapes
-from casvit_mm.datasets.classification_check import check_classification_data
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.preflight.classification import check_classification_data
+from casvit_mm.datasets.shapes import single as single_shapes
 
 NAMES = single_shapes.CLASSES
 

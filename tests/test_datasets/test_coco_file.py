@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.coco_file import read_coco
+from casvit_mm.datasets.formats.coco_file import read_coco
 
 SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
 GOOD = dict(

@@ -11,9 +11,10 @@ from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from casvit_mm.datasets import DatasetError, shapes
-from casvit_mm.datasets.config_data import class_counts, leaf_datasets
-from casvit_mm.datasets.detection_check import check_detection_data
+from casvit_mm.config.view import ConfigView
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.preflight.detection import check_detection_data
+from casvit_mm.datasets.shapes import objects as shapes
 
 MakeConfig = Callable[..., Config]
 COUNTS = ('model.roi_head.bbox_head.num_classes', 'model.roi_head.mask_head.num_classes')
@@ -81,8 +82,9 @@ def test_wrapped_data_sets_are_found(
 def test_all_parts_of_a_concatenation_are_found() -> None:
     parts = [dict(ann_file='a'), dict(type='RepeatDataset', dataset=dict(ann_file='b'))]
     nested = dict(type='ConcatDataset', datasets=parts)
-    assert [leaf['ann_file'] for leaf in leaf_datasets(nested)] == ['a', 'b']
-    assert list(leaf_datasets(None)) == []
+    view = ConfigView(dict(val_dataloader=dict(dataset=nested)))
+    assert [leaf['ann_file'] for leaf in view.datasets('val')] == ['a', 'b']
+    assert list(view.datasets('train')) == []
 
 
 # Where data are missing
@@ -404,12 +406,12 @@ def test_counts_of_other_things_are_not_taken_for_classes_of_the_data() -> None:
         ),
         bbox_head=dict(num_classes=7),
     )
-    assert list(class_counts(model)) == [
+    assert list(ConfigView(dict(model=model)).class_counts()) == [
         ('model.roi_head.bbox_head.0.num_classes', 4),
         ('model.roi_head.bbox_head.1.num_classes', 5),
         ('model.bbox_head.num_classes', 7),
     ]
-    assert list(class_counts(None)) == []
+    assert list(ConfigView({}).class_counts()) == []
 
 
 # Other kinds of data sets
@@ -456,7 +458,7 @@ def test_a_data_set_without_annotation_file_is_left_alone(tmp_path: Path) -> Non
 def test_importing_the_check_needs_no_mmdet(run_without_mmdet: Callable[..., None]) -> None:
     run_without_mmdet(
         """
-        import casvit_mm.datasets.detection_check
+        import casvit_mm.datasets.preflight.detection
         from casvit.errors import MissingPackageError
         try:
             from casvit_mm.datasets import ShapesDataset

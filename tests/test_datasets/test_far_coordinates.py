@@ -5,11 +5,11 @@ import time
 import pytest
 from images import write_image
 
-from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.audit.objects import check_objects
+from casvit_mm.datasets.audit.repair_objects import repair_objects
 from casvit_mm.datasets.formats.find import read_dataset
-from casvit_mm.datasets.object_check import check_objects
-from casvit_mm.datasets.repair import repair_objects
-from casvit_mm.report.sheet import object_sheet
+from casvit_mm.datasets.issues import Severity
+from casvit_mm.report.audit.sheet import object_sheet
 
 pytest.importorskip('supervision')
 VALUES = ['NaN', 'Infinity', '-1e9', '1e9', '1e12', '1e308', '-1e308', f'{10**30}']

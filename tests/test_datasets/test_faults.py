@@ -3,7 +3,7 @@ from pathlib import Path
 
 from faulty import LABEL_MAPS, PICTURES, RECORDS
 
-from casvit_mm.datasets.faults import KINDS, FaultList, Severity
+from casvit_mm.datasets.issues import KINDS, FaultList, Severity
 
 PAGE = Path(__file__).parents[2] / 'docs/data_check.md'
 

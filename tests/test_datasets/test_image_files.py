@@ -8,9 +8,9 @@ import pytest
 from images import KINDS, TURNED, write_image
 from PIL import Image
 
+from casvit_mm.datasets.audit.images import look_at_picture
 from casvit_mm.datasets.image_files import read_image_size
-from casvit_mm.datasets.label_maps import picture_size
-from casvit_mm.datasets.picture_faults import look_at_picture
+from casvit_mm.datasets.semantic_masks import picture_size
 
 
 def loaded_size(path) -> tuple[int, int]:

@@ -9,14 +9,14 @@ import pytest
 from images import KINDS, TURNED, write_image
 from PIL import Image
 
-from casvit_mm.datasets.copies import copy_as_stored, copy_upright
-from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.audit.copies import copy_as_stored, copy_upright
+from casvit_mm.datasets.audit.masks import check_maps
+from casvit_mm.datasets.audit.objects import check_objects
+from casvit_mm.datasets.audit.repair_objects import repair_objects
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.image_files import read_image_size
-from casvit_mm.datasets.map_check import check_maps
-from casvit_mm.datasets.object_check import check_objects
-from casvit_mm.datasets.repair import repair_objects
-from casvit_mm.report.sheet import object_sheet
+from casvit_mm.datasets.issues import Severity
+from casvit_mm.report.audit.sheet import object_sheet
 
 pytest.importorskip('supervision')
 

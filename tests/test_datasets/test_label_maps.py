@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.label_maps import (
+from casvit_mm.datasets.semantic_masks import (
     LabelRange,
     check_label_map,
     label_map_size,

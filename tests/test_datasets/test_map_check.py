@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from faulty import LABEL_MAPS, PICTURES, make_a_copy_of, resize
 
-from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.audit.masks import check_maps
+from casvit_mm.datasets.audit.repair_masks import repair_maps
 from casvit_mm.datasets.formats.find import read_dataset
-from casvit_mm.datasets.map_check import check_maps
-from casvit_mm.datasets.repair_maps import repair_maps
-from casvit_mm.datasets.shapes import CLASSES, generate
+from casvit_mm.datasets.issues import Severity
+from casvit_mm.datasets.shapes.objects import CLASSES, generate
 
 
 @pytest.fixture(scope='module')

@@ -15,13 +15,13 @@ from casvit.names import (
     safe_names,
 )
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.audit.masks import check_maps
+from casvit_mm.datasets.audit.objects import check_objects
+from casvit_mm.datasets.audit.repair_masks import repair_maps
+from casvit_mm.datasets.audit.repair_objects import repair_objects
 from casvit_mm.datasets.formats.find import read_dataset
-from casvit_mm.datasets.map_check import check_maps
-from casvit_mm.datasets.object_check import check_objects
-from casvit_mm.datasets.repair import repair_objects
-from casvit_mm.datasets.repair_maps import repair_maps
-from casvit_mm.report.check_page import write_map_page, write_object_page
+from casvit_mm.datasets.issues import Severity
+from casvit_mm.report.audit.page import write_map_page, write_object_page
 
 pytest.importorskip('supervision')
 PAYLOAD = "{{$NOT_SET_ANYWHERE:',),ran:=open('ran','w'),('}}"

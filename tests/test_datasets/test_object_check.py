@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.faults import KINDS, Severity
+from casvit_mm.datasets.audit.objects import check_objects
+from casvit_mm.datasets.audit.repair_objects import repair_objects
 from casvit_mm.datasets.formats.find import read_dataset
-from casvit_mm.datasets.object_check import check_objects
-from casvit_mm.datasets.repair import repair_objects
+from casvit_mm.datasets.issues import KINDS, Severity
 
 TIMES = 25
 many_times = settings(
@@ -31,7 +31,7 @@ FOLLOW |= {'rle-size', 'outside-box', 'partly-outside', 'class-order', 'tiny-box
 
 @pytest.fixture(scope='module')
 def clean(tmp_path_factory) -> Path:
-    from casvit_mm.datasets import shapes
+    from casvit_mm.datasets.shapes import objects as shapes
 
     root = tmp_path_factory.mktemp('clean') / 'shapes'
     shapes.generate(root, num_train=24, num_val=12, size=96, progress=False)

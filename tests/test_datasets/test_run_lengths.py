@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle
 
-from casvit_mm.datasets.coco_faults import encode_mask
-from casvit_mm.datasets.run_lengths import (
+from casvit_mm.datasets.audit.coco_records import encode_mask
+from casvit_mm.datasets.audit.run_lengths import (
     MAX_PIXELS,
     decode_counts,
     polygon_fault,

@@ -11,9 +11,10 @@ from PIL import Image
 
 pytest.importorskip('mmseg')
 
-from casvit_mm.datasets import DatasetError, SemanticShapesDataset, shapes
-from casvit_mm.datasets.check import check_data
-from casvit_mm.datasets.semantic_check import check_semantic_data
+from casvit_mm.datasets import DatasetError, SemanticShapesDataset
+from casvit_mm.datasets.preflight.check import check_data
+from casvit_mm.datasets.preflight.semantic import check_semantic_data
+from casvit_mm.datasets.shapes import objects as shapes
 
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 

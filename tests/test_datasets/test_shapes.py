@@ -14,7 +14,8 @@ import pytest
 from pycocotools.coco import COCO
 
 from casvit.cli.main import run_tool
-from casvit_mm.datasets import DatasetError, shapes
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.shapes import objects as shapes
 
 small = partial(shapes.generate, num_train=6, num_val=3, progress=False)
 
@@ -142,7 +143,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(
     small(tmp_path / 'here', seed=7)
     code = """
         from pathlib import Path
-        from casvit_mm.datasets import shapes
+        from casvit_mm.datasets.shapes import objects as shapes
         shapes.generate(Path(sys.argv[1]), num_train=6, num_val=3, seed=7, progress=False)
     """
     run_without_mmdet(code, tmp_path / 'there')

@@ -7,7 +7,8 @@ import pytest
 from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
 
-from casvit_mm.datasets import DatasetError, ShapesDataset, shapes
+from casvit_mm.datasets import DatasetError, ShapesDataset
+from casvit_mm.datasets.shapes import objects as shapes
 
 LOAD = [
     dict(type='LoadImageFromFile'),

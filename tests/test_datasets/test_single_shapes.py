@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casvit.cli.main import run_tool
-from casvit_mm.datasets import DatasetError, shapes, single_shapes
-from casvit_mm.datasets.outlines import OUTLINES
-from casvit_mm.datasets.scenes import paint_one
+from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.shapes import objects as shapes
+from casvit_mm.datasets.shapes import single as single_shapes
+from casvit_mm.datasets.shapes.outlines import OUTLINES
+from casvit_mm.datasets.shapes.scenes import paint_one
 
 few = partial(single_shapes.generate, num_train=12, num_val=7, progress=False)
 

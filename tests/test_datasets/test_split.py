@@ -3,7 +3,7 @@
 import pytest
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.split import split_evenly
+from casvit_mm.finetune.split import split_evenly
 
 pytest.importorskip('iterstrat')
 

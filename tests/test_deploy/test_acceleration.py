@@ -14,8 +14,8 @@ from torch import nn
 
 from casvit_mm.deploy import Acceleration, AccelerationHook, accelerate, is_fused
 from casvit_mm.models import CASViT
-from casvit_mm.models.dense_parts import at_precision, compiled, is_compiled
-from casvit_mm.models.matrix_products import works_in
+from casvit_mm.speed.dense_parts import at_precision, compiled, is_compiled
+from casvit_mm.speed.matrix_products import works_in
 
 
 @pytest.fixture(scope='module')

@@ -11,8 +11,8 @@ from torch import nn
 from casvit_mm.deploy import convolutions
 from casvit_mm.deploy.convolutions import FusedConv2d, weighted_sum
 from casvit_mm.deploy.folding import fold_into_next, fold_into_previous
-from casvit_mm.models.folded_norms import is_foldable
-from casvit_mm.models.matrix_products import works_in
+from casvit_mm.speed.folded_norms import is_foldable
+from casvit_mm.speed.matrix_products import works_in
 
 
 def trained_norm(channels, affine=True, **options):

@@ -14,7 +14,7 @@ from torch import nn
 
 from casvit_mm.deploy import Acceleration, FusedCASViT, accelerate, fuse, is_fused
 from casvit_mm.models import CASMixer, CASViT
-from casvit_mm.models.folded_norms import fold_frozen_norms
+from casvit_mm.speed.folded_norms import fold_frozen_norms
 
 SHARE = 1e-5
 

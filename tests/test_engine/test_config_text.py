@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
-from casvit_mm.engine.config_text import escape_braces
+from casvit_mm.config.text import escape_braces
 
 PAYLOAD = "{{$NOT_SET_ANYWHERE:',),ran:=open('ran','w'),('}}"
 NAMES = [

@@ -6,8 +6,8 @@ from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 
-from casvit_mm.engine.config_parts import inner_test_dataset
-from casvit_mm.engine.inference import ImageModel
+from casvit_mm.config.view import ConfigView
+from casvit_mm.inference.image_model import ImageModel
 
 LEAF = dict(type='CocoDataset', pipeline=[dict(type='LoadImageFromFile')])
 CLASSES = ['a', 'b', 'c', 'd', 'e', 'f']
@@ -37,7 +37,7 @@ def wrapped(*kinds):
 )
 def test_the_pipeline_is_that_of_the_first_dataset_inside_wrappers(kinds):
     cfg = Config(dict(test_dataloader=dict(dataset=wrapped(*kinds))))
-    assert inner_test_dataset(cfg).type == 'CocoDataset'
+    assert ConfigView(cfg).test_dataset().type == 'CocoDataset'
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_pipeline_is_that_of_the_first_dataset_inside_wrappers(kinds):
     ids=repr,
 )
 def test_data_without_a_pipeline_are_none(cfg):
-    assert inner_test_dataset(Config(cfg)) is None
+    assert ConfigView(Config(cfg)).test_dataset() is None
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from casvit_mm.engine.layer_decay import layer_distances
+from casvit_mm.engine.optim.layer_decay import layer_distances
 from casvit_mm.models import CASViT
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casvit_mm.engine.memory import AIM, AT_MOST, GIB, fit_batch, usable_memory
+from casvit_mm.finetune.memory import AIM, AT_MOST, GIB, fit_batch, usable_memory
 
 
 def machine(fixed, each, limit):

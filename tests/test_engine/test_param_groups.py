@@ -5,7 +5,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from casvit_mm.engine.param_groups import merge_alike
+from casvit_mm.engine.optim.param_groups import merge_alike
 from casvit_mm.models import CASViT
 
 OPTIMIZERS = [

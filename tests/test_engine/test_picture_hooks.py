@@ -10,9 +10,10 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData, PixelData
 from torch.utils.data import DataLoader, Dataset
 
-from casvit_mm.datasets.semantic_shapes_dataset import SemanticShapesDataset
-from casvit_mm.datasets.shapes_dataset import ShapesDataset
-from casvit_mm.engine.picture_hooks import DrawTestHook, PreviewHook
+from casvit_mm.datasets.shapes.semantic_shapes_dataset import SemanticShapesDataset
+from casvit_mm.datasets.shapes.shapes_dataset import ShapesDataset
+from casvit_mm.engine.hooks.draw_test import DrawTestHook
+from casvit_mm.engine.hooks.preview import PreviewHook
 
 
 class Pictures(Dataset):

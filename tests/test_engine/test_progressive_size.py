@@ -14,7 +14,7 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 
 from casvit_mm.engine import ProgressiveSizeHook
-from casvit_mm.engine.progressive_size import NotASegmentorError
+from casvit_mm.engine.hooks.progressive_size import NotASegmentorError
 
 
 def batch(height=96, width=64, pictures=2):

@@ -14,7 +14,7 @@ from mmengine.hooks import CheckpointHook
 from toy_runs import toy_run, whole
 
 from casvit import files
-from casvit_mm.engine.safe_checkpoints import SafeCheckpointHook, all_finite, latest_checkpoint
+from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook, all_finite, latest_checkpoint
 
 TOY_RUNS = Path(__file__).parents[1] / 'toy_runs.py'
 

@@ -8,10 +8,10 @@ import pytest
 from mmengine.config import Config
 
 from casvit.errors import UserError
-from casvit_mm.engine import saved_config
-from casvit_mm.engine.config_parts import inner_test_dataset
-from casvit_mm.engine.config_text import escape_braces
-from casvit_mm.engine.saved_config import SavedConfigError, read_saved_config
+from casvit_mm.config.text import escape_braces
+from casvit_mm.config.view import ConfigView
+from casvit_mm.inference import saved_config
+from casvit_mm.inference.saved_config import SavedConfigError, read_saved_config
 
 SMALL = dict(
     default_scope='mmdet',
@@ -51,7 +51,7 @@ def assert_read(read, cfg):
     assert set(read) == {'default_scope', 'model', 'test_dataloader'}
     assert read['default_scope'] == cfg['default_scope']
     assert read['model'] == without_weights(cfg['model'])
-    dataset, own = read['test_dataloader']['dataset'], inner_test_dataset(cfg)
+    dataset, own = read['test_dataloader']['dataset'], ConfigView(cfg).test_dataset()
     assert dataset['type'] == own['type']
     steps = [step for step in own['pipeline'] if not step['type'].startswith('Load')]
     assert [s for s in dataset['pipeline'] if not s['type'].startswith('Load')] == steps

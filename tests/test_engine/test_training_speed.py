@@ -11,7 +11,11 @@ from mmengine.utils import digit_version
 from torch import nn
 from torch.profiler import profile
 
-from casvit_mm.engine.training_speed import (
+from casvit_mm.models import CASViT
+from casvit_mm.models.mixers import depthwise
+from casvit_mm.speed.dense_parts import compiled
+from casvit_mm.speed.memory_format import to_channels_last
+from casvit_mm.speed.training import (
     FAST_CHANNELS_LAST,
     BFloat16OptimWrapper,
     TrainingSpeed,
@@ -19,10 +23,6 @@ from casvit_mm.engine.training_speed import (
     compiler_options,
     faster_optimizer,
 )
-from casvit_mm.models import CASViT
-from casvit_mm.models.dense_parts import compiled
-from casvit_mm.models.memory_format import to_channels_last
-from casvit_mm.models.mixers import depthwise
 
 
 class Runner:
@@ -132,9 +132,7 @@ SWITCHES = [
 @pytest.mark.parametrize('switches', SWITCHES, ids=lambda each: '+'.join(each))
 def test_each_switch_leaves_answers_gradients_and_names_as_they_were(switches, monkeypatch):
     # Traced, but run by torch's own kernels: to write and build others takes minutes.
-    monkeypatch.setattr(
-        'casvit_mm.engine.training_speed.compiled', partial(compiled, backend='eager')
-    )
+    monkeypatch.setattr('casvit_mm.speed.training.compiled', partial(compiled, backend='eager'))
     torch.manual_seed(0)
     model = Model()
     plain = copy.deepcopy(model)
@@ -170,7 +168,7 @@ def test_norms_that_are_trained_are_not_folded_and_that_is_said(caplog):
 
 @pytest.mark.parametrize('possible', [True, False])
 def test_where_memory_cannot_be_kept_that_is_said(possible, monkeypatch, caplog):
-    monkeypatch.setattr('casvit_mm.engine.training_speed.keep_freed_memory', lambda: possible)
+    monkeypatch.setattr('casvit_mm.speed.training.keep_freed_memory', lambda: possible)
     with caplog.at_level('INFO'):
         TrainingSpeedHook(TrainingSpeed(keep_memory=True)).before_train(Runner(Model()))
     assert ('speed.keep_memory: only' in caplog.text) != possible
@@ -180,7 +178,7 @@ def test_only_training_is_compiled(monkeypatch):
     model = Model()
     calls = []
     monkeypatch.setattr(
-        'casvit_mm.engine.training_speed.compiled',
+        'casvit_mm.speed.training.compiled',
         lambda function, **_: lambda image: calls.append(image) or function(image),
     )
     TrainingSpeedHook(TrainingSpeed(compile=True)).before_train(Runner(model))
@@ -255,7 +253,7 @@ WRAPPER = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
 
 
 def on(monkeypatch, device, bf16=False, torch_version='2.13.0'):
-    module = 'casvit_mm.engine.training_speed'
+    module = 'casvit_mm.speed.training'
     monkeypatch.setattr(f'{module}.get_device', lambda: device)
     monkeypatch.setattr(f'{module}.gains_from', lambda *asked: bf16)
     monkeypatch.setattr(torch, '__version__', torch_version)

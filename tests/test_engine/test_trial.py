@@ -8,9 +8,9 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
-from casvit_mm.datasets import shapes
-from casvit_mm.engine.memory import GIB, measure_run
-from casvit_mm.engine.trial import shorten
+from casvit_mm.datasets.shapes import objects as shapes
+from casvit_mm.finetune.memory import GIB, measure_run
+from casvit_mm.finetune.trial import shorten
 
 pytest.importorskip('mmdet')
 
@@ -76,7 +76,7 @@ def test_a_run_that_takes_more_than_it_may_is_stopped_with_all_its_processes(con
         # Others of this process may end meanwhile.
         with suppress(psutil.Error):
             running += process.cmdline()
-    assert 'casvit_mm.engine.trial' not in running
+    assert 'casvit_mm.finetune.trial' not in running
 
 
 def test_a_run_that_fails_says_why(config):

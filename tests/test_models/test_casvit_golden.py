@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from casvit_mm.models import CASViT
-from casvit_mm.models.published_layout import to_native_key
+from casvit_mm.models.checkpoint.published_layout import to_native_key
 
 
 @pytest.fixture(scope='module')

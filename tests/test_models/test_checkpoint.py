@@ -12,8 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from casvit_mm.models import ARCHITECTURES, CASViT, CheckpointError, load_into, read_checkpoint
-from casvit_mm.models.pretrained import load_pretrained_backbone
-from casvit_mm.models.published_layout import adapt_input_channels, guess_size, to_native_key
+from casvit_mm.models.checkpoint.pretrained import load_pretrained_backbone
+from casvit_mm.models.checkpoint.published_layout import (
+    adapt_input_channels,
+    guess_size,
+    to_native_key,
+)
 
 
 class Detector(nn.Module):

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from casvit_mm.models import CASViT, CheckpointError, load_into, read_checkpoint
-from casvit_mm.models.checkpoint_meta import usable_meta
-from casvit_mm.models.publish import publish
+from casvit_mm.models.checkpoint.meta import usable_meta
+from casvit_mm.models.checkpoint.publish import publish
 
 WEIGHTS = {'stem.0.weight': torch.zeros(1)}
 SUFFIXES = ('.pth', '.safetensors')

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from casvit_mm.models.class_rows import keep_known_classes
+from casvit_mm.models.checkpoint.class_rows import keep_known_classes
 
 OLD, NEW = ['cat', 'dog', 'cow'], ['dog', 'yak']
 

@@ -17,7 +17,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from casvit_mm.models import CASViT, CheckpointError, load_into, read_checkpoint
-from casvit_mm.models.published_layout import to_native_classifier_key, to_native_key
+from casvit_mm.models.checkpoint.published_layout import to_native_classifier_key, to_native_key
 
 PARAMETERS = {'xs': 3_200_700, 's': 5_764_224, 'm': 12_421_520, 't': 21_763_120}
 CHANNELS = {'xs': 220, 's': 256, 'm': 384, 't': 512}

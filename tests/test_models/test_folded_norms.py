@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from casvit_mm.models import CASViT
-from casvit_mm.models.folded_norms import fold_frozen_norms
+from casvit_mm.speed.folded_norms import fold_frozen_norms
 
 
 def pair(double=True, **options):

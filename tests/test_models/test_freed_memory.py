@@ -8,7 +8,7 @@ import pytest
 
 PAGES_OF_A_TENSOR = """
 import resource, sys, torch
-from casvit_mm.models.freed_memory import keep_freed_memory
+from casvit_mm.speed.freed_memory import keep_freed_memory
 
 assert keep_freed_memory()
 

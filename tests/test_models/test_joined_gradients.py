@@ -16,8 +16,8 @@ from two_processes import in_two_processes
 
 from casvit_mm.engine import BFloat16OptimWrapper
 from casvit_mm.models import CASViT, joined_gradients
-from casvit_mm.models.dense_parts import compiled
-from casvit_mm.models.folded_norms import fold_frozen_norms
+from casvit_mm.speed.dense_parts import compiled
+from casvit_mm.speed.folded_norms import fold_frozen_norms
 
 ARCH = dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32))
 CHANNELS = list(ARCH['channels'])

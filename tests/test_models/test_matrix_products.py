@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from casvit_mm.models import matrix_products
-from casvit_mm.models.matrix_products import (
+from casvit_mm.speed import matrix_products
+from casvit_mm.speed.matrix_products import (
     flops_per_second,
     gains_from,
     least_seconds,

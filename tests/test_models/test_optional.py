@@ -51,7 +51,7 @@ def test_detection_trains_and_segmentation_builds(run):
     done = run(
         """
         from casvit.cli.main import run_tool
-        from casvit_mm.datasets import shapes
+        from casvit_mm.datasets.shapes import objects as shapes
         shapes.generate('shapes', num_train=2, num_val=2, size=64, progress=False)
         options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
                    'env_cfg.mp_cfg.mp_start_method=None']
@@ -92,8 +92,8 @@ def test_the_short_runs_of_finetune_work(run, configs, tmp_path):
     config.write_text(TRIED.format(base=str(demo)))
     done = run(
         f"""
-        from casvit_mm.datasets import shapes
-        from casvit_mm.engine.trial import main
+        from casvit_mm.datasets.shapes import objects as shapes
+        from casvit_mm.finetune.trial import main
         shapes.generate('tried', num_train=4, num_val=4, size=64, progress=False)
         print('tried', main({str(config)!r}))
         """
@@ -126,7 +126,7 @@ def test_asking_for_classification_says_what_to_install(run):
         """
         from casvit.cli.main import run_tool
         from casvit_mm.datasets import DatasetError
-        from casvit_mm.datasets.classification_check import check_classification_data
+        from casvit_mm.datasets.preflight.classification import check_classification_data
         try:
             check_classification_data(dict(default_scope='mmpretrain'))
         except DatasetError as error:

@@ -11,7 +11,7 @@ from torch import nn
 
 from casvit.cli.main import run_tool
 from casvit_mm.models import CASViT, CheckpointError, load_into, read_checkpoint
-from casvit_mm.models.publish import native_weights, publish, published_weights
+from casvit_mm.models.checkpoint.publish import native_weights, publish, published_weights
 
 KINDS = ('backbone', 'classification')
 OWN_FORMAT = published.TESTS_DATA / 'own_format'

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casvit_mm.report.peer_results import front, standings
-from casvit_mm.report.speed_page import speed_page
-from casvit_mm.report.speed_plots import speed_plots
-from casvit_mm.report.speed_table import convergence_table, speed_table
+from casvit_mm.report.speed.page import speed_page
+from casvit_mm.report.speed.peers import front, standings
+from casvit_mm.report.speed.plots import speed_plots
+from casvit_mm.report.speed.table import convergence_table, speed_table
 
 
 def spread(median):

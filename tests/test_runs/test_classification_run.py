@@ -11,7 +11,8 @@ from mmengine import Config
 from mmengine.registry import MODELS, init_default_scope
 from quick_runs import run_tool
 
-from casvit_mm.datasets import shapes, single_shapes
+from casvit_mm.datasets.shapes import objects as shapes
+from casvit_mm.datasets.shapes import single as single_shapes
 from casvit_mm.models import read_checkpoint
 
 DEMO = 'casvit-xs_demo_shapes'

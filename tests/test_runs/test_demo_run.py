@@ -16,7 +16,7 @@ from mmengine import Config
 from quick_runs import run_tool
 
 from casvit import config_path
-from casvit_mm.datasets import shapes
+from casvit_mm.datasets.shapes import objects as shapes
 from casvit_mm.models import read_checkpoint
 
 DEMOS = ('mask_rcnn_casvit-xs_demo_shapes', 'retinanet_casvit-xs_demo_shapes')

@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from quick_runs import run_tool
 
-from casvit_mm.datasets import shapes
-from casvit_mm.engine.training_speed import TrainingSpeed
+from casvit_mm.datasets.shapes import objects as shapes
+from casvit_mm.speed.training import TrainingSpeed
 
 CONFIG = """
 _base_ = '{configs}/detection/mask_rcnn_casvit-xs_demo_shapes.py'

@@ -11,8 +11,8 @@ import exported
 import pytest
 from long_runs import REPOSITORY, reached, report, scalars, tool
 
-from casvit_mm.datasets import shapes
-from casvit_mm.engine.memory import GIB
+from casvit_mm.datasets.shapes import objects as shapes
+from casvit_mm.finetune.memory import GIB
 
 pytest.importorskip('mmdet')
 pytestmark = pytest.mark.long

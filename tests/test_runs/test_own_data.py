@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from quick_runs import run_tool
 
-from casvit_mm.datasets import shapes
+from casvit_mm.datasets.shapes import objects as shapes
 from casvit_mm.models import read_checkpoint
 
 pytest.importorskip('mmdet')

@@ -15,7 +15,7 @@ from quick_runs import SEGMENTATION_DEMO, run_tool
 
 from casvit import config_path
 from casvit_mm.datasets import SemanticShapesDataset
-from casvit_mm.datasets.shapes import generate
+from casvit_mm.datasets.shapes.objects import generate
 from casvit_mm.models import read_checkpoint
 
 pytest.importorskip('mmseg')

@@ -7,7 +7,8 @@ import pytest
 from faulty import empty, overwrite_with_text
 from quick_runs import DEMO, SEGMENTATION_DEMO, run_tool
 
-from casvit_mm.datasets import UnreadableFilesHook, shapes
+from casvit_mm.datasets import UnreadableFilesHook
+from casvit_mm.datasets.shapes import objects as shapes
 
 pytest.importorskip('mmdet')
 RNG = np.random.default_rng(0)

@@ -7,10 +7,10 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from casvit.errors import DatasetError
-from casvit_mm.datasets.coco_file import load_coco
-from casvit_mm.datasets.formats.files import Folder, is_file
+from casvit.sentences import some
+from casvit_mm.datasets.formats.coco_file import load_coco
+from casvit_mm.datasets.formats.folders import Folder, is_file
 from casvit_mm.datasets.formats.found import WHOLE, ObjectDataset, ObjectSplit, split_of
-from casvit_mm.datasets.sentences import some
 
 FORMAT = 'COCO'
 # Other files of COCO that stand beside the one of the instances.

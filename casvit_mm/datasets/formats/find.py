@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from casvit.errors import DatasetError
+from casvit.sentences import need_folder, some
 from casvit.tables import FORMATS
-from casvit_mm.datasets.formats import coco, label_map_set, labelme, voc, yolo
-from casvit_mm.datasets.formats.files import Folder, folders
+from casvit_mm.datasets.formats import coco, labelme, voc, yolo
+from casvit_mm.datasets.formats import masks as label_map_set
+from casvit_mm.datasets.formats.folders import Folder, folders
 from casvit_mm.datasets.formats.found import MapDataset, ObjectDataset
-from casvit_mm.datasets.sentences import need_folder, some
 
 # By the name that --format takes.
 OBJECT_FORMATS: dict[str, tuple[Callable[..., list[Any]], Callable[..., ObjectDataset]]] = {

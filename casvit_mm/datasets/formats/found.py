@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from casvit.names import read_lines
-from casvit_mm.datasets.faults import FaultList
-from casvit_mm.datasets.formats.files import PICTURES
+from casvit_mm.datasets.formats.folders import PICTURES
+from casvit_mm.datasets.issues import FaultList
 
 SPLITS = ('train', 'val', 'test')
 # Tools have names of their own for the three parts of a data set.

@@ -5,9 +5,9 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
 
-from casvit_mm.datasets.faults import FaultList
+from casvit.sentences import count_of
 from casvit_mm.datasets.formats.coco import json_kind
-from casvit_mm.datasets.formats.files import Folder
+from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.found import (
     ObjectDataset,
     split_of,
@@ -20,7 +20,7 @@ from casvit_mm.datasets.formats.objects import (
     read_parts,
     require_supervision,
 )
-from casvit_mm.datasets.sentences import count_of
+from casvit_mm.datasets.issues import FaultList
 
 FORMAT = 'LabelMe'
 

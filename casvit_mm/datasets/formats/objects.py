@@ -14,10 +14,10 @@ import numpy as np
 from pycocotools import mask as rle
 
 from casvit.errors import DatasetError
-from casvit_mm.datasets.faults import FaultList
+from casvit.sentences import short
 from casvit_mm.datasets.formats.found import SPLITS, WHOLE, ObjectDataset, ObjectSplit
-from casvit_mm.datasets.label_maps import picture_size
-from casvit_mm.datasets.sentences import short
+from casvit_mm.datasets.issues import FaultList
+from casvit_mm.datasets.semantic_masks import picture_size
 
 
 @dataclass(frozen=True)

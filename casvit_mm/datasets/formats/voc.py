@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from casvit.errors import DatasetError
-from casvit_mm.datasets.faults import FaultList
-from casvit_mm.datasets.formats.files import Folder
+from casvit.sentences import count_of
+from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.found import (
     ObjectDataset,
     listed_parts,
@@ -20,7 +20,7 @@ from casvit_mm.datasets.formats.objects import (
     read_parts,
     require_supervision,
 )
-from casvit_mm.datasets.sentences import count_of
+from casvit_mm.datasets.issues import FaultList
 
 FORMAT = 'Pascal VOC'
 PICTURE_FOLDERS = ('', '../JPEGImages', '../images', '../Images', 'images')

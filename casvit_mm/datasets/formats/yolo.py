@@ -8,8 +8,8 @@ import yaml
 
 from casvit.errors import DatasetError
 from casvit.names import read_lines
-from casvit_mm.datasets.faults import FaultList
-from casvit_mm.datasets.formats.files import PICTURES, Folder, is_file
+from casvit.sentences import short
+from casvit_mm.datasets.formats.folders import PICTURES, Folder, is_file
 from casvit_mm.datasets.formats.found import (
     SPLITS,
     WHOLE,
@@ -25,7 +25,7 @@ from casvit_mm.datasets.formats.objects import (
     check_coordinates,
     require_supervision,
 )
-from casvit_mm.datasets.sentences import short
+from casvit_mm.datasets.issues import FaultList
 
 FORMAT = 'YOLO'
 NAME_FILES = ('obj.names', 'classes.txt', 'classes.names')

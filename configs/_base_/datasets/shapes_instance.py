@@ -1,6 +1,6 @@
 _base_ = './coco_instance.py'
 # Behind `_base_`: before it, mmengine would read this as its other kind of config.
-from casvit_mm.datasets import shapes
+from casvit_mm.datasets.shapes import objects as shapes
 
 shapes_classes = shapes.CLASSES
 data_root = f'{shapes.default_root()}/'

@@ -1,6 +1,6 @@
 _base_ = []
 # Behind `_base_`: before it, mmengine would read this as its other kind of config.
-from casvit_mm.datasets import single_shapes
+from casvit_mm.datasets.shapes import single as single_shapes
 
 shapes_classes = single_shapes.CLASSES
 data_root = f'{single_shapes.default_root()}/'

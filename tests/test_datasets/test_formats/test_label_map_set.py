@@ -6,7 +6,7 @@ from PIL import Image
 
 from casvit_mm.datasets import DatasetError
 from casvit_mm.datasets.formats.find import read_dataset
-from casvit_mm.datasets.formats.label_map_set import read_legend, wheel
+from casvit_mm.datasets.formats.masks import read_legend, wheel
 
 LAYOUTS = {
     'by kind': ('images/train/a.jpg', 'annotations/train/a.png', 'images/val/b.jpg',

@@ -8,9 +8,9 @@ import exported
 import pytest
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.faults import Severity
+from casvit_mm.datasets.audit.objects import check_objects
 from casvit_mm.datasets.formats.find import read_dataset
-from casvit_mm.datasets.object_check import check_objects
+from casvit_mm.datasets.issues import Severity
 
 pytest.importorskip('supervision')
 

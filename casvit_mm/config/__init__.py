@@ -1,0 +1,1 @@
+"""Configs: how they are read, what they say, and whether their parts fit together."""

@@ -1,0 +1,330 @@
+"""Do the backbone of a config and what reads its features fit together?
+
+A model whose parts are of different sizes is built without complaint and fails deep inside its
+first forward pass. Here it is said before anything runs, with the options that mend it. Judged are
+configs whose backbone is a CAS-ViT, and parts that are known; anything else is let through.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from casvit.errors import CheckpointError, CliError
+from casvit.tables import ARCHITECTURES
+from casvit_mm.config.view import type_name
+from casvit_mm.models.arguments import check_arguments, resolve_arch
+from casvit_mm.models.checkpoint.pretrained import pretrained_files
+from casvit_mm.registration import registered_class
+
+# By the names of their classes, or of classes that they inherit. Some read one feature for each of
+# their in_channels, others the last feature alone.
+NECKS_OF_ALL = frozenset(
+    [
+        'FPN',
+        'PAFPN',
+        'NASFPN',
+        'NASFCOS_FPN',
+        'FPN_CARAFE',
+        'HRFPN',
+        'FPG',
+        'ChannelMapper',
+        'CSPNeXtPAFPN',
+        'YOLOXPAFPN',
+        'MultiLevelNeck',
+        'MLANeck',
+    ]
+)
+NECKS_OF_LAST = frozenset(('DilatedEncoder', 'CTResNetNeck'))
+POOLING = frozenset(('GlobalAveragePooling', 'GeneralizedMeanPooling'))
+DENSE_HEADS = frozenset(('AnchorHead', 'AnchorFreeHead'))
+DECODE_HEADS = frozenset(('BaseDecodeHead',))
+CLASSIFIER_HEADS = frozenset(
+    ('LinearClsHead', 'MultiLabelLinearClsHead', 'StackedLinearClsHead', 'ArcFaceClsHead')
+)
+PREPROCESSORS = frozenset(('ImgDataPreprocessor', 'SegDataPreProcessor', 'ClsDataPreprocessor'))
+SIZE_IN_NAME = re.compile(rf'(cas-?vit[-_])({"|".join(ARCHITECTURES)})(?![a-z0-9])', re.IGNORECASE)
+# What a shell and mmengine's parser of options leave as it is.
+PLAIN = re.compile(r'[\w./~+:-]+')
+
+
+@dataclass
+class Mismatch:
+    """Parts of a config that do not fit.
+
+    Attributes:
+        facts: What is where.
+        options: The values that make them fit, by their keys.
+    """
+
+    facts: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What is known of a CAS-ViT of a config.
+
+    Attributes:
+        arch: Its size, a name or a dict.
+        channels: Channels of each of the four stages.
+        stages: Those that it outputs.
+        in_channels: Channels of its input.
+    """
+
+    arch: Any
+    channels: tuple[int, ...]
+    stages: tuple[int, ...]
+    in_channels: int
+
+    @property
+    def features(self) -> list[int]:
+        """Channels of its features."""
+        return [self.channels[stage] for stage in self.stages]
+
+
+def require_matching_channels(cfg: Config) -> None:
+    """Stops if the backbone gives other features than the neck or the heads of a config read.
+
+    Args:
+        cfg: The config.
+
+    Raises:
+        CliError: What does not fit, and the options to add.
+    """
+    model, scope = cfg.get('model'), cfg.get('default_scope')
+    if not isinstance(model, Mapping):
+        return
+    backbone = _backbone(model.get('backbone'))
+    if backbone is None:
+        return
+    found = Mismatch()
+    _compare_input(model, backbone, scope, found)
+    _compare_features(model, backbone, scope, found)
+    if not found.facts:
+        return
+    options = {'model.backbone.arch': backbone.arch} if isinstance(backbone.arch, str) else {}
+    options |= found.options
+    options |= _other_weights(model, backbone)
+    text = ' '.join(f'{key}={_value(value)}' for key, value in options.items())
+    raise CliError(
+        f'The parts of the model of {cfg.filename} do not fit together: {"; ".join(found.facts)}. '
+        f'To make them fit, add --cfg-options {text}'
+    )
+
+
+def _backbone(part: Any) -> Backbone | None:
+    if not isinstance(part, Mapping) or type_name(part) != 'CASViT':
+        return None
+    arch, stages = part.get('arch', 'm'), part.get('out_indices', (0, 1, 2, 3))
+    in_channels = part.get('in_channels', 3)
+    try:
+        channels = resolve_arch(arch)[1]
+        check_arguments(in_channels, stages, 0.0, -1)
+    except (ValueError, TypeError, KeyError):
+        # The backbone itself says what is wrong with them.
+        return None
+    return Backbone(arch, channels, tuple(stages), in_channels)
+
+
+def _compare_input(model: Mapping, backbone: Backbone, scope: str | None, found: Mismatch) -> None:
+    part = model.get('data_preprocessor')
+    if not isinstance(part, Mapping) or not _is_one_of(part, PREPROCESSORS, scope):
+        return
+    mean = part.get('mean')
+    # One value serves any number of channels.
+    if isinstance(mean, Sequence) and 1 < len(mean) != backbone.in_channels:
+        found.facts.append(
+            f'model.backbone.in_channels is {backbone.in_channels}, but '
+            f'model.data_preprocessor.mean is of images with {len(mean)} channels (images with '
+            'others need a mean and std for each channel)'
+        )
+        found.options['model.backbone.in_channels'] = len(mean)
+
+
+def _compare_features(
+    model: Mapping, backbone: Backbone, scope: str | None, found: Mismatch
+) -> None:
+    neck = model.get('neck')
+    key = 'model.neck'
+    if isinstance(neck, (list, tuple)) and neck:
+        neck, key = neck[0], 'model.neck.0'
+    if isinstance(neck, Mapping) and neck.get('type') is not None:
+        if _is_one_of(neck, NECKS_OF_ALL, scope):
+            _compare_levels(neck, key, backbone, found)
+        elif _is_one_of(neck, NECKS_OF_LAST, scope):
+            _compare_number(neck, key, backbone.features[-1], backbone, found)
+        elif _is_one_of(neck, POOLING, scope):
+            _compare_classifier(model, backbone, scope, found)
+        return
+    if neck:
+        return
+    _compare_classifier(model, backbone, scope, found)
+    for name in ('bbox_head', 'rpn_head'):
+        head = model.get(name)
+        alone = len(backbone.features) == 1
+        if alone and isinstance(head, Mapping) and _is_one_of(head, DENSE_HEADS, scope):
+            _compare_number(head, f'model.{name}', backbone.features[0], backbone, found)
+    heads = [
+        (key, head)
+        for key, head in _decode_heads(model)
+        if _is_one_of(head, DECODE_HEADS, scope) and _reads(head)
+    ]
+    reach = [index for _, head in heads for index in _indices(head)]
+    if any(not -len(backbone.stages) <= index < len(backbone.stages) for index in reach):
+        found.facts.append(
+            f'heads read features {sorted(set(reach))}, but the backbone gives '
+            f'{len(backbone.stages)} (model.backbone.out_indices is {list(backbone.stages)})'
+        )
+        backbone = Backbone(backbone.arch, backbone.channels, (0, 1, 2, 3), backbone.in_channels)
+        found.options['model.backbone.out_indices'] = [0, 1, 2, 3]
+    for key, head in heads:
+        if all(-len(backbone.stages) <= index < len(backbone.stages) for index in _indices(head)):
+            _compare_decode_head(head, key, backbone, found)
+
+
+def _compare_levels(neck: Mapping, key: str, backbone: Backbone, found: Mismatch) -> None:
+    """A neck that reads one feature for each of its in_channels."""
+    have = _whole_numbers(neck.get('in_channels'))
+    if have is None:
+        return
+    want = backbone.features
+    start, end = neck.get('start_level', 0), neck.get('end_level', -1)
+    if not isinstance(start, int) or not isinstance(end, int):
+        return
+    # Levels below start_level are given and not read.
+    used = slice(start, None if end == -1 else end + 1)
+    if len(have) == len(want) and have[used] == want[used]:
+        return
+    found.facts.append(_features_of(backbone) + f'{key}.in_channels is {have}')
+    if len(have) != len(want) and (stages := _stages_of(have, backbone)):
+        # Heads count on the strides of as many levels as before.
+        found.options['model.backbone.out_indices'] = list(stages)
+        want = [backbone.channels[stage] for stage in stages]
+    if have[used] != want[used] or len(have) != len(want):
+        found.options[f'{key}.in_channels'] = want
+
+
+def _stages_of(channels: list[int], backbone: Backbone) -> tuple[int, ...] | None:
+    """The stages that have these channels in this size, or else in another one."""
+    for known in (backbone.channels, *(size.channels for size in ARCHITECTURES.values())):
+        for stages in combinations(range(4), len(channels)):
+            if [known[stage] for stage in stages] == channels:
+                return stages
+    return None
+
+
+def _compare_number(
+    part: Mapping, key: str, want: int, backbone: Backbone, found: Mismatch
+) -> None:
+    """A part that reads one feature."""
+    have = part.get('in_channels')
+    if isinstance(have, int) and have != want:
+        found.facts.append(_features_of(backbone) + f'{key}.in_channels is {have}')
+        found.options[f'{key}.in_channels'] = want
+
+
+def _compare_classifier(
+    model: Mapping, backbone: Backbone, scope: str | None, found: Mismatch
+) -> None:
+    head = model.get('head')
+    if isinstance(head, Mapping) and _is_one_of(head, CLASSIFIER_HEADS, scope):
+        _compare_number(head, 'model.head', backbone.features[-1], backbone, found)
+
+
+def _compare_decode_head(head: Mapping, key: str, backbone: Backbone, found: Mismatch) -> None:
+    features, have = backbone.features, head['in_channels']
+    if isinstance(have, int):
+        _compare_number(head, key, features[_indices(head)[0]], backbone, found)
+        return
+    want = [features[index] for index in _indices(head)]
+    if list(have) != want:
+        found.facts.append(_features_of(backbone) + f'{key}.in_channels is {list(have)}')
+        found.options[f'{key}.in_channels'] = want
+
+
+def _decode_heads(model: Mapping) -> Iterator[tuple[str, Mapping]]:
+    for name in ('decode_head', 'auxiliary_head'):
+        part = model.get(name)
+        several = isinstance(part, (list, tuple))
+        for index, head in enumerate(part if several else [part]):
+            if isinstance(head, Mapping):
+                yield f'model.{name}.{index}' if several else f'model.{name}', head
+
+
+def _reads(head: Mapping) -> bool:
+    """Whether it is understood which features a decode head reads."""
+    channels, index = head.get('in_channels'), head.get('in_index', -1)
+    if isinstance(channels, int):
+        return isinstance(index, int)
+    channels, indices = _whole_numbers(channels), _whole_numbers(index)
+    return channels is not None and indices is not None and len(channels) == len(indices)
+
+
+def _indices(head: Mapping) -> list[int]:
+    index = head.get('in_index', -1)
+    return [index] if isinstance(index, int) else list(index)
+
+
+def _whole_numbers(value: Any) -> list[int] | None:
+    if isinstance(value, (list, tuple)) and all(isinstance(each, int) for each in value):
+        return list(value)
+    return None
+
+
+def _features_of(backbone: Backbone) -> str:
+    size = f'arch={backbone.arch}' if isinstance(backbone.arch, str) else 'its own arch'
+    return (
+        f'the backbone ({size}, out_indices={list(backbone.stages)}) gives features of '
+        f'{backbone.features} channels, but '
+    )
+
+
+def _other_weights(model: Mapping, backbone: Backbone) -> dict[str, Any]:
+    """Options for a file of pretrained weights whose name says that it is of another size."""
+    options: dict[str, Any] = {}
+    for part, key in ((model['backbone'], 'model.backbone'), (model, 'model')):
+        try:
+            files = list(pretrained_files(part.get('init_cfg'), f'{key}.init_cfg'))
+        except CheckpointError:
+            continue
+        for file, option in files:
+            folder, slash, basename = file.rpartition('/')
+            name = SIZE_IN_NAME.search(basename)
+            if not name or name[2].lower() == backbone.arch:
+                continue
+            named = isinstance(backbone.arch, str)
+            published = ARCHITECTURES[backbone.arch].checkpoint if named else None
+            if published:
+                other = f'{folder}{slash}{published.rpartition("/")[2]}'
+                if PLAIN.fullmatch(other):
+                    options[option] = other
+            else:
+                options[f'{key}.init_cfg'] = None
+                options['model.backbone.norm_eval'] = False
+    return options
+
+
+def _value(value: Any) -> str:
+    """A value as mmengine's options take it, quoted for a shell."""
+    if isinstance(value, list):
+        return f'"[{",".join(map(str, value))}]"'
+    return str(value)
+
+
+def _is_one_of(part: Mapping, names: frozenset[str], scope: str | None) -> bool:
+    """Whether a part's class has, or inherits from one that has, one of some names."""
+    kind = part.get('type')
+    if isinstance(kind, str):
+        try:
+            with MODELS.switch_scope_and_registry(scope) as registry:
+                kind = registered_class(registry, kind)
+        # Whatever an import raises: building the model says more of it.
+        except Exception:
+            kind = None
+    known = {type_name(part), *(base.__name__ for base in getattr(kind, '__mro__', ()))}
+    return not names.isdisjoint(known)

@@ -1,0 +1,103 @@
+"""What commands change in a config: where its data lie, and what its model starts from."""
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from casvit.errors import CliError
+from casvit_mm.config.view import ConfigView
+
+EVALUATORS = ('val_evaluator', 'test_evaluator')
+
+
+def reroot(cfg: Config, root: str) -> None:
+    """Points every data set of a config, and the evaluators that read its files, at a new root.
+
+    Args:
+        cfg: The config, changed in place.
+        root: The new root.
+
+    Raises:
+        CliError: The config has no data set.
+    """
+    if root.startswith('~'):
+        root = str(Path(root).expanduser())
+    old_roots = set()
+    datasets = list(ConfigView(cfg).datasets())
+    for dataset in datasets:
+        if dataset.get('data_root'):
+            old_roots.add(dataset['data_root'])
+        dataset['data_root'] = root
+    if cfg.get('data_root'):
+        old_roots.add(cfg.data_root)
+        cfg.data_root = root
+    if not old_roots:
+        raise CliError(f'The config {cfg.filename} has no data set that --data-root could move.')
+    # The longest first: one root may lie inside another.
+    ordered = sorted(old_roots, key=len, reverse=True)
+    for dataset in datasets:
+        _move_paths(dataset, ordered, root, skip=('pipeline', 'data_root'))
+    for evaluator in EVALUATORS:
+        _move_paths(cfg.get(evaluator), ordered, root)
+
+
+def start_from_scratch(cfg: Config) -> str:
+    """Makes a config train without pretrained weights.
+
+    Frozen normalisation statistics of random weights (mean 0, variance 1) describe nothing, so
+    they are trained too.
+
+    Args:
+        cfg: The config, changed in place.
+
+    Returns:
+        What was changed, as a sentence.
+
+    Raises:
+        CliError: The model has no backbone.
+    """
+    backbone = ConfigView(cfg).model.get('backbone')
+    if backbone is None:
+        raise CliError(f'The config {cfg.filename} has no model.backbone to train from scratch.')
+    drop_pretrained(cfg.model)
+    backbone['norm_eval'] = False
+    return (
+        'From scratch: the backbone starts from random weights, and its batch norm statistics '
+        'are trained (norm_eval=False).'
+    )
+
+
+def drop_pretrained(model: MutableMapping[str, Any]) -> None:
+    """Lets a model start from no file, in place; its weights come from elsewhere, or from chance.
+
+    Args:
+        model: Its config. A classifier starts as a whole from a file, others with their backbone.
+    """
+    model['init_cfg'] = None
+    if model.get('backbone'):
+        model['backbone'] = {**model['backbone'], 'init_cfg': None}
+
+
+def _move_paths(node: Any, old_roots: list[str], root: str, skip: tuple[str, ...] = ()) -> None:
+    """Rewrites, in place, every path in a config that lies under one of the old roots."""
+    items = node.items() if isinstance(node, dict) else enumerate(node or ())
+    for key, value in list(items):
+        if key in skip:
+            continue
+        if isinstance(value, (dict, list)):
+            _move_paths(value, old_roots, root)
+        elif isinstance(value, str):
+            for old in old_roots:
+                if value and _lies_under(value, old):
+                    inside = Path(os.path.relpath(value, old)).as_posix()
+                    # A root may be an address, which Path would spoil.
+                    node[key] = root if inside == '.' else f'{root.rstrip("/")}/{inside}'
+                    break
+
+
+def _lies_under(path: str, root: str) -> bool:
+    path, root = os.path.normpath(path), os.path.normpath(root)
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)

@@ -1,0 +1,124 @@
+"""From what a person typed to a config."""
+
+import difflib
+import os
+import textwrap
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+from casvit.configs import find_config
+from casvit.errors import CliError
+
+
+def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
+    """Reads what ``--cfg-options`` was given, as every tool of OpenMMLab does.
+
+    Args:
+        options: ``KEY=VALUE`` each; None if there are none.
+
+    Returns:
+        Dotted keys and their values.
+
+    Raises:
+        CliError: A value cannot be read.
+    """
+    parsed = Namespace(options={})
+    try:
+        DictAction(['--cfg-options'], 'options', nargs='+')(ArgumentParser(), parsed, options)
+    except (AssertionError, ValueError) as error:
+        raise CliError(f'--cfg-options {" ".join(options)}: {error}') from error
+    except RecursionError as error:
+        # mmengine's parser of lists does not end if an item has brackets inside a word.
+        raise CliError(
+            f'--cfg-options {" ".join(options)}: a list may hold numbers, words and lists; what '
+            'holds dicts belongs into a config of your own.'
+        ) from error
+    return parsed.options
+
+
+def load_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
+    """Reads a config and merges what ``--cfg-options`` says.
+
+    Args:
+        name: As for :func:`casvit.configs.find_config`.
+        options: Dotted keys and their values.
+
+    Returns:
+        The config; its ``filename`` is the file that was found.
+
+    Raises:
+        CliError: The config does not exist, cannot be read, or has no place for an option.
+    """
+    path = find_config(name)
+    if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
+        raise CliError(f'The config {path} is no config: expected a .py, .json or .yaml file.')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:
+        raise CliError(_describe(error, path)) from error
+    if options:
+        _merge_options(cfg, options, path)
+    return cfg
+
+
+def _merge_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:
+    for key, value in options.items():
+        top = key.split('.')[0]
+        if top not in cfg:
+            near = difflib.get_close_matches(top, list(cfg.keys()), n=1, cutoff=0.75)
+            if near:
+                raise CliError(
+                    f'--cfg-options {key}={value}: the config {path} has no {top!r}. '
+                    f'Did you mean {near[0]!r}?'
+                )
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+            # A message of mmengine may quote a whole list of the config.
+            reason = textwrap.shorten(str(error.args[0] if error.args else error), 160)
+            raise CliError(
+                f'--cfg-options {key}={value} does not fit the config {path}: {reason}'
+            ) from error
+
+
+def _describe(error: Exception, path: Path) -> str:
+    """Which file of a config is at fault, in which line, and why."""
+    at, line = path, None
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        here = frame.f_locals.get('filename')
+        if frame.f_globals.get('__name__') == 'mmengine.config.config' and here is not None:
+            at = Path(os.path.normpath(str(here)))
+        elif os.path.normpath(frame.f_code.co_filename) == str(at):
+            line = number
+    missing = isinstance(error, FileNotFoundError)
+    if missing and not at.exists() and at.resolve() != path.resolve():
+        user = _named_in(error, at, path)
+        return f'The config {user} has a _base_ that does not exist: {at}.'
+    if isinstance(error, SyntaxError):
+        line = error.lineno or line
+        reason = f'is not valid Python: {error.msg}'
+    elif isinstance(error, ImportError):
+        reason = str(error).split(', the current sys.path')[0]
+        return f'The config {path} cannot be loaded: {reason}. Is its folder on PYTHONPATH?'
+    elif isinstance(error, KeyError):
+        reason = f'uses a name that is not there: {error}'
+    else:
+        reason = f'cannot be loaded: {error}'
+    child = f' (a base of {path})' if at.resolve() != path.resolve() else ''
+    place = f', line {line},' if line else ''
+    return f'The config {at}{child}{place} {reason}'
+
+
+def _named_in(error: Exception, missing: Path, path: Path) -> Path:
+    """The config of an inheritance chain that names a missing base."""
+    chain = [path]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        here = frame.f_locals.get('filename')
+        if frame.f_globals.get('__name__') == 'mmengine.config.config' and here is not None:
+            chain.append(Path(os.path.normpath(str(here))))
+    return [link for link in chain if link != missing][-1]

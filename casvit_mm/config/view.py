@@ -1,0 +1,127 @@
+"""What a config says, in whatever lists, wrappers and scopes it says it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from casvit_mm.models.checkpoint.pretrained import pretrained_files
+
+SPLITS = ('train', 'val', 'test')
+# Parts of a detector whose num_classes counts something else than the classes of the data.
+_OTHER_COUNTS = frozenset(
+    ('rpn_head', 'data_preprocessor', 'backbone', 'neck', 'semantic_head', 'panoptic_fusion_head')
+)
+
+
+class ConfigView:
+    """What a config says; nothing of it is built or changed.
+
+    Args:
+        cfg (Mapping): The config, or what it holds.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any]) -> None:
+        self.cfg = cfg
+
+    @property
+    def scope(self) -> str:
+        """The toolbox whose names it uses: mmdet, unless it says another one."""
+        return self.cfg.get('default_scope') or 'mmdet'
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """Its model; empty if it has none."""
+        return self.cfg.get('model') or {}
+
+    @property
+    def task(self) -> str:
+        """What its model is for: detection, instance, semantic or classification."""
+        if self.scope == 'mmseg':
+            return 'semantic'
+        if self.scope != 'mmdet':
+            return 'classification'
+        return 'instance' if 'mask_head' in (self.model.get('roi_head') or {}) else 'detection'
+
+    def datasets(self, *splits: str) -> Iterator[dict[str, Any]]:
+        """The datasets that read files, inside whatever wrappers are around them.
+
+        Args:
+            *splits: Of which dataloaders: ``train``, ``val``, ``test``; all of them by default.
+
+        Yields:
+            Their dicts.
+        """
+        for split in splits or SPLITS:
+            loader = self.cfg.get(f'{split}_dataloader')
+            yield from _leaves(loader.get('dataset') if isinstance(loader, Mapping) else None)
+
+    def evaluators(self, split: str) -> list[Any]:
+        """The metrics of a split."""
+        found = self.cfg.get(f'{split}_evaluator') or []
+        return list(found) if isinstance(found, (list, tuple)) else [found]
+
+    def test_dataset(self) -> dict[str, Any] | None:
+        """The first test dataset with a pipeline, which says how images are prepared."""
+        return next((each for each in self.datasets('test') if each.get('pipeline')), None)
+
+    def class_counts(self) -> Iterator[tuple[str, int]]:
+        """Every ``num_classes`` of a head that counts the classes of the data.
+
+        Yields:
+            Dotted names and values.
+        """
+        yield from _class_counts(self.model, 'model')
+
+    def pretrained_files(self) -> Iterator[tuple[str, str, str]]:
+        """The files that the backbone, or the model, starts from.
+
+        Yields:
+            The dotted name of the part, its file, and the option that names another one instead.
+
+        Raises:
+            CheckpointError: An ``init_cfg`` is none, or names no file.
+        """
+        for part, key in ((self.model.get('backbone'), 'model.backbone'), (self.model, 'model')):
+            if isinstance(part, Mapping):
+                for file, option in pretrained_files(part.get('init_cfg'), f'{key}.init_cfg'):
+                    yield key, file, option
+
+
+def nested(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Every dict in a part of a config, the outer ones first, whatever lists are around them."""
+    if isinstance(node, Mapping):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for each in node:
+            yield from nested(each)
+
+
+def type_name(part: Mapping[str, Any]) -> str:
+    """The name of a part's type, which a config gives with or without scope, or as a class."""
+    kind = part.get('type')
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
+
+
+def _leaves(dataset: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(dataset, (list, tuple)):
+        for part in dataset:
+            yield from _leaves(part)
+    elif isinstance(dataset, Mapping):
+        # Names of mmengine's wrappers: RepeatDataset has one dataset, ConcatDataset several.
+        inner = [dataset[key] for key in ('dataset', 'datasets') if key in dataset]
+        if not inner:
+            yield dataset
+        for part in inner:
+            yield from _leaves(part)
+
+
+def _class_counts(node: Any, path: str) -> Iterator[tuple[str, int]]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == 'num_classes' and isinstance(value, int):
+                yield f'{path}.num_classes', value
+            elif key not in _OTHER_COUNTS:
+                yield from _class_counts(value, f'{path}.{key}')
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _class_counts(value, f'{path}.{index}')

@@ -1,0 +1,1 @@
+"""The audit of a dataset: its facts, its issues, and their repair."""

@@ -1,0 +1,333 @@
+"""Looks at every record of a COCO annotation file, and lists all that is wrong with them.
+
+What `read_coco` stops at, and what mmdet leaves out without a word (boxes without area, objects of
+unknown pictures), is a :class:`Fault` here, with the place of its record.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import shapely
+from pycocotools import mask as rle
+
+from casvit.sentences import short
+from casvit_mm.datasets.audit.run_lengths import polygon_fault, run_length_fault
+from casvit_mm.datasets.formats.coco_file import is_number
+from casvit_mm.datasets.issues import FaultList
+
+Box = tuple[float, float, float, float]
+LARGEST = 1e100
+
+
+@dataclass
+class CocoScan:
+    """What is usable of an annotation file, and what is wrong with the rest.
+
+    Attributes:
+        file: Its path, as faults name it.
+        images: Records of pictures by id, with their position in the file.
+        categories: Names by id, in the file's order.
+        annotations: Positions and records of the annotations of known pictures and categories,
+            whose box is four finite numbers.
+        faults: All that was found.
+    """
+
+    file: str
+    images: dict[Any, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+    categories: dict[Any, str] = field(default_factory=dict)
+    annotations: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    faults: FaultList = field(default_factory=FaultList)
+
+    def add(self, kind: str, group: str, index: int, record: Any, detail: str) -> None:
+        """Adds a fault of a record.
+
+        Args:
+            kind: Its kind.
+            group: Name of the list that the record is in.
+            index: Its position there.
+            record: The record.
+            detail: What is wrong with it.
+        """
+        self.faults.add(kind, *locate(self.file, group, index, record), detail, group, index)
+
+
+def scan_coco(
+    content: Mapping[str, Any], file: str, *, masks: bool = False, crossings: bool = True
+) -> CocoScan:
+    """Looks at every record.
+
+    Args:
+        content: The content of the file, as :func:`load_coco` gives it.
+        file: Its path.
+        masks: Whether objects need masks.
+        crossings: Whether to look for polygons that cross themselves, which takes the longest.
+
+    Returns:
+        What was found.
+    """
+    scan = CocoScan(file)
+    _scan_images(scan, content['images'])
+    _scan_categories(scan, content['categories'])
+    _scan_annotations(scan, content.get('annotations') or [], masks)
+    if crossings:
+        _scan_polygons(scan)
+    return scan
+
+
+def box_corners(box: Sequence[float]) -> Box:
+    """Corners ``x1, y1, x2, y2`` of a COCO box ``x, y, width, height``, in order."""
+    x, y, width, height = box
+    return min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)
+
+
+def polygons_of(segmentation: Any) -> list[list[float]]:
+    """The polygons of a segmentation that are lists of at least three points."""
+    if not isinstance(segmentation, list):
+        return []
+    return [part for part in segmentation if _is_polygon(part)]
+
+
+def mask_fault(segmentation: Any, size: tuple[float, float]) -> str:
+    """Why a segmentation cannot be decoded.
+
+    Args:
+        segmentation: Polygons, or run lengths in either form.
+        size: Width and height of the image.
+
+    Returns:
+        The reason, for a record's name before it; empty for one that can.
+    """
+    if isinstance(segmentation, Mapping):
+        return run_length_fault(segmentation)
+    if not isinstance(segmentation, list) or not all(map(_is_list_of_numbers, segmentation)):
+        return f'has segmentation = {short(segmentation)}'
+    for part in segmentation:
+        if _encloses(part) and (fault := polygon_fault(part, size)):
+            return fault
+    return ''
+
+
+def encode_mask(segmentation: Any, size: tuple[int, int]) -> Any:
+    """COCO's run lengths of a segmentation.
+
+    Args:
+        segmentation: Polygons, or run lengths in either form.
+        size: Width and height of the picture.
+
+    Returns:
+        Compressed run lengths as pycocotools takes them; None where there is nothing usable.
+    """
+    width, height = size
+    if mask_fault(segmentation, size):
+        return None
+    try:
+        if polygons := polygons_of(segmentation):
+            return rle.merge(rle.frPyObjects(polygons, height, width))
+        if isinstance(segmentation, Mapping):
+            if isinstance(segmentation['counts'], list):
+                return rle.frPyObjects(segmentation, height, width)
+            return dict(segmentation, counts=segmentation['counts'].encode())
+    except (ValueError, TypeError, KeyError):
+        return None
+    return None
+
+
+def locate(file: str, key: str, index: int, record: Any) -> tuple[str, str]:
+    """Where a record stands: its file, and its position in it.
+
+    Args:
+        file: The annotation file.
+        key: Name of the list.
+        index: Its position there.
+        record: The record; its ``source`` is the place in the file that it was converted from.
+    """
+    source = record.get('source') if isinstance(record, Mapping) else None
+    if isinstance(source, Mapping) and {'file', 'record'} <= source.keys():
+        return source['file'], source['record']
+    name = record.get('id') if isinstance(record, Mapping) else None
+    return file, f'{key}[{index}]' + ('' if name is None else f' (id {name!r})')
+
+
+def _scan_images(scan: CocoScan, records: Sequence[Any]) -> None:
+    names: dict[str, int] = {}
+    for index, record in _whole(scan, 'images', records, _IMAGE):
+        if record['id'] in scan.images:
+            first = scan.images[record['id']][0]
+            detail = f'has the id of images[{first}]'
+            scan.add('double-id', 'images', index, record, detail)
+            continue
+        name = record['file_name']
+        if name in names:
+            detail = f'lists {name!r}, as images[{names[name]}] does'
+            scan.add('listed-twice', 'images', index, record, detail)
+        names.setdefault(name, index)
+        scan.images[record['id']] = (index, record)
+
+
+def _scan_categories(scan: CocoScan, records: Sequence[Any]) -> None:
+    for index, record in _whole(scan, 'categories', records, _CATEGORY):
+        if record['id'] in scan.categories:
+            detail = f'has the id of {scan.categories[record["id"]]!r}'
+            scan.add('double-id', 'categories', index, record, detail)
+            continue
+        if record['name'] in scan.categories.values():
+            detail = f'has the name {record["name"]!r}, which another has already'
+            scan.add('double-name', 'categories', index, record, detail)
+        scan.categories[record['id']] = record['name']
+
+
+def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool) -> None:
+    seen: dict[Any, int] = {}
+    for index, record in _whole(scan, 'annotations', records, _ANNOTATION):
+
+        def add(kind: str, detail: str, index: int = index, record: Any = record) -> None:
+            scan.add(kind, 'annotations', index, record, detail)
+
+        if record['id'] in seen:
+            add('double-id', f'has the id of annotations[{seen[record["id"]]}]')
+        seen.setdefault(record['id'], index)
+        if record['image_id'] not in scan.images:
+            add('unknown-image', f'belongs to image_id {record["image_id"]!r}, which is not listed')
+        if record['category_id'] not in scan.categories:
+            key = record['category_id']
+            add('unknown-category', f'has category_id {key!r}, which has no name')
+        if record.get('iscrowd'):
+            add('crowd', 'is a crowd')
+        if not all(map(is_number, record['bbox'])):
+            add('nan-box', f'has bbox = {short(record["bbox"])}')
+            continue
+        if record['image_id'] not in scan.images:
+            continue
+        image = scan.images[record['image_id']][1]
+        size = (image['width'], image['height'])
+        _check_box(record, size, add)
+        _check_mask(record, size, masks, add)
+        if record['category_id'] in scan.categories:
+            scan.annotations.append((index, record))
+
+
+def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: Any) -> None:
+    box, (width, height) = record['bbox'], size
+    shown = f'has bbox = {short(box)}'
+    x1, y1, x2, y2 = box_corners(box)
+    if box[2] == 0 or box[3] == 0:
+        add('empty-box', shown)
+    elif x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        add('outside-box', f'{shown} in a picture of {width}x{height}')
+    else:
+        if box[2] < 0 or box[3] < 0:
+            add('swapped-box', shown)
+        # Exporters round: what is less than a pixel over the edge is nobody's mistake.
+        if min(x1, y1) < -1 or x2 > width + 1 or y2 > height + 1:
+            add('partly-outside', f'{shown} in a picture of {width}x{height}')
+        if x2 - x1 < 1 or y2 - y1 < 1:
+            add('tiny-box', shown)
+    if is_number(record.get('area', 1)) and record.get('area', 1) <= 0:
+        add('no-area', f'has area = {record["area"]}')
+
+
+def _check_mask(record: Mapping[str, Any], size: tuple[int, int], needed: bool, add: Any) -> None:
+    value = record.get('segmentation')
+    if not value:
+        if needed:
+            add('no-mask', 'has no segmentation')
+    elif fault := mask_fault(value, size):
+        add('broken-mask', fault)
+    elif isinstance(value, Mapping):
+        stated = value['size']
+        if list(stated) != [size[1], size[0]]:
+            detail = f'has a mask of {stated[1]}x{stated[0]} in a picture of {size[0]}x{size[1]}'
+            add('rle-size', detail)
+    else:
+        bad = [part for part in value if not _encloses(part)]
+        if bad:
+            add('few-points', f'has a polygon of {short(bad[0])}')
+
+
+def _scan_polygons(scan: CocoScan) -> None:
+    """Polygons that cross themselves; all at once, since one by one it takes most of the time."""
+    points, rings, owners = [], [], []
+    for position, (_, record) in enumerate(scan.annotations):
+        for part in polygons_of(record.get('segmentation')):
+            corners = np.asarray(part, float).reshape(-1, 2)
+            points.append(corners)
+            rings.append(np.full(len(corners), len(owners)))
+            owners.append(position)
+    if not owners:
+        return
+    shapes = shapely.polygons(
+        shapely.linearrings(np.concatenate(points), indices=np.concatenate(rings))
+    )
+    crossing = ~shapely.is_valid(shapes)
+    for position in sorted({owners[ring] for ring in np.flatnonzero(crossing)}):
+        index, record = scan.annotations[position]
+        detail = 'has a polygon that crosses itself'
+        scan.add('self-crossing', 'annotations', index, record, detail)
+
+
+def _whole(
+    scan: CocoScan, key: str, records: Sequence[Any], fields: Mapping[str, Any]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Records that have their fields; a fault for each of the others."""
+    for index, record in enumerate(records):
+        if not isinstance(record, dict):
+            scan.add('broken-record', key, index, record, 'is not an object')
+            continue
+        for name, fits in fields.items():
+            if name not in record:
+                detail = f'has no {name!r}'
+            elif not fits(record[name]):
+                detail = f'has {name} = {short(record[name])}'
+            else:
+                continue
+            scan.add('broken-record', key, index, record, detail)
+            break
+        else:
+            yield index, record
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str, float)) and value == value
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_length(value: Any) -> bool:
+    return is_number(value) and value > 0
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    # Not number by number: a file of COCO's size has millions of coordinates.
+    kinds = set(map(type, value)) if isinstance(value, list) else {None}
+    if not kinds <= {int, float}:
+        return False
+    # Whole numbers have no bound in Python, and a sum of them may be small again.
+    if int in kinds and not -LARGEST < min(value) <= max(value) < LARGEST:
+        return False
+    return math.isfinite(sum(value))
+
+
+def _is_four_values(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(isinstance(number, (int, float)) for number in value)
+    )
+
+
+def _is_polygon(part: Any) -> bool:
+    return _is_list_of_numbers(part) and _encloses(part)
+
+
+def _encloses(numbers: Sequence[float]) -> bool:
+    return len(numbers) >= 6 and len(numbers) % 2 == 0
+
+
+_IMAGE = dict(id=_is_id, file_name=_is_name, width=_is_length, height=_is_length)
+_CATEGORY = dict(id=_is_id, name=_is_name)
+_ANNOTATION = dict(id=_is_id, image_id=_is_id, category_id=_is_id, bbox=_is_four_values)

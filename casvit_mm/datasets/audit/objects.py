@@ -1,0 +1,227 @@
+"""The data check of boxes and masks: all that is wrong, and the facts that a person looks at."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from casvit.names import name_fault
+from casvit_mm.datasets.audit.coco_records import CocoScan, box_corners, locate, scan_coco
+from casvit_mm.datasets.audit.images import Picture, look_at_pictures
+from casvit_mm.datasets.formats.folders import is_file
+from casvit_mm.datasets.formats.found import ObjectDataset
+from casvit_mm.datasets.issues import FaultList
+
+HEAT_CELLS = 32
+
+
+@dataclass
+class ObjectFacts:
+    """What one part of a data set of objects holds.
+
+    Attributes:
+        pictures: Number of pictures.
+        empty: Number of pictures without objects.
+        objects: Number of objects by class, in the order of the classes.
+        sizes: Width and height of pictures in pixels. Shape: ``(pictures, 2)``.
+        boxes: Width and height of boxes in pixels. Shape: ``(objects, 2)``.
+        frames: Width and height of the picture of each box. Shape: ``(objects, 2)``.
+        per_picture: Number of objects of each picture. Shape: ``(pictures,)``.
+        heat: How many boxes cover each cell of a picture. Shape: ``(32, 32)``.
+    """
+
+    pictures: int = 0
+    empty: int = 0
+    objects: dict[str, int] = field(default_factory=dict)
+    sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    frames: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    per_picture: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    heat: np.ndarray = field(default_factory=lambda: np.zeros((HEAT_CELLS, HEAT_CELLS)))
+
+
+@dataclass
+class ObjectCheck:
+    """What the check of a data set of objects found.
+
+    Attributes:
+        dataset: The data set.
+        classes: Names of its classes.
+        masks: Whether its objects need masks.
+        facts: What each part holds, by name.
+        scans: The usable records of each part, and what is wrong with it, by name.
+    """
+
+    dataset: ObjectDataset
+    classes: list[str]
+    masks: bool
+    facts: dict[str, ObjectFacts]
+    scans: dict[str, CocoScan]
+
+    @property
+    def faults(self) -> FaultList:
+        """All that is wrong."""
+        found = FaultList(self.dataset.faults.faults)
+        for scan in self.scans.values():
+            found.extend(scan.faults)
+        return found
+
+
+def check_objects(
+    dataset: ObjectDataset,
+    *,
+    masks: bool = False,
+    read_pictures: bool = True,
+    progress: bool = True,
+) -> ObjectCheck:
+    """Checks a data set of objects.
+
+    Args:
+        dataset: The data set.
+        masks: Whether objects need masks.
+        read_pictures: Whether to open every picture; otherwise only whether they are there.
+        progress: Whether to draw a progress bar on stderr.
+
+    Returns:
+        All that was found; nothing is raised for faults.
+    """
+    scans = {
+        name: scan_coco(split.content, str(split.file), masks=masks)
+        for name, split in dataset.splits.items()
+    }
+    classes = _check_classes(scans)
+    _check_names(dataset, scans)
+    _check_pictures(dataset, scans, read_pictures=read_pictures, progress=progress)
+    facts = {name: gather_facts(scan, classes) for name, scan in scans.items()}
+    _check_presence(facts, scans, classes)
+    return ObjectCheck(dataset, classes, masks, facts, scans)
+
+
+def gather_facts(scan: CocoScan, classes: Sequence[str]) -> ObjectFacts:
+    """Counts and measures what a part of a data set holds.
+
+    Args:
+        scan: Its usable records.
+        classes: Names of the classes.
+    """
+    facts = ObjectFacts(pictures=len(scan.images), objects=dict.fromkeys(classes, 0))
+    counts = Counter(record['image_id'] for _, record in scan.annotations)
+    sizes = {key: (record['width'], record['height']) for key, (_, record) in scan.images.items()}
+    facts.sizes = np.array(list(sizes.values()), float).reshape(-1, 2)
+    facts.per_picture = np.array([counts[key] for key in scan.images], int)
+    facts.empty = int((facts.per_picture == 0).sum())
+    for _, record in scan.annotations:
+        name = scan.categories[record['category_id']]
+        facts.objects[name] = facts.objects.get(name, 0) + 1
+    corners = np.array([box_corners(r['bbox']) for _, r in scan.annotations], float).reshape(-1, 4)
+    frames = np.array([sizes[r['image_id']] for _, r in scan.annotations], float).reshape(-1, 2)
+    facts.boxes = corners[:, 2:] - corners[:, :2]
+    facts.frames = frames
+    cells = np.clip(corners / np.tile(frames, 2) * HEAT_CELLS, 0, HEAT_CELLS)
+    # Where boxes begin and end, summed up: what covers each cell.
+    edges = np.zeros((HEAT_CELLS + 1, HEAT_CELLS + 1))
+    x1, y1 = np.floor(cells[:, :2]).astype(int).clip(max=HEAT_CELLS - 1).T
+    x2, y2 = np.maximum(np.ceil(cells[:, 2:]).astype(int).T, (x1 + 1, y1 + 1))
+    for rows, columns, sign in ((y1, x1, 1), (y1, x2, -1), (y2, x1, -1), (y2, x2, 1)):
+        np.add.at(edges, (rows, columns), sign)
+    facts.heat = edges.cumsum(0).cumsum(1)[:-1, :-1]
+    return facts
+
+
+def _check_classes(scans: dict[str, CocoScan]) -> list[str]:
+    """Compares the classes of the parts; gives those of the first, and what others add."""
+    order: list[str] = []
+    for scan in scans.values():
+        names = list(dict.fromkeys(scan.categories.values()))
+        shared = [name for name in names if name in order]
+        if shared != [name for name in order if name in names]:
+            detail = f'has the classes in the order {shared[:8]}, another part {order[:8]}'
+            scan.faults.add('class-order', scan.file, 'categories', detail)
+        order += [name for name in names if name not in order]
+    return order
+
+
+def _check_names(dataset: ObjectDataset, scans: dict[str, CocoScan]) -> None:
+    """Looks for class names that are not safe to write; each file and record is named once."""
+    seen = set()
+    for part, scan in scans.items():
+        for index, record in enumerate(dataset.splits[part].content['categories']):
+            name = record.get('name') if isinstance(record, dict) else None
+            fault = name_fault(name) if isinstance(name, str) else ''
+            where = locate(scan.file, 'categories', index, record)
+            if fault and (where, name) not in seen:
+                seen.add((where, name))
+                detail = f'names a class {name!a}, which {fault}'
+                scan.faults.add('unsafe-name', *where, detail, 'categories', index)
+
+
+def _check_presence(
+    facts: dict[str, ObjectFacts], scans: dict[str, CocoScan], classes: Sequence[str]
+) -> None:
+    for name in classes:
+        present = {part for part, fact in facts.items() if fact.objects.get(name)}
+        for part, scan in scans.items():
+            where = (scan.file, f'category {name!r}')
+            if not present:
+                scan.faults.add('unused-class', *where, 'has no object')
+                break
+            if part not in present:
+                scan.faults.add('absent-class', *where, f'has no object in {part}')
+
+
+def _check_pictures(
+    dataset: ObjectDataset,
+    scans: dict[str, CocoScan],
+    *,
+    read_pictures: bool,
+    progress: bool,
+) -> None:
+    records = [
+        (part, index, record)
+        for part, scan in scans.items()
+        for index, record in scan.images.values()
+    ]
+    paths = [dataset.splits[part].picture(record) for part, _, record in records]
+    if read_pictures:
+        pictures = look_at_pictures(paths, progress=progress)
+    else:
+        there = (is_file(path) for path in paths)
+        pictures = (Picture('' if found else 'missing-picture', 'is not there') for found in there)
+    first: dict[str, tuple[str, int, Path, str]] = {}
+    for (part, index, record), path, picture in zip(records, paths, pictures, strict=True):
+        faults = scans[part].faults
+        _, place = locate(scans[part].file, 'images', index, record)
+        where = (str(path), place)
+        if picture.fault:
+            faults.add(picture.fault, *where, picture.reason, 'images', index)
+        if picture.stored != (0, 0):
+            _check_size(picture, record, faults, where, index)
+        content = picture.digest or str(path.absolute())
+        other = first.setdefault(content, (part, index, path, place))
+        if other[0] != part:
+            # Of the part that is read first, to train on: the other may be taken for granted.
+            detail = f'is also in {part}, as {path}'
+            found = scans[other[0]].faults
+            found.add('same-picture', str(other[2]), other[3], detail, 'images', other[1])
+
+
+def _check_size(
+    picture: Picture, record: dict, faults: FaultList, where: tuple[str, str], index: int
+) -> None:
+    stated = (record['width'], record['height'])
+    turned = picture.orientation != 1
+    if stated == picture.upright:
+        if turned:
+            detail = f'is turned by EXIF orientation {picture.orientation}'
+            faults.add('rotated-picture', *where, detail, 'images', index)
+        return
+    detail = f'is {_size(picture.upright)} pixels, stated are {_size(stated)}'
+    if turned and stated == picture.stored:
+        detail += f': EXIF orientation {picture.orientation} turns it when it is loaded'
+    faults.add('picture-size', *where, detail, 'images', index)
+
+
+def _size(size: tuple[float, float]) -> str:
+    return f'{size[0]:g}x{size[1]:g}'

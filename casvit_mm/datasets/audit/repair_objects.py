@@ -1,0 +1,283 @@
+"""Repairs a data set of objects, in a copy, and says every change."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as rle
+
+from casvit.names import name_fault, safe_names
+from casvit_mm.datasets.audit.coco_records import (
+    CocoScan,
+    box_corners,
+    encode_mask,
+    locate,
+    polygons_of,
+)
+from casvit_mm.datasets.audit.copies import copy_as_stored, copy_upright, free_name, write_copy
+from casvit_mm.datasets.audit.images import look_at_picture
+from casvit_mm.datasets.audit.objects import ObjectCheck
+from casvit_mm.datasets.audit.run_lengths import repaired_counts
+from casvit_mm.datasets.formats.found import WHOLE, ObjectSplit
+from casvit_mm.datasets.issues import Fault
+
+LOSE_PICTURE = frozenset(
+    ('missing-picture', 'unreadable-picture', 'truncated-picture', 'same-picture')
+)
+LOSE_MASK = frozenset(('rle-size', 'broken-mask', 'few-points'))
+LOSE_BOX = frozenset(('nan-box', 'empty-box', 'outside-box'))
+
+
+def repair_objects(check: ObjectCheck, out: Path) -> list[str]:
+    """Writes a copy of a data set of objects without what is wrong in it.
+
+    Args:
+        check: What its check found, with the pictures read.
+        out: A new or empty folder; it gets ``annotations/instances_<part>.json`` with the fields
+            that COCO defines, the pictures of each part in a folder of its name, and
+            ``changes.txt``.
+
+    Returns:
+        The changes, one a line.
+
+    Raises:
+        DatasetError: ``out`` holds something, or cannot be written.
+    """
+
+    def write(folder: Path) -> list[str]:
+        changes = [f'{fault}: not read' for fault in check.dataset.faults.faults]
+        (folder / 'annotations').mkdir()
+        classes = list(check.classes)
+        contents = {}
+        for name, split in check.dataset.splits.items():
+            part = 'train' if name == WHOLE else name
+            repair = _Repair(check.scans[name], split, classes, check.masks)
+            contents[part] = repair.run(folder / part)
+            changes += repair.changes
+        renamed = safe_names(classes)
+        changes += said_renamed(classes, renamed)
+        for part, content in contents.items():
+            content['categories'] = [dict(id=i, name=n) for i, n in enumerate(renamed, 1)]
+            file = folder / 'annotations' / f'instances_{part}.json'
+            file.write_text(json.dumps(content, allow_nan=False), encoding='utf-8')
+        return changes
+
+    return write_copy(out, write)
+
+
+def said_renamed(classes: list[str], renamed: list[str]) -> list[str]:
+    """The changes of class names, in lines."""
+    return [
+        f'The class {old!a}, whose name {name_fault(old)}, is renamed to {new!r}.'
+        for old, new in zip(classes, renamed, strict=True)
+        if old != new
+    ]
+
+
+class _Repair:
+    """Repairs one part of a data set.
+
+    Args:
+        scan: Its usable records, and what is wrong with them.
+        split: Where it comes from.
+        classes: Names of the classes, extended by those that have no name.
+        masks: Whether objects need masks.
+    """
+
+    def __init__(self, scan: CocoScan, split: ObjectSplit, classes: list[str], masks: bool) -> None:
+        self.scan, self.split, self.classes, self.masks = scan, split, classes, masks
+        self.changes: list[str] = []
+        self.faults: dict[tuple[str, int], dict[str, Fault]] = {}
+        for fault in scan.faults.faults:
+            self.faults.setdefault((fault.group, fault.index), {})[fault.kind] = fault
+
+    def run(self, pictures: Path) -> dict[str, Any]:
+        """Copies the pictures, and gives the annotations."""
+        pictures.mkdir()
+        for fault in self.scan.faults.faults:
+            listed = fault.group in ('images', 'categories')
+            if listed and fault.kind in ('broken-record', 'double-id'):
+                self._say(fault, 'left out')
+            elif fault.kind in ('double-name', 'class-order'):
+                self._say(fault, 'classes of one name are one class, in one order')
+        images, keys = self._images(pictures)
+        annotations: list[dict[str, Any]] = []
+        for index, record in enumerate(self.split.content.get('annotations') or []):
+            repaired = self._annotation(index, record, images, keys)
+            if repaired is not None:
+                annotations.append(dict(repaired, id=len(annotations) + 1))
+        return dict(images=list(images.values()), annotations=annotations)
+
+    def _say(self, fault: Fault, what: str) -> None:
+        self.changes.append(f'{fault}: {what}')
+
+    def _images(self, folder: Path) -> tuple[dict[int, dict[str, Any]], dict[Any, int]]:
+        """Records of the copied pictures by position, and the position of each old id."""
+        images: dict[int, dict[str, Any]] = {}
+        keys: dict[Any, int] = {}
+        first: dict[str, int] = {}
+        taken: set[str] = set()
+        for (group, _), kinds in self.faults.items():
+            if group == 'images' and (
+                fault := kinds.get('broken-record') or kinds.get('double-id')
+            ):
+                self._say(fault, 'left out')
+        for index, record in self.scan.images.values():
+            kinds = self.faults.get(('images', index), {})
+            source = self.split.picture(record)
+            gone = next((kinds[kind] for kind in kinds if kind in LOSE_PICTURE), None)
+            if gone is not None:
+                self._say(gone, 'left out, with its objects')
+                continue
+            if 'listed-twice' in kinds and record['file_name'] in first:
+                keys[record['id']] = first[record['file_name']]
+                self._say(kinds['listed-twice'], 'its objects go to the first')
+                continue
+            first[record['file_name']] = index
+            name = free_name(record['file_name'], taken)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            size = self._copy(source, folder / name, record, kinds)
+            keys[record['id']] = index
+            images[index] = dict(id=len(images) + 1, file_name=name, width=size[0], height=size[1])
+        return images, keys
+
+    def _copy(
+        self,
+        source: Path,
+        target: Path,
+        record: Mapping[str, Any],
+        kinds: Mapping[str, Fault],
+    ) -> tuple[int, int]:
+        """Copies a picture; gives its width and height."""
+        stated = (round(record['width']), round(record['height']))
+        if fault := kinds.get('picture-size'):
+            picture = look_at_picture(source)
+            if picture.orientation != 1 and stated == picture.stored:
+                copy_as_stored(source, target)
+                self._say(fault, 'written as it was labelled, without the EXIF orientation')
+                return stated
+            shutil.copy2(source, target)
+            width, height = picture.upright
+            self._say(fault, f'the stated size is now {width}x{height}')
+            return picture.upright
+        if fault := kinds.get('rotated-picture'):
+            copy_upright(source, target)
+            self._say(fault, 'written upright, without the EXIF orientation')
+        else:
+            shutil.copy2(source, target)
+        return stated
+
+    def _annotation(
+        self,
+        index: int,
+        record: Any,
+        images: Mapping[int, dict[str, Any]],
+        keys: Mapping[Any, int],
+    ) -> dict[str, Any] | None:
+        kinds = self.faults.get(('annotations', index), {})
+        if 'broken-record' in kinds or 'unknown-image' in kinds:
+            fault = kinds.get('broken-record') or kinds['unknown-image']
+            self._say(fault, 'left out')
+            return None
+        position = keys.get(record['image_id'])
+        if position is None:
+            return None
+        image = images[position]
+        name = self.scan.categories.get(record['category_id'])
+        if name is None:
+            name = f'unnamed_{record["category_id"]}'
+            if name not in self.classes:
+                self.classes.append(name)
+            self._say(kinds['unknown-category'], f'it is of the new class {name!r}')
+        if 'double-id' in kinds:
+            self._say(kinds['double-id'], 'has an id of its own')
+        size = (image['width'], image['height'])
+        segmentation, stays = self._mask(index, record, size)
+        if not stays:
+            return None
+        box = self._box(record, kinds, segmentation, size)
+        if box is None:
+            return None
+        area = record.get('area')
+        if 'no-area' in kinds or not isinstance(area, (int, float)) or area != area:
+            area = _mask_area(segmentation, size) or box[2] * box[3]
+            if 'no-area' in kinds:
+                self._say(kinds['no-area'], f'its area is now {area:g}')
+        repaired = dict(
+            image_id=image['id'],
+            category_id=self.classes.index(name) + 1,
+            bbox=box,
+            area=area,
+            iscrowd=int(bool(record.get('iscrowd'))),
+        )
+        return repaired if segmentation is None else dict(repaired, segmentation=segmentation)
+
+    def _mask(
+        self, index: int, record: Mapping[str, Any], size: tuple[int, int]
+    ) -> tuple[Any, bool]:
+        """What is usable of a segmentation, and whether the object can do with it."""
+        kinds = self.faults.get(('annotations', index), {})
+        segmentation = record.get('segmentation') or None
+        fault = next((kinds[kind] for kind in kinds if kind in LOSE_MASK), kinds.get('no-mask'))
+        sized = isinstance(segmentation, Mapping) and 'size' in segmentation
+        fits = sized and segmentation['size'] == [size[1], size[0]]
+        if fits and fault and fault.kind == 'rle-size':
+            # It was the stated size of the picture that was wrong.
+            return segmentation, True
+        if sized and not fits and fault is None:
+            where = locate(self.scan.file, 'annotations', index, record)
+            fault = Fault('rle-size', *where, 'has a mask of the size that was stated')
+        if fault is None:
+            return segmentation, True
+        if fault.kind == 'broken-mask' and (repaired := repaired_counts(segmentation)):
+            self._say(fault, 'written as the text that was meant')
+            return repaired, True
+        if fault.kind == 'few-points' and (parts := polygons_of(segmentation)):
+            self._say(fault, 'that polygon is left out')
+            return parts, True
+        self._say(fault, 'left out' if self.masks else 'its mask is left out')
+        return None, not self.masks
+
+    def _box(
+        self,
+        record: Mapping[str, Any],
+        kinds: Mapping[str, Fault],
+        segmentation: Any,
+        size: tuple[int, int],
+    ) -> list[float] | None:
+        """A box inside the picture, from the mask where the stated one is none."""
+        lost = next((kinds[kind] for kind in kinds if kind in LOSE_BOX), None)
+        if lost and lost.kind == 'outside-box':
+            x1, y1, x2, y2 = box_corners(record['bbox'])
+            # Inside after all, where the stated size of the picture was wrong.
+            lost = None if x1 < size[0] and y1 < size[1] and x2 > 0 and y2 > 0 else lost
+        if lost is not None:
+            box = _mask_box(segmentation, size)
+            self._say(lost, 'left out' if box is None else f'its box is that of its mask, {box}')
+            return box
+        x1, y1, x2, y2 = box_corners(record['bbox'])
+        if fault := kinds.get('swapped-box'):
+            self._say(fault, 'its corners are in order')
+        x1, x2 = (min(max(value, 0), size[0]) for value in (x1, x2))
+        y1, y2 = (min(max(value, 0), size[1]) for value in (y1, y2))
+        if fault := kinds.get('partly-outside'):
+            self._say(fault, 'cut at the edge of the picture')
+        if x2 <= x1 or y2 <= y1:
+            # Only where the stated size of the picture was wrong.
+            place = f'{self.scan.file}: the box {record["bbox"]} of annotation {record["id"]!r}'
+            self.changes.append(f'{place} is outside the picture: left out')
+            return None
+        return [x1, y1, x2 - x1, y2 - y1]
+
+
+def _mask_area(segmentation: Any, size: tuple[int, int]) -> float:
+    encoded = encode_mask(segmentation, size)
+    return 0.0 if encoded is None else float(rle.area(encoded))
+
+
+def _mask_box(segmentation: Any, size: tuple[int, int]) -> list[float] | None:
+    encoded = encode_mask(segmentation, size)
+    box = None if encoded is None else [float(value) for value in rle.toBbox(encoded)]
+    return box if box and box[2] > 0 and box[3] > 0 else None

@@ -1,0 +1,1 @@
+"""The look at the data of a config that every run starts with."""

@@ -1,0 +1,248 @@
+"""Looks at the data of a classification config before a run, and says what is wrong in a sentence.
+
+mmpretrain numbers classes by the sorted names of their folders. A folder that only one of training
+and validation has shifts the numbers of all behind it, a class without pictures trains as nothing,
+and neither is said; a head of another number of classes ends in an index error.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from casvit.errors import DatasetError
+from casvit.names import refuse_unsafe_names
+from casvit.sentences import as_tuple, count_of, missing_path, need_folder, some
+from casvit_mm.config.view import ConfigView, type_name
+from casvit_mm.datasets.preflight.config_data import (
+    check_counts,
+    config_classes,
+    dataset_class,
+    inherits,
+    is_remote,
+    join,
+)
+from casvit_mm.datasets.shapes.single import default_root, how_to_generate, prepare
+from casvit_mm.models.optional import toolbox_error
+
+GET_IMAGENET = (
+    'ImageNet-1k comes from https://image-net.org/download.php: unpack it into train/ and val/, a '
+    'folder per class in each, and name the folder of these two with --data-root DIR.'
+)
+PICTURES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
+LISTED_LOOKED_FOR = 100
+
+
+def check_classification_data(
+    cfg: Config | Mapping[str, Any], splits: Sequence[str] = ('train', 'val')
+) -> list[str]:
+    """Checks the data sets of a classification config, and the head's class count against them.
+
+    The generated data set comes into being here where its default root is not there yet.
+
+    Args:
+        cfg: The config.
+        splits: Which of its dataloaders: ``train``, ``val``, ``test``.
+
+    Returns:
+        One line per data set: what it holds.
+
+    Raises:
+        DatasetError: A folder or list is missing or cannot be read; there are fewer than two class
+            folders, or empty ones; training and validation have other classes; the model has
+            another number of classes; mmpretrain cannot be imported.
+    """
+    if error := toolbox_error('mmpretrain'):
+        raise DatasetError(error)
+    facts = []
+    seen: dict[str, list[str]] = {}
+    for split in splits:
+        for dataset in ConfigView(cfg).datasets(split):
+            try:
+                facts.append(_check_dataset(dataset, split, cfg, seen))
+            except OSError as error:
+                raise DatasetError(
+                    f'{error.filename} cannot be read: {error.strerror or error}.'
+                ) from error
+    return facts
+
+
+def _check_dataset(
+    dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any], seen: dict[str, list[str]]
+) -> str:
+    kind = dataset_class(dataset.get('type'), 'mmpretrain')
+    root = str(dataset.get('data_root') or '')
+    hint = '--data-root DIR points a config at another folder.'
+    if inherits(kind, 'casvit_mm.datasets.shapes.single_shapes_dataset', 'SingleShapesDataset'):
+        root = root or str(default_root())
+        prepare(root)
+        hint = f'This generates it: {how_to_generate(root)}'
+    elif inherits(kind, 'mmpretrain.datasets', 'ImageNet'):
+        hint = GET_IMAGENET
+    prefix, ann_file = _where(dataset, root)
+    folder = join(root, prefix)
+    if not inherits(kind, 'mmpretrain.datasets', 'CustomDataset') or not dataset.get(
+        'with_label', True
+    ):
+        return f'{split}: {folder} (type {type_name(dataset)}) was not checked'
+    if dataset.get('backend_args') or any(map(is_remote, (root, folder, ann_file))):
+        return f'{split}: {folder} is not on this machine and was not checked'
+    if root:
+        need_folder('data root', root, hint)
+    need_folder('picture folder', folder, hint)
+    classes = config_classes(dataset, kind)
+    if ann_file:
+        ann_file = join(root, ann_file)
+        if not Path(ann_file).is_file():
+            raise missing_path('list of pictures', ann_file, hint)
+        pictures, classes = _check_list(ann_file, folder, classes)
+    else:
+        extensions = tuple(end.lower() for end in dataset.get('extensions', PICTURES))
+        pictures, folders = _check_folders(folder, extensions, hint)
+        _compare_splits(split, folder, folders, seen)
+        classes = _check_names(folder, folders, classes)
+    refuse_unsafe_names(classes, ann_file or folder)
+    check_counts(cfg, classes, ann_file or folder)
+    return f'{split}: {count_of(pictures, "picture")}, {count_of(len(classes), "class")} ({folder})'
+
+
+def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:
+    """The picture folder and the list of pictures of a data set, as mmpretrain finds them."""
+    prefix = dataset.get('data_prefix') or ''
+    if isinstance(prefix, Mapping):
+        prefix = prefix.get('img_path') or ''
+    ann_file = str(dataset.get('ann_file') or '')
+    split = dataset.get('split')
+    if split:
+        prefix = prefix or split
+        listed = f'meta/{split}.txt'
+        if not ann_file and Path(join(root, listed)).is_file():
+            ann_file = listed
+    return str(prefix), ann_file
+
+
+def _check_folders(folder: str, extensions: tuple[str, ...], hint: str) -> tuple[int, list[str]]:
+    """Number of pictures, and the class folders by which mmpretrain numbers the classes."""
+    with os.scandir(folder) as entries:
+        listed = [(entry.name, entry.is_dir()) for entry in entries]
+    folders = sorted(name for name, is_dir in listed if is_dir and not name.startswith('.'))
+    if not folders:
+        loose = [name for name, _ in listed if name.lower().endswith(extensions)]
+        found = f'{count_of(len(loose), "picture")} beside each other' if loose else 'nothing'
+        raise DatasetError(
+            f'There is no class folder in {folder}, but {found}: put the pictures of every class '
+            f'into a folder of its name ({Path(folder) / "cat" / "1.jpg"}), or name a list of '
+            f'pictures and class numbers as ann_file of the data set. {hint}'
+        )
+    if len(folders) == 1:
+        raise DatasetError(
+            f'There is one class folder in {folder}, {folders[0]!r}: a classifier needs two '
+            'classes or more, each in a folder of its name. Where the classes lie inside this '
+            'folder, let data_prefix of the data set end in it.'
+        )
+    counts = {name: _count_pictures(Path(folder, name), extensions) for name in folders}
+    empty = [name for name, count in counts.items() if not count]
+    if empty:
+        raise DatasetError(
+            f'{len(empty)} of the {len(folders)} class folders in {folder} hold no picture '
+            f'({", ".join(extensions)}): {some(empty)}. Fill them or remove them, in training and '
+            'validation alike.'
+        )
+    return sum(counts.values()), folders
+
+
+def _count_pictures(folder: Path, extensions: tuple[str, ...]) -> int:
+    def stop(error: OSError) -> None:
+        raise error
+
+    return sum(
+        name.lower().endswith(extensions)
+        for _, _, names in os.walk(folder, onerror=stop)
+        for name in names
+    )
+
+
+def _compare_splits(
+    split: str, folder: str, folders: list[str], seen: dict[str, list[str]]
+) -> None:
+    """Sees that all splits have the same class folders, and so the same numbers."""
+    for other, known in seen.items():
+        if folders != known:
+            only = [
+                f'only in {where}: {some(sorted(names))}'
+                for where, names in (
+                    (other, set(known) - set(folders)),
+                    (folder, set(folders) - set(known)),
+                )
+                if names
+            ]
+            raise DatasetError(
+                f'The class folders of {other} and {folder} differ ({"; ".join(only)}), and '
+                'classes are numbered by the sorted names of their folders, so that one number '
+                f'would mean two classes. Give {split} the same folders.'
+            )
+    seen[folder] = folders
+
+
+def _check_names(folder: str, folders: list[str], classes: list[str] | None) -> list[str]:
+    """Compares the classes that a config or data set names with the folders; returns the names."""
+    if classes is None:
+        return folders
+    if len(classes) != len(folders):
+        raise DatasetError(
+            f'The data set names {count_of(len(classes), "class")} ({some(classes)}), but there '
+            f'are {len(folders)} class folders in {folder} ({some(folders)}). Names that fit are '
+            f'metainfo=dict(classes={as_tuple(folders)}); with type CustomDataset and without '
+            'metainfo, the names of the folders serve.'
+        )
+    # Folders may have other names than their classes, as ImageNet's have, but not some of them.
+    if set(classes) & set(folders) and classes != folders:
+        place = next(i for i, name in enumerate(classes) if name != folders[i])
+        raise DatasetError(
+            f'The data set names its classes in another way than the folders in {folder}, whose '
+            f'sorted names number them: class {place} is {classes[place]!r} in the config and '
+            f'{folders[place]!r} by its folder. '
+            f'Write metainfo=dict(classes={as_tuple(folders)}) into the data set of the config.'
+        )
+    return classes
+
+
+def _check_list(ann_file: str, folder: str, classes: list[str] | None) -> tuple[int, list[str]]:
+    """Reads a list of pictures and class numbers; returns its length, and names of the classes."""
+    try:
+        lines = Path(ann_file).read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f'The list of pictures {ann_file} is no text file: {error}.') from error
+    names, labels = [], set()
+    for number, line in enumerate(lines, start=1):
+        name, _, label = line.strip().rpartition(' ')
+        if not name or not label.isdecimal():
+            raise DatasetError(
+                f'The list of pictures {ann_file} has {line!r} in line {number}: expected a file '
+                "name, a space and the number of its class, as 'cats/1.jpg 0'."
+            )
+        names.append(name)
+        labels.add(int(label))
+    if not names:
+        raise DatasetError(f'The list of pictures {ann_file} is empty.')
+    if classes is None:
+        classes = [str(number) for number in range(max(labels) + 1)]
+    if len(classes) < 2:
+        raise DatasetError(
+            f'The list of pictures {ann_file} has one class: a classifier needs two or more.'
+        )
+    if max(labels) >= len(classes):
+        raise DatasetError(
+            f'The list of pictures {ann_file} has a class {max(labels)}, but there are '
+            f'{count_of(len(classes), "class")}, numbered from 0: {some(classes)}.'
+        )
+    step = max(len(names) // LISTED_LOOKED_FOR, 1)
+    missing = [name for name in names[::step] if not Path(folder, name).is_file()]
+    if missing:
+        raise DatasetError(
+            f'Pictures that {ann_file} lists are not in {folder}: {some(missing)}. data_prefix of '
+            'the data set is the folder that the names of the list start from.'
+        )
+    return len(names), classes

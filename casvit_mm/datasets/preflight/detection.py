@@ -1,0 +1,284 @@
+"""Looks at the data of a detection config before a run, and says what is wrong in a sentence.
+
+mmdet trains without complaint on classes that its annotation file does not know (AP 0), on
+classes in another order than the file's (names exchanged), and finds missing pictures in the
+middle of an epoch. This finds them before the first iteration.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from casvit.errors import DatasetError
+from casvit.names import refuse_unsafe_names
+from casvit.sentences import (
+    as_tuple,
+    count_of,
+    missing_path,
+    need_folder,
+    shown_path,
+    some,
+)
+from casvit_mm.config.view import ConfigView, nested, type_name
+from casvit_mm.datasets.audit.coco_records import scan_coco
+from casvit_mm.datasets.formats.coco_file import (
+    CocoFile,
+    load_coco,
+    read_coco,
+    without_garbage_collection,
+)
+from casvit_mm.datasets.formats.folders import is_file
+from casvit_mm.datasets.issues import KINDS, FaultList
+from casvit_mm.datasets.preflight.config_data import (
+    check_counts,
+    config_classes,
+    dataset_class,
+    inherits,
+    is_remote,
+    join,
+)
+from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
+
+GET_COCO = (
+    'COCO 2017 comes from https://cocodataset.org/#download: unpack train2017/, val2017/ and '
+    'annotations/ into one folder, and name it with --data-root DIR.'
+)
+
+
+def check_detection_data(
+    cfg: Config | Mapping[str, Any], splits: Sequence[str] = ('train', 'val')
+) -> list[str]:
+    """Checks the data sets of a detection config, and the model's class counts against them.
+
+    The generated data set comes into being here where its default root is not there yet.
+
+    Args:
+        cfg: The config.
+        splits: Which of its dataloaders: ``train``, ``val``, ``test``. Annotations of the test
+            split may be missing, as they are for COCO's test server.
+
+    Returns:
+        One line per data set: what it holds.
+
+    Raises:
+        DatasetError: A folder or file is missing; an annotation file is not COCO's or does not
+            fit the classes; pictures are missing; the model has another number of classes.
+    """
+    view, facts = ConfigView(cfg), []
+    for split in splits:
+        metrics = view.evaluators(split)
+        for dataset in view.datasets(split):
+            evaluates = split != 'train' and any(map(_evaluates_masks, metrics))
+            facts.append(_check_dataset(dataset, split, cfg, evaluates))
+        _check_evaluators(metrics, view.datasets(split), split)
+    return facts
+
+
+def _check_dataset(
+    dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any], evaluates_masks: bool
+) -> str:
+    kind = dataset_class(dataset.get('type'), 'mmdet')
+    ann_file = str(dataset.get('ann_file') or '')
+    root = str(dataset.get('data_root') or '')
+    if inherits(kind, 'casvit_mm.datasets', 'ShapesDataset'):
+        root = root or str(default_root())
+        prepare(root)
+    hint = _where_from(kind, root, ann_file)
+    if dataset.get('backend_args') or is_remote(root) or is_remote(ann_file):
+        return f'{split}: {join(root, ann_file)} is not on this machine and was not checked'
+    if root:
+        need_folder('data root', root, hint)
+    if not ann_file:
+        return f'{split}: {root} (type {type_name(dataset)}) was not checked'
+    ann_file = join(root, ann_file)
+    reads_coco = _reads_coco(kind)
+    if not Path(ann_file).is_file() and (reads_coco or not Path(ann_file).exists()):
+        raise missing_path('annotation file', ann_file, hint)
+    images = _image_folder(dataset, root, reads_coco)
+    if images is not None and not is_remote(images):
+        need_folder('image folder', images, hint)
+    classes = config_classes(dataset, kind)
+    if not reads_coco:
+        if classes is not None:
+            refuse_unsafe_names(classes, ann_file)
+            check_counts(cfg, classes, ann_file)
+        return f'{split}: {ann_file} (type {type_name(dataset)}): what is in it was not checked'
+    content = load_coco(ann_file)
+    coco = read_coco(
+        ann_file,
+        content,
+        annotated=split != 'test',
+        with_mask=_loads_masks(dataset),
+        with_iscrowd=split != 'train',
+    )
+    classes = list(coco.categories.values()) if classes is None else classes
+    refuse_unsafe_names(classes, ann_file)
+    _check_classes(coco, classes, dataset)
+    check_counts(cfg, classes, ann_file)
+    if images is not None and not is_remote(images):
+        _check_pictures(coco, images, hint)
+    with without_garbage_collection():
+        faults = scan_coco(content, ann_file, crossings=False).faults
+    if _loads_masks(dataset) or evaluates_masks:
+        _refuse_broken_masks(faults)
+    fact = f'{split}: {_count_objects(coco, classes, required=split != "test")}'
+    return fact + _count_faults(faults)
+
+
+def _refuse_broken_masks(faults: FaultList) -> None:
+    """Raises DatasetError if there is a mask that C code must not see: it would end the process."""
+    broken = [fault for fault in faults.faults if fault.kind == 'broken-mask']
+    if broken:
+        more = f' {len(broken) - 1:,} more have such masks.' if len(broken) > 1 else ''
+        raise DatasetError(
+            f'A mask cannot be decoded: {broken[0]}.{more} `casvit check DATA --task instance '
+            '--fix OUT` names them all and writes a copy without them.'
+        )
+
+
+def _count_faults(faults: FaultList) -> str:
+    """What else is odd about the records: mmdet leaves out some of them without a word."""
+    counts = faults.counts()
+    if not counts:
+        return ''
+    told = ', '.join(f'{KINDS[kind].title}: {count:,}' for kind, count in counts.items())
+    return f'; {told} (casvit check names them)'
+
+
+def _check_classes(coco: CocoFile, classes: list[str], dataset: Mapping[str, Any]) -> None:
+    """Compares the classes of the config with the categories of the file."""
+    known = list(coco.categories.values())
+    twice = [name for index, name in enumerate(classes) if name in classes[:index]]
+    if twice:
+        raise DatasetError(f'The config names the class {some(twice)} more than once.')
+    lacking = [name for name in classes if name not in known]
+    how = f'metainfo=dict(classes={as_tuple(known)})'
+    if lacking:
+        upper = (
+            " The config's metainfo has 'CLASSES', which nothing reads; it is 'classes' now."
+            if 'CLASSES' in (dataset.get('metainfo') or {})
+            else ''
+        )
+        raise DatasetError(
+            f'The annotation file {coco.path} has no category {some(lacking)}: '
+            f'{len(lacking)} of the {len(classes)} classes of the config are not in it, and would '
+            f'be trained as nothing. Its categories are {some(known, 10)}.{upper} '
+            f'For all of them, write {how} into the data set of the config.'
+        )
+    ordered = [name for name in known if name in classes]
+    if ordered != classes:
+        place = next(i for i, name in enumerate(classes) if name != ordered[i])
+        raise DatasetError(
+            f'The classes of the config are in another order than the categories of {coco.path}, '
+            f'by which mmdet numbers them, so names would be exchanged: class {place} is '
+            f'{classes[place]!r} in the config and {ordered[place]!r} in the file. '
+            f'Write metainfo=dict(classes={as_tuple(ordered)}) into the data set of the config.'
+        )
+
+
+def _count_objects(coco: CocoFile, classes: list[str], *, required: bool) -> str:
+    """What a file holds of some classes, as a line; nothing at all is an error if ``required``."""
+    wanted = set(classes)
+    total = sum(coco.objects.values())
+    objects = sum(n for key, n in coco.objects.items() if coco.categories[key] in wanted)
+    if required and not objects:
+        reason = 'it has no annotations'
+        if total or coco.strays:
+            reason = (
+                f'none of its {total + coco.strays} annotations belongs to one of its images '
+                'and to one of the classes (compare image_id and category_id with the ids)'
+            )
+        raise DatasetError(f'There is no object in the annotation file {coco.path}: {reason}.')
+    return (
+        f'{count_of(len(coco.names), "picture")}, {count_of(objects, "object")}, '
+        f'{count_of(len(classes), "class")} ({coco.path})'
+    )
+
+
+def _check_pictures(coco: CocoFile, folder: str, hint: str) -> None:
+    """Looks for the pictures by listing folders: one call for thousands on a network drive."""
+    listed: dict[Path, frozenset[str]] = {}
+    missing = []
+    for name in coco.names:
+        path = Path(folder, name)
+        if path.parent not in listed:
+            try:
+                listed[path.parent] = frozenset(entry.name for entry in path.parent.iterdir())
+            except (OSError, ValueError):
+                listed[path.parent] = frozenset()
+        # A listing tells apart what a file system may not: upper and lower case.
+        if path.name not in listed[path.parent] and not is_file(path):
+            missing.append(name)
+    if missing:
+        raise DatasetError(
+            f'{len(missing)} of the {len(coco.names)} pictures that {coco.path} lists are not in '
+            f'{shown_path(folder)}: {some(missing)}. {hint}'
+        )
+
+
+def _check_evaluators(
+    metrics: Sequence[Any], datasets: Iterable[Mapping[str, Any]], split: str
+) -> None:
+    checked = {
+        Path(join(str(dataset.get('data_root') or ''), str(dataset.get('ann_file')))).resolve()
+        for dataset in datasets
+        if _reads_coco(dataset_class(dataset.get('type'), 'mmdet'))
+    }
+    for metric in metrics:
+        ann_file = metric.get('ann_file') if isinstance(metric, Mapping) else None
+        if not ann_file or metric.get('backend_args') or is_remote(str(ann_file)):
+            continue
+        if not Path(ann_file).is_file():
+            raise missing_path(
+                f'annotation file of {split}_evaluator',
+                str(ann_file),
+                'It is the one that the data set of this split reads; --data-root DIR moves both.',
+            )
+        if _evaluates_masks(metric) and Path(ann_file).resolve() not in checked:
+            with without_garbage_collection():
+                _refuse_broken_masks(
+                    scan_coco(load_coco(ann_file), str(ann_file), crossings=False).faults
+                )
+
+
+def _reads_coco(kind: type | None) -> bool:
+    """Whether a class reads its file as mmdet's CocoDataset does, and not in a way of its own."""
+    if kind is None:
+        return False
+    from mmdet.datasets import CocoDataset
+
+    return issubclass(kind, CocoDataset) and all(
+        getattr(kind, name) is getattr(CocoDataset, name)
+        for name in ('load_data_list', 'parse_data_info')
+    )
+
+
+def _image_folder(dataset: Mapping[str, Any], root: str, reads_coco: bool) -> str | None:
+    prefix = dataset.get('data_prefix') or {}
+    if reads_coco and not isinstance(prefix.get('img'), str):
+        raise DatasetError(
+            f'The data set of type {type_name(dataset)} (data_root {root!r}) does not say where '
+            "its pictures are: write data_prefix=dict(img='FOLDER/') into it."
+        )
+    folder = prefix.get('img', prefix.get('img_path'))
+    return join(root, folder) if isinstance(folder, str) else None
+
+
+def _loads_masks(dataset: Mapping[str, Any]) -> bool:
+    return any(step.get('with_mask') for step in nested(dataset.get('pipeline')))
+
+
+def _evaluates_masks(metric: Any) -> bool:
+    """Whether a metric reads the masks of its annotation file: also if no pipeline loads them."""
+    return isinstance(metric, Mapping) and 'segm' in (metric.get('metric') or ())
+
+
+def _where_from(kind: type | None, root: str, ann_file: str) -> str:
+    """What to do where something of a data set is missing."""
+    if inherits(kind, 'casvit_mm.datasets', 'ShapesDataset'):
+        return f'This generates it: {how_to_generate(root)}'
+    if any(year in ann_file for year in ('train2017', 'val2017', 'test2017', 'test-dev2017')):
+        return GET_COCO
+    return '--data-root DIR points a config at another folder.'

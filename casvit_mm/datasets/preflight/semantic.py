@@ -1,0 +1,224 @@
+"""Looks at the data of a segmentation config before a run, and says what is wrong in a sentence.
+
+A label value outside the classes ends in an index error, on a GPU in a device-side assert that
+names nothing; a label map that is missing or of another size ends an epoch. Pairs and sizes are
+looked at for every picture, from file headers; values in some maps here, and in every map as it is
+trained on by :class:`casvit_mm.datasets.LabelRangeHook`.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from casvit.errors import DatasetError
+from casvit.names import refuse_unsafe_names
+from casvit.sentences import count_of, need_folder, some
+from casvit.tables import IGNORE_INDEX
+from casvit_mm.config.view import ConfigView, nested, type_name
+from casvit_mm.datasets.preflight.config_data import (
+    check_counts,
+    config_classes,
+    dataset_class,
+    inherits,
+    is_remote,
+    join,
+)
+from casvit_mm.datasets.semantic_masks import (
+    LabelRange,
+    binary_foreground,
+    check_label_map,
+    label_map_size,
+    label_values,
+    picture_size,
+    said_binary,
+)
+from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
+
+GET_ADE20K = (
+    'ADE20K comes from http://sceneparsing.csail.mit.edu as ADEChallengeData2016.zip: unpack it, '
+    'and name its folder with --data-root DIR.'
+)
+MAPS_READ = 32
+
+
+def check_semantic_data(
+    cfg: Config | Mapping[str, Any], splits: Sequence[str] = ('train', 'val')
+) -> list[str]:
+    """Checks the data sets of a segmentation config, and the model's class counts against them.
+
+    The generated data set comes into being here where its default root is not there yet.
+
+    Args:
+        cfg: The config.
+        splits: Which of its dataloaders: ``train``, ``val``, ``test``.
+
+    Returns:
+        One line per data set: what it holds.
+
+    Raises:
+        DatasetError: A folder, picture or label map is missing or damaged; a label map has another
+            size than its picture, holds colours, or values outside the classes; the model has
+            another number of classes.
+    """
+    facts = []
+    for split in splits:
+        for dataset in ConfigView(cfg).datasets(split):
+            facts.append(_check_dataset(dataset, split, cfg))
+    return facts
+
+
+def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any]) -> str:
+    kind = dataset_class(dataset.get('type'), 'mmseg')
+    root = str(dataset.get('data_root') or '')
+    if inherits(kind, 'casvit_mm.datasets', 'SemanticShapesDataset'):
+        root = root or str(default_root())
+        prepare(root)
+    if not inherits(kind, 'mmseg.datasets', 'BaseSegDataset'):
+        return f'{split}: {root} (type {type_name(dataset)}) was not checked'
+    prefix = dataset.get('data_prefix') or {}
+    if not isinstance(prefix.get('img_path'), str):
+        raise DatasetError(
+            f'The data set of type {type_name(dataset)} (data_root {root!r}) does not say where '
+            "its pictures are: write data_prefix=dict(img_path='FOLDER', seg_map_path='FOLDER') "
+            'into it.'
+        )
+    images = join(root, prefix['img_path'])
+    if dataset.get('backend_args') or is_remote(root) or is_remote(images):
+        return f'{split}: {images} is not on this machine and was not checked'
+    hint = _where_from(kind, root)
+    if root:
+        need_folder('data root', root, hint)
+    need_folder('image folder', images, hint)
+    classes = config_classes(dataset, kind)
+    if classes is None:
+        raise DatasetError(
+            f'The data set of type {type_name(dataset)} ({images}) does not name its classes: '
+            'write metainfo=dict(classes=(...), palette=[...]) into it.'
+        )
+    refuse_unsafe_names(classes, images)
+    check_counts(cfg, classes, images)
+    records = _records(dataset, kind, images, hint)
+    annotated = isinstance(prefix.get('seg_map_path'), str) and _loads_labels(dataset)
+    if annotated:
+        need_folder('label map folder', join(root, prefix['seg_map_path']), hint)
+        _check_pairs(records, images, hint)
+        _check_values(
+            records, label_range(kind, classes, records[0], _ignore_index(cfg.get('model')))
+        )
+    what = count_of(len(records), 'picture') + (' with label maps' if annotated else '')
+    return f'{split}: {what}, {count_of(len(classes), "class")} ({images})'
+
+
+def label_range(
+    kind: type, classes: Sequence[str], record: Mapping[str, Any], ignore_index: int = 255
+) -> LabelRange:
+    """What the label maps of a data set may hold.
+
+    Args:
+        kind: Its class. Where a config takes some of the classes that its class knows, the maps
+            hold all of those.
+        classes: Names of the classes of the config.
+        record: One of its records.
+        ignore_index: The value of pixels that do not count.
+    """
+    known = (getattr(kind, 'METAINFO', None) or {}).get('classes')
+    stored = known if record.get('label_map') is not None and known else classes
+    return LabelRange(len(stored), bool(record.get('reduce_zero_label')), ignore_index)
+
+
+def _records(
+    dataset: Mapping[str, Any], kind: type, images: str, hint: str
+) -> list[dict[str, Any]]:
+    """The pictures and label maps that the data set will read, by its own rules."""
+    arguments = {
+        key: value for key, value in dataset.items() if key not in ('type', 'pipeline', 'indices')
+    }
+    lazy = kind(**arguments, pipeline=[], lazy_init=True)
+    if lazy.ann_file and not Path(lazy.ann_file).exists():
+        raise DatasetError(f'The list of pictures {lazy.ann_file} does not exist. {hint}')
+    records = lazy.load_data_list()
+    if not records:
+        raise DatasetError(
+            f'There is no picture in {images} that ends in {lazy.img_suffix}: img_suffix of the '
+            'data set says how they end.'
+        )
+    return records
+
+
+def _check_pairs(records: list[dict[str, Any]], images: str, hint: str) -> None:
+    """Looks whether every picture has a label map, of its size, from the headers of the files."""
+    missing = [r['seg_map_path'] for r in records if not Path(r['seg_map_path']).is_file()]
+    if missing:
+        raise DatasetError(
+            f'{len(missing)} of the {count_of(len(records), "picture")} in {images} have no label '
+            f'map: {some(missing)}. seg_map_suffix of the data set says how they end. {hint}'
+        )
+    # Threads wait for the disk at the same time; the order of the answers stays that of the files.
+    with ThreadPoolExecutor(8) as pool:
+        for record, (picture, label_map) in zip(records, pool.map(_sizes, records), strict=True):
+            if picture != label_map:
+                raise DatasetError(
+                    f'The picture {record["img_path"]} is {_as_size(picture)} pixels, its label '
+                    f'map {record["seg_map_path"]} {_as_size(label_map)}: they have to be equal.'
+                )
+
+
+def _check_values(records: list[dict[str, Any]], allowed: LabelRange) -> None:
+    """Reads some label maps, taken evenly."""
+    places = np.linspace(0, len(records) - 1, min(MAPS_READ, len(records)), dtype=int)
+    files = [records[index]['seg_map_path'] for index in places]
+    _check_foreground(files, [record['seg_map_path'] for record in records], allowed)
+    for file in files:
+        check_label_map(file, allowed)
+
+
+def _check_foreground(files: list[str], others: list[str], allowed: LabelRange) -> None:
+    """Raises DatasetError if all semantic masks hold 0 and one value that is not class 1."""
+    values: set[int] = set()
+    value = None
+    for number, file in enumerate((*files, *others), 1):
+        values |= set(label_values(file)[0].tolist())
+        value = binary_foreground(values, allowed.highest + 1, allowed.ignore_index)
+        # The others are read if the first ones look like it: pixels of class 1 may be rare.
+        if len(values) > 2 or (number == len(files) and value is None):
+            return
+    if value is not None:
+        raise DatasetError(
+            f'The semantic masks, such as {files[0]}, {said_binary(value)}. Write 1 in place of '
+            f'{value}: `casvit check DATA --task semantic --fix OUT` writes such a copy.'
+        )
+
+
+def _ignore_index(model: Any) -> int:
+    """The value of pixels that the loss of a segmentor leaves out."""
+    heads = (model or {}).get('decode_head') or {}
+    head = heads[-1] if isinstance(heads, (list, tuple)) else heads
+    value = head.get('ignore_index', IGNORE_INDEX) if isinstance(head, Mapping) else IGNORE_INDEX
+    return value if isinstance(value, int) else IGNORE_INDEX
+
+
+def _sizes(record: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
+    return picture_size(record['img_path']), label_map_size(record['seg_map_path'])
+
+
+def _as_size(size: tuple[int, int]) -> str:
+    return f'{size[0]}x{size[1]}'
+
+
+def _loads_labels(dataset: Mapping[str, Any]) -> bool:
+    return any(
+        'LoadAnnotations' in str(step.get('type')) for step in nested(dataset.get('pipeline'))
+    )
+
+
+def _where_from(kind: type, root: str) -> str:
+    """What to do where something of a data set is missing."""
+    if inherits(kind, 'casvit_mm.datasets', 'SemanticShapesDataset'):
+        return f'This generates it: {how_to_generate(root)}'
+    if inherits(kind, 'mmseg.datasets', 'ADE20KDataset'):
+        return GET_ADE20K
+    return '--data-root DIR points a config at another folder.'

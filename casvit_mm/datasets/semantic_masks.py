@@ -1,0 +1,177 @@
+"""Label maps of semantic segmentation: what may stand in their pixels, and what does.
+
+A map holds one class index per pixel. With ``reduce_zero_label`` its 0 means "other" and is
+ignored, and class k is stored as k + 1, as in ADE20K.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from casvit.errors import DatasetError
+from casvit.sentences import count_of
+from casvit_mm.datasets.image_files import image_size
+
+INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B')
+
+Answer = TypeVar('Answer')
+
+
+@dataclass(frozen=True)
+class LabelRange:
+    """The values that a label map may hold.
+
+    Attributes:
+        classes: Number of classes that are stored.
+        reduce_zero_label: Whether 0 means "other" and the classes start at 1.
+        ignore_index: The value of pixels that do not count.
+    """
+
+    classes: int
+    reduce_zero_label: bool = False
+    ignore_index: int = 255
+
+    @property
+    def highest(self) -> int:
+        """The highest value of a class."""
+        return self.classes - (not self.reduce_zero_label)
+
+    def outside(self, values: np.ndarray) -> np.ndarray:
+        """Those of some values that are neither a class nor ignored. Shape: ``(N,) -> (M,)``."""
+        return values[((values < 0) | (values > self.highest)) & (values != self.ignore_index)]
+
+    def describe(self) -> str:
+        """The allowed values, in words."""
+        first = '1' if self.reduce_zero_label else '0'
+        zero = ', 0 (other)' if self.reduce_zero_label else ''
+        span = f'{first} to {self.highest}' if self.classes > 1 else first
+        return f'{span} ({count_of(self.classes, "class")}){zero} and {self.ignore_index} (ignored)'
+
+
+def binary_foreground(values: Iterable[int], classes: int, ignore_index: int) -> int | None:
+    """The value of the foreground in masks that hold 0 and one other value, if it is not 1.
+
+    Programs that paint masks write 255 or 128 for the one class that there is. As class indices
+    these are ignored, or the last of a hundred classes that nobody has.
+
+    Args:
+        values: All that some semantic masks hold.
+        classes: Number of classes that are known to exist; values below it mean what they say.
+        ignore_index: The value of pixels that do not count.
+
+    Returns:
+        The value; None if the masks are no such masks.
+    """
+    others = set(values) - {0}
+    if len(others) != 1 or 0 not in values:
+        return None
+    (value,) = others
+    means_a_class = value < classes and value != ignore_index
+    return None if value <= 1 or means_a_class else value
+
+
+def said_binary(value: int) -> str:
+    """What masks with such a foreground are, in words, for what holds them before it."""
+    return (
+        f'hold nothing but 0 and {value}: these are probably masks of two classes in which '
+        f'{value} is the foreground (not an ignored pixel), and no mask has class 1'
+    )
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a picture as it is loaded, upright, from its header alone.
+
+    Raises:
+        DatasetError: It is no picture, or damaged.
+    """
+    return _read(path, lambda image, file: image_size(image, file).upright)
+
+
+def label_map_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a label map, from its header alone.
+
+    Raises:
+        DatasetError: It is no picture, or it holds colours instead of class indices.
+    """
+    mode, size = _read(path, lambda image, _: (image.mode, image.size))
+    if mode not in INDEX_MODES:
+        raise DatasetError(
+            f'The label map {path} is a colour picture (mode {mode}): expected one channel '
+            'of class indices. Colours have to be converted by their legend first.'
+        )
+    return size
+
+
+def check_label_map(path: str | Path, allowed: LabelRange) -> set[int]:
+    """Reads a label map and looks at every value in it.
+
+    Args:
+        path: The file.
+        allowed: What it may hold.
+
+    Returns:
+        The values that it holds.
+
+    Raises:
+        DatasetError: It cannot be read, holds colours, or values outside the classes.
+    """
+    values, counts = label_values(path)
+    wrong = allowed.outside(values)
+    if not len(wrong):
+        return set(values.tolist())
+    found = [
+        f'{value} in {count_of(int(counts[values == value][0]), "pixel")}' for value in wrong[:3]
+    ]
+    more = f' and {count_of(len(wrong) - 3, "other value")}' if len(wrong) > 3 else ''
+    raise DatasetError(
+        f'The label map {path} has the value {", ".join(found)}{more}, outside the classes: '
+        f'allowed are {allowed.describe()}.{_advice(wrong, allowed)}'
+    )
+
+
+def label_values(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """The values that a semantic mask holds, and the number of pixels of each.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Values in ascending order, and their numbers. Shapes: ``(N,)`` and ``(N,)``.
+
+    Raises:
+        DatasetError: It cannot be read, or holds colours.
+    """
+    label_map_size(path)
+    try:
+        with Image.open(path) as picture:
+            labels = np.asarray(picture)
+    except Exception as error:
+        # Pillow's parsers raise anything for a damaged file.
+        raise DatasetError(f'The label map {path} is damaged: {error}.') from error
+    return np.unique(labels.astype(np.int64), return_counts=True)
+
+
+def _advice(wrong: np.ndarray, allowed: LabelRange) -> str:
+    if not allowed.reduce_zero_label and wrong.tolist() == [allowed.classes]:
+        return (
+            ' Where its 0 means "other" and the classes start at 1, set reduce_zero_label=True in '
+            'the data set and in LoadAnnotations.'
+        )
+    return ''
+
+
+def _read(path: str | Path, ask: Callable[[Image.Image, BinaryIO], Answer]) -> Answer:
+    """Asks an image file something while it is open: later its header is not there any more."""
+    try:
+        with Path(path).open('rb') as file, Image.open(file) as image:
+            return ask(image, file)
+    except Exception as error:
+        # Pillow's parsers raise anything for a damaged file.
+        what = 'is no picture, or damaged'
+        if isinstance(error, FileNotFoundError):
+            what = 'does not exist'
+        raise DatasetError(f'The file {path} {what}.') from error

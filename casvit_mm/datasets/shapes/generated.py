@@ -1,0 +1,203 @@
+"""Roots of generated data sets: where they live, how they come into being, whole or not at all."""
+
+import json
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from casvit.errors import DatasetError
+from casvit.files import cache_folder
+from casvit_mm.datasets.shapes.scenes import SMALLEST_SIDE
+
+RECORD = 'dataset.json'
+
+
+@dataclass(frozen=True)
+class GeneratedSet:
+    """One of the generated data sets.
+
+    Attributes:
+        generator: What its record says of where it comes from.
+        folder: Its folder in the user's cache.
+        options: What the command that generates it is told beside the folder.
+    """
+
+    generator: str
+    folder: str
+    options: str = ''
+
+    def default_root(self) -> Path:
+        """Where the data set lives if nobody says otherwise: the user's cache folder."""
+        return cache_folder() / self.folder
+
+    def how_to_generate(self, root: Path | str) -> str:
+        """The command that generates a root, to be shown where it is missing."""
+        return f'python tools/generate_shapes.py {self.options}--out {shlex.quote(str(root))}'
+
+    def is_generated(self, root: Path) -> bool:
+        """Whether a folder is a complete generated data set."""
+        return bool(self.pictures(root))
+
+    def pictures(self, root: Path) -> dict[str, int]:
+        """Numbers of pictures by split; none where a root is not there or of another kind."""
+        try:
+            record = json.loads((Path(root) / RECORD).read_text(encoding='utf-8'))
+        except (OSError, ValueError):
+            return {}
+        known = isinstance(record, dict) and record.get('generator') == self.generator
+        return record['pictures'] if known else {}
+
+    def write(
+        self,
+        out: Path,
+        record: dict[str, Any],
+        write: Callable[[Path, tqdm], None],
+        *,
+        progress: bool,
+    ) -> None:
+        """Writes a root: it appears complete or not at all, in place of an earlier one.
+
+        Args:
+            out: The root: a new or empty folder, or one with such a set.
+            record: What it was generated with: ``pictures`` (numbers by split), ``size``, ``seed``
+                and whatever else its files depend on.
+            write: Writes the files into a folder, and counts pictures on a progress bar.
+            progress: Whether to draw that bar on stderr.
+
+        Raises:
+            DatasetError: ``out`` holds something else or cannot be written, or a number is
+                impossible.
+        """
+        _check_numbers(record)
+        out = Path(out).expanduser().resolve()
+        try:
+            self._refuse_foreign(out)
+            replace = self.is_generated(out)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with (
+                tempfile.TemporaryDirectory(prefix=f'.{out.name}-', dir=out.parent) as scratch,
+                tqdm(
+                    total=sum(record['pictures'].values()),
+                    desc='generating shapes',
+                    unit='picture',
+                    disable=not progress,
+                ) as bar,
+            ):
+                # The scratch folder itself is readable by its owner alone; one in it is ordinary.
+                root = Path(scratch) / 'new'
+                write(root, bar)
+                write_json(root / RECORD, dict(generator=self.generator, **record))
+                self._move_into_place(root, out, Path(scratch) / 'old', replace=replace)
+        except OSError as error:
+            raise DatasetError(
+                f'The data set cannot be written to {out}: {error.strerror or error}. Generate it '
+                f'elsewhere ({self.how_to_generate("DIR")}) and give --data-root DIR.'
+            ) from error
+
+    def prepare(
+        self, root: Path | str, generate: Callable[[Path], None], wait_seconds: float
+    ) -> None:
+        """Sees to it that a root is there: the default one is generated where it is not.
+
+        Of several processes on one machine (``LOCAL_RANK``) the first generates, the others wait.
+
+        Args:
+            root: Root of the set.
+            generate: Generates a root.
+            wait_seconds: How long the others wait.
+
+        Raises:
+            DatasetError: Another root than the default one is missing, or the default one cannot
+                be written.
+        """
+        root = Path(root)
+        if root.resolve() == self.default_root().resolve():
+            if self.is_generated(root):
+                return
+            if os.environ.get('LOCAL_RANK', '0') == '0':
+                generate(root)
+            else:
+                self._wait_for(root, wait_seconds)
+        elif not root.is_dir():
+            raise DatasetError(
+                f'The data set {root} does not exist. '
+                f'This generates it: {self.how_to_generate(root)}'
+            )
+
+    def _refuse_foreign(self, out: Path) -> None:
+        """Keeps the generator from deleting what it did not write."""
+        if out.exists() and not out.is_dir():
+            raise DatasetError(
+                f'{out} is a file; the data set needs a folder. Choose another --out.'
+            )
+        if out.is_dir() and any(out.iterdir()) and not self.is_generated(out):
+            raise DatasetError(
+                f'The folder {out} is not empty, and what it holds is no generated data set of '
+                'this kind. Choose another one with --out, or empty it.'
+            )
+
+    def _move_into_place(self, new: Path, out: Path, old: Path, *, replace: bool) -> None:
+        """Renames a finished root to where it belongs; what was there goes to ``old``.
+
+        A set that appeared meanwhile is another process's, which was asked for the same, and stays
+        unless there was one to ``replace`` from the start.
+        """
+        if not replace and self.is_generated(out):
+            return
+        self._refuse_foreign(out)
+        try:
+            if out.exists():
+                out.rename(old)
+            new.rename(out)
+        except OSError:
+            if self.is_generated(out):
+                return
+            if old.exists():
+                old.rename(out)
+            raise
+
+    def _wait_for(self, root: Path, seconds: float) -> None:
+        """Waits while another process generates a root."""
+        until = time.monotonic() + seconds
+        while not self.is_generated(root):
+            if time.monotonic() > until:
+                raise DatasetError(
+                    f'The data set {root}, which the first process of this machine was to '
+                    f'generate, is not there after {seconds} seconds. '
+                    f'This generates it: {self.how_to_generate(root)}'
+                )
+            time.sleep(0.2)
+
+
+def write_image(path: Path, image: np.ndarray, options: list[int]) -> None:
+    """Writes a picture in the format of the path's suffix; ``options`` are OpenCV's."""
+    # cv2.imwrite cannot take every path that the system can.
+    _, data = cv2.imencode(path.suffix, image, options)
+    path.write_bytes(data.tobytes())
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes JSON that is the same on every platform."""
+    path.write_text(json.dumps(content, indent=None) + '\n', encoding='utf-8', newline='\n')
+
+
+def _check_numbers(record: dict[str, Any]) -> None:
+    for name, value, least in (
+        ('number of training pictures', record['pictures']['train'], 1),
+        ('number of validation pictures', record['pictures']['val'], 1),
+        ('size', record['size'], SMALLEST_SIDE),
+        ('seed', record['seed'], 0),
+    ):
+        if value < least:
+            raise DatasetError(
+                f'The {name} of a generated data set is at least {least}, not {value}.'
+            )

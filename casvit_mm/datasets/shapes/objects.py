@@ -1,0 +1,165 @@
+"""The generated data set: shapes on textured pictures, annotated for detection and segmentation.
+
+It needs no download, is the same everywhere for the same seed, and trains in minutes. A root::
+
+    dataset.json                          what it was generated with; written last
+    train/000000.jpg …    val/…           pictures
+    annotations/instances_train.json      COCO instances: visible masks (RLE), their boxes
+    annotations/instances_val.json
+    labels/train/000000.png …             label maps: 0 background, 1 … the classes in order
+
+Objects cover each other; what is annotated is what is seen. Masks are run lengths, not polygons,
+because a polygon holds no hole, and a ring has one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as rle
+from tqdm import tqdm
+
+from casvit_mm.datasets.shapes.generated import GeneratedSet, write_image, write_json
+from casvit_mm.datasets.shapes.outlines import OTHER_OUTLINES, OUTLINES, Outlines
+from casvit_mm.datasets.shapes.scenes import Scene, paint
+
+VERSION = 1
+CLASSES = tuple(OUTLINES)
+OTHER_CLASSES = tuple(OTHER_OUTLINES)
+PALETTE = (
+    (228, 26, 28),
+    (55, 126, 184),
+    (77, 175, 74),
+    (255, 193, 7),
+    (152, 78, 163),
+    (255, 127, 0),
+)
+SPLITS = ('train', 'val')
+
+_SET = GeneratedSet('casvit_mm shapes', f'shapes-v{VERSION}')
+_EMPTY_EVERY = 25
+_JPEG_QUALITY = 95
+_WAIT_SECONDS = 300
+
+default_root = _SET.default_root
+how_to_generate = _SET.how_to_generate
+is_generated = _SET.is_generated
+pictures = _SET.pictures
+
+
+def generate(
+    out: Path,
+    *,
+    num_train: int = 400,
+    num_val: int = 100,
+    size: int = 160,
+    seed: int = 0,
+    others: bool = False,
+    progress: bool = True,
+) -> None:
+    """Writes the data set.
+
+    A picture depends on the seed, its split, its number and ``size``, not on how many others there
+    are. The folder appears complete or not at all; an earlier generated set in it is replaced.
+
+    Args:
+        out: The root to write: a new or empty folder, or one with a generated set.
+        num_train: Pictures to train on.
+        num_val: Pictures to validate on.
+        size: Side of the pictures in pixels, at least 64.
+        seed: Start of all random numbers, at least 0.
+        others: Shapes of :data:`OTHER_CLASSES` in place of those of :data:`CLASSES`.
+        progress: Whether to draw a progress bar on stderr.
+
+    Raises:
+        DatasetError: ``out`` holds something else or cannot be written, or a number is impossible.
+    """
+    outlines = OTHER_OUTLINES if others else OUTLINES
+    record = dict(
+        version=VERSION,
+        seed=seed,
+        size=size,
+        pictures=dict(train=num_train, val=num_val),
+        classes=list(outlines),
+    )
+
+    def write(root: Path, bar: tqdm) -> None:
+        for split, count in record['pictures'].items():
+            _write_split(root, split, count, size, seed, outlines, bar)
+
+    _SET.write(out, record, write, progress=progress)
+
+
+def prepare(root: Path | str) -> None:
+    """Sees to it that a root is there: the default one is generated where it is not.
+
+    Of several processes on one machine (``LOCAL_RANK``) the first generates, the others wait.
+
+    Args:
+        root: Root of a generated data set.
+
+    Raises:
+        DatasetError: Another root than the default one is missing, or the default one cannot be
+            written.
+    """
+    _SET.prepare(root, generate, _WAIT_SECONDS)
+
+
+def _write_split(
+    root: Path, split: str, count: int, size: int, seed: int, outlines: Outlines, bar: tqdm
+) -> None:
+    """Writes pictures, label maps and the annotation file of one split."""
+    pictures, labels = root / split, root / 'labels' / split
+    for folder in (pictures, labels, root / 'annotations'):
+        folder.mkdir(parents=True, exist_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for index in range(count):
+        rng = np.random.default_rng([seed, SPLITS.index(split), index])
+        empty = index % _EMPTY_EVERY == _EMPTY_EVERY - 1
+        scene = paint(rng, size, empty=empty, outlines=outlines)
+        name = f'{index:06d}'
+        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        write_image(pictures / f'{name}.jpg', scene.picture, quality)
+        write_image(labels / f'{name}.png', _label_map(scene), [])
+        images.append(dict(id=index + 1, file_name=f'{name}.jpg', width=size, height=size))
+        annotations.extend(_annotations(scene, index + 1, first_id=len(annotations) + 1))
+        bar.update()
+    write_json(
+        root / 'annotations' / f'instances_{split}.json',
+        dict(
+            info=dict(description=_SET.generator, version=str(VERSION), split=split, seed=seed),
+            licenses=[],
+            images=images,
+            annotations=annotations,
+            categories=[dict(id=i, name=name) for i, name in enumerate(outlines, start=1)],
+        ),
+    )
+
+
+def _label_map(scene: Scene) -> np.ndarray:
+    labels = np.zeros(scene.picture.shape[:2], np.uint8)
+    for instance in scene.instances:
+        labels[instance.mask] = instance.label + 1
+    return labels
+
+
+def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
+    """COCO records of a picture's objects; ``visible`` is the uncovered share of each."""
+    records = []
+    for offset, instance in enumerate(scene.instances):
+        encoded = rle.encode(np.asfortranarray(instance.mask.astype(np.uint8)))
+        records.append(
+            dict(
+                id=first_id + offset,
+                image_id=image_id,
+                category_id=instance.label + 1,
+                bbox=[float(value) for value in rle.toBbox(encoded)],
+                area=int(rle.area(encoded)),
+                iscrowd=0,
+                segmentation=dict(size=encoded['size'], counts=encoded['counts'].decode('ascii')),
+                visible=round(instance.visible, 4),
+            )
+        )
+    return records

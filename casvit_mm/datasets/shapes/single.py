@@ -1,0 +1,101 @@
+"""The generated data set for classification: one shape a picture, in a folder per class.
+
+A root, which mmpretrain's CustomDataset reads::
+
+    dataset.json                    what it was generated with; written last
+    train/circle/000000.png …       val/circle/000000.png …
+    train/cross/000004.png …        val/cross/000004.png …
+"""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from casvit_mm.datasets.shapes.generated import GeneratedSet, write_image
+from casvit_mm.datasets.shapes.outlines import OUTLINES
+from casvit_mm.datasets.shapes.scenes import paint_one
+
+VERSION = 1
+# In the order of their folders, by which mmpretrain numbers them.
+CLASSES = tuple(sorted(OUTLINES))
+SPLITS = ('train', 'val')
+
+_SET = GeneratedSet(
+    'casvit_mm single shapes', f'single-shapes-v{VERSION}', '--task classification '
+)
+# Apart from the pictures of the other set, which have random streams of three numbers.
+_STREAM = 1
+_WAIT_SECONDS = 300
+
+default_root = _SET.default_root
+how_to_generate = _SET.how_to_generate
+is_generated = _SET.is_generated
+pictures = _SET.pictures
+
+
+def generate(
+    out: Path,
+    *,
+    num_train: int = 2000,
+    num_val: int = 240,
+    size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+) -> None:
+    """Writes the data set, the classes in turn.
+
+    A picture depends on the seed, its split, its number and ``size``, not on how many others there
+    are. The folder appears complete or not at all; an earlier set of this kind in it is replaced.
+
+    Args:
+        out: The root to write: a new or empty folder, or one with a set of this kind.
+        num_train: Pictures to train on.
+        num_val: Pictures to validate on.
+        size: Side of the pictures in pixels, at least 64.
+        seed: Start of all random numbers, at least 0.
+        progress: Whether to draw a progress bar on stderr.
+
+    Raises:
+        DatasetError: ``out`` holds something else or cannot be written, or a number is impossible.
+    """
+    record = dict(
+        version=VERSION,
+        seed=seed,
+        size=size,
+        pictures=dict(train=num_train, val=num_val),
+        classes=list(CLASSES),
+    )
+
+    def write(root: Path, bar: tqdm) -> None:
+        for split, count in record['pictures'].items():
+            _write_split(root / split, SPLITS.index(split), count, size, seed, bar)
+
+    _SET.write(out, record, write, progress=progress)
+
+
+def prepare(root: Path | str) -> None:
+    """Sees to it that a root is there: the default one is generated where it is not.
+
+    Of several processes on one machine (``LOCAL_RANK``) the first generates, the others wait.
+
+    Args:
+        root: Root of a set of this kind.
+
+    Raises:
+        DatasetError: Another root than the default one is missing, or the default one cannot be
+            written.
+    """
+    _SET.prepare(root, generate, _WAIT_SECONDS)
+
+
+def _write_split(folder: Path, split: int, count: int, size: int, seed: int, bar: tqdm) -> None:
+    for name in CLASSES:
+        (folder / name).mkdir(parents=True)
+    names = list(OUTLINES)
+    for index in range(count):
+        label = index % len(names)
+        rng = np.random.default_rng([seed, split, index, _STREAM])
+        picture = paint_one(rng, size, label)
+        write_image(folder / names[label] / f'{index:06d}.png', picture, [])
+        bar.update()

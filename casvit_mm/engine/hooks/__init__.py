@@ -1,0 +1,1 @@
+"""Hooks of a run, one a file."""

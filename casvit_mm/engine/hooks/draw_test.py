@@ -1,0 +1,37 @@
+"""Draws every picture of a test run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from casvit_mm.engine.drawing import draw
+from casvit_mm.registration import registered_in
+
+
+@registered_in(HOOKS)
+class DrawTestHook(Hook):
+    """Draws every picture of a test run, ground truth beside prediction.
+
+    Args:
+        folder (str): Where to.
+        score_thr (float): Detections below this score are not drawn. Defaults to 0.3.
+    """
+
+    def __init__(self, folder: str, score_thr: float = 0.3) -> None:
+        self.folder = Path(folder)
+        self.score_thr = score_thr
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Draws the pictures of this batch."""
+        for sample in outputs or ():
+            draw(sample, runner.test_dataloader.dataset.metainfo, self.folder, self.score_thr)

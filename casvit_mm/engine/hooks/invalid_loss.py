@@ -1,0 +1,102 @@
+"""Stops a run whose loss is no number any more."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor
+
+from casvit.errors import UserError
+from casvit_mm.engine.checkpoints import latest_checkpoint
+from casvit_mm.registration import registered_in
+
+
+class InvalidLossError(UserError, RuntimeError):
+    """The loss of a run stays NaN or infinite; the message is the whole explanation."""
+
+
+@registered_in(HOOKS)
+class StopOnInvalidLossHook(Hook):
+    """Stops training if the loss is not finite several times in a row.
+
+    A single one may pass: mixed precision in float16 leaves out the step then. Once weights are
+    NaN all that follows is, and mmengine trains on to the end.
+    :class:`casvit_mm.engine.CASViTRunner` uses this hook by itself;
+    ``default_hooks = dict(invalid_loss=None)`` in a config leaves it out.
+
+    Args:
+        patience (int): Losses in a row that stop the run. Defaults to 3.
+    """
+
+    def __init__(self, patience: int = 3) -> None:
+        if patience < 1:
+            raise ValueError(f'patience={patience} is not at least 1')
+        self.patience = patience
+        self.in_a_row = 0
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Looks at the losses of a step.
+
+        Raises:
+            InvalidLossError: They were not finite for too long.
+        """
+        losses = {name: value for name, value in (outputs or {}).items() if 'loss' in name}
+        # Their sum says it for all.
+        total = {'loss': losses['loss']} if 'loss' in losses else losses
+        broken = bool(_not_finite(total))
+        if not _in_any_process(broken):
+            self.in_a_row = 0
+            return
+        wrong = _not_finite(losses)
+        self.in_a_row += 1
+        what = ', '.join(f'{name} = {value}' for name, value in wrong.items())
+        what = what or 'a loss of another process is'
+        step = f'step {runner.iter + 1}'
+        runner.logger.warning(
+            f'The loss is not finite at {step}: {what} ({self.in_a_row} of {self.patience} in a '
+            'row before the run stops).'
+        )
+        if self.in_a_row >= self.patience:
+            raise InvalidLossError(
+                f'The loss is not finite {self.patience} steps in a row, the last one {step} '
+                f'({what}), so the run stops: nothing can be learned from there on. '
+                f'{_left(runner)} What often helps: a lower learning rate (--cfg-options '
+                'optim_wrapper.optimizer.lr=LR), clipped gradients (--cfg-options '
+                'optim_wrapper.clip_grad.max_norm=10), training without --amp, and casvit check '
+                'for errors in the annotations.'
+            )
+
+
+def _not_finite(losses: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {}
+    for name, value in losses.items():
+        if isinstance(value, Tensor) and value.numel() == 1:
+            numbers[name] = value.detach().item()
+        elif isinstance(value, (int, float)):
+            numbers[name] = value
+    return {name: number for name, number in numbers.items() if not math.isfinite(number)}
+
+
+def _in_any_process(wrong: bool) -> bool:
+    """The same answer in all processes of a run, so that all of them stop at one step."""
+    found = torch.tensor(float(wrong))
+    all_reduce(found, 'max')
+    return bool(found)
+
+
+def _left(runner: Runner) -> str:
+    last = latest_checkpoint(runner.work_dir)
+    if last is None:
+        return 'No checkpoint had been saved yet.'
+    return f'The last checkpoint from before is {last}; --resume continues from it.'

@@ -1,0 +1,51 @@
+"""Draws a few validation pictures at every validation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from casvit_mm.engine.drawing import draw
+from casvit_mm.registration import registered_in
+
+
+@registered_in(HOOKS)
+class PreviewHook(Hook):
+    """Draws a few validation pictures, ground truth beside prediction, at every validation.
+
+    The pictures of a later validation replace those of an earlier one, so that the folder shows
+    what the model last answered. Ground truth is drawn where the validation pipeline loads it.
+
+    Args:
+        num_pictures (int): Pictures to draw, taken evenly over the validation set. Defaults to 8.
+        score_thr (float): Detections below this score are not drawn. Defaults to 0.5.
+        folder (str): Folder under the run's ``work_dir``. Defaults to 'preview'.
+    """
+
+    def __init__(
+        self, num_pictures: int = 8, score_thr: float = 0.5, folder: str = 'preview'
+    ) -> None:
+        self.num_pictures = num_pictures
+        self.score_thr = score_thr
+        self.folder = folder
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Draws the pictures of this batch that are due."""
+        batches = len(runner.val_dataloader)
+        due = {index * batches // self.num_pictures for index in range(self.num_pictures)}
+        if batch_idx not in due or not outputs or not is_main_process():
+            return
+        folder = Path(runner.work_dir) / self.folder
+        # Where there are fewer batches than pictures, one batch gives several.
+        for sample in outputs[: -(-self.num_pictures // batches)]:
+            draw(sample, runner.val_dataloader.dataset.metainfo, folder, self.score_thr)

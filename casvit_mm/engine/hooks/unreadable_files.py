@@ -1,0 +1,165 @@
+"""Keeps a training going where a few files cannot be read, and stops it where many cannot."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from casvit.errors import DatasetError
+from casvit.sentences import count_of
+from casvit_mm.datasets.build import built_leaves
+from casvit_mm.registration import registered_in
+
+RECORD = 'unreadable.txt'
+LISTED = 20
+UNREADABLE = (OSError, SyntaxError, ValueError, AssertionError, EOFError, cv2.error)
+
+
+class SkipUnreadable:
+    """A loading step of a pipeline that gives up a sample whose file cannot be read.
+
+    mmengine's data sets take another sample in its place. Processes that load data have no way to
+    tell the others, so each appends to one file.
+
+    Args:
+        step: The step: it reads the file that ``results[key]`` names.
+        key: ``img_path`` or ``seg_map_path``.
+        record: The file to append to.
+        limit: Number of files above which the run is to stop.
+    """
+
+    def __init__(self, step: Any, key: str, record: Path, limit: int) -> None:
+        self.step, self.key, self.record, self.limit = step, key, record, limit
+        self.seen: dict[str, str] = {}
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        """Runs the step; None where the file cannot be read."""
+        # A step leaves its input half changed where it fails.
+        path = str(results.get(self.key))
+        try:
+            return self.step(results)
+        except UNREADABLE as error:
+            if path not in self.seen:
+                reason = ' '.join(str(error).split())[:200] or type(error).__name__
+                self.seen[path] = reason
+                with self.record.open('a', encoding='utf-8') as file:
+                    file.write(f'{path}\t{reason}\n')
+            # Where nothing can be read, no batch ever reaches the hook.
+            if len(self.seen) > self.limit:
+                raise too_many(self.seen, self.limit) from error
+            return None
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.step!r})'
+
+
+@registered_in(HOOKS)
+class UnreadableFilesHook(Hook):
+    """Skips pictures and label maps that cannot be read while training, and says which.
+
+    Each is named in the log once. Validation and tests skip nothing.
+
+    Args:
+        max_share (float): Share of the training pictures above which the run stops, with the list.
+            Defaults to 0.01.
+    """
+
+    # Behind hooks that put another pipeline in place for the last epochs.
+    priority = 'BELOW_NORMAL'
+
+    def __init__(self, max_share: float = 0.01) -> None:
+        if not 0 <= max_share <= 1:
+            raise ValueError(f'max_share has to be between 0 and 1, not {max_share}')
+        self.max_share = max_share
+        self.seen: dict[str, str] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Learns how many files may be skipped, and where their names are kept."""
+        self.record = Path(runner.log_dir) / RECORD
+        self.read = 0
+        leaves = built_leaves(runner.train_dataloader.dataset)
+        self.limit = int(self.max_share * sum(map(len, leaves)))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Wraps the loading steps of the training pipeline."""
+        for leaf in built_leaves(runner.train_dataloader.dataset):
+            # mmengine and mmcv each have a class for a list of steps, and hooks use both.
+            pipeline = getattr(leaf, 'pipeline', None)
+            steps = getattr(pipeline, 'transforms', None)
+            if isinstance(steps, list):
+                pipeline.transforms = [self._wrapped(step) for step in steps]
+        self._restart_processes(runner)
+
+    def _restart_processes(self, runner: Runner) -> None:
+        """Starts loading anew where processes already do it, with the steps as they were.
+
+        So they do in an iteration-based loop of an mmengine that does not wait for the first step.
+        """
+        loader = runner.train_dataloader
+        loop_iterator = getattr(runner.train_loop, 'dataloader_iterator', None)
+        running = getattr(loop_iterator, '_iterator', None)
+        if running is None or not loader.num_workers:
+            return
+        # Kept, because its end would also be that of the sampler, which goes on.
+        self._replaced = running
+        loader._iterator = None
+        loop_iterator._iterator = iter(loader)
+        running._shutdown_workers()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Names what was newly skipped, and stops where it is too much."""
+        for path, reason in self._news():
+            self.seen[path] = reason
+            so_far = f'{count_of(len(self.seen), "file")} so far; above {self.limit} the run stops'
+            runner.logger.warning(f'Skipped {path}, which cannot be read: {reason} ({so_far}).')
+        if len(self.seen) > self.limit:
+            raise too_many(self.seen, self.limit)
+
+    def after_train(self, runner: Runner) -> None:
+        """Says how many were skipped in all."""
+        if self.seen:
+            files = count_of(len(self.seen), 'file')
+            runner.logger.warning(f'{files} could not be read and were skipped: {self.record}')
+
+    def _wrapped(self, step: Any) -> Any:
+        for kind, key in ((LoadImageFromFile, 'img_path'), (LoadAnnotations, 'seg_map_path')):
+            if isinstance(step, kind) and (key == 'img_path' or getattr(step, 'with_seg', True)):
+                return SkipUnreadable(step, key, self.record, self.limit)
+        return step
+
+    def _news(self) -> Iterator[tuple[str, str]]:
+        """What was appended to the record since the last look."""
+        try:
+            if self.record.stat().st_size <= self.read:
+                return
+        except FileNotFoundError:
+            return
+        with self.record.open('rb') as file:
+            file.seek(self.read)
+            added = file.read()
+        # A line that another process is still writing waits for the next look.
+        whole = added[: added.rfind(b'\n') + 1]
+        self.read += len(whole)
+        for line in whole.decode('utf-8').splitlines():
+            path, _, reason = line.partition('\t')
+            if path not in self.seen:
+                yield path, reason
+
+
+def too_many(seen: dict[str, str], limit: int) -> DatasetError:
+    """The error for more unreadable files than a run may skip."""
+    listed = [f'{path}: {reason}' for path, reason in list(seen.items())[:LISTED]]
+    if len(seen) > LISTED:
+        listed.append(f'and {len(seen) - LISTED} more')
+    allowed = f'more than the {limit} that may be skipped' if limit else 'and none may be skipped'
+    return DatasetError(
+        f'{count_of(len(seen), "file")} of the training data cannot be read, {allowed} '
+        '(max_share of UnreadableFilesHook in custom_hooks):\n  ' + '\n  '.join(listed)
+    )

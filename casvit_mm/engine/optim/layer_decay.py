@@ -1,0 +1,94 @@
+"""Learning rates that fall from the head to the first layer, for fine-tuning."""
+
+import re
+
+from mmengine.logging import print_log
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+from casvit_mm.engine.optim.param_groups import GroupedOptimWrapperConstructor
+from casvit_mm.models import CASViT
+from casvit_mm.models.wrappers import unwrap
+from casvit_mm.registration import registered_in
+
+_PATCH_EMBEDDING = re.compile(r'patch_embeds\.(\d+)\.')
+_BLOCK = re.compile(r'stages\.(\d+)\.(\d+)\.')
+_NORM = re.compile(r'out_norms\.(\d+)\.')
+
+
+@registered_in(OPTIM_WRAPPER_CONSTRUCTORS)
+class CASViTLayerDecayConstructor(GroupedOptimWrapperConstructor):
+    """Layer-wise learning-rate decay for models with a CAS-ViT backbone.
+
+    A layer's rate is ``layer_decay_rate ** n`` times the base rate, n the number of layers between
+    it and the neck: 0 for neck and heads, 1 for the last block and what follows it, and one more
+    for each block towards the stem. (Bao et al., BEiT, 2022, App. H; Clark et al., ELECTRA, 2020.)
+
+    Args:
+        optim_wrapper_cfg (dict): Config of the optimiser wrapper.
+        paramwise_cfg (dict): ``layer_decay_rate``, above 0 and at most 1, beside the keys of
+            mmengine's own constructor, whose multipliers apply as well.
+
+    Raises:
+        ValueError: The rate is missing or out of range, or the model has no CAS-ViT.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        rate = (paramwise_cfg or {}).get('layer_decay_rate')
+        if not isinstance(rate, (int, float)) or not 0 < rate <= 1:
+            raise ValueError(
+                'CASViTLayerDecayConstructor needs paramwise_cfg=dict(layer_decay_rate=R) with R '
+                f'above 0 and at most 1, not {rate!r}.'
+            )
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+
+    def adjust(self, params: list[dict], model: nn.Module) -> None:
+        """Gives each parameter the rate of its layer.
+
+        Args:
+            params: The groups, each of one parameter, changed in place.
+            model: The model.
+        """
+        distances = layer_distances(unwrap(model))
+        rate = self.paramwise_cfg['layer_decay_rate']
+        for group in params:
+            (param,) = group['params']
+            distance = distances.get(id(param), 0)
+            group['lr'] = group.get('lr', self.base_lr) * rate**distance
+        print_log(
+            f'Learning rates fall by {rate} a layer: from {self.base_lr:.3g} in neck and heads to '
+            f'{min(group["lr"] for group in params):.3g} in the stem.',
+            logger='current',
+        )
+
+
+def layer_distances(model: nn.Module) -> dict[int, int]:
+    """How many layers lie between parameters of the backbone and the neck.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Numbers by ``id`` of the parameter: 1 for the last block.
+
+    Raises:
+        ValueError: The model has no CAS-ViT.
+    """
+    backbone = next((part for part in model.modules() if isinstance(part, CASViT)), None)
+    if backbone is None:
+        raise ValueError(f'{type(model).__name__} has no CASViT, whose layers the rates follow.')
+    depths = [len(stage) for stage in backbone.stages]
+    last = sum(depths)
+    distances = {}
+    for name, param in backbone.named_parameters():
+        if found := _BLOCK.match(name):
+            layer = sum(depths[: int(found[1])]) + int(found[2]) + 1
+        elif found := _PATCH_EMBEDDING.match(name):
+            # With the first block of the stage that it leads to.
+            layer = sum(depths[: int(found[1]) + 1]) + 1
+        elif found := _NORM.match(name):
+            layer = sum(depths[: int(found[1]) + 1])
+        else:
+            layer = 0
+        distances[id(param)] = last + 1 - layer
+    return distances

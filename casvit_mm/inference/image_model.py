@@ -1,0 +1,222 @@
+"""A trained model, ready to predict: one class for detectors, segmentors and classifiers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from casvit.errors import UserError
+from casvit.inputs.images import ImageError
+from casvit.results import Classification, Detections, LocalMask, Result, SemanticMap
+from casvit_mm.config.edit import drop_pretrained
+from casvit_mm.config.view import ConfigView
+from casvit_mm.inference.saved_config import read_saved_config
+from casvit_mm.inference.test_data import (
+    class_info,
+    loads_floats,
+    steps_in_memory,
+)
+from casvit_mm.models.checkpoint import load_into, read_checkpoint
+from casvit_mm.models.optional import TOOLBOXES, import_toolbox
+
+
+class UnusableConfigError(UserError, ValueError):
+    """A config lacks what a prediction needs, or is of a kind that is not known."""
+
+
+def trained_model(
+    cfg: Config, checkpoint: str, weights: str = 'model'
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Builds the model of a config with the weights of a file, in eval mode on the CPU.
+
+    Args:
+        cfg: Config of a detector, segmentor or classifier.
+        checkpoint: Its weights, all of them, in any layout that
+            :func:`casvit_mm.models.checkpoint.read_checkpoint` knows.
+        weights: As for ``read_checkpoint``.
+
+    Returns:
+        The model, and the content of the file.
+
+    Raises:
+        CheckpointError: The weights cannot be read or do not fit.
+    """
+    content = read_checkpoint(checkpoint, weights=weights)
+    return _with_weights(cfg, content, str(checkpoint)), content
+
+
+def _with_weights(cfg: Config, content: dict[str, Any], source: str) -> nn.Module:
+    model_cfg = cfg.model.copy()
+    drop_pretrained(model_cfg)
+    if cfg.get('data_preprocessor'):
+        # As mmengine's runner joins them.
+        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(ConfigView(cfg).scope):
+        model = revert_sync_batchnorm(MODELS.build(model_cfg))
+    load_into(model, content, strict=True, source=source)
+    return model.eval()
+
+
+class ImageModel:
+    """A trained model with its weights and its test pipeline: a backend of ``casvit.Predictor``.
+
+    Args:
+        checkpoint (str): Its weights, in any layout that
+            :func:`casvit_mm.models.checkpoint.read_checkpoint` knows.
+        cfg (Config, optional): Its config; by default the one in the checkpoint, read as data (see
+            :func:`casvit_mm.inference.saved_config.read_saved_config`).
+        device (str): Where to run. Defaults to 'cpu'.
+        score_threshold (float): Detections below this score are left out. Defaults to 0.3.
+        weights (str): 'model' or 'ema', as for ``read_checkpoint``. Defaults to 'model'.
+
+    Raises:
+        CheckpointError: The weights cannot be read or do not fit.
+        SavedConfigError: The config in the checkpoint is missing, or not used.
+        UnusableConfigError: The config is not of a kind that is known.
+        MissingPackageError: The toolbox of the config cannot be imported.
+
+    Attributes:
+        task (str): 'detection', 'instance', 'semantic' or 'classification'.
+        classes (tuple[str]): Names of the classes.
+        palette (tuple[tuple[int]]): An RGB colour for each class.
+        model (nn.Module): The model.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        cfg: Config | None = None,
+        *,
+        device: str = 'cpu',
+        score_threshold: float = 0.3,
+        weights: str = 'model',
+    ) -> None:
+        if cfg is not None:
+            _require_usable(cfg)
+            import_toolbox(ConfigView(cfg).scope)
+        content = read_checkpoint(checkpoint, weights=weights)
+        if cfg is None:
+            meta = content.get('meta') or {}
+            cfg = read_saved_config(meta.get('cfg'), str(checkpoint))
+        view = ConfigView(cfg)
+        self.scope = view.scope
+        self.model = _with_weights(cfg, content, str(checkpoint)).to(device)
+        self.score_threshold = score_threshold
+        steps = view.test_dataset()['pipeline']
+        self._as_floats = loads_floats(steps)
+        with DefaultScope.overwrite_default_scope(self.scope):
+            self.pipeline = Compose(steps_in_memory(steps))
+        self.classes, self.palette = class_info(cfg, content, self.scope, _class_count(self.model))
+
+    @property
+    def task(self) -> str:
+        """What the model does, by the name that the project has for it."""
+        if self.scope == 'mmdet':
+            return 'instance' if getattr(self.model, 'with_mask', False) else 'detection'
+        return {'mmseg': 'semantic', 'mmpretrain': 'classification'}[self.scope]
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Result]:
+        """Predicts.
+
+        Args:
+            images: RGB images of one size: in a batch with a larger one, an image is padded, and
+                a CAS-ViT, which pools over all it sees, answers differently. Shape:
+                ``(H, W, 3)`` each, uint8.
+
+        Returns:
+            The result of each, in its own pixels.
+
+        Raises:
+            ImageError: The images are too narrow for the pipeline.
+        """
+        try:
+            items = [self.pipeline(self._loaded(image)) for image in images]
+        except cv2.error as error:
+            if error.func != 'resize':
+                raise
+            raise ImageError(
+                'too narrow to be resized as the config says; in tiles (--tile SIZE, tile=SIZE) it '
+                'is taken as it is'
+            ) from error
+        batch = {key: [item[key] for item in items] for key in ('inputs', 'data_samples')}
+        with DefaultScope.overwrite_default_scope(self.scope):
+            samples = self.model.test_step(batch)
+        height, width = images[0].shape[:2]
+        more = dict(classes=self.classes, palette=self.palette, height=height, width=width)
+        make = {'mmdet': self._detections, 'mmseg': self._semantic_map}.get(
+            self.scope, self._classification
+        )
+        return [make(sample, more) for sample in samples]
+
+    def _loaded(self, image: np.ndarray) -> dict[str, Any]:
+        """What the loading step of a pipeline gives for an image, in OpenCV's order of channels."""
+        pixels = np.ascontiguousarray(image[..., ::-1])
+        if self._as_floats:
+            pixels = pixels.astype(np.float32)
+        shape = image.shape[:2]
+        return dict(img=pixels, img_id=0, img_path=None, img_shape=shape, ori_shape=shape)
+
+    def _detections(self, sample: Any, more: dict[str, Any]) -> Detections:
+        found = sample.pred_instances
+        found = found[found.scores >= self.score_threshold]
+        masks = None
+        if 'masks' in found:
+            masks = [LocalMask.crop(np.asarray(mask, bool)) for mask in found.masks.cpu().numpy()]
+        return Detections(
+            found.bboxes.cpu().numpy().astype(np.float32),
+            found.scores.cpu().numpy().astype(np.float32),
+            found.labels.cpu().numpy().astype(np.int64),
+            masks,
+            **more,
+        )
+
+    def _semantic_map(self, sample: Any, more: dict[str, Any]) -> SemanticMap:
+        kind = np.uint8 if len(self.classes) <= 256 else np.uint16
+        class_ids = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
+        return SemanticMap(class_ids.astype(kind), **more)
+
+    def _classification(self, sample: Any, more: dict[str, Any]) -> Classification:
+        return Classification(sample.pred_score.float().cpu().numpy(), **more)
+
+
+def _require_usable(cfg: Config) -> None:
+    name, view = cfg.filename or 'that was given', ConfigView(cfg)
+    if not cfg.get('model'):
+        raise UnusableConfigError(f'The config {name} has no model.')
+    if view.test_dataset() is None:
+        raise UnusableConfigError(
+            f'The config {name} has no test_dataloader whose dataset has a pipeline, which tells '
+            'how to prepare images.'
+        )
+    if not isinstance(view.scope, str) or view.scope not in TOOLBOXES:
+        raise UnusableConfigError(
+            f'The config {name} is for {view.scope}; predictions are made with '
+            f'{", ".join(TOOLBOXES)}.'
+        )
+
+
+def _class_count(model: nn.Module) -> int | None:
+    """How many classes a model tells apart; None if its head does not say."""
+    roi_head = getattr(model, 'roi_head', None)
+    owners = (
+        (roi_head, 'bbox_head'),
+        (model, 'decode_head'),
+        (model, 'bbox_head'),
+        (model, 'head'),
+    )
+    for owner, name in owners:
+        head = getattr(owner, name, None)
+        if isinstance(head, nn.ModuleList):
+            head = head[-1]
+        count = getattr(head, 'num_classes', None)
+        if isinstance(count, int):
+            return count
+    return None

@@ -1,0 +1,277 @@
+"""The config that a checkpoint brings along, read as data: nothing of it is run or looked up.
+
+A run saves its config as text under ``meta.cfg``. A file may come from anybody, so that text is
+taken apart with :mod:`ast`, may hold values alone, and of these only what a prediction needs is
+used: the model, the test pipeline, and what its dataset says of classes. Whatever else could lead
+anywhere (modules, files, addresses, expressions that mm* evaluate) is refused, and the person asked
+for a config of their own.
+"""
+
+import ast
+import importlib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from casvit.errors import UserError
+from casvit.names import printable
+from casvit_mm.config.view import ConfigView
+from casvit_mm.inference.test_data import is_loading
+from casvit_mm.models.checkpoint.meta import is_names, is_palette
+from casvit_mm.models.optional import TOOLBOXES, import_toolbox
+
+# A config with names and colours of 1,203 classes, three times, has two thirds of it.
+LONGEST = 1_000_000
+DEEPEST = 60
+IMPORTED = ('casvit_mm', ['casvit_mm'], ('casvit_mm',))
+# Nothing that mm* evaluate, import, open or download is a word.
+WORD = re.compile(r'[A-Za-z0-9_ -]*')
+# By these, some models name files or models of a hub, even in words.
+OUTSIDE = re.compile(r'(^|_)(checkpoint|ckpt|config|dir|file|model_name|path|root|url)s?(_|$)')
+WEIGHTS = ('init_cfg', 'pretrained')
+NUMBERS = {'inf': math.inf, 'nan': math.nan}
+SHOWN = 60
+
+
+class SavedConfigError(UserError, ValueError):
+    """The config in a checkpoint cannot be used; the message says why, and asks for another."""
+
+
+class _RefusedError(Exception):
+    """Why a config is refused, without the file that it is from."""
+
+
+def read_saved_config(text: Any, source: str) -> Config:
+    """Reads the config that a run saved in its checkpoint.
+
+    Args:
+        text: What the checkpoint has under ``meta.cfg``.
+        source: Name of the checkpoint, for messages.
+
+    Returns:
+        A config with ``default_scope``, ``model`` without the places of pretrained weights, and a
+        ``test_dataloader`` whose dataset has a pipeline, a type and the ``metainfo`` of its
+        classes.
+
+    Raises:
+        SavedConfigError: There is none, or it holds something else than data of known types.
+    """
+    if text is None:
+        raise SavedConfigError(
+            f'{source} holds no config, so it does not say what model it is for: give the config '
+            "that it was trained with, config='...'."
+        )
+    try:
+        return Config(_usable(_values(text)))
+    except _RefusedError as refused:
+        raise SavedConfigError(
+            f'The config in {source} is not used: {refused}. Give the config that it was trained '
+            "with, config='...'."
+        ) from refused
+
+
+def _values(text: Any) -> dict[str, Any]:
+    """The values that a text assigns to names."""
+    if not isinstance(text, str):
+        raise _RefusedError(f'it is of type {type(text).__name__}, not text')
+    if len(text) > LONGEST:
+        raise _RefusedError(f'it has {len(text):,} characters, more than {LONGEST:,}')
+    try:
+        values = {}
+        for statement in ast.parse(text).body:
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    values[name] = _value(value, text)
+                case _:
+                    raise _RefusedError(f'{_quoted(statement, text)} is no value')
+        return values
+    except SyntaxError as error:
+        reason = f'line {error.lineno}: {_shortened(str(error.msg))}'
+        raise _RefusedError(f'it is no Python data ({reason})') from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        # So deep that the parser gives up.
+        reason = str(error) or type(error).__name__
+        raise _RefusedError(f'it is no Python data ({reason})') from error
+
+
+def _value(node: ast.expr, text: str, depth: int = 0) -> Any:
+    """What an expression of literals stands for."""
+    if depth > DEEPEST:
+        raise _RefusedError(f'it is nested more than {DEEPEST} times')
+    deeper = depth + 1
+    match node:
+        case ast.Constant(value=None | bool() | int() | float() | str()):
+            return node.value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            return -number
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id='inf')):
+            return -math.inf
+        # As mmengine writes the numbers that have no literal.
+        case ast.Name(id='inf' | 'nan' as name):
+            return NUMBERS[name]
+        case ast.List(elts=items):
+            return [_value(item, text, deeper) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_value(item, text, deeper) for item in items)
+        case ast.Dict(keys=keys, values=values):
+            return {
+                _key(key, text): _value(value, text, deeper)
+                for key, value in zip(keys, values, strict=True)
+            }
+        case ast.Call(func=ast.Name(id='dict'), args=[] | [ast.Dict()] as given, keywords=named):
+            result = _value(given[0], text, deeper) if given else {}
+            for keyword in named:
+                if keyword.arg is None:
+                    raise _RefusedError(f'{_quoted(keyword.value, text)} is no value')
+                result[keyword.arg] = _value(keyword.value, text, deeper)
+            return result
+    raise _RefusedError(f'{_quoted(node, text)} is no value')
+
+
+def _key(node: ast.expr | None, text: str) -> str | int:
+    match node:
+        case ast.Constant(value=str() | int() as key):
+            return key
+    raise _RefusedError(f'{_quoted(node, text) if node else "**"} is no key')
+
+
+def _quoted(node: ast.AST, text: str) -> str:
+    line = text.splitlines()[node.lineno - 1 : node.lineno]
+    return f'line {node.lineno} ({_shortened("".join(line).strip())})'
+
+
+def _usable(values: dict[str, Any]) -> dict[str, Any]:
+    """What a prediction needs of a config's values, once all of it is known to be harmless."""
+    if '_base_' in values:
+        raise _RefusedError('it inherits from other files (_base_)')
+    imports = values.get('custom_imports')
+    if imports is not None and (
+        not isinstance(imports, Mapping) or imports.get('imports') not in IMPORTED
+    ):
+        raise _RefusedError(f'it imports {_short(imports)} (custom_imports)')
+    scope = values.get('default_scope', 'mmdet')
+    if not isinstance(scope, str) or scope not in TOOLBOXES:
+        raise _RefusedError(f'its default_scope is {_short(scope)}, not {" or ".join(TOOLBOXES)}')
+    model = values.get('model')
+    if not isinstance(model, Mapping):
+        raise _RefusedError('it has no model')
+    if isinstance(values.get('data_preprocessor'), Mapping):
+        # As mmengine's runner joins them.
+        model = {'data_preprocessor': values['data_preprocessor'], **model}
+    dataset = ConfigView(values).test_dataset()
+    if dataset is None or not isinstance(dataset['pipeline'], (list, tuple)):
+        raise _RefusedError('it has no test_dataloader whose dataset has a pipeline')
+    import_toolbox(scope)
+    known = _Types(scope)
+    pipeline = [_without_files(step) for step in dataset['pipeline']]
+    return dict(
+        default_scope=scope,
+        model=_checked(model, 'model', known.of_models),
+        test_dataloader=dict(
+            dataset=dict(
+                type=_checked_type(dataset.get('type'), 'its dataset', known.of_datasets),
+                metainfo=_class_names(dataset.get('metainfo')),
+                pipeline=_checked(pipeline, 'pipeline', known.of_transforms),
+            )
+        ),
+    )
+
+
+def _without_files(step: Any) -> Any:
+    """A step of a pipeline; of one that loads, what matters for an image in memory."""
+    if not isinstance(step, Mapping) or not is_loading(step):
+        return step
+    return {key: step[key] for key in ('type', 'to_float32', 'color_type') if key in step}
+
+
+def _class_names(metainfo: Any) -> dict[str, Any]:
+    if not isinstance(metainfo, Mapping):
+        return {}
+    tests = {'classes': is_names, 'palette': is_palette}
+    return {key: metainfo[key] for key, test in tests.items() if test(metainfo.get(key))}
+
+
+def _checked(value: Any, where: str, types: frozenset[str]) -> Any:
+    """A value whose types are known and whose texts are words, without places of weights."""
+    if isinstance(value, Mapping):
+        checked = {}
+        for key, inner in value.items():
+            place = f'{where}.{key}'
+            if key in WEIGHTS:
+                checked[key] = None
+            elif key == 'type':
+                checked[key] = inner if inner is None else _checked_type(inner, where, types)
+            elif isinstance(key, str) and (
+                not WORD.fullmatch(key)
+                or key.startswith('_')
+                or (OUTSIDE.search(key) and isinstance(inner, str))
+            ):
+                raise _RefusedError(f'{_shortened(place)} = {_short(inner)} may lead out of it')
+            else:
+                checked[key] = _checked(inner, place, types)
+        return checked
+    if isinstance(value, (list, tuple)):
+        return type(value)(_checked(each, f'{where}.{i}', types) for i, each in enumerate(value))
+    if isinstance(value, str) and not WORD.fullmatch(value):
+        raise _RefusedError(f'{where} = {_short(value)} may be a path, an address or code')
+    return value
+
+
+def _checked_type(value: Any, where: str, types: frozenset[str]) -> str:
+    if not isinstance(value, str):
+        raise _RefusedError(f'the type of {where} is {_short(value)}, not a name')
+    if value not in types:
+        raise _RefusedError(f'the type of {where}, {_short(value)}, is registered nowhere')
+    return value
+
+
+def _short(value: Any) -> str:
+    return _shortened(repr(value))
+
+
+def _shortened(text: str) -> str:
+    return printable(text if len(text) <= SHOWN else f'{text[:SHOWN]}…')
+
+
+class _Types:
+    """The names that are registered for a toolbox, without looking any of them up.
+
+    ``Registry.get`` imports what a dotted name names, and is asked for none that is not known here.
+
+    Args:
+        scope: mmdet, mmseg or mmpretrain.
+    """
+
+    def __init__(self, scope: str) -> None:
+        self._registries = importlib.import_module(f'{scope}.registry')
+
+    @property
+    def of_models(self) -> frozenset[str]:
+        """Parts of models, and operators that mmcv looks up by name."""
+        from mmcv import ops
+
+        return self._names('MODELS', 'TASK_UTILS', 'BATCH_AUGMENTS') | frozenset(ops.__all__)
+
+    @property
+    def of_transforms(self) -> frozenset[str]:
+        """Steps of pipelines."""
+        return self._names('TRANSFORMS')
+
+    @property
+    def of_datasets(self) -> frozenset[str]:
+        """Datasets."""
+        return self._names('DATASETS')
+
+    def _names(self, *registries: str) -> frozenset[str]:
+        names: set[str] = set()
+        for name in registries:
+            registry = getattr(self._registries, name, None)
+            if registry is not None:
+                registry.import_from_location()
+            while registry is not None:
+                names |= registry.module_dict.keys()
+                registry = registry.parent
+        return frozenset(names)

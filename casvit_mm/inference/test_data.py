@@ -1,0 +1,86 @@
+"""Where a config says how images are prepared for its model, and what its classes are called."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import DATASETS
+
+from casvit.results import Colour, default_palette
+from casvit_mm.config.view import ConfigView, type_name
+from casvit_mm.models.checkpoint.meta import is_palette
+from casvit_mm.registration import registered_class
+
+
+def is_loading(step: Mapping[str, Any]) -> bool:
+    """Whether a step of a pipeline reads a file: an image, or its annotations."""
+    return type_name(step).startswith('Load')
+
+
+def steps_in_memory(pipeline: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The steps of a pipeline for images that are loaded already, and have no annotations."""
+    return [step for step in pipeline if not is_loading(step)]
+
+
+def loads_floats(pipeline: list[Mapping[str, Any]]) -> bool:
+    """Whether a pipeline goes on with floats."""
+    return any(is_loading(step) and step.get('to_float32') for step in pipeline)
+
+
+def class_info(
+    cfg: Mapping[str, Any], checkpoint: Mapping[str, Any], scope: str, count: int | None
+) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
+    """Names and colours of classes: those of the weights if they tell, else of the config's data.
+
+    Args:
+        cfg: The config.
+        checkpoint: The content of the weights' file. Names that are not as many as the classes of
+            the model are not its names.
+        scope: The toolbox of the config.
+        count: How many classes the model tells apart; None if it is not known.
+
+    Returns:
+        As many names as classes, and as many RGB colours.
+    """
+    meta = _metainfo(cfg, checkpoint, scope, count)
+    classes = tuple(meta['classes'])
+    palette = meta.get('palette')
+    if not is_palette(palette) or len(palette) < len(classes):
+        palette = default_palette(len(classes))
+    return classes, tuple(tuple(colour) for colour in palette)
+
+
+def _metainfo(
+    cfg: Mapping[str, Any], checkpoint: Mapping[str, Any], scope: str, count: int | None
+) -> dict[str, Any]:
+    meta = checkpoint.get('meta') or {}
+    saved = {key.lower(): value for key, value in (meta.get('dataset_meta') or {}).items()}
+    for key in ('CLASSES', 'PALETTE'):
+        if meta.get(key) is not None:
+            saved.setdefault(key.lower(), meta[key])
+    if count is not None and len(saved.get('classes') or ()) != count:
+        saved = {}
+    if saved.get('classes') and saved.get('palette'):
+        return saved
+    dataset = ConfigView(cfg).test_dataset() or {}
+    known = {
+        **_metainfo_of_type(dataset.get('type'), scope),
+        **(dataset.get('metainfo') or {}),
+        **saved,
+    }
+    classes = known.get('classes')
+    if isinstance(classes, str) and Path(classes).is_file():
+        # As mmengine's datasets read it.
+        classes = Path(classes).read_text(encoding='utf-8').splitlines()
+    names = list(classes) if isinstance(classes, (list, tuple)) else []
+    # What a model of more classes finds has no name in the data.
+    names += [f'class {index}' for index in range(len(names), count or 0)]
+    return {**known, 'classes': names}
+
+
+def _metainfo_of_type(kind: Any, scope: str) -> Mapping[str, Any]:
+    """What the class of a dataset says of its data."""
+    if isinstance(kind, str):
+        with DATASETS.switch_scope_and_registry(scope) as registry:
+            kind = registered_class(registry, kind)
+    return getattr(kind, 'METAINFO', None) or {}

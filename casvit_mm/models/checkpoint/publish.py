@@ -1,0 +1,190 @@
+"""Clean weight files to hand out: weights and what is known about them, nothing of the training."""
+
+import hashlib
+import json
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from casvit.errors import CheckpointError
+from casvit.files import written_whole
+from casvit.tables import LAYOUTS
+from casvit_mm.models.checkpoint.published_layout import (
+    to_native_classifier_key,
+    to_native_key,
+    to_published_classifier_key,
+    to_published_key,
+)
+from casvit_mm.models.checkpoint.read import read_checkpoint
+
+SUFFIXES = ('.pth', '.safetensors')
+# Of a run's meta; its config stays out, which names the folders of the machine it ran on.
+META = ('dataset_meta', 'epoch', 'iter', 'CLASSES', 'PALETTE', 'structure')
+CLASSIFIER_HEAD = 'head.fc.weight'
+
+
+def publish(
+    source: str | Path, out: str | Path, *, layout: str = 'native', weights: str = 'model'
+) -> Path:
+    """Writes a clean weight file.
+
+    Args:
+        source: Any file that :func:`casvit_mm.models.checkpoint.read_checkpoint` reads.
+        out: Where to; ``.pth`` or ``.safetensors``. The first eight digits of the file's SHA-256
+            are put in before the suffix.
+        layout: Names of the weights: ``'native'``, those of this package, or ``'published'``,
+            those of the authors' files, which other CAS-ViT code reads. There a classifier stands
+            under ``model``, a detector or segmentor under ``state_dict``.
+        weights: Which weights, as for ``read_checkpoint``.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        CheckpointError: The source cannot be read or holds no CAS-ViT, or ``out`` cannot be
+            written.
+        ValueError: ``layout`` is neither of the two.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f'layout={layout!r}: expected {" or ".join(map(repr, LAYOUTS))}')
+    out = writable(out)
+    checkpoint = read_checkpoint(source, weights=weights)
+    meta = clean_meta(checkpoint)
+    state = native_weights(checkpoint['state_dict'], str(source))
+    if layout == 'published':
+        if 'structure' in meta:
+            raise CheckpointError(
+                f'{source} holds a {meta["structure"]} model, which the published layout has no '
+                'names for: publish the checkpoint that it was made from.'
+            )
+        state = published_weights(state)
+    return write_weights(state, meta, out, layout=layout, digest=True)
+
+
+def writable(out: str | Path) -> Path:
+    """The path of a weight file to be written.
+
+    Raises:
+        CheckpointError: It has another suffix than weight files have.
+    """
+    out = Path(out).expanduser()
+    if out.suffix not in SUFFIXES:
+        raise CheckpointError(f'The file {out} is to end in {" or ".join(SUFFIXES)}.')
+    return out
+
+
+def clean_meta(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What of a checkpoint's meta is about the model, and not about its training."""
+    return {key: value for key, value in (checkpoint.get('meta') or {}).items() if key in META}
+
+
+def write_weights(
+    state: dict[str, Tensor],
+    meta: dict[str, Any],
+    out: Path,
+    *,
+    layout: str = 'native',
+    digest: bool = False,
+) -> Path:
+    """Writes weights and meta, whole or not at all.
+
+    Args:
+        state: The weights.
+        meta: What is known about them.
+        out: Where to; see :func:`writable`.
+        layout: As for :func:`publish`.
+        digest: Whether to put the first eight digits of the file's SHA-256 into its name.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        CheckpointError: It cannot be written.
+    """
+    state = {key: value.contiguous() for key, value in state.items()}
+    if out.suffix == '.safetensors':
+        state = _unshared(state)
+    content = _serialised(out.suffix, state, meta, layout)
+    if digest:
+        code = hashlib.sha256(content).hexdigest()[:8]
+        out = out.with_name(f'{out.stem}-{code}{out.suffix}')
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(out) as unfinished:
+            unfinished.write_bytes(content)
+    except OSError as error:
+        raise CheckpointError(f'{out} cannot be written: {error.strerror or error}.') from error
+    return out
+
+
+def native_weights(state: dict[str, Tensor], source: str = 'the checkpoint') -> dict[str, Tensor]:
+    """Weights under the names of this package, whichever of the two layouts they come in.
+
+    Args:
+        state: Weights of a CAS-ViT, alone or in a classifier, detector or segmentor.
+        source: Name of their file, for the message.
+
+    Raises:
+        CheckpointError: They are no CAS-ViT's.
+    """
+    if 'norm.weight' in state and 'patch_embed.0.weight' in state:
+        state = {to_native_classifier_key(key): value for key, value in state.items()}
+    for prefix in ('backbone.', ''):
+        if f'{prefix}patch_embed.0.weight' in state:
+            return {_under(prefix, to_native_key, key): value for key, value in state.items()}
+        if f'{prefix}stem.0.weight' in state:
+            return state
+    raise CheckpointError(f'{source} holds no CAS-ViT: neither stem.0.weight nor patch_embed.')
+
+
+def published_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the names of the authors' files.
+
+    Args:
+        state: Weights under the names of this package.
+    """
+    if CLASSIFIER_HEAD in state:
+        return {to_published_classifier_key(key): value for key, value in state.items()}
+    prefix = 'backbone.' if 'backbone.stem.0.weight' in state else ''
+    return {_under(prefix, to_published_key, key): value for key, value in state.items()}
+
+
+def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of which no two share memory, which safetensors refuses: heads share convolutions.
+
+    Each name keeps its weights, so that a model that shares nothing loads the file too.
+    """
+    seen: set[int] = set()
+    unshared = {}
+    for key, value in state.items():
+        memory = value.untyped_storage().data_ptr()
+        unshared[key] = value.clone() if memory in seen else value
+        seen.add(memory)
+    return unshared
+
+
+def _under(prefix: str, translate: Any, key: str) -> str:
+    return prefix + translate(key[len(prefix) :]) if key.startswith(prefix) else key
+
+
+def _as_json(value: Any) -> str | None:
+    """A value as safetensors' metadata hold it; None for what JSON has no form for."""
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _serialised(suffix: str, state: dict[str, Tensor], meta: dict[str, Any], layout: str) -> bytes:
+    if suffix == '.safetensors':
+        described = {key: text for key, value in meta.items() if (text := _as_json(value))}
+        return save(state, metadata={'format': 'pt', **described})
+    classifier = layout == 'published' and any(re.match(r'head\.(weight|bias)', k) for k in state)
+    content = BytesIO()
+    torch.save({'meta': meta, 'model' if classifier else 'state_dict': state}, content)
+    return content.getvalue()

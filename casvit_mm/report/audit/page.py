@@ -1,0 +1,153 @@
+"""The page of a data check: one HTML file that opens without a network."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from casvit.names import printable
+from casvit.results import Colour
+from casvit.sentences import count_of
+from casvit_mm.datasets.audit.masks import MapCheck
+from casvit_mm.datasets.audit.objects import ObjectCheck
+from casvit_mm.datasets.issues import KINDS, FaultList, Severity
+from casvit_mm.report.audit import plots
+from casvit_mm.report.audit.sheet import map_sheet, object_sheet
+
+SHOWN = 20
+SAMPLES = 16
+
+
+def verdict(faults: FaultList) -> str:
+    """One sentence on what a check found."""
+    errors, warnings = (len(faults.of(severity)) for severity in Severity)
+    if errors:
+        return f'{count_of(errors, "error")} and {count_of(warnings, "warning")}.'
+    return f'No error, {count_of(warnings, "warning")}.' if warnings else 'Nothing is wrong.'
+
+
+def object_table(check: ObjectCheck) -> list[list[str]]:
+    """What each part of a data set of objects holds, with a heading."""
+    rows = [['part', 'pictures', 'without objects', 'objects', 'classes']]
+    for name, fact in check.facts.items():
+        used = sum(1 for number in fact.objects.values() if number)
+        objects = sum(fact.objects.values())
+        counts = (fact.pictures, fact.empty, objects, used)
+        rows.append([name, *(f'{count:,}' for count in counts)])
+    return rows
+
+
+def map_table(check: MapCheck) -> list[list[str]]:
+    """What each part of a data set of label maps holds, with a heading."""
+    rows = [['part', 'pictures', 'classes', 'ignored']]
+    for name, fact in check.facts.items():
+        used = sum(1 for number in fact.pixels.values() if number)
+        rows.append([name, f'{fact.pictures:,}', f'{used:,}', f'{100 * fact.ignored:.1f} %'])
+    return rows
+
+
+def write_object_page(
+    check: ObjectCheck,
+    file: Path,
+    palette: Sequence[Colour],
+    scales: plots.DetectorScales | None = None,
+    seed: int = 0,
+) -> None:
+    """Writes the page of a data set of objects.
+
+    Args:
+        check: What its check found.
+        file: The file to write.
+        palette: RGB colour of each class.
+        scales: The sizes that the chosen detector looks for objects at.
+        seed: Start of the random numbers that choose pictures.
+    """
+    facts = check.facts
+    frames = {name: fact.frames for name, fact in facts.items()}
+    drawn = [
+        plots.class_histogram({name: fact.objects for name, fact in facts.items()}, 'objects'),
+        plots.object_sizes({name: f.boxes for name, f in facts.items()}, frames, scales),
+        plots.objects_per_picture({name: fact.per_picture for name, fact in facts.items()}),
+        plots.picture_sizes({name: fact.sizes for name, fact in facts.items()}),
+        plots.heat_map(sum(fact.heat for fact in facts.values())),
+    ]
+    sheet = object_sheet(check, SAMPLES, seed, palette)
+    _write(
+        file,
+        title=f'Data check: {check.dataset.root.name} ({check.dataset.format})',
+        root=str(check.dataset.root.absolute()),
+        table=object_table(check),
+        notes=check.dataset.notes,
+        faults=check.faults,
+        sheet=sheet,
+        drawn=drawn,
+    )
+
+
+def write_map_page(check: MapCheck, file: Path, seed: int = 0) -> None:
+    """Writes the page of a data set of label maps.
+
+    Args:
+        check: What its check found.
+        file: The file to write.
+        seed: Start of the random numbers that choose pictures.
+    """
+    facts = check.facts
+    drawn = [
+        plots.class_histogram({name: fact.pixels for name, fact in facts.items()}, 'pixels'),
+        plots.class_histogram({name: fact.maps for name, fact in facts.items()}, 'pictures'),
+        plots.picture_sizes({name: fact.sizes for name, fact in facts.items()}),
+    ]
+    _write(
+        file,
+        title=f'Data check: {check.dataset.root.name} ({check.dataset.format})',
+        root=str(check.dataset.root.absolute()),
+        table=map_table(check),
+        notes=check.dataset.notes,
+        faults=check.faults,
+        sheet=map_sheet(check, SAMPLES, seed) if check.classes else b'',
+        drawn=drawn,
+    )
+
+
+def _write(
+    file: Path,
+    *,
+    title: str,
+    root: str,
+    table: list[list[str]],
+    notes: list[str],
+    faults: FaultList,
+    sheet: bytes,
+    drawn: list[bytes],
+) -> None:
+    listed = []
+    for kind, count in faults.counts().items():
+        known = KINDS[kind]
+        listed.append(
+            dict(
+                severity=known.severity.value,
+                title=known.title,
+                advice=known.advice,
+                count=f'{count:,}',
+                first=[printable(str(fault)) for fault in faults.first(kind, SHOWN)],
+                more=max(0, count - SHOWN),
+            )
+        )
+    environment = Environment(
+        loader=PackageLoader('casvit_mm', 'report/audit'), autoescape=select_autoescape(['html'])
+    )
+    page = environment.get_template('page.html').render(
+        title=printable(title),
+        root=printable(root),
+        table=table,
+        notes=[printable(note) for note in notes],
+        verdict=verdict(faults),
+        verdict_kind=next((s.value for s in Severity if faults.of(s)), 'good'),
+        faults=listed,
+        sheet=f'data:image/jpeg;base64,{b64encode(sheet).decode()}' if sheet else '',
+        plots=[f'data:image/png;base64,{b64encode(plot).decode()}' for plot in drawn],
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page, encoding='utf-8')
