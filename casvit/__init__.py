@@ -7,6 +7,7 @@ from casvit.lazy import lazy_attributes
 if TYPE_CHECKING:
     from casvit.configs import config_path
     from casvit.errors import UserError
+    from casvit.inputs.streams import Video, VideoWriter, list_images
     from casvit.predictor import Predictor
     from casvit.results import Classification, Detections, SemanticMap
 
@@ -18,8 +19,11 @@ __all__ = [
     'Predictor',
     'SemanticMap',
     'UserError',
+    'Video',
+    'VideoWriter',
     '__version__',
     'config_path',
+    'list_images',
 ]
 
 __getattr__, __dir__ = lazy_attributes(
@@ -30,6 +34,9 @@ __getattr__, __dir__ = lazy_attributes(
         'Predictor': 'casvit.predictor',
         'SemanticMap': 'casvit.results',
         'UserError': 'casvit.errors',
+        'Video': 'casvit.inputs.streams',
+        'VideoWriter': 'casvit.inputs.streams',
         'config_path': 'casvit.configs',
+        'list_images': 'casvit.inputs.streams',
     },
 )

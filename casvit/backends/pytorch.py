@@ -36,8 +36,8 @@ def load(
     with _importing():
         from mmengine.config import Config
 
-        from casvit_mm.engine.devices import DeviceError, usable_device
         from casvit_mm.inference.image_model import ImageModel
+        from casvit_mm.speed.devices import check_precision, usable_device
 
     if isinstance(config, (str, os.PathLike)):
         from casvit_mm.config.read import load_config
@@ -50,36 +50,16 @@ def load(
         )
     if precision not in PRECISIONS:
         raise UnusableOptionError(f'precision={precision!r}: expected {", ".join(PRECISIONS)}.')
-    try:
-        device = usable_device(device)
-    except DeviceError as error:
-        raise UnusableOptionError(f'device={device!r} cannot be used: {error}') from error
+    device = usable_device(device)
+    check_precision(precision, device)
     loaded = ImageModel(
         model, config, device=device, score_threshold=score_threshold, weights=weights
     )
     if fuse or compile or precision != 'fp32':
-        _accelerate(loaded.model, str(model), device, fuse, compile, precision)
+        from casvit_mm.deploy import Acceleration, accelerate
+
+        accelerate(loaded.model, Acceleration(fuse, compile, precision))
     return loaded
-
-
-def _accelerate(
-    model: Any, name: str, device: str, fuse: bool, compile: bool, precision: str
-) -> None:
-    import torch
-
-    from casvit_mm.deploy import Acceleration, accelerate
-    from casvit_mm.speed.dense_parts import PRECISIONS as DTYPES
-    from casvit_mm.speed.matrix_products import works_in
-
-    if precision != 'fp32' and not works_in(device, DTYPES[precision]):
-        raise UnusableOptionError(
-            f'torch {torch.__version__} does not compute in {precision} on {device}: choose '
-            'another precision.'
-        )
-    try:
-        accelerate(model, Acceleration(fuse, compile, precision))
-    except ValueError as error:
-        raise UnusableOptionError(f'The model {name} cannot be fused: {error}.') from error
 
 
 @contextmanager

@@ -15,6 +15,10 @@ from casvit.files import written_whole
 
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
 
+IMAGE_SUFFIXES = (
+    *('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm'),
+)
+"""How the names of image files end, in lower case."""
 LARGEST = 2**30
 """Pixels of the largest image that is read, as in OpenCV."""
 # Of what Pillow knows, the types of photographs: others, such as EPS, start programs.

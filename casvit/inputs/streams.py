@@ -7,8 +7,8 @@ from types import ModuleType, TracebackType
 import numpy as np
 
 from casvit.errors import MissingPackageError, UserError
+from casvit.inputs.images import IMAGE_SUFFIXES
 
-IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 FRAMES_PER_SECOND = 25.0
 
@@ -30,9 +30,9 @@ def list_images(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         what = 'is a file' if folder.exists() else 'does not exist'
         raise StreamError(f'The folder {folder} {what}.')
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES)
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
-        raise StreamError(f'The folder {folder} has no image in it ({", ".join(IMAGES)}).')
+        raise StreamError(f'The folder {folder} has no image in it ({", ".join(IMAGE_SUFFIXES)}).')
     return images
 
 

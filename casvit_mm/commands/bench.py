@@ -4,25 +4,20 @@ import datetime
 import json
 import os
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from casvit.errors import CliError
-from casvit.files import written_whole
-from casvit.tables import PEERS
+from casvit.files import write_whole
 from casvit_mm import __version__
-from casvit_mm.benchmark.cases import Case, variants
-from casvit_mm.benchmark.convergence import RunError, read_run
+from casvit_mm.benchmark.convergence import read_run
 from casvit_mm.benchmark.growth import growth
 from casvit_mm.benchmark.machine import describe, limits
-from casvit_mm.benchmark.measure import BenchmarkError, Group, measure
-from casvit_mm.benchmark.peers import published_casvit
+from casvit_mm.benchmark.measure import measure
 from casvit_mm.benchmark.pipeline import time_pipeline
-from casvit_mm.benchmark.roofline import roofline
-from casvit_mm.commands.devices import find_device
+from casvit_mm.benchmark.plan import add_facts, groups
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import reroot
@@ -36,8 +31,7 @@ from casvit_mm.report.speed.table import (
     pipeline_table,
     speed_table,
 )
-
-YARDSTICK = ('m', 'fused')
+from casvit_mm.speed.devices import usable_device
 
 
 def run(args: Namespace) -> int:
@@ -66,10 +60,7 @@ def run(args: Namespace) -> int:
     if args.note:
         record['note'] = args.note
     if args.runs:
-        try:
-            record['runs'] = [read_run(Path(each).expanduser()) for each in args.runs]
-        except RunError as error:
-            raise CliError(str(error)) from error
+        record['runs'] = [read_run(Path(each).expanduser()) for each in args.runs]
         _keep(record, args)
         print(convergence_table(record))
     elif args.pipelines:
@@ -113,9 +104,9 @@ def _keep(record: dict[str, Any], args: Namespace) -> None:
 
 def _measure(record: dict[str, Any], args: Namespace) -> None:
     """Adds to a record what the arguments ask to be measured, and keeps it after each group."""
-    device = find_device(args.device)
+    device = usable_device(args.device)
     threads = args.threads or torch.get_num_threads()
-    planned = groups(args, device)
+    planned = groups(args, [_checked_config(name) for name in args.configs], device)
     record |= {
         'machine': describe(device, threads),
         'limits': limits(device),
@@ -123,56 +114,12 @@ def _measure(record: dict[str, Any], args: Namespace) -> None:
         'seconds': args.seconds,
         'groups': [],
     }
-    try:
-        for group in measure(planned, threads=threads, turns=args.turns, seconds=args.seconds):
-            group['growth'] = growth(group['cases'])
-            for case in group['cases']:
-                _add_facts(case, record['limits'])
-            record['groups'].append(group)
-            _keep(record, args)
-    except BenchmarkError as error:
-        raise CliError(str(error)) from error
-
-
-def _add_facts(case: dict[str, Any], limits: dict[str, Any]) -> None:
-    """Adds what is known of a case and not measured (its roofline, a published accuracy)."""
-    if case['kind'] == 'backbone':
-        shape = case['model'], case['image_size'], case['batch_size']
-        precision, training = case['precision'], case['mode'] == 'training'
-        if precision in limits['gemm_flops_per_second']:
-            least = roofline(*shape, limits, precision=precision, training=training)
-            case['roofline'] = asdict(least)
-        case['published'] = published_casvit(case['model'])
-    elif case['kind'] == 'config':
-        # Where its file lies is nobody else's matter.
-        case['model'] = case['label']
-    elif case['kind'] == 'peer':
-        peer = PEERS[case['model']]
-        case['published'] = {'box_ap': peer.box_ap, 'source': peer.source}
-
-
-def groups(args: Namespace, device: str) -> list[Group]:
-    """What the arguments ask for: a group of each model.
-
-    Raises:
-        CliError: The mode has no such variant, there is no such peer, or a config cannot be
-            measured.
-    """
-    peers = _peers(args)
-    sizes = args.sizes or ([] if args.configs else ['xs', 's', 'm', 't'])
-    models = [*sizes, *map(_checked_config, args.configs), *peers]
-    yardstick = None
-    if peers:
-        shape = args.image_size[0], args.batch_size[0]
-        yardstick = Case(*YARDSTICK, 'fp32', args.mode, *shape, device)
-    return [
-        Group(
-            cases[0].label,
-            tuple(cases) if yardstick in cases or not yardstick else (yardstick, *cases),
-            yardstick,
-        )
-        for cases in (_cases(model, args, device) for model in models)
-    ]
+    for group in measure(planned, threads=threads, turns=args.turns, seconds=args.seconds):
+        group['growth'] = growth(group['cases'])
+        for case in group['cases']:
+            add_facts(case, record['limits'])
+        record['groups'].append(group)
+        _keep(record, args)
 
 
 def _checked_config(name: str) -> str:
@@ -182,36 +129,6 @@ def _checked_config(name: str) -> str:
     load_toolbox(cfg)
     require_matching_channels(cfg)
     return cfg.filename
-
-
-def _peers(args: Namespace) -> list[str]:
-    if args.peers is None:
-        return []
-    unknown = [each for each in args.peers if each not in PEERS]
-    if unknown:
-        raise CliError(f'There is no peer {", ".join(unknown)}; there are {", ".join(PEERS)}.')
-    if args.mode != 'inference' or len(args.image_size) + len(args.batch_size) > 2:
-        raise CliError('--peers are measured in inference, on one size of pictures and batch.')
-    return args.peers or list(PEERS)
-
-
-def _cases(model: str, args: Namespace, device: str) -> list[Case]:
-    known = variants(model, args.mode)
-    chosen = args.variants or known
-    if model not in PEERS:
-        unknown = [each for each in chosen if each not in known]
-        if unknown:
-            raise CliError(
-                f'There is no {" or ".join(unknown)} variant in {args.mode}: it has '
-                f'{", ".join(known)}.'
-            )
-    return [
-        Case(model, variant, precision, args.mode, image_size, batch_size, device)
-        for image_size in args.image_size
-        for batch_size in args.batch_size
-        for variant in (known if model in PEERS else chosen)
-        for precision in (['fp32'] if variant == 'reference' else args.precision)
-    ]
 
 
 def _write_page(page: Path, names: list[str]) -> int:
@@ -254,8 +171,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _write(content: str | bytes, path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as unfinished:
-            unfinished.write_bytes(content if isinstance(content, bytes) else content.encode())
+        write_whole(path, content)
     except OSError as error:
         raise CliError(f'{path} cannot be written: {error.strerror or error}.') from error

@@ -1,21 +1,12 @@
 """Counts parameters and multiply-accumulates (MACs) of a model and of its backbone."""
 
 from argparse import Namespace
-from typing import Any
-
-import torch
-from mmengine.analysis import FlopAnalyzer
-from mmengine.config import Config
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, init_default_scope
-from torch import Tensor, nn
 
 from casvit.errors import CliError
+from casvit_mm.benchmark.flops import count, input_channels
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
-from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.read import load_config, parse_options
-from casvit_mm.config.view import ConfigView
 
 
 def run(args: Namespace) -> int:
@@ -44,92 +35,3 @@ def run(args: Namespace) -> int:
     if proposals is not None:
         print(f'\nHeads counted on {proposals} proposals.')
     return 0
-
-
-def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, int]], int | None]:
-    """Counts a config's model.
-
-    Args:
-        cfg: The config.
-        height: Input height in pixels.
-        width: Input width in pixels.
-
-    Returns:
-        Rows (part, parameters, MACs), and the number of proposals of a two-stage detector.
-    """
-    init_default_scope(ConfigView(cfg).scope)
-    model_cfg = cfg.model.copy()
-    drop_pretrained(model_cfg)
-    torch.manual_seed(0)
-    model = revert_sync_batchnorm(MODELS.build(model_cfg)).eval()
-    picture = torch.rand(1, input_channels(cfg), height, width)
-    rows = [('model', parameters(model), macs(_Tensors(model, height, width), picture))]
-    if hasattr(model, 'backbone'):
-        rows.append(('backbone', parameters(model.backbone), macs(model.backbone, picture)))
-    return rows, _proposals(model, picture) if hasattr(model, 'roi_head') else None
-
-
-def input_channels(cfg: Config) -> int:
-    """Channels of the input: three, unless the backbone is for grey or multispectral images."""
-    return (cfg.model.get('backbone') or {}).get('in_channels', 3)
-
-
-def parameters(model: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def macs(model: nn.Module, picture: Tensor) -> int:
-    """Multiply-accumulates of one forward pass.
-
-    Args:
-        model: The module.
-        picture: Its input. Shape: ``(1, C, H, W)``.
-
-    Returns:
-        Their number, as mmengine's analyser counts.
-    """
-    analyzer = FlopAnalyzer(model, (picture,))
-    analyzer.unsupported_ops_warnings(False)
-    analyzer.uncalled_modules_warnings(False)
-    analyzer.tracer_warnings('none')
-    with torch.no_grad():
-        return int(analyzer.total())
-
-
-class _Tensors(nn.Module):
-    """A detector, segmentor or classifier as a function of one picture alone."""
-
-    def __init__(self, model: nn.Module, height: int, width: int) -> None:
-        super().__init__()
-        self.model = model
-        self.samples = _samples(height, width)
-
-    def forward(self, picture: Tensor) -> Any:
-        return self.model(picture, self.samples, mode='tensor')
-
-
-def _samples(height: int, width: int) -> list[Any]:
-    from mmdet.structures import DetDataSample
-
-    shape = (height, width)
-    return [
-        DetDataSample(
-            metainfo=dict(
-                img_shape=shape,
-                ori_shape=shape,
-                pad_shape=shape,
-                batch_input_shape=shape,
-                scale_factor=(1.0, 1.0),
-                img_id=0,
-                img_path='',
-            )
-        )
-    ]
-
-
-def _proposals(model: nn.Module, picture: Tensor) -> int:
-    with torch.no_grad():
-        features = model.extract_feat(picture)
-        samples = _samples(*picture.shape[-2:])
-        return len(model.rpn_head.predict(features, samples, rescale=False)[0])

@@ -1,29 +1,18 @@
 """Predicts an image, a folder of images, or a video, and writes the results."""
 
-import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from PIL import Image
-from tqdm import tqdm
-
-from casvit.errors import CliError, UserError
-from casvit.inputs.images import ImageError
-from casvit.inputs.streams import IMAGES, VIDEOS, Video, VideoWriter, list_images, output_names
-from casvit.predictor import PredictionError, Predictor
-from casvit.results import Result, SemanticMap
+from casvit.demo import Demo, find_inputs
+from casvit.errors import CliError
+from casvit.predictor import Predictor
 from casvit_mm.commands.config import command_config
-from casvit_mm.commands.devices import check_precision, find_device
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.models.checkpoint import require_checkpoint
+from casvit_mm.speed.devices import check_precision, usable_device
 from casvit_mm.speed.freed_memory import keep_freed_memory
-
-JPEG_LIMIT = 65500
-UNITS = {'semantic': 'areas of a class', 'classification': 'class scores'}
 
 
 def run(args: Namespace) -> int:
@@ -49,7 +38,7 @@ def run(args: Namespace) -> int:
     folder = source if source.is_dir() else source.parent
     if out_dir.exists() and out_dir.resolve() == folder.resolve():
         raise CliError(f'--out-dir {out_dir} is where the input lies; results could replace it.')
-    device = find_device(args.device)
+    device = usable_device(args.device)
     cfg = command_config(args)
     load_toolbox(cfg)
     require_matching_channels(cfg)
@@ -81,154 +70,3 @@ def run(args: Namespace) -> int:
     reasons = '\n'.join(f'  {reason}' for reason in skipped.values())
     print(f'Skipped {len(skipped)} of {len(images)} image(s):\n{reasons}', file=sys.stderr)
     return 1
-
-
-def find_inputs(source: Path) -> list[Path]:
-    """The images that an input stands for; none if it is a video.
-
-    Args:
-        source: A file or folder.
-
-    Raises:
-        CliError: It does not exist, or is of an unknown kind.
-        StreamError: It is a folder without images.
-    """
-    if not source.exists():
-        raise CliError(f'The input {source} does not exist.')
-    if source.is_dir():
-        return list_images(source)
-    if source.suffix.lower() in IMAGES:
-        return [source]
-    if source.suffix.lower() in VIDEOS:
-        return []
-    raise CliError(
-        f'The input {source} is of an unknown kind. Images: {", ".join(IMAGES)}; videos: '
-        f'{", ".join(VIDEOS)}.'
-    )
-
-
-class Demo:
-    """Predicts inputs and writes the results.
-
-    Args:
-        predictor: Predicts.
-        out_dir: Folder for the results.
-        tile: Side of tiles in pixels; None for whole images.
-        overlap: Of tiles, in pixels.
-    """
-
-    def __init__(
-        self,
-        predictor: Predictor,
-        out_dir: Path,
-        tile: int | None = None,
-        overlap: int | None = None,
-    ) -> None:
-        self.predictor = predictor
-        self.out_dir = out_dir
-        self.tiling = dict(tile=tile, overlap=overlap)
-        self.unit = UNITS.get(predictor.task, 'detections')
-
-    def on_images(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """Writes the results of images; returns those that were skipped, each with the reason.
-
-        Raises:
-            Exception: Inference failed for every image, with the error of the first.
-        """
-        names = output_names(paths)
-        skipped: dict[Path, str] = {}
-        errors: list[BaseException] = []
-        total = done = 0
-        with self._progress(len(paths), 'image') as bar:
-            answers = self.predictor.answers(paths, on_tiles=bar.on_tiles, **self.tiling)
-            for path, answer in zip(paths, answers, strict=True):
-                bar.on_result()
-                if isinstance(answer, Exception):
-                    skipped[path] = str(answer)
-                    if _is_of_model(answer):
-                        errors.append(answer.__cause__)
-                    continue
-                try:
-                    total += self._write(path, names[path], answer)
-                    done += 1
-                except (OSError, ImageError) as error:
-                    reason = getattr(error, 'strerror', None) or error
-                    skipped[path] = f'The results of {path} cannot be written: {reason}.'
-        if errors and not done:
-            raise errors[0]
-        if done:
-            print(f'{total} {self.unit} in {done} image(s): {self.out_dir}')
-        return skipped
-
-    def on_video(self, path: Path) -> None:
-        """Writes the results of a video.
-
-        Raises:
-            StreamError: It cannot be read, or the result cannot be written.
-            Exception: Inference failed for a frame.
-        """
-        video = Video(path)
-        target = self.out_dir / f'{path.stem}.mp4'
-        records, number = [], 0
-        with (
-            VideoWriter(target, video.frames_per_second) as writer,
-            self._progress(video.length, 'frame') as bar,
-        ):
-            for answer in self.predictor.answers(video, on_tiles=bar.on_tiles, **self.tiling):
-                if isinstance(answer, Exception):
-                    raise answer.__cause__ if _is_of_model(answer) else answer
-                bar.on_result()
-                writer.write(answer.draw())
-                records += [{**record, 'frame': number} for record in answer.to_records(path.name)]
-                number += 1
-        _write_json(records, self.out_dir / f'{path.stem}.json')
-        print(f'{len(records)} {self.unit} in {number} frames: {target}')
-
-    def _progress(self, count: int | None, unit: str) -> '_Progress':
-        if self.tiling['tile'] is None:
-            return _Progress(total=count, unit=unit)
-        # How many tiles there are is known only once an image is read.
-        return _Progress(total=None, unit='tile')
-
-    def _write(self, path: Path, name: str, result: Result) -> int:
-        """Writes the results of one image; returns the number of records."""
-        # JPEG ends there, PNG does not.
-        suffix = '.jpg' if max(result.height, result.width) < JPEG_LIMIT else '.png'
-        result.save(self.out_dir / f'{name}{suffix}')
-        if isinstance(result, SemanticMap):
-            Image.fromarray(result.class_ids).save(self.out_dir / f'{name}_labels.png')
-        records = result.to_records(path.name)
-        _write_json(records, self.out_dir / f'{name}.json')
-        return len(records)
-
-
-class _Progress(tqdm):
-    """Counts images or frames; or their tiles, each of them once, whatever becomes of the image."""
-
-    _of_image = (0, 0)
-
-    def on_result(self) -> None:
-        """Counts an image that was answered, or failed."""
-        if self.unit != 'tile':
-            self.update()
-            return
-        done, total = self._of_image
-        self._of_image = (total, total)
-        self.update(total - done)
-
-    def on_tiles(self, done: int, total: int) -> None:
-        """Counts tiles of the image that is being looked at."""
-        if done == 0:
-            self.total = (self.total or 0) + total
-            self._of_image = (0, total)
-        self.update(done - self._of_image[0])
-        self._of_image = (done, total)
-
-
-def _is_of_model(error: Exception) -> bool:
-    """Whether a model raised something that may have nothing to do with the image."""
-    return isinstance(error, PredictionError) and not isinstance(error.__cause__, UserError)
-
-
-def _write_json(records: list[dict[str, Any]], path: Path) -> None:
-    path.write_text(json.dumps(records, indent=1), encoding='utf-8')

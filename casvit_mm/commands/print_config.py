@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.fileio import dump
 
 from casvit.errors import CliError
-from casvit.files import written_whole
+from casvit.files import write_whole
 from casvit_mm.config.edit import reroot
 from casvit_mm.config.read import load_config, parse_options
 from casvit_mm.config.text import escape_braces
@@ -40,10 +40,7 @@ def run(args: Namespace) -> int:
 def _write(cfg: Config, out: Path) -> None:
     if out.suffix not in ('.py', '.json', '.yaml', '.yml'):
         raise CliError(f'--out {out}: expected a .py, .json or .yaml file.')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(out) as unfinished:
-        if out.suffix == '.py':
-            unfinished.write_text(escape_braces(cfg.pretty_text), encoding='utf-8')
-        else:
-            # mmengine goes by the suffix, which the unfinished file has not.
-            dump(cfg.to_dict(), unfinished, file_format=out.suffix.removeprefix('.'))
+    text = escape_braces(cfg.pretty_text)
+    if out.suffix != '.py':
+        text = dump(cfg.to_dict(), file_format=out.suffix.removeprefix('.'))
+    write_whole(out, text)

@@ -9,7 +9,6 @@ from mmengine.device import get_device
 from casvit.cli import arguments
 from casvit.errors import CliError
 from casvit_mm.commands.config import command_config
-from casvit_mm.commands.devices import check_precision
 from casvit_mm.commands.runs import (
     as_list,
     build_runner,
@@ -24,6 +23,7 @@ from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.models.checkpoint import require_checkpoint
+from casvit_mm.speed.devices import check_precision
 
 
 def run(args: Namespace) -> int:

@@ -9,7 +9,6 @@ from mmengine.runner import Runner
 
 from casvit.errors import CheckpointError, CliError
 from casvit_mm.commands.config import command_config
-from casvit_mm.commands.devices import check_precision
 from casvit_mm.commands.runs import build_runner, join, log_file, require_runnable, say
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
@@ -20,6 +19,7 @@ from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
 from casvit_mm.engine.launch import world_size
 from casvit_mm.models.checkpoint import require_checkpoint
 from casvit_mm.models.checkpoint.pretrained import require_pretrained
+from casvit_mm.speed.devices import check_precision
 
 
 def run(args: Namespace) -> int:

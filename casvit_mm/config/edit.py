@@ -59,11 +59,10 @@ def start_from_scratch(cfg: Config) -> str:
     Raises:
         CliError: The model has no backbone.
     """
-    backbone = ConfigView(cfg).model.get('backbone')
-    if backbone is None:
+    if ConfigView(cfg).model.get('backbone') is None:
         raise CliError(f'The config {cfg.filename} has no model.backbone to train from scratch.')
     drop_pretrained(cfg.model)
-    backbone['norm_eval'] = False
+    cfg.model.backbone['norm_eval'] = False
     return (
         'From scratch: the backbone starts from random weights, and its batch norm statistics '
         'are trained (norm_eval=False).'

@@ -68,7 +68,7 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
         The model.
 
     Raises:
-        ValueError: The model is to be fused and has no CAS-ViT.
+        UnfusableModelError: The model is to be fused and has no CAS-ViT.
     """
     inner = unwrap(model)
     if acceleration.keep_memory:

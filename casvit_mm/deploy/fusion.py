@@ -10,6 +10,7 @@ from typing import Any
 from mmcv.cnn import ConvModule
 from torch import nn
 
+from casvit.errors import UserError
 from casvit_mm.deploy.folding import (
     fold_into_next,
     fold_into_previous,
@@ -26,6 +27,10 @@ FUSED = 'fused'
 """What the meta of a file calls the structure of a fused model."""
 
 
+class UnfusableModelError(UserError, ValueError):
+    """A model cannot be fused; the message says why."""
+
+
 def fuse(model: nn.Module) -> nn.Module:
     """Makes a trained model fast for inference; it answers what it answered before.
 
@@ -38,15 +43,19 @@ def fuse(model: nn.Module) -> nn.Module:
         The model; of a bare backbone a :class:`FusedCASViT`.
 
     Raises:
-        ValueError: There is no :class:`CASViT` in it, or it is fused already.
+        UnfusableModelError: There is no :class:`CASViT` in it, or it is fused already.
     """
     if isinstance(model, CASViT):
         return FusedCASViT(model)
     inner = unwrap(model)
     backbone = getattr(inner, 'backbone', None)
     if not isinstance(backbone, CASViT):
-        what = 'fused already' if isinstance(backbone, FusedCASViT) else 'no model with a CAS-ViT'
-        raise ValueError(f'{type(inner).__name__} is {what}: its backbone is {type(backbone)}')
+        name, kind = type(inner).__name__, type(backbone).__name__
+        if isinstance(backbone, FusedCASViT):
+            raise UnfusableModelError(f'The model ({name}) is fused already.')
+        raise UnfusableModelError(
+            f'The model ({name}) cannot be fused: its backbone is no CASViT, but {kind}.'
+        )
     inner.eval()
     inner.backbone = FusedCASViT(backbone)
     for module in inner.modules():

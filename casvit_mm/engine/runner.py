@@ -15,7 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from casvit.files import written_whole
+from casvit.files import write_whole, written_whole
 from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.checkpoints import latest_checkpoint
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
@@ -136,7 +136,7 @@ class CASViTRunner(Runner):
         super().dump_config()
         if target.suffix == '.py':
             text = target.read_text(encoding='utf-8')
-            target.write_text(escape_braces(text), encoding='utf-8')
+            write_whole(target, escape_braces(text))
 
     def load_checkpoint(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from casvit.errors import DatasetError
+from casvit.files import write_whole
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.masks import MapCheck, read_labels
@@ -175,8 +176,7 @@ def _said_split(chosen: Sequence[bool], share: float, seed: int) -> str:
 
 
 def _written(file: Path, content: Any) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content), encoding='utf-8')
+    write_whole(file, json.dumps(content))
     return file
 
 

@@ -1,13 +1,29 @@
 """What a fine-tuning is to be."""
 
 import math
+from argparse import Namespace
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 
-from casvit_mm.finetune.data import OwnData
+from casvit.errors import CliError
+from casvit.names import name_fault
+from casvit_mm.config.read import load_config
+from casvit_mm.datasets.audit.masks import MapCheck
+from casvit_mm.datasets.audit.objects import ObjectCheck
+from casvit_mm.finetune.data import OwnData, prepare_maps, prepare_objects
+from casvit_mm.models.checkpoint import read_checkpoint
 
+BASES = dict(
+    detection='retinanet_casvit-{}_fpn_1x_coco',
+    instance='mask_rcnn_casvit-{}_fpn_1x_coco',
+    semantic='semantic_fpn_casvit-{}_40k_ade20k-512x512',
+)
+# A model that is larger than its pictures only repeats their pixels.
+IMAGE_SIZES = dict(detection=(256, 1024), instance=(256, 1024), semantic=(128, 512))
+HEADS = ('roi_head.', 'bbox_head.', 'decode_head.', 'rpn_head.')
 # Enough steps to learn something, and passes enough over a few pictures.
 STEPS_WANTED = 1500
 EPOCHS = (12, 100)
@@ -87,3 +103,96 @@ class Plan:
     def with_batch(self, batch_size: int, workers: int) -> 'Plan':
         """The same with another batch, loaded by so many processes."""
         return replace(self, batch_size=batch_size, workers=workers)
+
+
+def make_plan(args: Namespace, check: ObjectCheck | MapCheck, work_dir: Path) -> Plan:
+    """What the arguments and the data come to; writes the data into the work dir.
+
+    Args:
+        args: The parsed arguments.
+        check: The check of the data.
+        work_dir: Folder of the run.
+
+    Raises:
+        CliError: The arguments do not go together.
+        DatasetError: The data cannot be split.
+        CheckpointError: The checkpoint cannot be read.
+    """
+    base = load_config(args.config or BASES[args.task].format(args.size))
+    if not 0 < args.val_share < 1:
+        raise CliError('--val-share has to be above 0 and below 1.')
+    if args.balance and args.task == 'semantic':
+        raise CliError('--balance is for detection and instance segmentation.')
+    load_from, backbone_file = _starts_from(args.checkpoint)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    seed = 0 if args.seed is None else args.seed
+    prepare = prepare_maps if isinstance(check, MapCheck) else prepare_objects
+    data = prepare(check, work_dir, args.val_share, seed)
+    for part in data.parts.values():
+        refuse_unsafe_path('annotation file', part.ann_file)
+        refuse_unsafe_path('image folder', part.pictures)
+    plan = Plan(
+        source=Path(args.data),
+        base=base,
+        data=data,
+        task=args.task,
+        work_dir=work_dir,
+        image_size=args.image_size or _image_size(check, args.task),
+        batch_size=args.batch_size or 1,
+        epochs=args.epochs,
+        load_from=load_from,
+        backbone_file=backbone_file,
+        wished_rate=args.learning_rate,
+        freeze=args.freeze,
+        layer_decay=args.layer_decay,
+        balance=args.balance,
+        ema=not args.no_ema,
+        patience=args.patience,
+        seed=seed,
+    )
+    if plan.from_scratch:
+        if plan.freeze:
+            raise CliError(
+                '--freeze keeps what the model knows, and without --checkpoint it knows nothing.'
+            )
+        data.notes.append(
+            'Starting from random weights (norm_eval=False): a few hundred pictures teach little '
+            'that way. docs/own_data.md says where the published files are; --checkpoint FILE '
+            'starts from one.'
+        )
+    return plan
+
+
+def refuse_unsafe_path(what: str, path: Path) -> None:
+    """Sees that a path is safe to write into a config.
+
+    Args:
+        what: What it is the path of.
+        path: The path.
+
+    Raises:
+        CliError: mmengine would change it, as it reads the config or the dump of one.
+    """
+    if fault := name_fault(str(path.absolute())):
+        raise CliError(
+            f'The path of the {what}, {str(path.absolute())!a}, {fault}, which is not safe in '
+            'a config: mmengine would replace it when the config is read. Rename or move it.'
+        )
+
+
+def _starts_from(checkpoint: str | None) -> tuple[Path | None, Path | None]:
+    """The file of a whole model, or that of a backbone."""
+    if checkpoint is None:
+        return None, None
+    file = Path(checkpoint).expanduser()
+    keys = read_checkpoint(file)['state_dict']
+    whole = any(key.startswith(HEADS) for key in keys)
+    return (file, None) if whole else (None, file)
+
+
+def _image_size(check: ObjectCheck | MapCheck, task: str) -> int:
+    """The median longer side of the pictures, or shorter for label maps, in steps of 32."""
+    sizes = np.concatenate([fact.sizes for fact in check.facts.values()])
+    side = float(np.median(sizes.min(1) if task == 'semantic' else sizes.max(1)))
+    low, high = IMAGE_SIZES[task]
+    return int(np.clip(32 * round(side / 32), low, high))

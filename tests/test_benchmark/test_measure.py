@@ -9,7 +9,7 @@ import torch
 from casvit.cli.main import run_tool
 from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.measure import BenchmarkError, Group, Worker, add_ratios, measure, spread
-from casvit_mm.commands.bench import _add_facts
+from casvit_mm.benchmark.plan import add_facts
 
 
 def test_a_spread_is_a_median_with_its_quartiles():
@@ -128,7 +128,7 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
 
 def test_a_record_names_a_config_and_not_the_folder_that_it_lies_in():
     case = dict(kind='config', model='/home/somebody/retinanet.py', label='retinanet')
-    _add_facts(case, {})
+    add_facts(case, {})
     assert case['model'] == 'retinanet'
 
 
@@ -165,4 +165,4 @@ def test_a_fused_model_is_not_offered_for_training(capsys):
 
 def test_a_device_that_is_not_there_is_a_sentence(capsys):
     assert run_tool('bench', ['--device', 'nowhere']) == 2
-    assert '--device nowhere cannot be used' in capsys.readouterr().err
+    assert "The device 'nowhere' cannot be used" in capsys.readouterr().err

@@ -8,15 +8,22 @@ from images import write_image
 
 from casvit import Detections, Predictor
 from casvit.errors import MissingPackageError
-from casvit.inputs.streams import IMAGES, StreamError, Video, VideoWriter, list_images, output_names
+from casvit.inputs.streams import (
+    IMAGE_SUFFIXES,
+    StreamError,
+    Video,
+    VideoWriter,
+    list_images,
+    output_names,
+)
 
 
 def test_the_images_of_a_folder_come_by_name_and_nothing_else(tmp_path):
-    for index, suffix in enumerate(IMAGES):
+    for index, suffix in enumerate(IMAGE_SUFFIXES):
         (tmp_path / f'{9 - index}{suffix.upper() if index % 2 else suffix}').touch()
     (tmp_path / 'notes.txt').touch()
     found = list_images(str(tmp_path))
-    assert len(found) == len(IMAGES) and found == sorted(found)
+    assert len(found) == len(IMAGE_SUFFIXES) and found == sorted(found)
 
 
 def test_folders_without_images_and_what_is_no_folder_are_named(tmp_path):

@@ -14,8 +14,8 @@ from mmengine.registry import MODELS, init_default_scope
 from quick_runs import DEMO, QUICK, SEGMENTATION_DEMO
 
 from casvit.cli.main import run_tool
-from casvit_mm.commands.devices import check_precision
 from casvit_mm.models.checkpoint import read_checkpoint
+from casvit_mm.speed.devices import check_precision
 from casvit_mm.speed.matrix_products import gains_from
 
 RTMDET = 'rtmdet_casvit-s_8xb32-300e_coco'

@@ -39,7 +39,7 @@ def run_without_mmdet() -> Callable[..., None]:
     """
 
     def run(code: str, *arguments: Path | str) -> None:
-        root = Path(shapes.__file__).parents[2]
+        root = Path(shapes.__file__).parents[3]
         program = textwrap.dedent(prelude) + textwrap.dedent(code)
         subprocess.run(
             [sys.executable, '-c', program, *map(str, arguments)],

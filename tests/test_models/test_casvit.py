@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from casvit_mm.models import ARCHITECTURES, TOKEN_MIXERS, CASViT
-from casvit_mm.models.casvit import linear_drop_path
+from casvit_mm.models.arguments import linear_drop_path
 
 PARAMETERS = {'xs': 2_759_132, 's': 5_250_704, 'm': 11_652_224, 't': 20_738_080, 'l': 27_106_432}
 TINY = dict(depths=(1, 1, 2, 1), channels=(8, 8, 16, 16))

@@ -1,6 +1,5 @@
 """Writing a changed copy of a data set: whole or not at all, the original untouched."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from PIL import ExifTags, Image, ImageOps
 
 from casvit.errors import DatasetError
+from casvit.files import written_whole
 from casvit.names import printable
 from casvit_mm.datasets.image_files import SAME_READER
 
@@ -38,20 +38,15 @@ def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
     out = Path(out).expanduser().absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f'{out} is there already: name a new or empty folder for the copy.')
-    scratch = out.with_name(f'.{out.name}-being-written')
     try:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        changes = write(scratch)
-        text = '\n'.join(map(printable, changes or ['Nothing was wrong.'])) + '\n'
-        (scratch / CHANGES).write_text(text, encoding='utf-8')
-        if out.exists():
-            out.rmdir()
-        scratch.rename(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(out) as folder:
+            folder.mkdir()
+            changes = write(folder)
+            text = '\n'.join(map(printable, changes or ['Nothing was wrong.'])) + '\n'
+            (folder / CHANGES).write_text(text, encoding='utf-8')
     except OSError as error:
         raise DatasetError(f'The copy cannot be written to {out}: {error}.') from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return changes
 
 

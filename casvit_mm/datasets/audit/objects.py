@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from casvit.files import is_file
 from casvit.names import name_fault
 from casvit_mm.datasets.audit.coco_records import CocoScan, box_corners, locate, scan_coco
 from casvit_mm.datasets.audit.images import Picture, look_at_pictures
-from casvit_mm.datasets.formats.folders import is_file
 from casvit_mm.datasets.formats.found import ObjectDataset
 from casvit_mm.datasets.issues import FaultList
 

@@ -7,9 +7,10 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from casvit.errors import DatasetError
+from casvit.files import is_file
 from casvit.sentences import some
 from casvit_mm.datasets.formats.coco_file import load_coco
-from casvit_mm.datasets.formats.folders import Folder, is_file
+from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.found import WHOLE, ObjectDataset, ObjectSplit, split_of
 
 FORMAT = 'COCO'

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PICTURES = frozenset(('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'))
+from casvit.inputs.images import IMAGE_SUFFIXES
+
+# Not every OpenCV reads GIF, and it is what a run reads images with.
+PICTURES = frozenset(IMAGE_SUFFIXES) - {'.gif'}
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,6 @@ class Folder:
     def pictures(self) -> list[Path]:
         """Its pictures."""
         return self.ending_in(*PICTURES)
-
-
-def is_file(path: Path) -> bool:
-    """Whether a file is there; not if no file can have the name, for its length or a null in it."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def folders(root: Path) -> Iterator[Folder]:

@@ -7,9 +7,10 @@ from typing import Any
 import yaml
 
 from casvit.errors import DatasetError
+from casvit.files import is_file
 from casvit.names import read_lines
 from casvit.sentences import short
-from casvit_mm.datasets.formats.folders import PICTURES, Folder, is_file
+from casvit_mm.datasets.formats.folders import PICTURES, Folder
 from casvit_mm.datasets.formats.found import (
     SPLITS,
     WHOLE,

@@ -5,6 +5,7 @@ and validation has shifts the numbers of all behind it, a class without pictures
 and neither is said; a head of another number of classes ends in an index error.
 """
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,6 @@ GET_IMAGENET = (
     'ImageNet-1k comes from https://image-net.org/download.php: unpack it into train/ and val/, a '
     'folder per class in each, and name the folder of these two with --data-root DIR.'
 )
-PICTURES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 LISTED_LOOKED_FOR = 100
 
 
@@ -99,13 +99,20 @@ def _check_dataset(
             raise missing_path('list of pictures', ann_file, hint)
         pictures, classes = _check_list(ann_file, folder, classes)
     else:
-        extensions = tuple(end.lower() for end in dataset.get('extensions', PICTURES))
+        extensions = tuple(end.lower() for end in dataset.get('extensions', _extensions()))
         pictures, folders = _check_folders(folder, extensions, hint)
         _compare_splits(split, folder, folders, seen)
         classes = _check_names(folder, folders, classes)
     refuse_unsafe_names(classes, ann_file or folder)
     check_counts(cfg, classes, ann_file or folder)
     return f'{split}: {count_of(pictures, "picture")}, {count_of(len(classes), "class")} ({folder})'
+
+
+def _extensions() -> tuple[str, ...]:
+    """How names of images end that mmpretrain looks for unless a config says it."""
+    from mmpretrain.datasets import CustomDataset
+
+    return inspect.signature(CustomDataset).parameters['extensions'].default
 
 
 def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from casvit.errors import DatasetError
+from casvit.files import is_file
 from casvit.names import refuse_unsafe_names
 from casvit.sentences import (
     as_tuple,
@@ -29,7 +30,6 @@ from casvit_mm.datasets.formats.coco_file import (
     read_coco,
     without_garbage_collection,
 )
-from casvit_mm.datasets.formats.folders import is_file
 from casvit_mm.datasets.issues import KINDS, FaultList
 from casvit_mm.datasets.preflight.config_data import (
     check_counts,

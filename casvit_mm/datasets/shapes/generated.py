@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from casvit.errors import DatasetError
-from casvit.files import cache_folder
+from casvit.files import cache_folder, written_whole
 from casvit_mm.datasets.shapes.scenes import SMALLEST_SIDE
 
 RECORD = 'dataset.json'
@@ -84,7 +83,7 @@ class GeneratedSet:
             replace = self.is_generated(out)
             out.parent.mkdir(parents=True, exist_ok=True)
             with (
-                tempfile.TemporaryDirectory(prefix=f'.{out.name}-', dir=out.parent) as scratch,
+                written_whole(out, replace=replace) as root,
                 tqdm(
                     total=sum(record['pictures'].values()),
                     desc='generating shapes',
@@ -92,12 +91,12 @@ class GeneratedSet:
                     disable=not progress,
                 ) as bar,
             ):
-                # The scratch folder itself is readable by its owner alone; one in it is ordinary.
-                root = Path(scratch) / 'new'
                 write(root, bar)
                 write_json(root / RECORD, dict(generator=self.generator, **record))
-                self._move_into_place(root, out, Path(scratch) / 'old', replace=replace)
         except OSError as error:
+            if self.is_generated(out) and not replace:
+                # Another process was asked for the same, and was faster.
+                return
             raise DatasetError(
                 f'The data set cannot be written to {out}: {error.strerror or error}. Generate it '
                 f'elsewhere ({self.how_to_generate("DIR")}) and give --data-root DIR.'
@@ -144,26 +143,6 @@ class GeneratedSet:
                 f'The folder {out} is not empty, and what it holds is no generated data set of '
                 'this kind. Choose another one with --out, or empty it.'
             )
-
-    def _move_into_place(self, new: Path, out: Path, old: Path, *, replace: bool) -> None:
-        """Renames a finished root to where it belongs; what was there goes to ``old``.
-
-        A set that appeared meanwhile is another process's, which was asked for the same, and stays
-        unless there was one to ``replace`` from the start.
-        """
-        if not replace and self.is_generated(out):
-            return
-        self._refuse_foreign(out)
-        try:
-            if out.exists():
-                out.rename(old)
-            new.rename(out)
-        except OSError:
-            if self.is_generated(out):
-                return
-            if old.exists():
-                old.rename(out)
-            raise
 
     def _wait_for(self, root: Path, seconds: float) -> None:
         """Waits while another process generates a root."""

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from casvit.errors import CheckpointError
-from casvit.files import written_whole
+from casvit.files import write_whole
 from casvit.tables import LAYOUTS
 from casvit_mm.models.checkpoint.published_layout import (
     to_native_classifier_key,
@@ -114,9 +114,7 @@ def write_weights(
         code = hashlib.sha256(content).hexdigest()[:8]
         out = out.with_name(f'{out.stem}-{code}{out.suffix}')
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(out) as unfinished:
-            unfinished.write_bytes(content)
+        write_whole(out, content)
     except OSError as error:
         raise CheckpointError(f'{out} cannot be written: {error.strerror or error}.') from error
     return out

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from casvit.files import write_whole
 from casvit.names import printable
 from casvit.results import Colour
 from casvit.sentences import count_of
@@ -149,5 +150,4 @@ def _write(
         sheet=f'data:image/jpeg;base64,{b64encode(sheet).decode()}' if sheet else '',
         plots=[f'data:image/png;base64,{b64encode(plot).decode()}' for plot in drawn],
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page, encoding='utf-8')
+    write_whole(file, page)

@@ -3,7 +3,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casvit_mm.datasets.shapes.objects import scenes
+from casvit_mm.datasets.shapes import scenes
 
 CLASSES = tuple(scenes.OUTLINES)
 seeds = st.integers(0, 2**32 - 1)

@@ -16,7 +16,7 @@ from toy_runs import toy_run, whole
 from casvit import files
 from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook, all_finite, latest_checkpoint
 
-TOY_RUNS = Path(__file__).parents[1] / 'toy_runs.py'
+TOY_RUNS = Path(__file__).parents[2] / 'toy_runs.py'
 
 
 def names(folder, pattern='*.pth'):
