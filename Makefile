@@ -25,7 +25,7 @@ help:  ## this list
 setup:  ## make the environment .venv, or see that it is up to date
 	@$(PYTHON) tools/install.py --venv $(VENV)
 
-demo: setup  ## train Mask R-CNN with CAS-ViT on the generated data set
+demo: setup  ## train Mask R-CNN with CAS-ViT on the generated dataset
 	$(RUN) $(DEMO)
 
 test: setup  ## run the tests

@@ -21,7 +21,7 @@ JOINERS = '\u200c\u200d'
 SHOWN = 3
 
 
-def name_fault(name: str) -> str:
+def name_issue(name: str) -> str:
     """Why a name is not safe to write into configs and logs.
 
     Args:
@@ -45,10 +45,10 @@ def safe_names(names: Sequence[str]) -> list[str]:
     Returns:
         As many names, each of them once if each of ``names`` is there once.
     """
-    taken = {name for name in names if not name_fault(name)}
+    taken = {name for name in names if not name_issue(name)}
     safe = []
     for name in names:
-        if name_fault(name):
+        if name_issue(name):
             free = wanted = _without_unsafe(name)
             number = 1
             while free in taken:
@@ -71,9 +71,9 @@ def refuse_unsafe_names(names: Iterable[object], source: str) -> None:
         DatasetError: One is not; says which, why and what to do.
     """
     for index, name in enumerate(map(str, names)):
-        if fault := name_fault(name):
+        if issue := name_issue(name):
             raise DatasetError(
-                f'The name of class {index} of {source}, {name!a}, {fault}: mmengine or a '
+                f'The name of class {index} of {source}, {name!a}, {issue}: mmengine or a '
                 'terminal may take it for an instruction. Rename the class; `casvit check DATA '
                 '--fix OUT` writes a copy with other names.'
             )

@@ -27,7 +27,7 @@ def as_tuple(names: Sequence[str]) -> str:
 
 
 def count_of(number: int, noun: str) -> str:
-    """A number and its noun: '1 picture', '2 classes'."""
+    """A number and its noun: '1 image', '2 classes'."""
     plural = f'{noun}es' if noun.endswith('s') else f'{noun}s'
     return f'{number:,} {noun if number == 1 else plural}'
 

@@ -46,7 +46,7 @@ IGNORE_INDEX = 255
 """Ignore index of semantic masks, unless another is given."""
 
 LAYOUTS = ('native', 'published')
-"""Layouts of weight files: this package's, and that of the authors' files."""
+"""Layouts of checkpoints: this package's, and that of the authors' files."""
 
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 """Precisions in which the dense parts of a model can compute."""

@@ -27,7 +27,7 @@ def as_coco(photographs: Path, out: Path) -> Path:
 
 
 def as_roboflow(coco: Path, out: Path) -> Path:
-    """As Roboflow writes COCO: files beside the pictures, and a category of all others."""
+    """As Roboflow writes COCO: files beside the images, and a category of all others."""
     for part, name in (('train', 'train'), ('val', 'valid')):
         content = json.loads((coco / f'annotations/instances_{part}.json').read_text())
         for category in content['categories']:
@@ -62,7 +62,7 @@ def _parts(coco: Path):
 
 
 def as_voc(coco: Path, out: Path) -> Path:
-    """As Roboflow writes VOC: XML files beside the pictures."""
+    """As Roboflow writes VOC: XML files beside the images."""
     for part, dataset in _parts(coco):
         folder = str(out / part)
         dataset.as_pascal_voc(folder, folder, approximation_percentage=0)
@@ -70,7 +70,7 @@ def as_voc(coco: Path, out: Path) -> Path:
 
 
 def as_voc_devkit(coco: Path, out: Path) -> Path:
-    """As VOC lays it out, with lists of the pictures of each part."""
+    """As VOC lays it out, with lists of the images of each part."""
     (out / 'ImageSets/Main').mkdir(parents=True)
     for part, dataset in _parts(coco):
         dataset.as_pascal_voc(str(out / 'JPEGImages'), str(out / 'Annotations'))
@@ -94,7 +94,7 @@ def as_yolo(coco: Path, out: Path) -> Path:
 
 
 def as_labelme(coco: Path, out: Path) -> Path:
-    """As LabelMe writes it: JSON files beside the pictures."""
+    """As LabelMe writes it: JSON files beside the images."""
     for part, dataset in _parts(coco):
         dataset.as_labelme(str(out / part), str(out / part))
     return out

@@ -1,4 +1,4 @@
-"""Ways to damage a data set, each with the fault that has to be found for it."""
+"""Ways to damage a dataset, each with the issue that has to be found for it."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ def some_annotation(content, rng):
     return int(rng.integers(len(content['annotations'])))
 
 
-def picture_of(content, index):
+def image_of(content, index):
     key = content['annotations'][index]['image_id']
     return next(image for image in content['images'] if image['id'] == key)
 
@@ -70,7 +70,7 @@ def repeats_a_name(content, rng):
     return 'categories', index
 
 
-def belongs_to_no_picture(content, rng):
+def belongs_to_no_image(content, rng):
     index = some_annotation(content, rng)
     content['annotations'][index]['image_id'] = 10**6
     return 'annotations', index
@@ -97,9 +97,9 @@ def has_a_nan_box(content, rng):
 
 def has_a_box_outside(content, rng):
     index = some_annotation(content, rng)
-    picture, box = picture_of(content, index), content['annotations'][index]['bbox']
+    image, box = image_of(content, index), content['annotations'][index]['bbox']
     side = rng.integers(4)
-    box[side % 2] = [-box[2] - 5, -box[3] - 5, picture['width'], picture['height']][side]
+    box[side % 2] = [-box[2] - 5, -box[3] - 5, image['width'], image['height']][side]
     return 'annotations', index
 
 
@@ -113,15 +113,15 @@ def has_a_swapped_box(content, rng):
 
 def has_a_box_partly_outside(content, rng):
     index = some_annotation(content, rng)
-    picture, box = picture_of(content, index), content['annotations'][index]['bbox']
-    box[2] = picture['width'] - box[0] + 10
+    image, box = image_of(content, index), content['annotations'][index]['bbox']
+    box[2] = image['width'] - box[0] + 10
     return 'annotations', index
 
 
 def has_a_mask_of_another_size(content, rng):
     index = some_annotation(content, rng)
-    picture = picture_of(content, index)
-    height, width = picture['height'] + 2, picture['width']
+    image = image_of(content, index)
+    height, width = image['height'] + 2, image['width']
     content['annotations'][index]['segmentation'] = dict(
         size=[height, width], counts=[10, 20, height * width - 30]
     )
@@ -130,8 +130,8 @@ def has_a_mask_of_another_size(content, rng):
 
 def has_a_broken_mask(content, rng):
     index = some_annotation(content, rng)
-    picture = picture_of(content, index)
-    size = [picture['height'], picture['width']]
+    image = image_of(content, index)
+    size = [image['height'], image['width']]
     content['annotations'][index]['segmentation'] = [
         dict(size=size, counts=[1, 2]),
         dict(size=size),
@@ -188,7 +188,7 @@ RECORDS = {
     is_no_object: 'broken-record',
     repeats_an_id: 'double-id',
     repeats_a_name: 'double-name',
-    belongs_to_no_picture: 'unknown-image',
+    belongs_to_no_image: 'unknown-image',
     belongs_to_no_category: 'unknown-category',
     has_an_empty_box: 'empty-box',
     has_a_nan_box: 'nan-box',
@@ -206,7 +206,7 @@ RECORDS = {
 }
 
 
-# Each damages a picture file.
+# Each damages an image file.
 
 
 def remove(path: Path, rng) -> None:
@@ -218,7 +218,7 @@ def empty(path: Path, rng) -> None:
 
 
 def overwrite_with_text(path: Path, rng) -> None:
-    path.write_text('This is no picture.\n' * 20)
+    path.write_text('This is no image.\n' * 20)
 
 
 def truncate(path: Path, rng) -> None:
@@ -227,25 +227,25 @@ def truncate(path: Path, rng) -> None:
 
 
 def resize(path: Path, rng) -> None:
-    with Image.open(path) as picture:
-        other = picture.resize((picture.width + 7, picture.height))
+    with Image.open(path) as image:
+        other = image.resize((image.width + 7, image.height))
     other.save(path)
 
 
 def tag_as_rotated(path: Path, rng) -> None:
-    """With an EXIF orientation that keeps the sides of the picture."""
-    with Image.open(path) as picture:
-        picture.load()
+    """With an EXIF orientation that keeps the sides of the image."""
+    with Image.open(path) as image:
+        image.load()
     exif = Image.Exif()
     exif[0x0112] = int(rng.integers(2, 5))
-    picture.save(path, exif=exif)
+    image.save(path, exif=exif)
 
 
 def make_a_copy_of(path: Path, other: Path) -> None:
     shutil.copyfile(other, path)
 
 
-PICTURES = {
+IMAGES = {
     remove: 'missing-picture',
     empty: 'unreadable-picture',
     overwrite_with_text: 'unreadable-picture',
@@ -255,7 +255,7 @@ PICTURES = {
 }
 
 
-# Each damages a label map of classes 0 to some number.
+# Each damages a semantic mask of classes 0 to some number.
 
 
 def set_a_value_outside(path: Path, rng) -> None:
@@ -266,8 +266,8 @@ def set_a_value_outside(path: Path, rng) -> None:
 
 
 def make_colours_of(path: Path, rng) -> None:
-    with Image.open(path) as picture:
-        coloured = picture.convert('RGB')
+    with Image.open(path) as image:
+        coloured = image.convert('RGB')
     coloured.save(path)
 
 

@@ -1,7 +1,7 @@
 """Measures how fast a CAS-ViT is here, in all the ways it can be run.
 
   casvit bench
-      the backbones XS, S, M and T at 512x512, a picture at a time: as published, fused, compiled
+      the backbones XS, S, M and T at 512x512, an image at a time: as published, fused, compiled
   casvit bench --sizes xs --image-size 224 --batch-size 8 --out mine.json
   casvit bench --mode training --variants reference folded compiled
   casvit bench --precision fp32 bf16
@@ -11,7 +11,7 @@
   casvit bench --peers
       backbones of others beside CAS-ViT, with what is published of their accuracy (needs timm)
   casvit bench --variants fused --image-size 256 512 1024 2048
-      how cost grows with the area: several sizes of pictures or batches take turns, and a power
+      how cost grows with the area: several sizes of images or batches take turns, and a power
       law is fitted
   casvit bench --runs work_dirs/plain-0 work_dirs/fast-0 --out convergence.json
       measures nothing: what finished training runs reached, by the switches of their `speed`
@@ -76,7 +76,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs='+',
         default=[512],
         metavar='N',
-        help='side of the square picture, in pixels (default: 512)',
+        help='side of the square image, in pixels (default: 512)',
     )
     parser.add_argument(
         '--batch-size',
@@ -84,7 +84,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs='+',
         default=[1],
         metavar='N',
-        help='pictures at once (default: 1)',
+        help='images at once (default: 1)',
     )
     parser.add_argument(
         '--turns',
@@ -117,7 +117,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=arguments.positive_int,
         default=64,
         metavar='N',
-        help='pictures for --pipelines (default: 64)',
+        help='images for --pipelines (default: 64)',
     )
     parser.add_argument('--page', metavar='FILE.md', help='write the page on speed of --records')
     parser.add_argument(

@@ -1,9 +1,9 @@
-"""Draws pictures as the data pipeline gives them to the model, with boxes, masks and labels.
+"""Draws images as the data pipeline gives them to the model, with boxes, masks and labels.
 
   casvit browse_dataset mask_rcnn_casvit-xs_demo_shapes --number 20
   casvit browse_dataset CONFIG --data-root /data/mine --split val --out-dir look
 
-Looking at twenty pictures before a training finds most mistakes in annotations and configs.
+Looking at twenty images before a training finds most mistakes in annotations and configs.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=arguments.positive_int,
         default=16,
         metavar='N',
-        help='pictures to draw, taken evenly from the data set (default: 16)',
+        help='images to draw, taken evenly from the dataset (default: 16)',
     )
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
     parser.add_argument(

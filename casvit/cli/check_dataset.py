@@ -1,7 +1,7 @@
-"""Checks a folder of pictures with labels, and says everything that is wrong with it.
+"""Checks a folder of images with labels, and says everything that is wrong with it.
 
   casvit check DATA
-      COCO, Pascal VOC, YOLO, LabelMe, or pictures with label maps: found out
+      COCO, Pascal VOC, YOLO, LabelMe, or images with semantic masks: found out
   casvit check DATA --task instance
       objects need masks as well
   casvit check DATA --fix REPAIRED
@@ -9,8 +9,8 @@
   casvit check DATA --no-pictures
       seconds: looks at the annotations alone
 
-It prints what was found, and writes a page with plots and labelled pictures. The exit code is 2
-where there are errors, and 0 where there are none; docs/data_check.md lists the kinds of faults.
+It prints what was found, and writes a page with plots and labelled images. The exit code is 2
+where there are errors, and 0 where there are none; docs/data_check.md lists the kinds of issues.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--no-pictures',
         action='store_true',
-        help='do not open the pictures, only see whether they are there',
+        help='do not open the images, only see whether they are there',
     )
     parser.add_argument(
         '--fix', metavar='OUT', help='write a repaired copy into this new folder, as COCO or masks'
@@ -51,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='how many of each kind to print (default: 3)',
     )
     parser.add_argument(
-        '--seed', type=int, default=0, metavar='N', help='which pictures the page shows'
+        '--seed', type=int, default=0, metavar='N', help='which images the page shows'
     )
 
 

@@ -83,7 +83,7 @@ def explain(error: BaseException) -> str | None:
         )
     if found := re.search(r'failed to load image: (.+)', message):
         return f'The image {found[1].strip()} cannot be read: it is damaged, or no image.'
-    if 'imdecode' in message and (file := _picture_being_loaded(error)):
+    if 'imdecode' in message and (file := _image_being_loaded(error)):
         return f'The image {file} cannot be read: it is empty, or damaged.'
     if 'DataLoader worker process' in message:
         return _explain_worker(original, message)
@@ -116,7 +116,7 @@ def _explain_worker(original: BaseException, message: str) -> str | None:
     return None
 
 
-def _picture_being_loaded(error: BaseException) -> str | None:
+def _image_being_loaded(error: BaseException) -> str | None:
     """The file that mmcv was loading, whose name OpenCV's own errors lack."""
     names = [frame.f_locals.get('filename') for frame in _frames(error)]
     return next((name for name in reversed(names) if isinstance(name, str)), None)

@@ -1,9 +1,9 @@
-"""Fine-tunes a model on a folder of your own pictures, without writing a config.
+"""Fine-tunes a model on a folder of your own images, without writing a config.
 
   casvit finetune DATA --task instance --checkpoint mask_rcnn_casvit-s.pth --size s
       COCO, Pascal VOC, YOLO or LabelMe: found out, checked, split where it is not, trained
   casvit finetune DATA --task semantic --legend colours.txt
-      pictures with label maps, here in colours
+      images with semantic masks, here in colours
   casvit finetune DATA --task detection --freeze 2 --layer-decay 0.85 --epochs 30
       with the first stages as they are, and smaller steps towards them
   casvit finetune DATA --task detection --no-train
@@ -11,7 +11,7 @@
 
 It writes a small config into the work dir, which is yours to edit, and chooses the batch so that
 the training fits into memory. It ends with the table of classes, the best checkpoint and
-pictures. Without --checkpoint it starts from random weights: docs/own_data.md says where the
+images. Without --checkpoint it starts from random weights: docs/own_data.md says where the
 published files are.
 """
 
@@ -44,13 +44,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--image-size',
         type=arguments.positive_int,
         metavar='N',
-        help='side in pixels that pictures are resized to, at most (default: by the data)',
+        help='side in pixels that images are resized to, at most (default: by the data)',
     )
     parser.add_argument(
         '--batch-size',
         type=arguments.positive_int,
         metavar='N',
-        help='pictures in a batch (default: as many as fit into memory)',
+        help='images in a batch (default: as many as fit into memory)',
     )
     parser.add_argument(
         '--learning-rate',
@@ -79,7 +79,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='factor of the learning rate from each layer to the one below it',
     )
     parser.add_argument(
-        '--balance', action='store_true', help='repeat pictures of rare classes (objects only)'
+        '--balance', action='store_true', help='repeat images of rare classes (objects only)'
     )
     parser.add_argument('--no-ema', action='store_true', help='no moving average of the weights')
     parser.add_argument(

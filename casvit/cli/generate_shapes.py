@@ -1,9 +1,9 @@
-"""Writes the demo data set: shapes on textured pictures, with boxes, masks and label maps.
+"""Writes the demo dataset: shapes on textured images, with boxes, masks and semantic masks.
 
   casvit generate_shapes
       the set that the demo configs read, where they look for it: the user's cache folder
   casvit generate_shapes --task classification
-      the one of the classification demo: one shape a picture, in a folder per class
+      the one of the classification demo: one shape an image, in a folder per class
   casvit generate_shapes --out data/shapes
       the same set in a folder of your own; give it to other commands with --data-root
   casvit generate_shapes --out data/large --num-train 2000 --size 320 --seed 1
@@ -11,9 +11,9 @@
   casvit generate_shapes --out data/others --other-classes
       one with other shapes, to fine-tune a model of the first ones on (docs/own_data.md)
 
-The same numbers give the same files. In the folder: train/ and val/ (pictures), annotations/
-(COCO instances of what is visible), labels/ (label maps for segmentation: 0 is the background).
-For classification: train/ and val/, in each a folder of pictures per class.
+The same numbers give the same files. In the folder: train/ and val/ (images), annotations/
+(COCO instances of what is visible), labels/ (semantic masks for segmentation: 0 is the background).
+For classification: train/ and val/, in each a folder of images per class.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -41,16 +41,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--num-train',
         type=int,
         metavar='N',
-        help='pictures to train on (400; for classification 2000)',
+        help='images to train on (400; for classification 2000)',
     )
     parser.add_argument(
         '--num-val',
         type=int,
         metavar='N',
-        help='pictures to validate on (100; for classification 240)',
+        help='images to validate on (100; for classification 240)',
     )
     parser.add_argument(
-        '--size', type=int, metavar='PIXELS', help='side of a picture (160; for classification 64)'
+        '--size', type=int, metavar='PIXELS', help='side of an image (160; for classification 64)'
     )
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='random seed (0)')
     parser.add_argument(

@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'get_flops': ('casvit.cli.get_flops', 'count parameters and multiply-accumulates'),
     'fuse': ('casvit.cli.fuse', 'make a checkpoint faster to run, with the same answers'),
     'bench': ('casvit.cli.bench', 'measure how fast a CAS-ViT is on this machine'),
-    'publish_model': ('casvit.cli.publish_model', 'write a clean weight file to hand out'),
+    'publish_model': ('casvit.cli.publish_model', 'write a clean checkpoint to hand out'),
     'print_config': ('casvit.cli.print_config', 'print a config with its bases resolved'),
     'generate_shapes': ('casvit.cli.generate_shapes', 'write the demo dataset'),
 }

@@ -1,4 +1,4 @@
-"""Writes a clean weight file to hand out: weights, class names, a hash in the name, nothing else.
+"""Writes a clean checkpoint to hand out: weights, class names, a hash in the name, nothing else.
 
   casvit publish_model work_dirs/mine/epoch_12.pth mask_rcnn_casvit-s.pth
       mask_rcnn_casvit-s-1a2b3c4d.pth, a third of the size: no optimizer, no config

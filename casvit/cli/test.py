@@ -2,17 +2,17 @@
 
   casvit test CONFIG CHECKPOINT
       the evaluation table: COCO's for detection, IoU of every class for segmentation
-  casvit test CONFIG CHECKPOINT --show-dir pictures
+  casvit test CONFIG CHECKPOINT --show-dir images
       also draws ground truth and predictions side by side
   casvit test CONFIG CHECKPOINT --tta
-      several scales and flips of every picture, merged
+      several scales and flips of every image, merged
   casvit test CONFIG CHECKPOINT --fuse --compile
-      the same figures, sooner: a minute or more for the compiler, then less for every picture
+      the same figures, sooner: a minute or more for the compiler, then less for every image
   casvit test CONFIG CHECKPOINT --format-only out/test-dev \\
       --cfg-options test_dataloader.dataset.ann_file=annotations/image_info_test-dev2017.json
       out/test-dev.bbox.json and .segm.json, as COCO's test server takes them; no annotations needed
   casvit test SEGMENTATION_CONFIG CHECKPOINT --format-only out/label_maps
-      a PNG per picture, with the values that the data set's own label maps have
+      a PNG per image, with the values that the dataset's own semantic masks have
 
 CHECKPOINT may be a file of a training run, a published one, or .safetensors: all its weights must
 fit the model.
@@ -36,8 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--format-only',
         metavar='PREFIX',
-        help="write PREFIX.bbox.json (and .segm.json) in COCO's format, or a folder of label maps; "
-        'evaluate nothing',
+        help="write PREFIX.bbox.json (and .segm.json) in COCO's format, or a folder of semantic "
+        'masks; evaluate nothing',
     )
     arguments.add_acceleration(parser)
     arguments.add_seed(parser)

@@ -1,7 +1,7 @@
 """Trains a model from a config.
 
   casvit train mask_rcnn_casvit-xs_demo_shapes
-      minutes on a CPU: the demo, on pictures that it generates itself
+      minutes on a CPU: the demo, on images that it generates itself
   casvit train mask_rcnn_casvit-m_fpn_1x_coco --data-root /data/coco --auto-scale-lr
       the published recipe on one GPU, from checkpoints/cas-vit-m.pth
   casvit train CONFIG --from-scratch
@@ -11,7 +11,7 @@
   tools/dist_train.sh CONFIG 8
       on 8 GPUs
 
-A run writes its log, its config, checkpoints and a few validation pictures into its work dir.
+A run writes its log, its config, checkpoints and a few validation images into its work dir.
 """
 
 from argparse import ArgumentParser, Namespace

@@ -1,4 +1,4 @@
-"""What can be measured: a model, in a variant, on pictures of a size."""
+"""What can be measured: a model, in a variant, on images of a size."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ class Case:
             :data:`casvit.tables.PEERS`, or the file of a config with a whole model.
         variant: One of those that the model has in its mode.
         precision: A key of :data:`casvit_mm.speed.dense_parts.PRECISIONS`.
-        mode: ``'inference'``, from a normalised picture to features or to the answer of a whole
+        mode: ``'inference'``, from a normalised image to features or to the answer of a whole
             model; ``'training'``, forward and backward with the norms' statistics frozen, as the
             detection recipes train.
-        image_size: Side of the square picture, in pixels.
-        batch_size: Pictures at once.
+        image_size: Side of the square image, in pixels.
+        batch_size: Images at once.
         device: Where.
 
     Raises:

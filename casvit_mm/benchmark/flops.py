@@ -29,11 +29,11 @@ def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, in
     drop_pretrained(model_cfg)
     torch.manual_seed(0)
     model = revert_sync_batchnorm(MODELS.build(model_cfg)).eval()
-    picture = torch.rand(1, input_channels(cfg), height, width)
-    rows = [('model', parameters(model), macs(_Tensors(model, height, width), picture))]
+    image = torch.rand(1, input_channels(cfg), height, width)
+    rows = [('model', parameters(model), macs(_Tensors(model, height, width), image))]
     if hasattr(model, 'backbone'):
-        rows.append(('backbone', parameters(model.backbone), macs(model.backbone, picture)))
-    return rows, _proposals(model, picture) if hasattr(model, 'roi_head') else None
+        rows.append(('backbone', parameters(model.backbone), macs(model.backbone, image)))
+    return rows, _proposals(model, image) if hasattr(model, 'roi_head') else None
 
 
 def input_channels(cfg: Config) -> int:
@@ -46,17 +46,17 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def macs(model: nn.Module, picture: Tensor) -> int:
+def macs(model: nn.Module, image: Tensor) -> int:
     """Multiply-accumulates of one forward pass.
 
     Args:
         model: The module.
-        picture: Its input. Shape: ``(1, C, H, W)``.
+        image: Its input. Shape: ``(1, C, H, W)``.
 
     Returns:
         Their number, as mmengine's analyser counts.
     """
-    analyzer = FlopAnalyzer(model, (picture,))
+    analyzer = FlopAnalyzer(model, (image,))
     analyzer.unsupported_ops_warnings(False)
     analyzer.uncalled_modules_warnings(False)
     analyzer.tracer_warnings('none')
@@ -65,15 +65,15 @@ def macs(model: nn.Module, picture: Tensor) -> int:
 
 
 class _Tensors(nn.Module):
-    """A detector, segmentor or classifier as a function of one picture alone."""
+    """A detector, segmentor or classifier as a function of one image alone."""
 
     def __init__(self, model: nn.Module, height: int, width: int) -> None:
         super().__init__()
         self.model = model
         self.samples = _samples(height, width)
 
-    def forward(self, picture: Tensor) -> Any:
-        return self.model(picture, self.samples, mode='tensor')
+    def forward(self, image: Tensor) -> Any:
+        return self.model(image, self.samples, mode='tensor')
 
 
 def _samples(height: int, width: int) -> list[Any]:
@@ -95,8 +95,8 @@ def _samples(height: int, width: int) -> list[Any]:
     ]
 
 
-def _proposals(model: nn.Module, picture: Tensor) -> int:
+def _proposals(model: nn.Module, image: Tensor) -> int:
     with torch.no_grad():
-        features = model.extract_feat(picture)
-        samples = _samples(*picture.shape[-2:])
+        features = model.extract_feat(image)
+        samples = _samples(*image.shape[-2:])
         return len(model.rpn_head.predict(features, samples, rescale=False)[0])

@@ -33,7 +33,7 @@ class Group:
         title: What they have in common.
         cases: The cases.
         yardstick: One of them that all others are compared with; where None, each is compared with
-            the reference on pictures of its size.
+            the reference on images of its size.
     """
 
     title: str
@@ -183,7 +183,7 @@ def add_ratios(results: Sequence[dict[str, Any]], yardstick: int | None = None) 
 
     Args:
         results: The cases of a group, changed in place.
-        yardstick: Place of the baseline of all. Where None it is the reference on pictures of the
+        yardstick: Place of the baseline of all. Where None it is the reference on images of the
             same size; a case without one has None, and no ratio.
     """
     for each in results:

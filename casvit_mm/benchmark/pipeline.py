@@ -12,18 +12,18 @@ from casvit_mm.datasets.build import build_dataset
 
 
 def time_pipeline(cfg: Config, samples: int) -> dict[str, Any]:
-    """Takes pictures through the pipeline of a training, in this process.
+    """Takes images through the pipeline of a training, in this process.
 
     Args:
         cfg: A config with a ``train_dataloader``, whose data are there.
-        samples: How many pictures, taken evenly from the data set; of a smaller one all.
+        samples: How many images, taken evenly from the dataset; of a smaller one all.
 
     Returns:
-        The number of pictures; the spread of the seconds that one takes; and under ``steps``, in
+        The number of images; the spread of the seconds that one takes; and under ``steps``, in
         their order, the name of each transform and the mean of its seconds.
 
     Raises:
-        DatasetError: No picture is left in the data set.
+        DatasetError: No image is left in the dataset.
     """
     dataset = build_dataset(cfg, 'train')
     while not hasattr(dataset, 'pipeline'):
@@ -32,7 +32,7 @@ def time_pipeline(cfg: Config, samples: int) -> dict[str, Any]:
     samples = min(samples, len(dataset))
     steps: defaultdict[str, float] = defaultdict(float)
     totals = []
-    for position in tqdm(range(samples), desc='pipeline', unit='picture'):
+    for position in tqdm(range(samples), desc='pipeline', unit='image'):
         results = dataset.get_data_info(position * len(dataset) // samples)
         begin = time.perf_counter()
         for place, transform in enumerate(dataset.pipeline.transforms):

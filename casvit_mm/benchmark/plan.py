@@ -67,7 +67,7 @@ def _peers(args: Namespace) -> list[str]:
     if unknown:
         raise CliError(f'There is no peer {", ".join(unknown)}; there are {", ".join(PEERS)}.')
     if args.mode != 'inference' or len(args.image_size) + len(args.batch_size) > 2:
-        raise CliError('--peers are measured in inference, on one size of pictures and batch.')
+        raise CliError('--peers are measured in inference, on one size of images and batch.')
     return args.peers or list(PEERS)
 
 

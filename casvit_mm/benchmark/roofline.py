@@ -47,13 +47,13 @@ def roofline(
 
     Args:
         size: Name of the CAS-ViT.
-        image_size: Side of the square picture, in pixels.
-        batch_size: Pictures at once.
+        image_size: Side of the square image, in pixels.
+        batch_size: Images at once.
         limits: What :func:`casvit_mm.benchmark.machine.limits` measured.
         precision: Of operations and of what is moved: one that the limits have.
         training: Of forward and backward together: the gradients of a convolution's input and of
             its weights are each a convolution of as many operations and bytes. The gradient of
-            the picture, which nobody asks for, is counted too: less than a hundredth.
+            the image, which nobody asks for, is counted too: less than a hundredth.
     """
     model = fuse(CASViT(size).eval()).to('meta')
     costs: list[tuple[int, int]] = []

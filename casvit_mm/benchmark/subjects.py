@@ -169,7 +169,7 @@ def _drop_the_rest(subject: Subject, case: Case) -> None:
 
 
 def _sample(scope: str, case: Case) -> Any:
-    """Ground truth of a picture: some objects, or a label map."""
+    """Ground truth of an image: some objects, or a semantic mask."""
     side, device = case.image_size, case.device
     meta = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), (side, side))
     meta |= dict(scale_factor=(1.0, 1.0), img_id=0, img_path='')

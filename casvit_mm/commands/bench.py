@@ -134,7 +134,7 @@ def _checked_config(name: str) -> str:
 def _write_page(page: Path, names: list[str]) -> int:
     """Writes the page on speed, and the plots of each machine beside its first record."""
     records = [_read(Path(each).expanduser()) for each in names]
-    pictures: dict[str, dict[str, str]] = {}
+    images: dict[str, dict[str, str]] = {}
     folders: dict[Path, str] = {}
     for machine, of_it in by_machine(records).items():
         folder = Path(names[records.index(of_it[0])]).expanduser().parent
@@ -149,9 +149,9 @@ def _write_page(page: Path, names: list[str]) -> int:
             _write(plot, file)
             print(f'plot: {file}')
             address = Path(os.path.relpath(file, page.parent)).as_posix()
-            pictures.setdefault(machine, {})[name] = address
+            images.setdefault(machine, {})[name] = address
     command = f'casvit bench --page {page} --records {" ".join(names)}'
-    _write(speed_page(records, command, pictures), page)
+    _write(speed_page(records, command, images), page)
     print(f'page: {page}')
     return 0
 

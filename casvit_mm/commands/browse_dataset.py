@@ -36,7 +36,7 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: The config has no such data set.
+        CliError: The config has no such dataset.
         DatasetError: The data are not there, or not what the config says.
     """
     cfg = command_config(args)
@@ -49,7 +49,7 @@ def run(args: Namespace) -> int:
     dataset = build_dataset(cfg, args.split)
     out_dir = Path(args.out_dir or Path(cfg.work_dir) / 'browse')
     drawn = draw(cfg, dataset, args.number, out_dir, original=args.split != 'train', show=args.show)
-    print(f'{drawn} pictures of {len(dataset)}: {out_dir}')
+    print(f'{drawn} images of {len(dataset)}: {out_dir}')
     return 0
 
 
@@ -62,26 +62,26 @@ def draw(
     original: bool = False,
     show: bool = False,
 ) -> int:
-    """Draws pictures of a data set.
+    """Draws images of a dataset.
 
     Args:
         cfg: The config, for its visualiser.
-        dataset: The data set, with its pipeline.
-        number: How many pictures, at most.
+        dataset: The dataset, with its pipeline.
+        number: How many images, at most.
         out_dir: Where to.
-        original: Whether annotations are in pixels of the picture as it was before it was resized,
+        original: Whether annotations are in pixels of the image as it was before it was resized,
             as evaluation pipelines leave them; it is then drawn at that size.
         show: Whether to open windows too.
 
     Returns:
-        The number of pictures drawn.
+        The number of images drawn.
     """
     kind = VISUALIZER.get(ConfigView(cfg).scope, VISUALIZER['mmdet'])
     options = cfg.get('visualizer') or dict(type=kind)
     visualizer = VISUALIZERS.build({'name': 'visualizer', **options})
     visualizer.dataset_meta = dataset.metainfo
     number = min(number, len(dataset))
-    for position in tqdm(range(number), desc='drawing', unit='picture'):
+    for position in tqdm(range(number), desc='drawing', unit='image'):
         index = position * len(dataset) // number
         item = dataset[index]
         sample = item['data_samples'].numpy()
@@ -91,7 +91,7 @@ def draw(
         boxes = getattr(sample.get('gt_instances'), 'bboxes', None)
         if hasattr(boxes, 'tensor'):
             sample.gt_instances.bboxes = boxes.tensor
-        name = f'{index:06d}_{Path(sample.get("img_path", "picture")).stem}'
+        name = f'{index:06d}_{Path(sample.get("img_path", "image")).stem}'
         out_file = out_dir / f'{name}.jpg'
         add_sample(visualizer, name, image, sample, out_file, draw_pred=False, show=show)
     return number

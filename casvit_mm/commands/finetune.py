@@ -11,8 +11,8 @@ from casvit.errors import DatasetError
 from casvit.files import write_whole
 from casvit_mm.commands.data import checked, report
 from casvit_mm.commands.runs import say
-from casvit_mm.datasets.audit.masks import MapCheck
-from casvit_mm.datasets.audit.objects import ObjectCheck
+from casvit_mm.datasets.audit.masks import MaskAudit
+from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.issues import Severity
 from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
 from casvit_mm.finetune.config import config_text
@@ -40,7 +40,7 @@ def run(args: Namespace) -> int:
     refuse_unsafe_path('work dir', work_dir)
     if args.checkpoint:
         refuse_unsafe_path('checkpoint', Path(args.checkpoint).expanduser())
-    check = checked(args, read_pictures=True)
+    check = checked(args, read_images=True)
     for line in report(check, limit=3):
         say(line)
     _refuse_errors(check, args)
@@ -53,7 +53,7 @@ def run(args: Namespace) -> int:
         say(str(fit))
     write_whole(file, config_text(plan))
     say(
-        f'Pictures of {plan.image_size} pixels, {plan.max_epochs} epochs of '
+        f'Images of {plan.image_size} pixels, {plan.max_epochs} epochs of '
         f'{plan.steps_an_epoch} steps, learning rate {plan.learning_rate:g}.'
     )
     say(f'config: {file}')
@@ -62,11 +62,11 @@ def run(args: Namespace) -> int:
     return _train(file, work_dir)
 
 
-def _refuse_errors(check: ObjectCheck | MapCheck, args: Namespace) -> None:
-    errors = check.faults.of(Severity.ERROR)
+def _refuse_errors(check: ObjectAudit | MaskAudit, args: Namespace) -> None:
+    errors = check.issues.of(Severity.ERROR)
     if errors:
         raise DatasetError(
-            f'The data set has {len(errors)} errors (above). `casvit check {args.data} --task '
+            f'The dataset has {len(errors)} errors (above). `casvit check {args.data} --task '
             f'{args.task} --fix OUT` writes a repaired copy to train on.'
         )
     if not check.classes:
@@ -80,14 +80,14 @@ def _train(file: Path, work_dir: Path) -> int:
     if code:
         return code
     checkpoint = str(best_checkpoint(work_dir) or latest_checkpoint(work_dir))
-    pictures = work_dir / 'pictures'
+    predictions = work_dir / 'predictions'
     config = Config.fromfile(file)
     say(f'Testing {checkpoint} on {config.test_dataloader.dataset.ann_file}')
-    options = ['--work-dir', str(work_dir / 'test'), '--show-dir', str(pictures)]
+    options = ['--work-dir', str(work_dir / 'test'), '--show-dir', str(predictions)]
     code = subprocess.run([*tools, 'test', str(file), checkpoint, *options]).returncode
     if code:
         return code
     say(f'best checkpoint: {checkpoint}')
-    say(f'pictures: {pictures}')
+    say(f'predictions: {predictions}')
     say(f'try it: casvit image_demo PHOTO.jpg {file} {checkpoint} --out-dir out')
     return 0

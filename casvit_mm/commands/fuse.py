@@ -68,7 +68,7 @@ def norms(model: nn.Module) -> int:
 
 @torch.no_grad()
 def largest_difference(left: nn.Module, right: nn.Module) -> float:
-    """How far apart what two models make of a picture is, as a share of its largest value.
+    """How far apart what two models make of an image is, as a share of its largest value.
 
     Compared are the logits of a classifier, else the features that the heads read.
     """

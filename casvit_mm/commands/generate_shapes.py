@@ -35,7 +35,7 @@ def run(args: Namespace) -> int:
             )
         options['others'], classes = True, shapes.OTHER_CLASSES
     kind.generate(out, seed=args.seed, **options)
-    pictures = kind.pictures(out)
-    print(f'{pictures["train"]} pictures to train on and {pictures["val"]} to validate on: {out}')
+    images = kind.images(out)
+    print(f'{images["train"]} images to train on and {images["val"]} to validate on: {out}')
     print(f'classes: {", ".join(classes)}')
     return 0

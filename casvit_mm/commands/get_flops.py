@@ -19,7 +19,7 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: The config has no model, or none that takes a picture.
+        CliError: The config has no model, or none that takes an image.
     """
     cfg = load_config(args.config, parse_options(args.cfg_options))
     if not cfg.get('model'):

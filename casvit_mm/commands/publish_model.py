@@ -1,4 +1,4 @@
-"""Writes a clean weight file to hand out."""
+"""Writes a clean checkpoint to hand out."""
 
 from argparse import Namespace
 

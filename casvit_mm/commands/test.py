@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
         _augment(cfg)
     runner = build_runner(cfg)
     runner.test()
-    for what, where in (('raw predictions', args.out), ('pictures', args.show_dir)):
+    for what, where in (('raw predictions', args.out), ('images', args.show_dir)):
         if where:
             say(f'{what}: {where}')
     if args.format_only:
@@ -109,12 +109,12 @@ def _write_predictions(cfg: Config, where: str) -> None:
 
 
 def _write_coco(cfg: Config, prefix: str) -> None:
-    """Files of COCO's test server; categories and pictures come from the tested data set."""
+    """Files of COCO's test server; categories and images come from the tested dataset."""
     dataset = next(ConfigView(cfg).datasets('test'))
     ann_file = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
     if not ann_file.is_file():
         raise CliError(
-            f'The list of pictures {ann_file} does not exist. --format-only needs images and '
+            f'The list of images {ann_file} does not exist. --format-only needs images and '
             'categories (for COCO: image_info_test-dev2017.json), but no annotations: name it '
             'with --cfg-options test_dataloader.dataset.ann_file=FILE, its root with --data-root.'
         )
@@ -125,7 +125,7 @@ def _write_coco(cfg: Config, prefix: str) -> None:
 
 
 def _write_label_maps(cfg: Config, folder: str) -> None:
-    """Label maps as PNG, with the values that the annotations of the data set would have."""
+    """Semantic masks as PNG, with the values that the annotations of the dataset would have."""
     for dataset in ConfigView(cfg).datasets('test'):
         steps = dataset.get('pipeline') or []
         dataset['pipeline'] = [step for step in steps if type_name(step) != 'LoadAnnotations']
@@ -135,7 +135,7 @@ def _write_label_maps(cfg: Config, folder: str) -> None:
 
 
 def _written(where: Path) -> list[Path]:
-    """What --format-only wrote: a folder of label maps, or COCO's files."""
+    """What --format-only wrote: a folder of semantic masks, or COCO's files."""
     if where.is_dir():
         return [where]
     return sorted(where.parent.glob(f'{where.name}.*.json'))

@@ -76,9 +76,9 @@ def results(runner: Runner) -> list[str]:
         lines.append(f'  last checkpoint  {last.read_text().strip()}')
     if best := best_checkpoint(work_dir):
         lines.append(f'  best checkpoint  {best}')
-    pictures = list((work_dir / 'preview').glob('*.jpg'))
-    if pictures:
-        lines.append(f'  pictures         {work_dir / "preview"} ({len(pictures)})')
+    images = list((work_dir / 'preview').glob('*.jpg'))
+    if images:
+        lines.append(f'  images           {work_dir / "preview"} ({len(images)})')
     lines.append(f'  log              {log_file(runner)}')
     return lines
 

@@ -14,14 +14,14 @@ EVALUATORS = ('val_evaluator', 'test_evaluator')
 
 
 def reroot(cfg: Config, root: str) -> None:
-    """Points every data set of a config, and the evaluators that read its files, at a new root.
+    """Points every dataset of a config, and the evaluators that read its files, at a new root.
 
     Args:
         cfg: The config, changed in place.
         root: The new root.
 
     Raises:
-        CliError: The config has no data set.
+        CliError: The config has no dataset.
     """
     if root.startswith('~'):
         root = str(Path(root).expanduser())
@@ -35,7 +35,7 @@ def reroot(cfg: Config, root: str) -> None:
         old_roots.add(cfg.data_root)
         cfg.data_root = root
     if not old_roots:
-        raise CliError(f'The config {cfg.filename} has no data set that --data-root could move.')
+        raise CliError(f'The config {cfg.filename} has no dataset that --data-root could move.')
     # The longest first: one root may lie inside another.
     ordered = sorted(old_roots, key=len, reverse=True)
     for dataset in datasets:

@@ -12,31 +12,31 @@ from casvit_mm.config.view import ConfigView
 
 
 def build_dataset(cfg: Config, split: str) -> Any:
-    """Builds a data set, and seeds what its pipeline draws at random.
+    """Builds a dataset, and seeds what its pipeline draws at random.
 
     Args:
         cfg: A config with a loader of that split.
         split: ``'train'``, ``'val'`` or ``'test'``.
 
     Returns:
-        The data set; it has a picture.
+        The dataset; it has an image.
 
     Raises:
-        DatasetError: No picture is left in it.
+        DatasetError: No image is left in it.
     """
     init_default_scope(ConfigView(cfg).scope)
     set_random_seed((cfg.get('randomness') or {}).get('seed') or 0)
     dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     if not len(dataset):
-        raise DatasetError(f'The {split} data set of {cfg.filename} has no picture left in it.')
+        raise DatasetError(f'The {split} dataset of {cfg.filename} has no image left in it.')
     return dataset
 
 
 def built_leaves(dataset: Any) -> Iterator[Any]:
-    """The data sets that read files, inside the wrappers around them.
+    """The datasets that read files, inside the wrappers around them.
 
     Args:
-        dataset: A built data set.
+        dataset: A built dataset.
     """
     inner = getattr(dataset, 'datasets', None)
     if inner is None and hasattr(dataset, 'dataset'):

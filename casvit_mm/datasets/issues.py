@@ -1,4 +1,4 @@
-"""Faults that data sets have: their kinds, how grave each is, and what to do about it."""
+"""Issues that datasets have: their kinds, how grave each is, and what to do about it."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Severity(str, Enum):
-    """How grave a fault is.
+    """How grave an issue is.
 
     An ``ERROR`` stops a run, spoils what it learns, or loses an object without a word. A
     ``WARNING`` is something that a person should know, and may want.
@@ -18,8 +18,8 @@ class Severity(str, Enum):
 
 
 @dataclass(frozen=True)
-class FaultKind:
-    """One kind of fault.
+class IssueKind:
+    """One kind of issue.
 
     Attributes:
         severity: How grave it is.
@@ -33,8 +33,8 @@ class FaultKind:
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One fault.
+class Issue:
+    """One issue.
 
     Attributes:
         kind: Key of :data:`KINDS`.
@@ -62,15 +62,15 @@ class Fault:
         return f'{where} {self.detail}'
 
 
-def _error(title: str, advice: str) -> FaultKind:
-    return FaultKind(Severity.ERROR, title, advice)
+def _error(title: str, advice: str) -> IssueKind:
+    return IssueKind(Severity.ERROR, title, advice)
 
 
-def _warning(title: str, advice: str) -> FaultKind:
-    return FaultKind(Severity.WARNING, title, advice)
+def _warning(title: str, advice: str) -> IssueKind:
+    return IssueKind(Severity.WARNING, title, advice)
 
 
-KINDS: dict[str, FaultKind] = {
+KINDS: dict[str, IssueKind] = {
     # Annotation files.
     'broken-record': _error(
         'records that lack a field, or hold the wrong kind of value',
@@ -85,16 +85,16 @@ KINDS: dict[str, FaultKind] = {
         'They may run code when a config with them is read: rename the classes, or use --fix.',
     ),
     'unknown-image': _error(
-        'annotations of pictures that are not listed', 'They are lost without a word.'
+        'annotations of images that are not listed', 'They are silently dropped.'
     ),
     'unknown-category': _error(
-        'annotations of categories that have no name', 'They are lost without a word.'
+        'annotations of categories that have no name', 'They are silently dropped.'
     ),
-    'empty-box': _error('boxes without area', 'The object is lost without a word.'),
+    'empty-box': _error('boxes without area', 'The object is silently dropped.'),
     'nan-box': _error('boxes that are not numbers', 'The loss becomes NaN.'),
-    'outside-box': _error('boxes wholly outside the picture', 'The object is lost.'),
+    'outside-box': _error('boxes wholly outside the image', 'The object is lost.'),
     'rle-size': _error(
-        'run-length masks of another size than the picture', 'The mask lies somewhere else.'
+        'run-length masks of another size than the image', 'The mask lies somewhere else.'
     ),
     'broken-mask': _error('masks that cannot be decoded', 'Loading it stops the run.'),
     'no-mask': _error(
@@ -103,7 +103,7 @@ KINDS: dict[str, FaultKind] = {
     'swapped-box': _warning(
         'boxes whose corners are swapped', 'A negative width or height: mmdet leaves them out.'
     ),
-    'partly-outside': _warning('boxes partly outside the picture', 'They are cut at its edge.'),
+    'partly-outside': _warning('boxes partly outside the image', 'They are cut at its edge.'),
     'tiny-box': _warning('boxes below a pixel', 'mmdet leaves them out.'),
     'no-area': _warning('objects whose area is not above 0', 'mmdet leaves them out.'),
     'few-points': _warning('polygons with fewer than three points', 'They enclose nothing.'),
@@ -113,7 +113,7 @@ KINDS: dict[str, FaultKind] = {
     'crowd': _warning(
         'objects with the crowd flag', 'Not trained on, and ignored by the evaluation.'
     ),
-    'listed-twice': _warning('pictures that are listed twice', 'They count double.'),
+    'listed-twice': _warning('images that are listed twice', 'They count double.'),
     # Classes and splits.
     'unused-class': _warning('classes without an object', 'Their AP stays undefined.'),
     'absent-class': _warning(
@@ -123,24 +123,24 @@ KINDS: dict[str, FaultKind] = {
         'splits that number their classes differently', 'Names would be exchanged.'
     ),
     'same-picture': _warning(
-        'pictures that are in two splits', 'What is evaluated was trained on: results flatter.'
+        'images that are in two splits', 'What is evaluated was trained on: results flatter.'
     ),
-    # Pictures.
-    'missing-picture': _error('pictures that are not there', 'A run stops at them.'),
-    'unreadable-picture': _error('files that are no pictures', 'A run stops at them.'),
-    'truncated-picture': _error('pictures that end too early', 'The rest of them is grey.'),
+    # Images.
+    'missing-picture': _error('images that are not there', 'A run stops at them.'),
+    'unreadable-picture': _error('files that are no images', 'A run stops at them.'),
+    'truncated-picture': _error('images that end too early', 'The rest of them is grey.'),
     'picture-size': _error(
-        'pictures of another size than stated', 'Boxes and masks lie somewhere else.'
+        'images of another size than stated', 'Boxes and masks lie somewhere else.'
     ),
     'rotated-picture': _warning(
-        'pictures that EXIF rotates', 'Labels made on the unrotated picture do not fit.'
+        'images that EXIF rotates', 'Labels made on the unrotated image do not fit.'
     ),
-    # Label maps.
-    'missing-label-map': _error('pictures without a label map', 'A run stops at them.'),
-    'unpaired-label-map': _error('label maps without a picture', 'They are not used.'),
-    'unreadable-label-map': _error('label maps that cannot be read', 'A run stops at them.'),
+    # Semantic masks.
+    'missing-label-map': _error('images without a semantic mask', 'A run stops at them.'),
+    'unpaired-label-map': _error('semantic masks without an image', 'They are not used.'),
+    'unreadable-label-map': _error('semantic masks that cannot be read', 'A run stops at them.'),
     'label-map-size': _error(
-        'label maps of another size than their picture', 'A run stops at them.'
+        'semantic masks of another size than their image', 'A run stops at them.'
     ),
     'label-value': _error(
         'label values outside the classes', 'An index error; on a GPU a device-side assert.'
@@ -150,45 +150,45 @@ KINDS: dict[str, FaultKind] = {
         'The foreground is ignored, or a class of a high number: write 1 for it, or use --fix.',
     ),
     'colour-map': _error(
-        'label maps in colours that no legend explains',
+        'semantic masks in colours that no legend explains',
         'Give the legend (a text file: red green blue name, one class a line).',
     ),
     'mostly-ignored': _warning(
-        'label maps that are ignored for the most part', 'There is little to learn in them.'
+        'semantic masks that are ignored for the most part', 'There is little to learn in them.'
     ),
 }
 
 
-class FaultList:
-    """Faults in the order in which they were found.
+class IssueList:
+    """Issues in the order in which they were found.
 
     Args:
-        faults: To begin with.
+        issues: To begin with.
     """
 
-    def __init__(self, faults: Iterable[Fault] = ()) -> None:
-        self.faults = list(faults)
+    def __init__(self, issues: Iterable[Issue] = ()) -> None:
+        self.issues = list(issues)
 
     def add(
         self, kind: str, file: str, record: str, detail: str, group: str = '', index: int = -1
     ) -> None:
-        """Adds one; the arguments are the fields of :class:`Fault`."""
-        self.faults.append(Fault(kind, file, record, detail, group, index))
+        """Adds one; the arguments are the fields of :class:`Issue`."""
+        self.issues.append(Issue(kind, file, record, detail, group, index))
 
-    def extend(self, other: 'FaultList') -> None:
+    def extend(self, other: 'IssueList') -> None:
         """Adds those of another list."""
-        self.faults += other.faults
+        self.issues += other.issues
 
-    def of(self, severity: Severity) -> list[Fault]:
+    def of(self, severity: Severity) -> list[Issue]:
         """Those of one severity."""
-        return [fault for fault in self.faults if fault.severity is severity]
+        return [issue for issue in self.issues if issue.severity is severity]
 
     def counts(self) -> dict[str, int]:
         """Numbers by kind: errors before warnings, in the order of :data:`KINDS`."""
-        counted = Counter(fault.kind for fault in self.faults)
+        counted = Counter(issue.kind for issue in self.issues)
         ordered = sorted(KINDS, key=lambda kind: KINDS[kind].severity is Severity.WARNING)
         return {kind: counted[kind] for kind in ordered if counted[kind]}
 
-    def first(self, kind: str, limit: int) -> list[Fault]:
+    def first(self, kind: str, limit: int) -> list[Issue]:
         """The first few of a kind."""
-        return [fault for fault in self.faults if fault.kind == kind][:limit]
+        return [issue for issue in self.issues if issue.kind == kind][:limit]

@@ -1,4 +1,4 @@
-"""Pictures and label maps that a list names one by one, wherever they lie."""
+"""Images and semantic masks that a list names one by one, wherever they lie."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Label maps of semantic segmentation: what may stand in their pixels, and what does.
+"""Semantic masks of semantic segmentation: what may stand in their pixels, and what does.
 
 A map holds one class index per pixel. With ``reduce_zero_label`` its 0 means "other" and is
 ignored, and class k is stored as k + 1, as in ADE20K.
@@ -23,7 +23,7 @@ Answer = TypeVar('Answer')
 
 @dataclass(frozen=True)
 class LabelRange:
-    """The values that a label map may hold.
+    """The values that a semantic mask may hold.
 
     Attributes:
         classes: Number of classes that are stored.
@@ -82,32 +82,32 @@ def said_binary(value: int) -> str:
     )
 
 
-def picture_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of a picture as it is loaded, upright, from its header alone.
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of an image as it is loaded, upright, from its header alone.
 
     Raises:
-        DatasetError: It is no picture, or damaged.
+        DatasetError: It is no image, or damaged.
     """
     return _read(path, lambda image, file: image_size(image, file).upright)
 
 
-def label_map_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of a label map, from its header alone.
+def mask_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a semantic mask, from its header alone.
 
     Raises:
-        DatasetError: It is no picture, or it holds colours instead of class indices.
+        DatasetError: It is no image, or it holds colours instead of class indices.
     """
     mode, size = _read(path, lambda image, _: (image.mode, image.size))
     if mode not in INDEX_MODES:
         raise DatasetError(
-            f'The label map {path} is a colour picture (mode {mode}): expected one channel '
+            f'The semantic mask {path} is a colour image (mode {mode}): expected one channel '
             'of class indices. Colours have to be converted by their legend first.'
         )
     return size
 
 
-def check_label_map(path: str | Path, allowed: LabelRange) -> set[int]:
-    """Reads a label map and looks at every value in it.
+def check_semantic_mask(path: str | Path, allowed: LabelRange) -> set[int]:
+    """Reads a semantic mask and looks at every value in it.
 
     Args:
         path: The file.
@@ -128,7 +128,7 @@ def check_label_map(path: str | Path, allowed: LabelRange) -> set[int]:
     ]
     more = f' and {count_of(len(wrong) - 3, "other value")}' if len(wrong) > 3 else ''
     raise DatasetError(
-        f'The label map {path} has the value {", ".join(found)}{more}, outside the classes: '
+        f'The semantic mask {path} has the value {", ".join(found)}{more}, outside the classes: '
         f'allowed are {allowed.describe()}.{_advice(wrong, allowed)}'
     )
 
@@ -145,13 +145,13 @@ def label_values(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DatasetError: It cannot be read, or holds colours.
     """
-    label_map_size(path)
+    mask_size(path)
     try:
-        with Image.open(path) as picture:
-            labels = np.asarray(picture)
+        with Image.open(path) as image:
+            labels = np.asarray(image)
     except Exception as error:
         # Pillow's parsers raise anything for a damaged file.
-        raise DatasetError(f'The label map {path} is damaged: {error}.') from error
+        raise DatasetError(f'The semantic mask {path} is damaged: {error}.') from error
     return np.unique(labels.astype(np.int64), return_counts=True)
 
 
@@ -159,7 +159,7 @@ def _advice(wrong: np.ndarray, allowed: LabelRange) -> str:
     if not allowed.reduce_zero_label and wrong.tolist() == [allowed.classes]:
         return (
             ' Where its 0 means "other" and the classes start at 1, set reduce_zero_label=True in '
-            'the data set and in LoadAnnotations.'
+            'the dataset and in LoadAnnotations.'
         )
     return ''
 
@@ -171,7 +171,7 @@ def _read(path: str | Path, ask: Callable[[Image.Image, BinaryIO], Answer]) -> A
             return ask(image, file)
     except Exception as error:
         # Pillow's parsers raise anything for a damaged file.
-        what = 'is no picture, or damaged'
+        what = 'is no image, or damaged'
         if isinstance(error, FileNotFoundError):
             what = 'does not exist'
         raise DatasetError(f'The file {path} {what}.') from error

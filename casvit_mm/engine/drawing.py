@@ -8,25 +8,25 @@ import numpy as np
 from mmengine.fileio import get
 from mmengine.visualization import Visualizer
 
-# Side of a picture, in pixels, on which the names of classes can be read.
+# Side of an image, in pixels, on which the names of classes can be read.
 LEGIBLE = 256
 
 
 def draw(sample: Any, metainfo: dict[str, Any], folder: Path, score_thr: float) -> None:
-    """Draws what stands in a data sample on its picture, with the visualiser of the run.
+    """Draws what stands in a data sample on its image, with the visualiser of the run.
 
     Args:
         sample: A data sample of mmdet, mmseg or mmpretrain, with predictions, and ground truth
             where it was loaded.
-        metainfo: Of its data set: class names and colours.
-        folder: Where the picture goes, under the name of the file, as JPEG.
+        metainfo: Of its dataset: class names and colours.
+        folder: Where the image goes, under the name of the file, as JPEG.
         score_thr: Detections below this score are left out.
     """
     visualizer = Visualizer.get_current_instance()
     visualizer.dataset_meta = metainfo
     image = mmcv.imfrombytes(get(sample.img_path), channel_order='rgb')
     path = Path(sample.img_path)
-    # The pictures of a classifier lie in folders by class, and may be numbered in each.
+    # The images of a classifier lie in folders by class, and may be numbered in each.
     name = f'{path.parent.name}_{path.stem}' if 'pred_label' in sample else path.stem
     options = {}
     if 'pred_instances' in sample:
@@ -47,10 +47,10 @@ def add_sample(
 
     Args:
         visualizer: Of mmdet, mmseg or mmpretrain, with the ``dataset_meta`` to draw by.
-        name: Name of the picture.
-        image: The RGB picture. Shape: ``(H, W, 3)``, uint8.
+        name: Name of the image.
+        image: The RGB image. Shape: ``(H, W, 3)``, uint8.
         sample: The data sample.
-        out_file: Where the picture goes.
+        out_file: Where the image goes.
         **options: For the visualiser: ``draw_gt``, ``draw_pred``, ``show`` and its own.
     """
     options['out_file'] = str(out_file)

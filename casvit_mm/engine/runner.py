@@ -33,7 +33,7 @@ CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
 
 @registered_in(RUNNERS)
 class CASViTRunner(Runner):
-    """Runner that reads every layout of weight file in use and never loads half a model silently.
+    """Runner that reads every layout of checkpoint in use and never loads half a model silently.
 
     Testing, validating and resuming want every weight of the model from the file. A training run
     that starts from a file (``load_from``) may leave heads new, says which, keeps the outputs of

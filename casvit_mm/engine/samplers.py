@@ -16,13 +16,13 @@ from casvit_mm.registration import registered_in
 class SizedIndex(int):
     """Index of a sample that also says at which size the sample is wanted.
 
-    It goes wherever an index goes: to worker processes, through the data set into
+    It goes wherever an index goes: to worker processes, through the dataset into
     ``results['sample_idx']``, and through the arithmetic of mmengine's ``RepeatDataset`` and
     ``ConcatDataset``.
 
     Args:
         index: The index.
-        size: Side of the picture in pixels.
+        size: Side of the image in pixels.
     """
 
     size: int
@@ -56,7 +56,7 @@ class MultiScaleBatchSampler(Sampler):
         sampler (Sampler): Where indices come from. Its ``seed`` and ``epoch``, which mmengine's
             DefaultSampler has, decide the order of the sizes.
         batch_size (int): Samples of a batch of the base size.
-        base_size (int): Side of a picture in pixels. Defaults to 224.
+        base_size (int): Side of an image in pixels. Defaults to 224.
         scale_range (tuple[int, int]): Smallest and largest side. Defaults to (160, 320).
         num_scales (int): Sides, evenly between these two, beside the base size. Defaults to 5.
         divisor (int): Sides are rounded to multiples of it. Defaults to 32.
@@ -106,7 +106,7 @@ class MultiScaleBatchSampler(Sampler):
             yield [SizedIndex(index, size) for index in islice(indices, count)]
 
     def _cycle(self) -> list[tuple[int, int]]:
-        """Sizes and their batches, the base size first: a small data set has that one at least."""
+        """Sizes and their batches, the base size first: a small dataset has that one at least."""
         ordered = sorted(self.sizes, key=lambda size: size != self.base_size)
         pixels = self.base_size**2 * self.batch_size
         return [(size, max(self.batch_size, pixels // size**2)) for size in ordered]
@@ -136,7 +136,7 @@ class MultiScaleRandomResizedCrop(BaseTransform):
     **Modified Keys:** img, img_shape
 
     Args:
-        scale (int | tuple[int, int]): Size for samples without one of their own, as a data set
+        scale (int | tuple[int, int]): Size for samples without one of their own, as a dataset
             gives them that is read without that sampler.
         **kwargs: As for mmpretrain's ``RandomResizedCrop``.
     """
@@ -156,7 +156,7 @@ class MultiScaleRandomResizedCrop(BaseTransform):
             results: What the pipeline made so far.
 
         Returns:
-            The same, with another picture.
+            The same, with another image.
         """
         index = results.get('sample_idx')
         self.crop.scale = (index.size,) * 2 if isinstance(index, SizedIndex) else self.scale

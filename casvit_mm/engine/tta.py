@@ -16,7 +16,7 @@ with toolbox('mmdet'):
 
 @registered_in(MODELS)
 class InstanceTTAModel(DetTTAModel):
-    """Merges the detections of several views of a picture: boxes, and masks where there are any.
+    """Merges the detections of several views of an image: boxes, and masks where there are any.
 
     Detections of all views are flipped back and go through one non-maximum suppression by box; a
     mask stays with the detection that it belongs to. (mmdet's own model refuses masks.)

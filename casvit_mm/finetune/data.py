@@ -1,4 +1,4 @@
-"""A checked data set made ready to train on: split, converted, and where its files are."""
+"""A checked dataset made ready to train on: split, converted, and where its files are."""
 
 import json
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from casvit.errors import DatasetError
 from casvit.files import write_whole
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.audit.masks import MapCheck, read_labels
-from casvit_mm.datasets.audit.objects import ObjectCheck
-from casvit_mm.datasets.formats.found import SPLITS, WHOLE, ObjectSplit, Pair
+from casvit_mm.datasets.audit.masks import MaskAudit, read_labels
+from casvit_mm.datasets.audit.objects import ObjectAudit
+from casvit_mm.datasets.formats.dataset import SPLITS, WHOLE, ObjectSplit, Pair
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.finetune.split import split_evenly
 
@@ -25,28 +25,28 @@ FOLDER = 'data'
 
 @dataclass(frozen=True)
 class OwnPart:
-    """One part of a data set, as a config names it.
+    """One part of a dataset, as a config names it.
 
     Attributes:
         ann_file: COCO annotation file, or list of pairs.
-        pictures: Folder that its file names start from.
-        size: Number of pictures.
+        images: Folder that its file names start from.
+        size: Number of images.
     """
 
     ann_file: Path
-    pictures: Path
+    images: Path
     size: int
 
 
 @dataclass(frozen=True)
 class OwnData:
-    """A data set to train on.
+    """A dataset to train on.
 
     Attributes:
         classes: Names of its classes, in the order of its annotation files.
         palette: RGB colour of each class.
         parts: ``train`` and ``val``, and ``test`` where there is one.
-        ignore_index: The value of label maps that does not count.
+        ignore_index: The value of semantic masks that does not count.
         notes: What was done to it.
     """
 
@@ -57,16 +57,16 @@ class OwnData:
     notes: list[str]
 
 
-def prepare_objects(check: ObjectCheck, out: Path, val_share: float, seed: int) -> OwnData:
-    """Makes a data set of objects ready.
+def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) -> OwnData:
+    """Makes a dataset of objects ready.
 
     COCO files that are split already are used where they are. Otherwise COCO files are written;
-    pictures stay where they are in any case.
+    images stay where they are in any case.
 
     Args:
-        check: The check of the data set, without errors.
+        check: The check of the dataset, without errors.
         out: Folder of the run; files go into ``data`` in it.
-        val_share: Part of the pictures to validate on, where the data set is not split.
+        val_share: Part of the images to validate on, where the dataset is not split.
         seed: Start of the random numbers that split it.
 
     Raises:
@@ -94,7 +94,7 @@ def prepare_objects(check: ObjectCheck, out: Path, val_share: float, seed: int) 
                 'images': [i for i in content['images'] if wanted[i['id']] is side],
                 'annotations': [a for a in content['annotations'] if wanted[a['image_id']] is side],
             }
-            splits[name] = ObjectSplit(part, split.file, split.pictures)
+            splits[name] = ObjectSplit(part, split.file, split.images)
         notes.append(_said_split(chosen, val_share, seed))
     parts = {}
     for name in [name for name in SPLITS if name in splits]:
@@ -103,21 +103,21 @@ def prepare_objects(check: ObjectCheck, out: Path, val_share: float, seed: int) 
         if not split.whole:
             file = _written(out / FOLDER / f'{name}.json', split.content)
         parts[name] = OwnPart(
-            file.absolute(), split.pictures.absolute(), len(split.content['images'])
+            file.absolute(), split.images.absolute(), len(split.content['images'])
         )
     palette = [wheel(index) for index in range(len(check.classes))]
     return OwnData(list(check.classes), palette, parts, IGNORE_INDEX, notes)
 
 
-def prepare_maps(check: MapCheck, out: Path, val_share: float, seed: int) -> OwnData:
-    """Makes a data set of label maps ready.
+def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> OwnData:
+    """Makes a dataset of semantic masks ready.
 
-    Maps in colours are written as index maps; pictures, and index maps, stay where they are.
+    Maps in colours are written as index maps; images, and index maps, stay where they are.
 
     Args:
-        check: The check of the data set, without errors.
+        check: The check of the dataset, without errors.
         out: Folder of the run; files go into ``data`` in it.
-        val_share: Part of the pictures to validate on, where the data set is not split.
+        val_share: Part of the images to validate on, where the dataset is not split.
         seed: Start of the random numbers that split it.
 
     Raises:
@@ -132,21 +132,21 @@ def prepare_maps(check: MapCheck, out: Path, val_share: float, seed: int) -> Own
             name: [_as_index_map(pair, legend, check, folder) for pair in pairs]
             for name, pairs in splits.items()
         }
-        notes.append(f'The label maps in colours are index maps in {folder / "label_maps"}.')
+        notes.append(f'The semantic masks in colours are index maps in {folder / "label_maps"}.')
     if 'val' not in splits:
         pairs = splits.pop(_one_part(splits))
         labels = []
         for pair in pairs:
             values, _ = read_labels(pair.label_map, None)
             labels.append(set(np.unique(values).tolist()) - {check.ignore_index, IGNORE_INDEX})
-        chosen = split_evenly(labels, val_share, seed, groups=[str(p.picture) for p in pairs])
+        chosen = split_evenly(labels, val_share, seed, groups=[str(p.image) for p in pairs])
         for name, side in (('train', False), ('val', True)):
             splits[name] = [p for p, val in zip(pairs, chosen, strict=True) if val is side]
         notes.append(_said_split(chosen, val_share, seed))
     parts = {}
     for name in [name for name in SPLITS if name in splits]:
         records = [
-            dict(img_path=str(p.picture.absolute()), seg_map_path=str(p.label_map.absolute()))
+            dict(img_path=str(p.image.absolute()), seg_map_path=str(p.label_map.absolute()))
             for p in splits[name]
         ]
         file = _written(folder / f'{name}.json', records)
@@ -162,15 +162,15 @@ def _one_part(splits: dict[str, Any]) -> str:
         if name in splits:
             return name
     raise DatasetError(
-        f'The data set has the part {next(iter(splits))} alone: there is nothing to train on. Name '
-        'the folder of its training pictures train.'
+        f'The dataset has the part {next(iter(splits))} alone: there is nothing to train on. Name '
+        'the folder of its training images train.'
     )
 
 
 def _said_split(chosen: Sequence[bool], share: float, seed: int) -> str:
     val = sum(chosen)
     return (
-        f'There was no part to validate on: {count_of(len(chosen) - val, "picture")} to train on, '
+        f'There was no part to validate on: {count_of(len(chosen) - val, "image")} to train on, '
         f'{val:,} to validate on (share {share:g}, evenly by class, seed {seed}).'
     )
 
@@ -180,10 +180,10 @@ def _written(file: Path, content: Any) -> Path:
     return file
 
 
-def _as_index_map(pair: Pair, legend: dict[Colour, int], check: MapCheck, folder: Path) -> Pair:
+def _as_index_map(pair: Pair, legend: dict[Colour, int], check: MaskAudit, folder: Path) -> Pair:
     labels, _ = read_labels(pair.label_map, legend)
     inside = pair.label_map.relative_to(check.dataset.root).with_suffix('.png')
     target = folder / 'label_maps' / inside
     target.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(labels.astype(np.uint8)).save(target)
-    return Pair(pair.picture, target)
+    return Pair(pair.image, target)

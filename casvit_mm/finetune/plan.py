@@ -9,11 +9,11 @@ import numpy as np
 from mmengine.config import Config
 
 from casvit.errors import CliError
-from casvit.names import name_fault
+from casvit.names import name_issue
 from casvit_mm.config.read import load_config
-from casvit_mm.datasets.audit.masks import MapCheck
-from casvit_mm.datasets.audit.objects import ObjectCheck
-from casvit_mm.finetune.data import OwnData, prepare_maps, prepare_objects
+from casvit_mm.datasets.audit.masks import MaskAudit
+from casvit_mm.datasets.audit.objects import ObjectAudit
+from casvit_mm.finetune.data import OwnData, prepare_masks, prepare_objects
 from casvit_mm.models.checkpoint import read_checkpoint
 
 BASES = dict(
@@ -21,10 +21,10 @@ BASES = dict(
     instance='mask_rcnn_casvit-{}_fpn_1x_coco',
     semantic='semantic_fpn_casvit-{}_40k_ade20k-512x512',
 )
-# A model that is larger than its pictures only repeats their pixels.
+# A model that is larger than its images only repeats their pixels.
 IMAGE_SIZES = dict(detection=(256, 1024), instance=(256, 1024), semantic=(128, 512))
 HEADS = ('roi_head.', 'bbox_head.', 'decode_head.', 'rpn_head.')
-# Enough steps to learn something, and passes enough over a few pictures.
+# Enough steps to learn something, and passes enough over a few images.
 STEPS_WANTED = 1500
 EPOCHS = (12, 100)
 
@@ -36,19 +36,19 @@ class Plan:
     Attributes:
         source: The folder that the data come from.
         base: The shipped config to inherit, resolved.
-        data: The data set.
+        data: The dataset.
         task: ``detection``, ``instance`` or ``semantic``.
         work_dir: Where the run writes.
-        image_size: Side that pictures are resized to, at most, in pixels.
-        batch_size: Pictures in a batch.
-        workers: Processes that load pictures, of the training and of the validation each.
-        epochs: Passes over the training pictures; chosen where None.
+        image_size: Side that images are resized to, at most, in pixels.
+        batch_size: Images in a batch.
+        workers: Processes that load images, of the training and of the validation each.
+        epochs: Passes over the training images; chosen where None.
         load_from: Whole model to start from.
         backbone_file: ImageNet file to start the backbone from.
         wished_rate: Learning rate; chosen where None.
         freeze: Stages of the backbone that stay as they are; 0 for none.
         layer_decay: Factor of the learning rate from layer to layer; None for one rate.
-        balance: Whether pictures of rare classes are repeated.
+        balance: Whether images of rare classes are repeated.
         ema: Whether a moving average of the weights is kept, and validated.
         patience: Validations without progress after which the run stops; 0 for never.
         seed: Start of all random numbers.
@@ -105,7 +105,7 @@ class Plan:
         return replace(self, batch_size=batch_size, workers=workers)
 
 
-def make_plan(args: Namespace, check: ObjectCheck | MapCheck, work_dir: Path) -> Plan:
+def make_plan(args: Namespace, check: ObjectAudit | MaskAudit, work_dir: Path) -> Plan:
     """What the arguments and the data come to; writes the data into the work dir.
 
     Args:
@@ -126,11 +126,11 @@ def make_plan(args: Namespace, check: ObjectCheck | MapCheck, work_dir: Path) ->
     load_from, backbone_file = _starts_from(args.checkpoint)
     work_dir.mkdir(parents=True, exist_ok=True)
     seed = 0 if args.seed is None else args.seed
-    prepare = prepare_maps if isinstance(check, MapCheck) else prepare_objects
+    prepare = prepare_masks if isinstance(check, MaskAudit) else prepare_objects
     data = prepare(check, work_dir, args.val_share, seed)
     for part in data.parts.values():
         refuse_unsafe_path('annotation file', part.ann_file)
-        refuse_unsafe_path('image folder', part.pictures)
+        refuse_unsafe_path('image folder', part.images)
     plan = Plan(
         source=Path(args.data),
         base=base,
@@ -156,7 +156,7 @@ def make_plan(args: Namespace, check: ObjectCheck | MapCheck, work_dir: Path) ->
                 '--freeze keeps what the model knows, and without --checkpoint it knows nothing.'
             )
         data.notes.append(
-            'Starting from random weights (norm_eval=False): a few hundred pictures teach little '
+            'Starting from random weights (norm_eval=False): a few hundred images teach little '
             'that way. docs/own_data.md says where the published files are; --checkpoint FILE '
             'starts from one.'
         )
@@ -173,9 +173,9 @@ def refuse_unsafe_path(what: str, path: Path) -> None:
     Raises:
         CliError: mmengine would change it, as it reads the config or the dump of one.
     """
-    if fault := name_fault(str(path.absolute())):
+    if issue := name_issue(str(path.absolute())):
         raise CliError(
-            f'The path of the {what}, {str(path.absolute())!a}, {fault}, which is not safe in '
+            f'The path of the {what}, {str(path.absolute())!a}, {issue}, which is not safe in '
             'a config: mmengine would replace it when the config is read. Rename or move it.'
         )
 
@@ -190,8 +190,8 @@ def _starts_from(checkpoint: str | None) -> tuple[Path | None, Path | None]:
     return (file, None) if whole else (None, file)
 
 
-def _image_size(check: ObjectCheck | MapCheck, task: str) -> int:
-    """The median longer side of the pictures, or shorter for label maps, in steps of 32."""
+def _image_size(check: ObjectAudit | MaskAudit, task: str) -> int:
+    """The median longer side of the images, or shorter for semantic masks, in steps of 32."""
     sizes = np.concatenate([fact.sizes for fact in check.facts.values()])
     side = float(np.median(sizes.min(1) if task == 'semantic' else sizes.max(1)))
     low, high = IMAGE_SIZES[task]

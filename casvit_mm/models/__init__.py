@@ -1,4 +1,4 @@
-"""What CAS-ViT is: sizes, token mixers, the backbone, and the reader of its weight files."""
+"""What CAS-ViT is: sizes, token mixers, the backbone, and the reader of its checkpoints."""
 
 from typing import TYPE_CHECKING
 

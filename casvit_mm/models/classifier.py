@@ -124,7 +124,7 @@ class CASViTClassifier(ImageClassifier):
         head (dict, optional): Config of a :class:`CASViTClsHead`. Defaults to None.
         teacher (dict, optional): Config of a trained classifier of mmpretrain that knows the same
             classes, with ``init_cfg=dict(type='Pretrained', checkpoint=FILE)``. It is given the
-            pictures as this model's preprocessor leaves them. It is no part of this model: not
+            images as this model's preprocessor leaves them. It is no part of this model: not
             trained, not saved, built for training only. Wants a head of ``two_heads=True``.
             Defaults to None.
         init_cfg (dict | list[dict], optional): Initialisation. With ``dict(type='Pretrained',
@@ -180,7 +180,7 @@ class CASViTClassifier(ImageClassifier):
         """The losses of a batch.
 
         Args:
-            inputs: Normalised pictures. Shape: ``(B, C, H, W)``.
+            inputs: Normalised images. Shape: ``(B, C, H, W)``.
             data_samples: Their labels.
 
         Returns:

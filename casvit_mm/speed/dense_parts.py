@@ -20,7 +20,7 @@ from casvit import tables
 try:
     from torch.fx.experimental import _config as shape_config
 except ImportError:
-    # Before torch 2.3: a square first picture costs one more compilation.
+    # Before torch 2.3: a square first image costs one more compilation.
     shape_config = None
 
 PRECISIONS = dict(
@@ -33,26 +33,26 @@ PRECISIONS = dict(
 # many minutes to compile for next to nothing. Of older versions nothing is known.
 CALLS_IN_CPP = digit_version(torch.__version__) >= digit_version('2.13')
 
-PER_PICTURE = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'decode_head')
+PER_IMAGE = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'decode_head')
 PER_REGION = ('roi_head.bbox_head', 'roi_head.mask_head')
 
 
-def per_picture(model: nn.Module) -> list[nn.Module]:
-    """The dense parts that a batch of pictures passes through once.
+def per_image(model: nn.Module) -> list[nn.Module]:
+    """The dense parts that a batch of images passes through once.
 
     Args:
         model: A detector, segmentor or classifier.
     """
-    return _found(model, PER_PICTURE)
+    return _found(model, PER_IMAGE)
 
 
 def dense_parts(model: nn.Module) -> list[nn.Module]:
-    """All dense parts: those of :func:`per_picture`, and those that regions pass through.
+    """All dense parts: those of :func:`per_image`, and those that regions pass through.
 
     Args:
         model: A detector, segmentor or classifier.
     """
-    return _found(model, (*PER_PICTURE, *PER_REGION))
+    return _found(model, (*PER_IMAGE, *PER_REGION))
 
 
 def _found(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
@@ -72,9 +72,9 @@ def compiled(
 ) -> Callable:
     """``torch.compile``, by default for inputs of any height and width.
 
-    Height and width stay two numbers also where the first picture is square: one compilation
+    Height and width stay two numbers also where the first image is square: one compilation
     serves all sizes of photographs, and one more those batches that have another number of
-    pictures than one. Below some 320 pixels a side torch takes other kernels for the deeper
+    images than one. Below some 320 pixels a side torch takes other kernels for the deeper
     stages, and compiles anew for them, a few times in all.
 
     Args:

@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
 
     The C library hands large blocks back to the system as soon as they are freed. A forward pass
     asks for the same blocks again a moment later, and then the system clears them, page by page:
-    the larger a picture, the larger the share of the time that this takes. Here the blocks stay
+    the larger an image, the larger the share of the time that this takes. Here the blocks stay
     with the process instead, from now on and until it ends: it needs no more memory than it needed
     at its peak, but also goes on holding that much. Allocators that replace the C library's
     (jemalloc, tcmalloc) keep memory by themselves and are left alone.

@@ -8,7 +8,7 @@ num_classes = len(_base_.shapes_classes)
 channels = 64
 norm_cfg = dict(type='BN')
 
-# Small heads that a few hundred pictures can train, and a backbone that starts from random weights
+# Small heads that a few hundred images can train, and a backbone that starts from random weights
 # and so trains the statistics of its norms.
 model = dict(
     backbone=dict(arch='xs', norm_eval=False),

@@ -10,7 +10,7 @@ from casvit_mm.models import dense_sizes
 channels = 64
 out_indices = (0, 1, 2, 3)
 
-# A small head that a few hundred pictures can train, and a backbone that starts from random weights
+# A small head that a few hundred images can train, and a backbone that starts from random weights
 # and so trains the statistics of its norms. The shapes are small: their features start at stride 4.
 model = dict(
     backbone=dict(arch='xs', out_indices=out_indices, norm_eval=False),

@@ -33,7 +33,7 @@ def test_ratios_are_of_neighbouring_turns():
     assert results[2]['ratio']['low'] == 1.5
 
 
-def test_a_ratio_is_to_the_reference_on_pictures_of_the_same_size_and_else_there_is_none():
+def test_a_ratio_is_to_the_reference_on_images_of_the_same_size_and_else_there_is_none():
     results = [
         result('reference', 2.0),
         result('fused', 1.0),

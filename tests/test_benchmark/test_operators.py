@@ -26,8 +26,8 @@ def test_shares_are_of_the_whole_and_the_largest_comes_first():
 )
 def test_kernels_that_were_generated_are_one_entry():
     compiled = torch.compile(lambda x: (x.sin() + 1).cos() * 2, dynamic=True)
-    picture = torch.rand(64, 3, 64, 64)
-    compiled(picture)
-    found = shares(lambda: compiled(picture))
+    image = torch.rand(64, 3, 64, 64)
+    compiled(image)
+    found = shares(lambda: compiled(image))
     assert found[GENERATED] > 0.1
     assert not any('CompiledFxGraph' in name for name in found)

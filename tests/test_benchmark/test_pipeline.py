@@ -34,7 +34,7 @@ def test_every_transform_of_the_training_is_timed(root, configs, tmp_path, capsy
     assert '## What the data take' in page.read_text() and row in page.read_text()
 
 
-def test_of_a_smaller_data_set_all_pictures_are_taken(root, tmp_path):
+def test_of_a_smaller_dataset_all_images_are_taken(root, tmp_path):
     out = tmp_path / 'here.json'
     arguments = ['--pipelines', CONFIG, '--data-root', str(root), '--out', str(out)]
     assert run_tool('bench', arguments) == 0

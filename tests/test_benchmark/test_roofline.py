@@ -15,7 +15,7 @@ def test_operations_are_those_of_the_paper_s_network(size, macs):
     assert roofline(size, 224, 1, LIMITS).flops / 2e9 == pytest.approx(macs, rel=0.01)
 
 
-def test_cost_is_linear_in_pixels_and_pictures():
+def test_cost_is_linear_in_pixels_and_images():
     one = roofline('xs', 256, 1, LIMITS)
     assert roofline('xs', 256, 8, LIMITS).flops == pytest.approx(8 * one.flops, rel=1e-3)
     assert roofline('xs', 1024, 1, LIMITS).flops == pytest.approx(16 * one.flops, rel=1e-3)

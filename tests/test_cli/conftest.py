@@ -1,4 +1,4 @@
-"""A small data set, a run on it, and a way to call commands."""
+"""A small dataset, a run on it, and a way to call commands."""
 
 import contextlib
 import io
@@ -56,7 +56,7 @@ def call(
 
 @pytest.fixture(scope='session')
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small generated data set. Nobody changes it."""
+    """A small generated dataset. Nobody changes it."""
     root = tmp_path_factory.mktemp('shapes')
     generate(root, num_train=8, num_val=4, size=96, seed=0, progress=False)
     return root

@@ -1,4 +1,4 @@
-"""The command that checks a data set: what it says, its exit code, its page, its copy."""
+"""The command that checks a dataset: what it says, its exit code, its page, its copy."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def test_a_clean_set_is_counted_and_drawn(check, objects, tmp_path):
     code, said, _ = check(objects, '--task', 'instance')
     assert code == 0
     assert re.search(r'^  train +8 ', said, re.MULTILINE)
-    page = tmp_path / 'work_dirs/check_objects/index.html'
+    page = tmp_path / 'work_dirs/audit_objects/index.html'
     assert f'page: {page.relative_to(tmp_path)}' in said
     html = page.read_text()
     assert html.count('data:image/png;base64,') == 5
@@ -69,7 +69,7 @@ def test_errors_are_named_and_are_exit_code_2(check, objects):
     (objects / 'val/000001.jpg').unlink()
     code, said, _ = check(objects)
     assert code == 2
-    assert 'error: 1 x boxes without area. The object is lost without a word.' in said
+    assert 'error: 1 x boxes without area. The object is silently dropped.' in said
     assert 'instances_train.json: annotations[3] (id 4) has bbox = [1, 1, 0, 5]' in said
     assert f'{objects}/val/000001.jpg: images[1] (id 2) is not there' in said
     assert said.splitlines()[-2].startswith('2 errors and ')
@@ -103,10 +103,10 @@ def test_a_repaired_copy_is_clean(check, objects, tmp_path):
     assert code == 2 and 'is there already' in error
 
 
-def test_label_maps_are_checked_counted_and_drawn(check, maps, tmp_path):
+def test_semantic_masks_are_checked_counted_and_drawn(check, maps, tmp_path):
     code, said, _ = check(maps, '--task', 'semantic')
-    assert code == 0 and 'index label maps' in said
-    html = (tmp_path / 'work_dirs/check_maps/index.html').read_text()
+    assert code == 0 and 'index semantic masks' in said
+    html = (tmp_path / 'work_dirs/audit_masks/index.html').read_text()
     assert html.count('data:image/png;base64,') == 3
     assert html.count('data:image/jpeg;base64,') == 1
 
@@ -114,9 +114,9 @@ def test_label_maps_are_checked_counted_and_drawn(check, maps, tmp_path):
 def test_mistakes_in_arguments_are_one_sentence(check, objects, tmp_path):
     for arguments, message in [
         ((tmp_path / 'nowhere',), 'does not exist'),
-        ((objects, '--task', 'semantic'), 'nothing was found that is pictures with label maps'),
+        ((objects, '--task', 'semantic'), 'nothing was found that is images with semantic masks'),
         ((objects, '--fix', 'out', '--no-pictures'), 'leave --no-pictures out'),
-        ((objects, '--legend', 'x.txt'), '--legend is for label maps'),
+        ((objects, '--legend', 'x.txt'), '--legend is for semantic masks'),
     ]:
         code, _, error = check(*arguments)
         assert code == 2 and message in error and 'Traceback' not in error

@@ -15,14 +15,14 @@ CLASSES = ('ground', *SHAPES)
 
 
 def test_the_checkpoint_of_a_run_predicts_without_its_config(checkpoint, shapes):
-    (picture, *_) = sorted((shapes / 'val').iterdir())
+    (image, *_) = sorted((shapes / 'val').iterdir())
     alone = Predictor(checkpoint, score_threshold=0.02)
     with_config = Predictor(checkpoint, config=DEMO, score_threshold=0.02)
     assert alone.task == 'instance' and alone.classes == with_config.classes
     assert alone.classes[0] == 'circle'
-    one, other = alone(picture), with_config(picture)
+    one, other = alone(image), with_config(image)
     assert len(one) and one.to_records('a') == other.to_records('a')
-    assert Predictor(checkpoint, score_threshold=0.02, fuse=True)(picture).names == one.names
+    assert Predictor(checkpoint, score_threshold=0.02, fuse=True)(image).names == one.names
 
 
 @pytest.mark.parametrize('task', ['detection', 'instance', 'semantic'])

@@ -1,4 +1,4 @@
-"""From a folder of pictures to a config that is ready to train."""
+"""From a folder of images to a config that is ready to train."""
 
 import shutil
 
@@ -172,12 +172,12 @@ def test_mistakes_are_one_sentence(objects, finetune, tmp_path):
         (['--task', 'detection', '--freeze', '2', '--batch-size', '2'], 'without --checkpoint'),
         (['--task', 'detection', '--val-share', '0'], '--val-share has to be'),
         (['--task', 'detection', '--checkpoint', 'no.pth'], 'no.pth does not exist'),
-        (['--task', 'semantic'], 'pictures with label maps'),
+        (['--task', 'semantic'], 'images with semantic masks'),
         (
             ['--task', 'detection', '--config', 'mask_rcnn_casvit', '--batch-size', '2'],
             'is for instance, which --task detection is not',
         ),
-        (['--task', 'detection', '--memory', '0.2'], 'Not even one picture'),
+        (['--task', 'detection', '--memory', '0.2'], 'Not even one image'),
     ]:
         code, _, error, _ = finetune(objects, *options, '--size', 'xs')
         assert code == 2 and message in error and 'Traceback' not in error
@@ -225,7 +225,7 @@ def test_names_and_paths_mean_the_same_in_the_config_its_dump_and_the_dump_of_th
         path = tmp_path / PAYLOAD
         classes = [PAYLOAD, 'a\nb', "'", '{{{{', 'c\udcff', *map(str, range(2))]
         parts = {
-            name: replace(part, ann_file=path / 'a.json', pictures=path)
+            name: replace(part, ann_file=path / 'a.json', images=path)
             for name, part in plan.data.parts.items()
         }
         spoilt = replace(

@@ -95,8 +95,8 @@ def test_a_precision_that_this_torch_does_not_have_is_a_sentence(
 
 
 def test_image_demo_takes_a_fused_file(call, shapes, fused, tmp_path):
-    picture = next((shapes / 'val').glob('*.jpg'))
-    answer = call('image_demo', picture, DEMO, fused[0], '--out-dir', tmp_path, '--score-thr', '0')
+    image = next((shapes / 'val').glob('*.jpg'))
+    answer = call('image_demo', image, DEMO, fused[0], '--out-dir', tmp_path, '--score-thr', '0')
     assert answer.code == 0, answer.err
     assert json.loads(next(tmp_path.glob('*.json')).read_text())
 

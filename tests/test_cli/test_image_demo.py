@@ -1,4 +1,4 @@
-"""Images, folders, videos and tiles in; pictures and JSON out."""
+"""Images, folders, videos and tiles in; images and JSON out."""
 
 import json
 import shutil
@@ -16,29 +16,29 @@ LOW = ('--score-thr', '0.02')
 
 
 @pytest.fixture(scope='module')
-def pictures(shapes):
-    """Pictures of the small data set."""
+def images(shapes):
+    """Images of the small dataset."""
     return sorted((shapes / 'val').iterdir())
 
 
-def test_an_image_gives_a_picture_and_records(call, pictures, checkpoint, tmp_path):
-    answer = call('image_demo', pictures[0], DEMO, checkpoint, '--out-dir', 'out', *LOW)
+def test_an_image_gives_an_image_and_records(call, images, checkpoint, tmp_path):
+    answer = call('image_demo', images[0], DEMO, checkpoint, '--out-dir', 'out', *LOW)
     assert answer.code == 0, answer.err
-    stem = pictures[0].stem
-    before, after = cv2.imread(str(pictures[0])), cv2.imread(str(tmp_path / f'out/{stem}.jpg'))
+    stem = images[0].stem
+    before, after = cv2.imread(str(images[0])), cv2.imread(str(tmp_path / f'out/{stem}.jpg'))
     assert after.shape == before.shape
     records = json.loads((tmp_path / f'out/{stem}.json').read_text())
     assert f'{len(records)} detections' in answer.out
     for record in records:
-        assert record['file'] == pictures[0].name and 0.02 <= record['score'] <= 1
+        assert record['file'] == images[0].name and 0.02 <= record['score'] <= 1
         assert len(record['bbox']) == 4 and isinstance(record['label'], str)
         assert coco_mask.decode(record['mask']).shape == before.shape[:2]
 
 
-def test_a_folder_gives_one_of_each_per_image(call, pictures, checkpoint, tmp_path):
+def test_a_folder_gives_one_of_each_per_image(call, images, checkpoint, tmp_path):
     folder = tmp_path / 'in'
     folder.mkdir()
-    for path in pictures[:3]:
+    for path in images[:3]:
         shutil.copy(path, folder)
     (folder / 'notes.txt').write_text('no image')
     answer = call(
@@ -49,18 +49,18 @@ def test_a_folder_gives_one_of_each_per_image(call, pictures, checkpoint, tmp_pa
     assert len(list((tmp_path / 'out').glob('*.json'))) == 3
 
 
-def test_images_that_share_a_stem_do_not_replace_each_other(call, pictures, checkpoint, tmp_path):
+def test_images_that_share_a_stem_do_not_replace_each_other(call, images, checkpoint, tmp_path):
     folder = tmp_path / 'in'
     folder.mkdir()
-    image = cv2.imread(str(pictures[0]))
+    image = cv2.imread(str(images[0]))
     cv2.imwrite(str(folder / 'a.png'), image)
     cv2.imwrite(str(folder / 'a.jpg'), image)
     assert call('image_demo', folder, DEMO, checkpoint, '--out-dir', 'out').code == 0
     assert len(list((tmp_path / 'out').glob('*.json'))) == 2
 
 
-def test_a_video_gives_a_video_and_records_with_frames(call, pictures, checkpoint, tmp_path):
-    image = cv2.imread(str(pictures[0]))
+def test_a_video_gives_a_video_and_records_with_frames(call, images, checkpoint, tmp_path):
+    image = cv2.imread(str(images[0]))
     size = image.shape[1::-1]
     writer = cv2.VideoWriter(str(tmp_path / 'clip.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 10, size)
     if not writer.isOpened():
@@ -76,8 +76,8 @@ def test_a_video_gives_a_video_and_records_with_frames(call, pictures, checkpoin
     assert {record['frame'] for record in records} <= {0, 1, 2}
 
 
-def test_a_large_picture_is_seen_in_tiles(call, pictures, checkpoint, tmp_path):
-    image = cv2.imread(str(pictures[0]))
+def test_a_large_image_is_seen_in_tiles(call, images, checkpoint, tmp_path):
+    image = cv2.imread(str(images[0]))
     cv2.imwrite(str(tmp_path / 'large.png'), np.tile(image, (2, 3, 1)))
     answer = call(
         'image_demo',
@@ -105,14 +105,14 @@ def test_a_large_picture_is_seen_in_tiles(call, pictures, checkpoint, tmp_path):
 
 @pytest.mark.parametrize('name', ['casvit-xs_demo_shapes', SEGMENTATION_DEMO])
 def test_classifiers_and_segmentors_give_an_image_and_records(
-    name, call, configs, pictures, tmp_path
+    name, call, configs, images, tmp_path
 ):
     (file,) = configs.rglob(f'{name}.py')
     weights = write_checkpoint(Config.fromfile(file), tmp_path / 'a.pth', {})
-    folder = pictures[0].parent
+    folder = images[0].parent
     answer = call('image_demo', folder, name, weights, '--out-dir', 'out', '--batch-size', '3')
     assert answer.code == 0, answer.err
-    for path in pictures:
+    for path in images:
         records = json.loads((tmp_path / f'out/{path.stem}.json').read_text())
         assert {record['file'] for record in records} == {path.name}
         before = cv2.imread(str(path))
@@ -130,10 +130,10 @@ def test_classifiers_and_segmentors_give_an_image_and_records(
             assert scores == sorted(scores, reverse=True) and not labels.exists()
 
 
-def test_an_image_is_turned_as_its_orientation_says(call, pictures, checkpoint, tmp_path):
+def test_an_image_is_turned_as_its_orientation_says(call, images, checkpoint, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.open(pictures[0]).crop((0, 0, 96, 64)).save(tmp_path / 'a.jpg', exif=exif)
+    Image.open(images[0]).crop((0, 0, 96, 64)).save(tmp_path / 'a.jpg', exif=exif)
     answer = call('image_demo', 'a.jpg', DEMO, checkpoint, '--out-dir', 'out', *LOW)
     assert answer.code == 0, answer.err
     assert cv2.imread(str(tmp_path / 'out/a.jpg')).shape == (96, 64, 3)
@@ -170,27 +170,27 @@ def test_a_damaged_input_is_named(name, call, checkpoint, tmp_path):
     assert 'Traceback' not in answer.err
 
 
-def test_results_do_not_go_where_the_input_lies(call, pictures):
-    answer = call('image_demo', pictures[0], DEMO, 'c.pth', '--out-dir', pictures[0].parent)
+def test_results_do_not_go_where_the_input_lies(call, images):
+    answer = call('image_demo', images[0], DEMO, 'c.pth', '--out-dir', images[0].parent)
     assert answer.code == 2
     assert '--out-dir' in answer.err
 
 
 @pytest.mark.parametrize('tiling', [('--overlap', '5'), ('--tile', '100', '--overlap', '100')])
-def test_an_overlap_that_makes_no_sense_is_refused(tiling, call, pictures):
-    answer = call('image_demo', pictures[0], DEMO, 'c.pth', *tiling)
+def test_an_overlap_that_makes_no_sense_is_refused(tiling, call, images):
+    answer = call('image_demo', images[0], DEMO, 'c.pth', *tiling)
     assert answer.code == 2
     assert '--overlap' in answer.err
 
 
-def test_a_device_that_is_not_there_is_named(call, pictures):
-    answer = call('image_demo', pictures[0], DEMO, 'c.pth', '--device', 'cuda:99')
+def test_a_device_that_is_not_there_is_named(call, images):
+    answer = call('image_demo', images[0], DEMO, 'c.pth', '--device', 'cuda:99')
     assert answer.code == 2
     assert 'cuda:99' in answer.err
 
 
-def test_a_checkpoint_that_is_not_there_is_named(call, pictures):
-    answer = call('image_demo', pictures[0], DEMO, 'c.pth')
+def test_a_checkpoint_that_is_not_there_is_named(call, images):
+    answer = call('image_demo', images[0], DEMO, 'c.pth')
     assert answer.code == 2
     assert 'c.pth does not exist' in answer.err
 
@@ -204,17 +204,17 @@ def test_a_checkpoint_that_is_not_there_is_named(call, pictures):
     ],
     ids=['several', 'repeated', 'nested'],
 )
-def test_test_data_may_be_wrapped(wrap, call, configs, pictures, checkpoint, tmp_path):
+def test_test_data_may_be_wrapped(wrap, call, configs, images, checkpoint, tmp_path):
     base = str(configs / f'detection/{DEMO}.py')
     dataset = wrap.format('_base_.test_dataloader.dataset')
     wrapped = f'dict(_delete_=True, batch_size=1, num_workers=0, dataset={dataset})'
     (tmp_path / 'mine.py').write_text(f'_base_ = {base!r}\ntest_dataloader = {wrapped}\n')
-    answer = call('image_demo', pictures[0], 'mine.py', checkpoint, '--out-dir', 'out')
+    answer = call('image_demo', images[0], 'mine.py', checkpoint, '--out-dir', 'out')
     assert answer.code == 0, answer.err
 
 
-def test_a_config_without_a_test_pipeline_is_named(call, pictures, checkpoint):
+def test_a_config_without_a_test_pipeline_is_named(call, images, checkpoint):
     options = ['--cfg-options', 'test_dataloader.dataset.pipeline=None']
-    answer = call('image_demo', pictures[0], DEMO, checkpoint, *options)
+    answer = call('image_demo', images[0], DEMO, checkpoint, *options)
     assert answer.code == 2
     assert 'pipeline' in answer.err and 'Traceback' not in answer.err

@@ -7,7 +7,7 @@ import pytest
 from quick_runs import DEMO
 
 
-# The pipeline of training resizes picture and annotations, that of validation the picture alone.
+# The pipeline of training resizes image and annotations, that of validation the image alone.
 @pytest.mark.parametrize('split, side', [('train', 160), ('val', 96)])
 def test_browse_dataset_draws_what_the_pipeline_gives(split, side, call, shapes, tmp_path):
     answer = call(

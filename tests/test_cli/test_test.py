@@ -61,7 +61,7 @@ def test_format_only_writes_coco_files_without_annotations(call, shapes, checkpo
     assert 'val.bbox.json' in answer.out and 'val.segm.json' in answer.out
 
 
-def test_format_only_without_a_list_of_pictures_says_what_it_needs(call, checkpoint, tmp_path):
+def test_format_only_without_a_list_of_images_says_what_it_needs(call, checkpoint, tmp_path):
     answer = call('test', DEMO, checkpoint, '--data-root', tmp_path, '--format-only', 'x', *QUICK)
     assert answer.code == 2
     assert 'image_info_test-dev2017.json' in answer.err

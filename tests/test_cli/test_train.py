@@ -21,11 +21,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def damaged(shapes, tmp_path):
-    """A copy of the data set, to be damaged."""
+    """A copy of the dataset, to be damaged."""
     return Path(shutil.copytree(shapes, tmp_path / 'damaged'))
 
 
-def test_a_run_leaves_checkpoint_config_log_and_pictures(work_dir):
+def test_a_run_leaves_checkpoint_config_log_and_images(work_dir):
     assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')
     assert (work_dir / f'{DEMO}.py').is_file()
     assert list(work_dir.glob('*/*.log'))
@@ -34,7 +34,7 @@ def test_a_run_leaves_checkpoint_config_log_and_pictures(work_dir):
 
 def test_a_run_ends_with_where_its_results_are(finished_run):
     ending = finished_run.out.rsplit('Trained.', 1)[1]
-    for word in ('last checkpoint', 'epoch_1.pth', 'pictures', 'preview', 'log'):
+    for word in ('last checkpoint', 'epoch_1.pth', 'images', 'preview', 'log'):
         assert word in ending
 
 

@@ -47,10 +47,10 @@ def test_a_folder_is_no_config(tmp_path):
 
 
 def test_a_file_of_another_kind_is_no_config(tmp_path):
-    picture = tmp_path / 'picture.png'
-    picture.write_bytes(b'\x89PNG')
+    image = tmp_path / 'image.png'
+    image.write_bytes(b'\x89PNG')
     with pytest.raises(CliError, match=r'expected a \.py'):
-        load_config(str(picture))
+        load_config(str(image))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_an_option_that_cannot_be_read_is_a_usage_error(option, capsys):
     assert '--cfg-options' in capsys.readouterr().err
 
 
-def test_data_root_moves_every_data_set_and_evaluator():
+def test_data_root_moves_every_dataset_and_evaluator():
     cfg = load_config('mask_rcnn_casvit')
     reroot(cfg, '/new')
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):

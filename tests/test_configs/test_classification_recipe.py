@@ -135,7 +135,7 @@ def test_weights_are_averaged_as_published(row):
     assert hook.get('interval', 1) == cfg.optim_wrapper.get('accumulative_counts', 1)
 
 
-def test_training_pictures_are_prepared_as_published(row):
+def test_training_images_are_prepared_as_published(row):
     side, _, cfg = row
     pipeline = cfg.train_dataloader.dataset.pipeline
     assert [step.type for step in pipeline] == [
@@ -173,7 +173,7 @@ def test_batches_are_of_several_sizes_as_published(row):
     assert not sampler.drop_last
 
 
-def test_test_pictures_are_prepared_as_published(row):
+def test_test_images_are_prepared_as_published(row):
     side, _, cfg = row
     for part in ('val', 'test'):
         pipeline = cfg[f'{part}_dataloader'].dataset.pipeline

@@ -56,13 +56,13 @@ def test_a_config_builds_learns_and_predicts(name, configs):
     with_mask = name.startswith('cascade')
     torch.manual_seed(0)
     model = revert_sync_batchnorm(mmdet_registry.MODELS.build(cfg.model))
-    pictures, samples = torch.rand(2, 3, SIDE, SIDE), [sample(with_mask), sample(with_mask)]
-    losses = model.train()(pictures, samples, mode='loss')
+    images, samples = torch.rand(2, 3, SIDE, SIDE), [sample(with_mask), sample(with_mask)]
+    losses = model.train()(images, samples, mode='loss')
     loss, _ = model.parse_losses(losses)
     loss.backward()
     assert loss.isfinite()
     with torch.no_grad():
-        answers = model.eval()(pictures, samples, mode='predict')
+        answers = model.eval()(images, samples, mode='predict')
     found = answers[0].pred_instances
     assert found.bboxes.shape[1] == 4
     assert ('masks' in found) == with_mask
@@ -81,7 +81,7 @@ def test_the_cascade_differs_from_mask_rcnn_in_its_heads_alone(configs):
     assert all(head.num_classes == 80 and head.reg_class_agnostic for head in heads)
 
 
-def test_rtmdet_sees_single_pictures_in_its_last_epochs(configs):
+def test_rtmdet_sees_single_images_in_its_last_epochs(configs):
     cfg = read(configs, 'rtmdet_casvit')
     (switch,) = [hook for hook in cfg.custom_hooks if hook.type == 'PipelineSwitchHook']
     assert switch.switch_epoch == cfg.train_cfg.max_epochs - 20 == 280

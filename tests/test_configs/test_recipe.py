@@ -112,7 +112,7 @@ def test_anchors_and_heads_are_the_standard_ones(row):
     assert model.test_cfg.get('rcnn', model.test_cfg).max_per_img == 100
 
 
-def test_pictures_are_prepared_as_published(row):
+def test_images_are_prepared_as_published(row):
     head, _, cfg = row
     preprocessor = cfg.model.data_preprocessor
     assert preprocessor.mean == [123.675, 116.28, 103.53]

@@ -94,7 +94,7 @@ def test_neck_and_head_are_the_published_ones(row):
     assert 'auxiliary_head' not in cfg.model
 
 
-def test_pictures_are_prepared_as_published(row):
+def test_images_are_prepared_as_published(row):
     cfg = row[1]
     preprocessor = cfg.model.data_preprocessor
     assert preprocessor.mean == [123.675, 116.28, 103.53]
@@ -187,9 +187,9 @@ def test_a_config_builds_learns_and_predicts(name, configs):
         sample = SegDataSample(metainfo=shape)
         sample.gt_sem_seg = PixelData(data=torch.randint(classes, (1, side, side)))
         samples.append(sample)
-    pictures = torch.rand(2, 3, side, side)
+    images = torch.rand(2, 3, side, side)
 
-    losses = model.train()(pictures, samples, mode='loss')
+    losses = model.train()(images, samples, mode='loss')
     loss, _ = model.parse_losses(losses)
     loss.backward()
     assert loss.isfinite()
@@ -197,7 +197,7 @@ def test_a_config_builds_learns_and_predicts(name, configs):
     assert ('aux.loss_ce' in losses) == name.startswith('upernet')
 
     with torch.no_grad():
-        answers = model.eval()(pictures, samples, mode='predict')
+        answers = model.eval()(images, samples, mode='predict')
     assert answers[0].pred_sem_seg.data.shape == (1, side - 10, side + 7)
     assert answers[0].seg_logits.data.shape[0] == classes
 

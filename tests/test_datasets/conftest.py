@@ -24,7 +24,7 @@ def default_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_set(tmp_path: Path) -> Path:
-    """A few pictures, which a test may damage."""
+    """A few images, which a test may damage."""
     root = tmp_path / 'small'
     shapes.generate(root, num_train=6, num_val=3, progress=False)
     return root

@@ -8,9 +8,9 @@ import pytest
 from images import KINDS, TURNED, write_image
 from PIL import Image
 
-from casvit_mm.datasets.audit.images import look_at_picture
+from casvit_mm.datasets.audit.images import inspect_image
 from casvit_mm.datasets.image_files import read_image_size
-from casvit_mm.datasets.semantic_masks import picture_size
+from casvit_mm.datasets.semantic_masks import upright_size
 
 
 def loaded_size(path) -> tuple[int, int]:
@@ -23,10 +23,10 @@ def loaded_size(path) -> tuple[int, int]:
 @pytest.mark.parametrize('orientation', [None, 1, 3, 6])
 def test_the_size_is_the_one_that_a_run_loads(tmp_path, suffix, mode, orientation):
     path = write_image(tmp_path / f'a{suffix}', mode, orientation=orientation)
-    assert picture_size(path) == loaded_size(path)
-    picture = look_at_picture(path)
-    assert not picture.fault and picture.upright == loaded_size(path)
-    assert picture.stored == (40, 30)
+    assert upright_size(path) == loaded_size(path)
+    image = inspect_image(path)
+    assert not image.issue and image.upright == loaded_size(path)
+    assert image.stored == (40, 30)
 
 
 @pytest.mark.parametrize('suffix', TURNED)
@@ -36,7 +36,7 @@ def test_an_orientation_counts_exactly_if_the_run_follows_it(tmp_path, suffix, o
     path = write_image(tmp_path / f'b{suffix}', orientation=orientation)
     turned = mmcv.imfrombytes(path.read_bytes())
     differs = turned.shape != plain.shape or (turned != plain).any()
-    assert look_at_picture(path).orientation == (orientation if differs else 1)
+    assert inspect_image(path).orientation == (orientation if differs else 1)
 
 
 def test_an_orientation_behind_the_pixels_of_a_png_counts(tmp_path):
@@ -47,7 +47,7 @@ def test_an_orientation_behind_the_pixels_of_a_png_counts(tmp_path):
     end = content.index(b'IEND') - 4
     moved = content[:start] + content[start + len(block) : end] + block + content[end:]
     path.write_bytes(moved)
-    assert picture_size(path) == look_at_picture(path).upright == loaded_size(path)
+    assert upright_size(path) == inspect_image(path).upright == loaded_size(path)
 
 
 def test_an_orientation_in_xmp_is_left_alone_as_a_run_does(tmp_path):
@@ -58,7 +58,7 @@ def test_an_orientation_in_xmp_is_left_alone_as_a_run_does(tmp_path):
     block = struct.pack('>I', len(text)) + chunk + struct.pack('>I', zlib.crc32(chunk))
     path.write_bytes(content[:33] + block + content[33:])
     assert Image.open(path).getexif().get(0x0112) == 6, 'Pillow takes it for EXIF'
-    assert picture_size(path) == look_at_picture(path).upright == loaded_size(path) == (40, 30)
+    assert upright_size(path) == inspect_image(path).upright == loaded_size(path) == (40, 30)
 
 
 @pytest.mark.filterwarnings('ignore::UserWarning:PIL')
@@ -85,7 +85,7 @@ def test_a_cut_or_overwritten_file_is_named_and_stops_nothing(tmp_path, suffix, 
     content = path.read_bytes()
     for length in (0, 1, 8, 30, len(content) // 2, len(content) - 60):
         path.write_bytes(content[:length])
-        assert look_at_picture(path).fault in ('unreadable-picture', 'truncated-picture'), length
+        assert inspect_image(path).issue in ('unreadable-picture', 'truncated-picture'), length
     for place in range(8, min(len(content), 400), 7):
         path.write_bytes(content[:place] + b'\xff\x00\xff\x7f' + content[place + 4 :])
-        look_at_picture(path)
+        inspect_image(path)

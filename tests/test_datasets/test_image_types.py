@@ -10,8 +10,8 @@ from images import KINDS, TURNED, write_image
 from PIL import Image
 
 from casvit_mm.datasets.audit.copies import copy_as_stored, copy_upright
-from casvit_mm.datasets.audit.masks import check_maps
-from casvit_mm.datasets.audit.objects import check_objects
+from casvit_mm.datasets.audit.masks import audit_masks
+from casvit_mm.datasets.audit.objects import audit_objects
 from casvit_mm.datasets.audit.repair_objects import repair_objects
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.image_files import read_image_size
@@ -67,10 +67,10 @@ def test_every_type_and_mode_is_read_checked_and_drawn_in_every_format(tmp_path,
     for number, (suffix, mode) in enumerate(KINDS):
         path = write_image(tmp_path / f'{number}{suffix}', mode, seed=number)
         label(tmp_path, path, (40, 30))
-    check = check_objects(read_dataset(tmp_path, 'detection'), progress=False)
-    assert [str(fault) for fault in check.faults.faults] == []
+    check = audit_objects(read_dataset(tmp_path, 'detection'), progress=False)
+    assert [str(issue) for issue in check.issues.issues] == []
     (facts,) = check.facts.values()
-    assert (facts.pictures, facts.objects) == (len(KINDS), {'cat': len(KINDS)})
+    assert (facts.images, facts.objects) == (len(KINDS), {'cat': len(KINDS)})
     assert object_sheet(check, len(KINDS), 0, [(255, 0, 0)])
 
 
@@ -85,14 +85,14 @@ def test_images_that_exif_turns_are_repaired_into_what_the_run_loads(tmp_path, l
             write_image(path, orientation=orientation, seed=len(paths))
             label(root, path, read_image_size(path).upright)
             paths.append(path)
-    check = check_objects(read_dataset(root, 'detection'), progress=False)
+    check = audit_objects(read_dataset(root, 'detection'), progress=False)
     turned = {str(p) for p in paths if read_image_size(p).orientation != 1}
-    assert {(f.kind, f.file) for f in check.faults.faults} == {
+    assert {(f.kind, f.file) for f in check.issues.issues} == {
         ('rotated-picture', path) for path in turned
     }
     repair_objects(check, tmp_path / 'fixed')
-    fixed = check_objects(read_dataset(tmp_path / 'fixed'), progress=False)
-    assert not fixed.faults.faults
+    fixed = audit_objects(read_dataset(tmp_path / 'fixed'), progress=False)
+    assert not fixed.issues.issues
     for path in paths:
         (copy,) = (tmp_path / 'fixed').rglob(path.name)
         before, after = loaded(path).astype(int), loaded(copy).astype(int)
@@ -127,23 +127,23 @@ def test_semantic_masks_of_every_lossless_type_hold_the_same_classes(tmp_path, s
     values = np.zeros((30, 40), np.uint8)
     values[10:20, 10:30] = 1
     for name in 'ab':
-        picture = tmp_path / 'images' / f'{name}.png'
+        file = tmp_path / 'images' / f'{name}.png'
         mask = tmp_path / 'masks' / f'{name}{suffix}'
-        for file in (picture, mask):
-            file.parent.mkdir(exist_ok=True)
-        write_image(picture)
+        for path in (file, mask):
+            path.parent.mkdir(exist_ok=True)
+        write_image(file)
         image = Image.fromarray(values)
         if mode == 'P':
             image.putpalette([0, 0, 0, 200, 30, 30])
         (Image.fromarray(values.astype(bool)) if mode == '1' else image).save(mask)
-    check = check_maps(read_dataset(tmp_path, 'semantic'), progress=False)
-    assert not check.faults.of(Severity.ERROR)
+    check = audit_masks(read_dataset(tmp_path, 'semantic'), progress=False)
+    assert not check.issues.of(Severity.ERROR)
     assert check.facts['all'].pixels == {'class_0': 2 * 1000, 'class_1': 2 * 200}
 
 
-def test_a_picture_that_cannot_be_drawn_does_not_end_the_page(tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_drawn_does_not_end_the_page(tmp_path, monkeypatch):
     as_coco(tmp_path, write_image(tmp_path / 'a.png'), (40, 30))
-    check = check_objects(read_dataset(tmp_path), progress=False)
+    check = audit_objects(read_dataset(tmp_path), progress=False)
 
     def refuse(*_):
         raise cv2.error('too large')

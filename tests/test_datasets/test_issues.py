@@ -1,9 +1,9 @@
 import re
 from pathlib import Path
 
-from faulty import LABEL_MAPS, PICTURES, RECORDS
+from faulty import IMAGES, LABEL_MAPS, RECORDS
 
-from casvit_mm.datasets.issues import KINDS, FaultList, Severity
+from casvit_mm.datasets.issues import KINDS, IssueList, Severity
 
 PAGE = Path(__file__).parents[2] / 'docs/data_check.md'
 
@@ -16,16 +16,16 @@ def test_the_docs_list_every_kind_with_its_severity():
 
 
 def test_every_kind_is_one_that_a_test_makes():
-    made = {*RECORDS.values(), *PICTURES.values(), *LABEL_MAPS.values()}
+    made = {*RECORDS.values(), *IMAGES.values(), *LABEL_MAPS.values()}
     elsewhere = {'no-mask', 'tiny-box', 'unused-class', 'absent-class', 'class-order'}
     elsewhere |= {'same-picture', 'unpaired-label-map', 'binary-mask', 'unsafe-name'}
     assert made | elsewhere == set(KINDS)
 
 
 def test_counts_come_with_errors_first():
-    faults = FaultList()
+    issues = IssueList()
     for kind in ('crowd', 'empty-box', 'crowd'):
-        faults.add(kind, 'a.json', 'annotations[0]', 'is wrong')
-    assert list(faults.counts().items()) == [('empty-box', 1), ('crowd', 2)]
-    assert [fault.kind for fault in faults.of(Severity.WARNING)] == ['crowd', 'crowd']
-    assert str(faults.first('crowd', 1)[0]) == 'a.json: annotations[0] is wrong'
+        issues.add(kind, 'a.json', 'annotations[0]', 'is wrong')
+    assert list(issues.counts().items()) == [('empty-box', 1), ('crowd', 2)]
+    assert [issue.kind for issue in issues.of(Severity.WARNING)] == ['crowd', 'crowd']
+    assert str(issues.first('crowd', 1)[0]) == 'a.json: annotations[0] is wrong'

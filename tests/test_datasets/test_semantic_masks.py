@@ -1,4 +1,4 @@
-"""What may stand in a label map, and the sentences about what may not."""
+"""What may stand in a semantic mask, and the sentences about what may not."""
 
 import cv2
 import numpy as np
@@ -10,9 +10,9 @@ from PIL import Image
 from casvit_mm.datasets import DatasetError
 from casvit_mm.datasets.semantic_masks import (
     LabelRange,
-    check_label_map,
-    label_map_size,
-    picture_size,
+    check_semantic_mask,
+    mask_size,
+    upright_size,
 )
 
 
@@ -49,13 +49,13 @@ def test_a_value_is_outside_exactly_if_no_class_is_left_of_it_after_loading(
 
 def test_a_map_of_classes_and_ignored_pixels_passes(tmp_path):
     path = write(tmp_path / 'a.png', np.array([[0, 1], [2, 255]], np.uint8))
-    assert check_label_map(path, LabelRange(3)) == {0, 1, 2, 255}
+    assert check_semantic_mask(path, LabelRange(3)) == {0, 1, 2, 255}
 
 
 def test_a_value_outside_the_classes_is_named_with_file_and_count(tmp_path):
     path = write(tmp_path / 'a.png', np.array([[0, 1, 7], [7, 9, 255]], np.uint8))
     with pytest.raises(DatasetError) as found:
-        check_label_map(path, LabelRange(3))
+        check_semantic_mask(path, LabelRange(3))
     message = str(found.value)
     assert str(path) in message
     assert '7 in 2 pixels, 9 in 1 pixel,' in message
@@ -65,48 +65,48 @@ def test_a_value_outside_the_classes_is_named_with_file_and_count(tmp_path):
 def test_classes_that_start_at_1_are_recognised(tmp_path):
     path = write(tmp_path / 'a.png', np.array([[0, 1, 3]], np.uint8))
     with pytest.raises(DatasetError, match='reduce_zero_label=True'):
-        check_label_map(path, LabelRange(3))
-    check_label_map(path, LabelRange(3, reduce_zero_label=True))
+        check_semantic_mask(path, LabelRange(3))
+    check_semantic_mask(path, LabelRange(3, reduce_zero_label=True))
 
 
 def test_a_value_above_255_is_seen_before_it_wraps_around(tmp_path):
     path = write(tmp_path / 'a.png', np.array([[0, 256]], np.uint16))
     with pytest.raises(DatasetError, match='256 in 1 pixel'):
-        check_label_map(path, LabelRange(3))
+        check_semantic_mask(path, LabelRange(3))
 
 
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA'])
-def test_a_colour_picture_is_no_label_map(tmp_path, mode):
+def test_a_colour_image_is_no_semantic_mask(tmp_path, mode):
     path = tmp_path / 'a.png'
     Image.new(mode, (4, 4)).save(path)
-    with pytest.raises(DatasetError, match=f'colour picture .mode {mode}.*one channel'):
-        check_label_map(path, LabelRange(3))
+    with pytest.raises(DatasetError, match=f'colour image .mode {mode}.*one channel'):
+        check_semantic_mask(path, LabelRange(3))
 
 
 @pytest.mark.parametrize('mode', ['L', 'P', 'I;16'])
-def test_index_pictures_of_any_depth_and_with_a_palette_are_label_maps(tmp_path, mode):
+def test_index_images_of_any_depth_and_with_a_palette_are_semantic_masks(tmp_path, mode):
     path = tmp_path / 'a.png'
     Image.new(mode, (6, 4)).save(path)
-    assert label_map_size(path) == (6, 4)
-    check_label_map(path, LabelRange(1))
+    assert mask_size(path) == (6, 4)
+    check_semantic_mask(path, LabelRange(1))
 
 
-def test_a_picture_that_lies_on_its_side_counts_upright(tmp_path):
+def test_an_image_that_lies_on_its_side_counts_upright(tmp_path):
     path = tmp_path / 'a.jpg'
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new('RGB', (40, 30)).save(path, exif=exif)
     height, width = cv2.imread(str(path)).shape[:2]
-    assert picture_size(path) == (width, height) == (30, 40)
+    assert upright_size(path) == (width, height) == (30, 40)
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
-    (tmp_path / 'a.png').write_text('no picture')
-    with pytest.raises(DatasetError, match=r'a\.png is no picture, or damaged'):
-        check_label_map(tmp_path / 'a.png', LabelRange(3))
+    (tmp_path / 'a.png').write_text('no image')
+    with pytest.raises(DatasetError, match=r'a\.png is no image, or damaged'):
+        check_semantic_mask(tmp_path / 'a.png', LabelRange(3))
     with pytest.raises(DatasetError, match=r'b\.png does not exist'):
-        picture_size(tmp_path / 'b.png')
+        upright_size(tmp_path / 'b.png')
     whole = write(tmp_path / 'c.png', np.random.default_rng(0).integers(0, 3, (64, 64)))
     whole.write_bytes(whole.read_bytes()[:-200])
     with pytest.raises(DatasetError, match=r'c\.png is damaged'):
-        check_label_map(whole, LabelRange(3))
+        check_semantic_mask(whole, LabelRange(3))

@@ -193,7 +193,7 @@ def loader(files, workers, dataset=None, **kwargs):
 
 @pytest.mark.parametrize('workers', [0, 2])
 @pytest.mark.parametrize('serialize', [True, False])
-def test_pictures_of_a_batch_have_the_size_that_the_sampler_asked_for(files, workers, serialize):
+def test_images_of_a_batch_have_the_size_that_the_sampler_asked_for(files, workers, serialize):
     loaded = loader(files, workers, serialize_data=serialize)
     loaded.batch_sampler.sampler.seed = 3
     asked = [(batch[0].size, len(batch)) for batch in loaded.batch_sampler]
@@ -202,7 +202,7 @@ def test_pictures_of_a_batch_have_the_size_that_the_sampler_asked_for(files, wor
     assert len(loaded) == len(given_)
     assert {size for size, _ in asked} <= {32, 64, 96}
     for batch in loaded:
-        assert len({tuple(picture.shape) for picture in batch['inputs']}) == 1
+        assert len({tuple(image.shape) for image in batch['inputs']}) == 1
 
 
 @pytest.mark.parametrize(
@@ -212,15 +212,15 @@ def test_pictures_of_a_batch_have_the_size_that_the_sampler_asked_for(files, wor
         lambda noise: dict(type=ConcatDataset, datasets=[noise, noise]),
     ],
 )
-def test_sizes_arrive_through_wrapped_data_sets(files, wrapper):
+def test_sizes_arrive_through_wrapped_datasets(files, wrapper):
     sizes = {batch['inputs'][0].shape[-1] for batch in loader(files, 0, wrapper)}
     assert {32, 64} <= sizes
 
 
 def test_the_crop_has_a_size_of_its_own_for_samples_without_one():
     crop = TRANSFORMS.build(dict(type='MultiScaleRandomResizedCrop', scale=48))
-    picture = np.zeros((80, 100, 3), np.uint8)
-    assert crop(dict(img=picture, sample_idx=SizedIndex(1, 32)))['img'].shape == (32, 32, 3)
-    for results in (dict(img=picture), dict(img=picture, sample_idx=np.int64(7))):
+    image = np.zeros((80, 100, 3), np.uint8)
+    assert crop(dict(img=image, sample_idx=SizedIndex(1, 32)))['img'].shape == (32, 32, 3)
+    for results in (dict(img=image), dict(img=image, sample_idx=np.int64(7))):
         assert crop(results)['img'].shape == (48, 48, 3)
     assert 'RandomResizedCrop(scale=(48, 48)' in repr(crop)

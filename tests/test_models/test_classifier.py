@@ -131,17 +131,17 @@ def test_a_file_of_one_head_answers_the_same_in_a_classifier_of_two(save, log):
     for model in (one, two):
         load_into(model, read_checkpoint(save({'model': weights})), strict=True, source='it')
     assert log == ['it: its one head serves as both, which answers the same']
-    picture = published.image(64, 64)
+    image = published.image(64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(one.eval()(picture), two.eval()(picture))
+        torch.testing.assert_close(one.eval()(image), two.eval()(image))
 
 
 def test_native_files_cross_between_one_head_and_two_alike(save, log):
     two, one = tiny(), tiny(two_heads=False)
-    picture = torch.rand(2, 3, 32, 32)
+    image = torch.rand(2, 3, 32, 32)
     load_into(one, read_checkpoint(save({'state_dict': two.state_dict()})), strict=True)
     with torch.no_grad():
-        torch.testing.assert_close(one.eval()(picture), two.eval()(picture))
+        torch.testing.assert_close(one.eval()(image), two.eval()(image))
     assert any('two heads became one' in text for text in log)
 
 
@@ -219,11 +219,11 @@ def test_the_pretrained_file_of_a_classifier_is_named_where_it_is_missing():
 
 
 def test_training_returns_both_logits_and_evaluation_their_mean():
-    model, pictures = tiny(), torch.rand(3, 3, 32, 32)
+    model, images = tiny(), torch.rand(3, 3, 32, 32)
     with torch.no_grad():
-        first, second = model.train()(pictures)
-        mean = model.eval()(pictures)
-        features = model.extract_feat(pictures)[-1]
+        first, second = model.train()(images)
+        mean = model.eval()(images)
+        features = model.extract_feat(images)[-1]
     assert first.shape == second.shape == mean.shape == (3, 4)
     torch.testing.assert_close(
         mean, (model.head.fc(features) + model.head.dist_fc(features)).detach() / 2
@@ -232,10 +232,10 @@ def test_training_returns_both_logits_and_evaluation_their_mean():
 
 def test_both_heads_learn_the_labels_by_half():
     loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')
-    model, pictures = tiny(loss=loss), torch.rand(3, 3, 32, 32)
+    model, images = tiny(loss=loss), torch.rand(3, 3, 32, 32)
     labels = torch.tensor([0, 3, 1])
-    losses = model.train()(pictures, samples(0, 3, 1), mode='loss')
-    both = model(pictures)
+    losses = model.train()(images, samples(0, 3, 1), mode='loss')
+    both = model(images)
     for name, logits in zip(('loss_cls', 'loss_dist'), both, strict=True):
         expected = functional.cross_entropy(logits, labels, label_smoothing=0.1) / 2
         torch.testing.assert_close(losses[name], expected)
@@ -284,9 +284,9 @@ def taught(save):
 
 def test_the_second_head_learns_what_the_teacher_names(taught):
     student, _, _ = taught
-    pictures = torch.rand(3, 3, 32, 32)
-    losses = student.train()(pictures, samples(0, 3, 1), mode='loss')
-    first, second = student(pictures)
+    images = torch.rand(3, 3, 32, 32)
+    losses = student.train()(images, samples(0, 3, 1), mode='loss')
+    first, second = student(images)
     torch.testing.assert_close(
         losses['loss_cls'], functional.cross_entropy(first, torch.tensor([0, 3, 1])) / 2
     )
@@ -319,11 +319,11 @@ def test_a_student_is_tested_without_its_teacher(taught):
     config = dict(type='CASViTClassifier', init_cfg=dict(type='Pretrained', checkpoint='gone.pth'))
     student = classifier(TINY, True, 4, channels=8, teacher=config)
     student.load_state_dict(taught[0].state_dict())
-    pictures = torch.rand(2, 3, 32, 32)
+    images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(student.eval()(pictures), taught[0].eval()(pictures))
+        torch.testing.assert_close(student.eval()(images), taught[0].eval()(images))
     with pytest.raises(RuntimeError, match=r'init_weights\(\)'):
-        student.train()(pictures, samples(0, 1), mode='loss')
+        student.train()(images, samples(0, 1), mode='loss')
 
 
 def test_a_teacher_without_weights_or_without_a_head_to_learn_is_refused():

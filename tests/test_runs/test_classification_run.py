@@ -55,7 +55,7 @@ def scalars(work_dir):
     return lines
 
 
-def test_a_run_leaves_checkpoint_config_metrics_and_pictures(work_dir, checkpoint):
+def test_a_run_leaves_checkpoint_config_metrics_and_images(work_dir, checkpoint):
     content = read_checkpoint(checkpoint)
     assert tuple(content['meta']['dataset_meta']['classes']) == single_shapes.CLASSES
     assert Config.fromfile(work_dir / f'{DEMO}.py').model.backbone.arch == 'xs'
@@ -74,7 +74,7 @@ def test_testing_gives_the_accuracy_of_training(work_dir, checkpoint, root, tmp_
     assert tested['accuracy/top1'] == pytest.approx(trained['accuracy/top1'])
 
 
-def test_a_test_run_and_browsing_draw_the_pictures_with_their_classes(root, checkpoint, tmp_path):
+def test_a_test_run_and_browsing_draw_the_images_with_their_classes(root, checkpoint, tmp_path):
     where = ['--data-root', root, '--work-dir', tmp_path / 'work']
     drawn = tmp_path / 'drawn'
     assert run_tool('test', [DEMO, checkpoint, *where, '--show-dir', drawn]) == 0
@@ -160,4 +160,4 @@ def test_batches_of_several_sizes_train(root, tmp_path, configs):
     batch = 'train_dataloader.batch_size=3'
     assert run_tool('train', [config, *where, '--cfg-options', *short, batch]) == 0
     steps = [line for line in scalars(tmp_path / 'work') if 'loss' in line]
-    assert len(steps) == 2 * 2, 'an epoch is 3 pictures of 64 pixels and 9 of 32'
+    assert len(steps) == 2 * 2, 'an epoch is 3 images of 64 pixels and 9 of 32'

@@ -24,7 +24,7 @@ DEMOS = ('mask_rcnn_casvit-xs_demo_shapes', 'retinanet_casvit-xs_demo_shapes')
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-    """A small generated data set."""
+    """A small generated dataset."""
     folder = tmp_path_factory.mktemp('data') / 'shapes'
     shapes.generate(folder, num_train=16, num_val=8, seed=1, progress=False)
     return folder
@@ -76,17 +76,17 @@ def metrics(work_dir):
     return lines
 
 
-def test_a_run_leaves_checkpoint_config_log_and_pictures(trained):
+def test_a_run_leaves_checkpoint_config_log_and_images(trained):
     name, work_dir = trained
     content = read_checkpoint(checkpoint(work_dir))
     assert content['meta']['dataset_meta']['classes'] == shapes.CLASSES
     assert (work_dir / f'{name}.py').is_file()
     assert Config.fromfile(work_dir / f'{name}.py').model.backbone.arch == 'xs'
     assert list(work_dir.rglob('*.log'))
-    pictures = list((work_dir / 'preview').glob('*.jpg'))
-    assert len(pictures) == 8
-    for picture in map(cv2.imread, map(str, pictures)):
-        assert picture.shape[1] == 2 * picture.shape[0], 'ground truth stands beside prediction'
+    images = list((work_dir / 'preview').glob('*.jpg'))
+    assert len(images) == 8
+    for image in map(cv2.imread, map(str, images)):
+        assert image.shape[1] == 2 * image.shape[0], 'ground truth stands beside prediction'
 
 
 def test_a_run_logs_finite_losses_and_coco_metrics(trained):
@@ -135,18 +135,18 @@ def test_inferencers_of_mmdet_take_config_and_checkpoint(trained, root, tmp_path
 
     name, work_dir = trained
     config = str(work_dir / f'{name}.py')
-    picture = str(next((root / 'val').iterdir()))
+    image = str(next((root / 'val').iterdir()))
     detector = init_detector(config, checkpoint(work_dir), device='cpu')
     assert detector.dataset_meta['classes'] == shapes.CLASSES
-    found = inference_detector(detector, picture).pred_instances
+    found = inference_detector(detector, image).pred_instances
     inferencer = DetInferencer(config, checkpoint(work_dir), device='cpu', show_progress=False)
-    answer = inferencer(picture, out_dir=str(tmp_path))['predictions'][0]
+    answer = inferencer(image, out_dir=str(tmp_path))['predictions'][0]
     np.testing.assert_allclose(answer['scores'], found.scores.tolist(), atol=1e-4)
     # The run's config has a lower threshold than the shipped one.
     inferencer = DetInferencer(
         config_path(name), checkpoint(work_dir), device='cpu', show_progress=False
     )
-    shipped = inferencer(picture)['predictions'][0]['scores']
+    shipped = inferencer(image)['predictions'][0]['scores']
     assert inferencer.model.dataset_meta['classes'] == shapes.CLASSES
     np.testing.assert_allclose(
         shipped, [score for score in answer['scores'] if score > 0.05], atol=1e-4

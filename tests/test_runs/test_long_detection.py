@@ -108,7 +108,7 @@ def test_the_published_config_trains_from_scratch_on_photographs(
     assert len(table) == (2 if head == 'mask_rcnn' else 1), 'one line for boxes, one for masks'
     report(capsys, '\n'.join(table))
 
-    few, out = tmp_path / 'few', tmp_path / 'pictures'
+    few, out = tmp_path / 'few', tmp_path / 'images'
     few.mkdir()
     for photograph in sorted((root / 'val2017').iterdir())[:8]:
         shutil.copy(photograph, few)
@@ -146,7 +146,7 @@ def test_a_few_photographs_are_learned_by_heart(photographs, tmp_path, capsys):
     assert boxes >= 0.5
 
 
-def few_classes(annotations, pictures=8, classes=3):
+def few_classes(annotations, images=8, classes=3):
     """The first photographs that show only a few classes, and at most 6 objects, no crowds."""
     objects = {}
     for annotation in annotations['annotations']:
@@ -162,7 +162,7 @@ def few_classes(annotations, pictures=8, classes=3):
         if len(found) <= 6
         and not any(a['iscrowd'] for a in found)
         and any(a['category_id'] in common for a in found)
-    )[:pictures]
+    )[:images]
     return dict(
         images=[image for image in annotations['images'] if image['id'] in ids],
         annotations=[

@@ -21,7 +21,7 @@ DEMO = 'mask_rcnn_casvit-xs_demo_shapes'
 
 @pytest.fixture(scope='module')
 def other_shapes(tmp_path_factory):
-    """A few hundred pictures with classes that the demo's model has never seen."""
+    """A few hundred images with classes that the demo's model has never seen."""
     root = tmp_path_factory.mktemp('others')
     shapes.generate(root, num_train=240, num_val=60, others=True, progress=False)
     return root
@@ -70,7 +70,7 @@ def test_photographs_of_every_format_are_learned(name, trained_demo, photographs
     # The table of classes in the end.
     precisions = dict(re.findall(r'\| (\w+) +\| ([\d.]+|nan) ', said[said.rindex('Testing ') :]))
     assert set(exported.CLASSES) <= set(precisions)
-    assert len(list((tmp_path / 'run/pictures').glob('*.jpg'))) == 79
+    assert len(list((tmp_path / 'run/images').glob('*.jpg'))) == 79
     report(capsys, f'{name}: AP by class {precisions} in {seconds:.0f} s, {tmp_path / "run"}')
 
 

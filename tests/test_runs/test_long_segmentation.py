@@ -34,7 +34,7 @@ def test_the_demo_reaches_its_iou_from_random_weights(tmp_path, capsys):
     assert mean_iou(tmp_path) >= 75
 
 
-# mmseg takes a class that a config leaves out of those that a data set knows as ignored.
+# mmseg takes a class that a config leaves out of those that a dataset knows as ignored.
 STREET_DATASET = f"""
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -112,13 +112,13 @@ def test_street_scenes_are_learned_from_random_weights(photographs, tmp_path, ca
     checkpoint = (tmp_path / 'work/last_checkpoint').read_text().strip()
     drawn = tmp_path / 'drawn'
     tool('image_demo', root / 'images/val', config, checkpoint, '--out-dir', drawn, env=path)
-    pictures = {path.stem for path in (root / 'images/val').iterdir()}
-    assert {path.stem for path in drawn.glob('*.jpg')} == pictures
+    images = {path.stem for path in (root / 'images/val').iterdir()}
+    assert {path.stem for path in drawn.glob('*.jpg')} == images
     report(capsys, f'overlays: {drawn}')
 
 
 def test_the_published_config_runs_on_real_photographs(photographs, tmp_path, capsys):
-    """Three photographs of ADE20K: training, the table, and label maps in ADE20K's values."""
+    """Three photographs of ADE20K: training, the table, and semantic masks in ADE20K's values."""
     root = photographs / 'ade20k_sample'
     name = 'semantic_fpn_casvit-xs_40k_ade20k-512x512'
     options = [

@@ -1,4 +1,4 @@
-"""The page on one's own data, command by command, on pictures of its kind."""
+"""The page on one's own data, command by command, on images of its kind."""
 
 import re
 import shlex
@@ -61,7 +61,7 @@ def test_every_command_of_the_page_works(data, tmp_path, monkeypatch, capfd):
     said = capfd.readouterr().out
     assert f'config: {run / "config.py"}' in said and 'best checkpoint: ' in said
     assert 'The checkpoint knows' not in said, 'these are the same classes'
-    assert len(list((run / 'pictures').glob('*.jpg'))) == 4
+    assert len(list((run / 'predictions').glob('*.jpg'))) == 4
     assert len(list((tmp_path / 'found').glob('*.jpg'))) == 4
     assert (run / 'config.py').read_text().startswith('# Fine-tuning on ')
     classes = read_checkpoint(run / 'epoch_1.pth')['meta']['dataset_meta']['classes']

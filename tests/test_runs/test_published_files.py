@@ -45,7 +45,7 @@ def what_was_said_of(file, work_dir):
     return '\n'.join(lines)
 
 
-def pictures(folder, number=2, height=48, width=64):
+def images(folder, number=2, height=48, width=64):
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for index in range(number):
@@ -55,11 +55,11 @@ def pictures(folder, number=2, height=48, width=64):
 
 @pytest.fixture(scope='module')
 def coco(tmp_path_factory):
-    """Two pictures in COCO's layout, with all 80 categories."""
+    """Two images in COCO's layout, with all 80 categories."""
     from mmdet.datasets import CocoDataset
 
     root = tmp_path_factory.mktemp('coco')
-    pictures(root / 'val2017')
+    images(root / 'val2017')
     names = CocoDataset.METAINFO['classes']
     square = [4.0, 4.0, 20.0, 4.0, 20.0, 20.0, 4.0, 20.0]
     content = dict(
@@ -112,7 +112,7 @@ def test_a_published_segmentor_is_tested_as_it_is(tmp_path):
     from mmseg.datasets import ADE20KDataset
 
     root = tmp_path / 'ade'
-    pictures(root / 'images/validation')
+    images(root / 'images/validation')
     labels = root / 'annotations/validation'
     labels.mkdir(parents=True)
     for index in range(2):

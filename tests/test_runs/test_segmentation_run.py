@@ -1,4 +1,4 @@
-"""Segmentation from a generated data set to predictions, in runs of seconds."""
+"""Segmentation from a generated dataset to predictions, in runs of seconds."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def scalars(folder):
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def test_a_run_leaves_checkpoint_metrics_and_pictures(work_dir):
+def test_a_run_leaves_checkpoint_metrics_and_images(work_dir):
     content = read_checkpoint(work_dir / 'iter_4.pth')
     assert content['meta']['dataset_meta']['classes'] == CLASSES
     assert list(work_dir.glob('best_mIoU_*.pth'))
@@ -67,10 +67,10 @@ def test_a_run_leaves_checkpoint_metrics_and_pictures(work_dir):
     losses = [line['loss'] for line in lines if 'loss' in line]
     assert len(losses) == 4 and np.isfinite(losses).all()
     assert any('mIoU' in line for line in lines)
-    pictures = list((work_dir / 'preview').glob('*.jpg'))
-    assert len(pictures) == 4
-    for picture in map(cv2.imread, map(str, pictures)):
-        assert picture.shape[1] == 2 * picture.shape[0], 'ground truth stands beside prediction'
+    images = list((work_dir / 'preview').glob('*.jpg'))
+    assert len(images) == 4
+    for image in map(cv2.imread, map(str, images)):
+        assert image.shape[1] == 2 * image.shape[0], 'ground truth stands beside prediction'
 
 
 def test_a_run_of_one_process_trains_ordinary_batch_norms(work_dir):
@@ -105,7 +105,7 @@ def test_test_time_augmentation_gives_the_table(trained, tmp_path):
     assert 0 <= tested['mIoU'] <= 100
 
 
-def test_format_only_writes_label_maps_and_needs_none(trained, root, tmp_path):
+def test_format_only_writes_semantic_masks_and_needs_none(trained, root, tmp_path):
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data' / 'val').symlink_to(root / 'val')
     where = ['--data-root', str(tmp_path / 'data'), '--work-dir', str(tmp_path / 'work')]
@@ -117,11 +117,11 @@ def test_format_only_writes_label_maps_and_needs_none(trained, root, tmp_path):
     assert max(labels.max() for labels in written.values()) < len(CLASSES)
 
 
-def test_image_demo_writes_overlay_label_map_and_areas(trained, root, tmp_path, capsys):
-    picture = sorted((root / 'val').iterdir())[0]
+def test_image_demo_writes_overlay_semantic_mask_and_areas(trained, root, tmp_path, capsys):
+    image = sorted((root / 'val').iterdir())[0]
     out = tmp_path / 'out'
-    assert run_tool('image_demo', [str(picture), *trained, '--out-dir', str(out)]) == 0
-    stem = picture.stem
+    assert run_tool('image_demo', [str(image), *trained, '--out-dir', str(out)]) == 0
+    stem = image.stem
     labels = cv2.imread(str(out / f'{stem}_labels.png'), -1)
     assert labels.shape == cv2.imread(str(out / f'{stem}.jpg')).shape[:2] == (96, 96)
     records = json.loads((out / f'{stem}.json').read_text())
@@ -131,9 +131,9 @@ def test_image_demo_writes_overlay_label_map_and_areas(trained, root, tmp_path, 
         assert (labels == record['index']).sum() == record['pixels']
 
 
-def test_image_demo_segments_large_pictures_in_tiles(trained, root, tmp_path):
-    picture = cv2.imread(str(sorted((root / 'val').iterdir())[0]))
-    cv2.imwrite(str(tmp_path / 'large.png'), np.tile(picture, (2, 3, 1)))
+def test_image_demo_segments_large_images_in_tiles(trained, root, tmp_path):
+    image = cv2.imread(str(sorted((root / 'val').iterdir())[0]))
+    cv2.imwrite(str(tmp_path / 'large.png'), np.tile(image, (2, 3, 1)))
     arguments = [str(tmp_path / 'large.png'), *trained, '--tile', '96', '--overlap', '32']
     assert run_tool('image_demo', [*arguments, '--out-dir', str(tmp_path / 'out')]) == 0
     labels = cv2.imread(str(tmp_path / 'out' / 'large_labels.png'), -1)
@@ -141,7 +141,7 @@ def test_image_demo_segments_large_pictures_in_tiles(trained, root, tmp_path):
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])
-def test_browsing_draws_label_maps(root, tmp_path, split):
+def test_browsing_draws_semantic_masks(root, tmp_path, split):
     arguments = [SEGMENTATION_DEMO, '--data-root', str(root), '--split', split, '--number', '2']
     assert run_tool('browse_dataset', [*arguments, '--out-dir', str(tmp_path)]) == 0
     assert len(list(tmp_path.glob('*.jpg'))) == 2
@@ -163,12 +163,12 @@ def test_a_label_value_outside_the_classes_stops_with_a_sentence(root, tmp_path,
 def test_inferencers_of_mmseg_take_config_and_checkpoint(trained, root):
     from mmseg.apis import MMSegInferencer, inference_model, init_model
 
-    picture = str(sorted((root / 'val').iterdir())[0])
+    image = str(sorted((root / 'val').iterdir())[0])
     segmentor = init_model(*trained, device='cpu')
     assert segmentor.dataset_meta['classes'] == CLASSES
-    answer = inference_model(segmentor, picture).pred_sem_seg.data.squeeze(0)
+    answer = inference_model(segmentor, image).pred_sem_seg.data.squeeze(0)
     inferencer = MMSegInferencer(config_path(SEGMENTATION_DEMO), trained[1], device='cpu')
-    np.testing.assert_array_equal(inferencer(picture, show=False)['predictions'], answer.numpy())
+    np.testing.assert_array_equal(inferencer(image, show=False)['predictions'], answer.numpy())
     weights = read_checkpoint(trained[1])['state_dict']
     assert torch.equal(segmentor.backbone.stem[0].weight, weights['backbone.stem.0.weight'])
 

@@ -108,7 +108,9 @@ def test_a_pipeline_that_is_switched_in_later_skips_as_well(root, tmp_path):
 
 
 @pytest.mark.parametrize('processes', [0, 2])
-def test_a_label_map_that_breaks_during_a_run_is_skipped(root, tmp_path, monkeypatch, processes):
+def test_a_semantic_mask_that_breaks_during_a_run_is_skipped(
+    root, tmp_path, monkeypatch, processes
+):
     """The check before a run finds it; this is about one that breaks later."""
     pytest.importorskip('mmseg')
     from casvit_mm.commands import train as command

@@ -12,13 +12,13 @@ from casvit_mm.speed.freed_memory import keep_freed_memory
 
 assert keep_freed_memory()
 
-def faults():
+def issues():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(16 * 2**20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 # The heap grows until small things have found other places than the freed block.
-print(max([faults() for _ in range(9)][-3:]))
+print(max([issues() for _ in range(9)][-3:]))
 """
 
 

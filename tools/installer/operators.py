@@ -45,7 +45,7 @@ def wants_cuda(torch: dict, cpu_ops: bool) -> bool:
     return True
 
 
-def mmcv_fault(target: Target, cuda: bool) -> str:
+def mmcv_issue(target: Target, cuda: bool) -> str:
     """Says what is wrong with the installed mmcv; '' where nothing is."""
     found = target.examine('mmcv._ext')['mmcv._ext']
     if 'error' in found:
@@ -156,10 +156,10 @@ def build_mmcv(target: Target, line: Line, torch: dict, cuda: bool) -> None:
     for wheel in kept.glob('*.whl'):
         say(f'Installing {line.mmcv} from the build that an earlier set-up kept')
         target.install('mmcv', *options, str(wheel))
-        fault = mmcv_fault(target, cuda)
-        if not fault:
+        issue = mmcv_issue(target, cuda)
+        if not issue:
             return
-        say(f'That mmcv {fault}: compiling it anew')
+        say(f'That mmcv {issue}: compiling it anew')
     refusal = nvcc_refusal(torch['cuda']) if cuda else None
     if refusal:
         raise SetupError(refusal)
@@ -168,10 +168,10 @@ def build_mmcv(target: Target, line: Line, torch: dict, cuda: bool) -> None:
         wheel = compile_wheel(target, line, folder, cuda)
         shutil.copy(target.log, target.log.with_name('casvit-setup-mmcv.log'))
         target.install('mmcv', *options, str(wheel))
-        fault = mmcv_fault(target, cuda)
-        if fault:
+        issue = mmcv_issue(target, cuda)
+        if issue:
             raise SetupError(
-                f'mmcv was built, but {fault}; what the build said is in '
+                f'mmcv was built, but {issue}; what the build said is in '
                 f'{target.log.with_name("casvit-setup-mmcv.log")}'
             )
         shutil.rmtree(kept, ignore_errors=True)
@@ -201,20 +201,20 @@ def install_mmcv(
     """
     name = line.mmcv.split('==')[0]
     if name in target.installed():
-        fault = mmcv_fault(target, cuda)
-        if not fault:
+        issue = mmcv_issue(target, cuda)
+        if not issue:
             say(f'Keeping {name}, whose operators import')
             return
-        say(f'The installed {name} {fault}: replacing it')
+        say(f'The installed {name} {issue}: replacing it')
     if wheels:
         say(f'Looking for a wheel of {line.mmcv} in {wheels}')
         try:
             options = ['--no-deps', '--reinstall-package', name, '--only-binary', name]
             target.install('mmcv', *options, '--find-links', wheels, line.mmcv)
-            fault = mmcv_fault(target, cuda)
+            issue = mmcv_issue(target, cuda)
         except SetupError as error:
-            fault = f'is not there for this Python:\n{error}'
-        if not fault:
+            issue = f'is not there for this Python:\n{error}'
+        if not issue:
             return
-        say(f'The wheel {fault}; building mmcv instead')
+        say(f'The wheel {issue}; building mmcv instead')
     build_mmcv(target, line, torch, cuda)

@@ -1,7 +1,7 @@
 """Looks at every record of a COCO annotation file, and lists all that is wrong with them.
 
 What `read_coco` stops at, and what mmdet leaves out without a word (boxes without area, objects of
-unknown pictures), is a :class:`Fault` here, with the place of its record.
+unknown images), is a :class:`Issue` here, with the place of its record.
 """
 
 import math
@@ -14,9 +14,9 @@ import shapely
 from pycocotools import mask as rle
 
 from casvit.sentences import short
-from casvit_mm.datasets.audit.run_lengths import polygon_fault, run_length_fault
+from casvit_mm.datasets.audit.run_lengths import polygon_issue, run_length_issue
 from casvit_mm.datasets.formats.coco_file import is_number
-from casvit_mm.datasets.issues import FaultList
+from casvit_mm.datasets.issues import IssueList
 
 Box = tuple[float, float, float, float]
 LARGEST = 1e100
@@ -27,22 +27,22 @@ class CocoScan:
     """What is usable of an annotation file, and what is wrong with the rest.
 
     Attributes:
-        file: Its path, as faults name it.
-        images: Records of pictures by id, with their position in the file.
+        file: Its path, as issues name it.
+        images: Records of images by id, with their position in the file.
         categories: Names by id, in the file's order.
-        annotations: Positions and records of the annotations of known pictures and categories,
+        annotations: Positions and records of the annotations of known images and categories,
             whose box is four finite numbers.
-        faults: All that was found.
+        issues: All that was found.
     """
 
     file: str
     images: dict[Any, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     categories: dict[Any, str] = field(default_factory=dict)
     annotations: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    faults: FaultList = field(default_factory=FaultList)
+    issues: IssueList = field(default_factory=IssueList)
 
     def add(self, kind: str, group: str, index: int, record: Any, detail: str) -> None:
-        """Adds a fault of a record.
+        """Adds an issue of a record.
 
         Args:
             kind: Its kind.
@@ -51,7 +51,7 @@ class CocoScan:
             record: The record.
             detail: What is wrong with it.
         """
-        self.faults.add(kind, *locate(self.file, group, index, record), detail, group, index)
+        self.issues.add(kind, *locate(self.file, group, index, record), detail, group, index)
 
 
 def scan_coco(
@@ -90,7 +90,7 @@ def polygons_of(segmentation: Any) -> list[list[float]]:
     return [part for part in segmentation if _is_polygon(part)]
 
 
-def mask_fault(segmentation: Any, size: tuple[float, float]) -> str:
+def mask_issue(segmentation: Any, size: tuple[float, float]) -> str:
     """Why a segmentation cannot be decoded.
 
     Args:
@@ -101,12 +101,12 @@ def mask_fault(segmentation: Any, size: tuple[float, float]) -> str:
         The reason, for a record's name before it; empty for one that can.
     """
     if isinstance(segmentation, Mapping):
-        return run_length_fault(segmentation)
+        return run_length_issue(segmentation)
     if not isinstance(segmentation, list) or not all(map(_is_list_of_numbers, segmentation)):
         return f'has segmentation = {short(segmentation)}'
     for part in segmentation:
-        if _encloses(part) and (fault := polygon_fault(part, size)):
-            return fault
+        if _encloses(part) and (issue := polygon_issue(part, size)):
+            return issue
     return ''
 
 
@@ -115,13 +115,13 @@ def encode_mask(segmentation: Any, size: tuple[int, int]) -> Any:
 
     Args:
         segmentation: Polygons, or run lengths in either form.
-        size: Width and height of the picture.
+        size: Width and height of the image.
 
     Returns:
         Compressed run lengths as pycocotools takes them; None where there is nothing usable.
     """
     width, height = size
-    if mask_fault(segmentation, size):
+    if mask_issue(segmentation, size):
         return None
     try:
         if polygons := polygons_of(segmentation):
@@ -216,13 +216,13 @@ def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: Any) -> No
     if box[2] == 0 or box[3] == 0:
         add('empty-box', shown)
     elif x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-        add('outside-box', f'{shown} in a picture of {width}x{height}')
+        add('outside-box', f'{shown} in an image of {width}x{height}')
     else:
         if box[2] < 0 or box[3] < 0:
             add('swapped-box', shown)
         # Exporters round: what is less than a pixel over the edge is nobody's mistake.
         if min(x1, y1) < -1 or x2 > width + 1 or y2 > height + 1:
-            add('partly-outside', f'{shown} in a picture of {width}x{height}')
+            add('partly-outside', f'{shown} in an image of {width}x{height}')
         if x2 - x1 < 1 or y2 - y1 < 1:
             add('tiny-box', shown)
     if is_number(record.get('area', 1)) and record.get('area', 1) <= 0:
@@ -234,12 +234,12 @@ def _check_mask(record: Mapping[str, Any], size: tuple[int, int], needed: bool, 
     if not value:
         if needed:
             add('no-mask', 'has no segmentation')
-    elif fault := mask_fault(value, size):
-        add('broken-mask', fault)
+    elif issue := mask_issue(value, size):
+        add('broken-mask', issue)
     elif isinstance(value, Mapping):
         stated = value['size']
         if list(stated) != [size[1], size[0]]:
-            detail = f'has a mask of {stated[1]}x{stated[0]} in a picture of {size[0]}x{size[1]}'
+            detail = f'has a mask of {stated[1]}x{stated[0]} in an image of {size[0]}x{size[1]}'
             add('rle-size', detail)
     else:
         bad = [part for part in value if not _encloses(part)]
@@ -271,7 +271,7 @@ def _scan_polygons(scan: CocoScan) -> None:
 def _whole(
     scan: CocoScan, key: str, records: Sequence[Any], fields: Mapping[str, Any]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Records that have their fields; a fault for each of the others."""
+    """Records that have their fields; an issue for each of the others."""
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             scan.add('broken-record', key, index, record, 'is not an object')

@@ -1,4 +1,4 @@
-"""Writing a changed copy of a data set: whole or not at all, the original untouched."""
+"""Writing a changed copy of a dataset: whole or not at all, the original untouched."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,25 +51,25 @@ def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
 
 
 def copy_upright(source: Path, target: Path) -> None:
-    """Copies a picture, turned as its EXIF orientation says and without that tag.
+    """Copies an image, turned as its EXIF orientation says and without that tag.
 
     Args:
-        source: The picture.
+        source: The image.
         target: Where to; it gets the format of the source, whatever its ending.
     """
-    with Image.open(source) as picture:
-        _save(ImageOps.exif_transpose(picture), target, picture)
+    with Image.open(source) as image:
+        _save(ImageOps.exif_transpose(image), target, image)
 
 
 def copy_as_stored(source: Path, target: Path) -> None:
-    """Copies a picture as its pixels are stored, without an EXIF orientation that turns it."""
-    with Image.open(source) as picture:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-        picture.load()
+    """Copies an image as its pixels are stored, without an EXIF orientation that turns it."""
+    with Image.open(source) as image:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        image.load()
         # Pillow turns TIFF files itself, and takes the tag away.
-        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != orientation
-        stored = picture.transpose(TURNED_BACK[orientation]) if turned else picture.copy()
-        _save(stored, target, picture)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != orientation
+        stored = image.transpose(TURNED_BACK[orientation]) if turned else image.copy()
+        _save(stored, target, image)
 
 
 def free_name(name: str, taken: set[str]) -> str:
@@ -80,7 +80,7 @@ def free_name(name: str, taken: set[str]) -> str:
         taken: The names that are in use, to which the answer is added.
     """
     parts = [part for part in Path(name).parts if part not in ('..', '.', '/', Path(name).anchor)]
-    wanted = Path(*parts) if parts else Path('picture')
+    wanted = Path(*parts) if parts else Path('image')
     free, number = wanted, 1
     while free.as_posix().lower() in taken:
         number += 1
@@ -89,15 +89,15 @@ def free_name(name: str, taken: set[str]) -> str:
     return free.as_posix()
 
 
-def _save(picture: Image.Image, target: Path, source: Image.Image) -> None:
-    """Writes a picture in the format of its source, as little changed as can be."""
+def _save(image: Image.Image, target: Path, source: Image.Image) -> None:
+    """Writes an image in the format of its source, as little changed as can be."""
     # Without the tag the rest of EXIF is of no use to a training, and may name people and places.
     for key in ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif'):
-        picture.info.pop(key, None)
+        image.info.pop(key, None)
     kind = SAME_READER.get(source.format, source.format)
     options: dict[str, Any] = dict(JPEG=dict(quality=JPEG_QUALITY), WEBP=dict(lossless=True)).get(
         kind, {}
     )
     if kind == 'TIFF' and source.info.get('compression') in LOSSLESS_TIFF:
         options = dict(compression=source.info['compression'])
-    picture.save(target, kind, exif=b'', **options)
+    image.save(target, kind, exif=b'', **options)

@@ -1,4 +1,4 @@
-"""Opens every picture of a data set: is it there, whole, and of the size that is stated?"""
+"""Opens every image of a dataset: is it there, whole, and of the size that is stated?"""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from casvit_mm.datasets.image_files import image_size
 
-# Pictures that are read ahead: enough to keep the threads busy, little to keep in memory.
+# Images that are read ahead: enough to keep the threads busy, little to keep in memory.
 AHEAD = 64
 
 Job = TypeVar('Job')
@@ -24,11 +24,11 @@ Answer = TypeVar('Answer')
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What is known of a picture file.
+class ImageFile:
+    """What is known of an image file.
 
     Attributes:
-        fault: Kind of fault that keeps it from being read, empty where it was read.
+        issue: Kind of issue that keeps it from being read, empty where it was read.
         reason: What the reader said of it.
         stored: Width and height as stored; (0, 0) where it cannot be read.
         upright: Width and height as it is loaded, turned by its EXIF orientation.
@@ -36,7 +36,7 @@ class Picture:
         digest: Of the content of the file; empty where it cannot be read.
     """
 
-    fault: str = ''
+    issue: str = ''
     reason: str = ''
     stored: tuple[int, int] = (0, 0)
     upright: tuple[int, int] = (0, 0)
@@ -44,8 +44,8 @@ class Picture:
     digest: str = ''
 
 
-def look_at_picture(path: str | Path) -> Picture:
-    """Reads a picture to its last pixel.
+def inspect_image(path: str | Path) -> ImageFile:
+    """Reads an image to its last pixel.
 
     Args:
         path: The file.
@@ -56,12 +56,12 @@ def look_at_picture(path: str | Path) -> Picture:
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        return Picture('missing-picture', 'is not there')
+        return ImageFile('missing-picture', 'is not there')
     except OSError as error:
-        return Picture('unreadable-picture', f'cannot be read: {error.strerror or error}')
+        return ImageFile('unreadable-picture', f'cannot be read: {error.strerror or error}')
     except ValueError:
         # No file system has a name with a null character in it.
-        return Picture('missing-picture', 'is not there')
+        return ImageFile('missing-picture', 'is not there')
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     file = BytesIO(content)
     try:
@@ -72,18 +72,18 @@ def look_at_picture(path: str | Path) -> Picture:
                 image.load()
             except Exception as error:
                 reason = f'ends too early, or is damaged ({error})'
-                return Picture('truncated-picture', reason, *facts)
+                return ImageFile('truncated-picture', reason, *facts)
     except Image.DecompressionBombError as error:
-        return Picture('unreadable-picture', f'is too large: {error}', digest=digest)
+        return ImageFile('unreadable-picture', f'is too large: {error}', digest=digest)
     except Exception:
         # Pillow's parsers raise anything for a damaged file.
-        reason = 'is empty' if not content else 'is no picture'
-        return Picture('unreadable-picture', reason, digest=digest)
-    return Picture('', '', *facts)
+        reason = 'is empty' if not content else 'is no image'
+        return ImageFile('unreadable-picture', reason, digest=digest)
+    return ImageFile('', '', *facts)
 
 
-def look_at_pictures(paths: Sequence[str | Path], *, progress: bool = True) -> Iterator[Picture]:
-    """Reads many pictures, on all cores.
+def inspect_images(paths: Sequence[str | Path], *, progress: bool = True) -> Iterator[ImageFile]:
+    """Reads many images, on all cores.
 
     Args:
         paths: The files.
@@ -92,9 +92,9 @@ def look_at_pictures(paths: Sequence[str | Path], *, progress: bool = True) -> I
     Yields:
         What was found, in the order of the paths.
     """
-    answers = in_parallel(look_at_picture, paths)
+    answers = in_parallel(inspect_image, paths)
     yield from tqdm(
-        answers, total=len(paths), desc='reading pictures', unit='picture', disable=not progress
+        answers, total=len(paths), desc='reading images', unit='image', disable=not progress
     )
 
 

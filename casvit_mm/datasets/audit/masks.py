@@ -1,4 +1,4 @@
-"""The data check of label maps: all that is wrong, and the facts that a person looks at."""
+"""The data check of semantic masks: all that is wrong, and the facts that a person looks at."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from casvit.names import name_fault
+from casvit.names import name_issue
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.audit.images import Picture, in_parallel, look_at_picture
-from casvit_mm.datasets.formats.found import MapDataset, Pair
-from casvit_mm.datasets.issues import FaultList
+from casvit_mm.datasets.audit.images import ImageFile, in_parallel, inspect_image
+from casvit_mm.datasets.formats.dataset import MaskDataset, Pair
+from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.semantic_masks import (
     INDEX_MODES,
     binary_foreground,
@@ -25,27 +25,27 @@ MOSTLY = 0.5
 SHOWN_VALUES = 3
 
 
-class UnreadableMapError(Exception):
+class UnreadableMaskError(Exception):
     """A semantic mask cannot be read; the message says why, for its file's name before it."""
 
 
-class ColourMapError(UnreadableMapError):
+class ColourMaskError(UnreadableMaskError):
     """A semantic mask holds colours, and no legend says what they mean."""
 
 
 @dataclass
-class MapFacts:
-    """What one part of a data set of label maps holds.
+class MaskFacts:
+    """What one part of a dataset of semantic masks holds.
 
     Attributes:
-        pictures: Number of pictures.
+        images: Number of images.
         pixels: Number of pixels by class.
         maps: Number of maps that each class is in.
         ignored: Share of ignored pixels.
-        sizes: Width and height of pictures in pixels. Shape: ``(pictures, 2)``.
+        sizes: Width and height of images in pixels. Shape: ``(images, 2)``.
     """
 
-    pictures: int = 0
+    images: int = 0
     pixels: dict[str, int] = field(default_factory=dict)
     maps: dict[str, int] = field(default_factory=dict)
     ignored: float = 0.0
@@ -53,23 +53,23 @@ class MapFacts:
 
 
 @dataclass
-class MapCheck:
-    """What the check of a data set of label maps found.
+class MaskAudit:
+    """What the check of a dataset of semantic masks found.
 
     Attributes:
-        dataset: The data set.
+        dataset: The dataset.
         classes: Names of its classes.
-        faults: All that is wrong.
+        issues: All that is wrong.
         facts: What each part holds, by name.
         ignore_index: The value that is ignored in index maps.
         foreground: The value that stands for the second class, in masks of 0 and that value; None
             in others.
     """
 
-    dataset: MapDataset
+    dataset: MaskDataset
     classes: list[str]
-    faults: FaultList
-    facts: dict[str, MapFacts]
+    issues: IssueList
+    facts: dict[str, MaskFacts]
     ignore_index: int
     foreground: int | None = None
 
@@ -95,8 +95,8 @@ class MapCheck:
 class _Look:
     """What was found in one pair."""
 
-    picture: Picture | None
-    map_fault: str = ''
+    image: ImageFile | None
+    map_issue: str = ''
     reason: str = ''
     size: tuple[int, int] = (0, 0)
     counts: dict[int, int] = field(default_factory=dict)
@@ -104,61 +104,61 @@ class _Look:
     values: frozenset[int] = frozenset()
 
 
-def check_maps(
-    dataset: MapDataset,
+def audit_masks(
+    dataset: MaskDataset,
     *,
     ignore_index: int = IGNORE_INDEX,
-    read_pictures: bool = True,
+    read_images: bool = True,
     progress: bool = True,
-) -> MapCheck:
-    """Checks a data set of label maps.
+) -> MaskAudit:
+    """Checks a dataset of semantic masks.
 
     Args:
-        dataset: The data set.
+        dataset: The dataset.
         ignore_index: The value of pixels that do not count, in index maps.
-        read_pictures: Whether to read every picture and map; otherwise only whether they are there.
+        read_images: Whether to read every image and map; otherwise only whether they are there.
         progress: Whether to draw a progress bar on stderr.
 
     Returns:
-        All that was found; nothing is raised for faults.
+        All that was found; nothing is raised for issues.
     """
-    faults = FaultList()
-    facts = {name: MapFacts() for name in dataset.splits}
+    issues = IssueList()
+    facts = {name: MaskFacts() for name in dataset.splits}
     jobs = [(name, pair) for name, pairs in dataset.splits.items() for pair in pairs]
     pairs = []
     for name, pair in jobs:
         if pair.label_map is None:
-            faults.add('missing-label-map', str(pair.picture), '', 'has no label map')
-        elif pair.picture is None:
-            faults.add('unpaired-label-map', str(pair.label_map), '', 'has no picture')
+            issues.add('missing-label-map', str(pair.image), '', 'has no semantic mask')
+        elif pair.image is None:
+            issues.add('unpaired-label-map', str(pair.label_map), '', 'has no image')
         else:
             pairs.append((name, pair))
     for index, name in enumerate(dataset.classes):
-        if fault := name_fault(name):
+        if issue := name_issue(name):
             where = (str(dataset.names_file or dataset.root), f'class {index}')
-            faults.add('unsafe-name', *where, f'is named {name!a}, which {fault}')
+            issues.add('unsafe-name', *where, f'is named {name!a}, which {issue}')
     classes, foreground = list(dataset.classes), None
-    if read_pictures:
-        looks = _read_pairs(dataset, pairs, faults, facts, ignore_index, progress=progress)
+    if read_images:
+        looks = _read_pairs(dataset, pairs, issues, facts, ignore_index, progress=progress)
         foreground = _foreground(dataset, looks, ignore_index)
         if foreground is not None:
             classes = _two_classes(dataset)
-            _add_binary(dataset, pairs, looks, foreground, faults)
+            _add_binary(dataset, pairs, looks, foreground, issues)
         else:
             for (_, pair), look in zip(pairs, looks, strict=True):
-                _add_values(pair, look, faults)
+                _add_values(pair, look, issues)
         _count(classes, pairs, looks, foreground, facts)
-        _check_presence(dataset, classes, facts, faults)
+        _check_presence(dataset, classes, facts, issues)
     else:
         for name, _ in pairs:
-            facts[name].pictures += 1
-    return MapCheck(dataset, classes, faults, facts, ignore_index, foreground)
+            facts[name].images += 1
+    return MaskAudit(dataset, classes, issues, facts, ignore_index, foreground)
 
 
 def read_labels(
     path: Path, legend: dict[tuple[int, int, int], int] | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads a label map.
+    """Reads a semantic mask.
 
     Args:
         path: The file.
@@ -169,22 +169,22 @@ def read_labels(
         pixels of each, or None. Shapes: ``(H, W)`` and ``(N, 4)``.
 
     Raises:
-        UnreadableMapError: It cannot be read.
-        ColourMapError: It holds colours, and there is no legend.
+        UnreadableMaskError: It cannot be read.
+        ColourMaskError: It holds colours, and there is no legend.
     """
     try:
-        with Image.open(path) as picture:
-            mode = picture.mode
-            pixels = np.asarray(picture if legend is None else picture.convert('RGB'))
+        with Image.open(path) as image:
+            mode = image.mode
+            pixels = np.asarray(image if legend is None else image.convert('RGB'))
     except UnidentifiedImageError as error:
-        raise UnreadableMapError('is no picture') from error
+        raise UnreadableMaskError('is no image') from error
     except Exception as error:
         # Pillow's parsers raise anything for a damaged file.
-        raise UnreadableMapError(f'cannot be read: {error}') from error
+        raise UnreadableMaskError(f'cannot be read: {error}') from error
     pixels = pixels.astype(np.int64)
     if legend is None:
         if mode not in INDEX_MODES:
-            raise ColourMapError(f'is a colour picture (mode {mode})')
+            raise ColourMaskError(f'is a colour image (mode {mode})')
         return pixels, None
     codes = pixels @ (65536, 256, 1)
     known = np.array([r * 65536 + g * 256 + b for r, g, b in legend], np.int64)
@@ -198,10 +198,10 @@ def read_labels(
 
 
 def _read_pairs(
-    dataset: MapDataset,
+    dataset: MaskDataset,
     pairs: list[tuple[str, Pair]],
-    faults: FaultList,
-    facts: dict[str, MapFacts],
+    issues: IssueList,
+    facts: dict[str, MaskFacts],
     ignore_index: int,
     *,
     progress: bool,
@@ -213,35 +213,35 @@ def _read_pairs(
     looks: Iterator[_Look] = in_parallel(
         lambda job: _look(job[1], dataset.legend, number, ignore_index), pairs
     )
-    bar = tqdm(looks, total=len(pairs), desc='reading label maps', unit='map', disable=not progress)
+    bar = tqdm(
+        looks, total=len(pairs), desc='reading semantic masks', unit='map', disable=not progress
+    )
     for (name, pair), look in zip(pairs, bar, strict=True):
         found.append(look)
-        facts[name].pictures += 1
-        picture, label_map = str(pair.picture), str(pair.label_map)
-        if look.picture.fault:
-            faults.add(look.picture.fault, picture, '', look.picture.reason)
-        elif look.picture.orientation != 1:
-            detail = f'is turned by EXIF orientation {look.picture.orientation}'
-            faults.add('rotated-picture', picture, '', detail)
-        if look.map_fault:
-            faults.add(look.map_fault, label_map, '', look.reason)
+        facts[name].images += 1
+        image, label_map = str(pair.image), str(pair.label_map)
+        if look.image.issue:
+            issues.add(look.image.issue, image, '', look.image.reason)
+        elif look.image.orientation != 1:
+            detail = f'is turned by EXIF orientation {look.image.orientation}'
+            issues.add('rotated-picture', image, '', detail)
+        if look.map_issue:
+            issues.add(look.map_issue, label_map, '', look.reason)
             continue
-        upright = look.picture.upright
+        upright = look.image.upright
         if upright not in ((0, 0), look.size):
-            detail = (
-                f'is {look.size[0]}x{look.size[1]} pixels, its picture {upright[0]}x{upright[1]}'
-            )
-            faults.add('label-map-size', label_map, '', detail)
-        if look.picture.digest:
-            other = first.setdefault(look.picture.digest, (name, pair.picture))
+            detail = f'is {look.size[0]}x{look.size[1]} pixels, its image {upright[0]}x{upright[1]}'
+            issues.add('label-map-size', label_map, '', detail)
+        if look.image.digest:
+            other = first.setdefault(look.image.digest, (name, pair.image))
             if other[0] != name:
                 # Of the part that is read first, to train on: the other may be taken for granted.
-                detail = f'is also in {name}, as {picture}'
-                faults.add('same-picture', str(other[1]), '', detail)
+                detail = f'is also in {name}, as {image}'
+                issues.add('same-picture', str(other[1]), '', detail)
     return found
 
 
-def _foreground(dataset: MapDataset, looks: list[_Look], ignore_index: int) -> int | None:
+def _foreground(dataset: MaskDataset, looks: list[_Look], ignore_index: int) -> int | None:
     """The value of the foreground in masks of 0 and another value, or None."""
     if dataset.legend is not None:
         return None
@@ -250,7 +250,7 @@ def _foreground(dataset: MapDataset, looks: list[_Look], ignore_index: int) -> i
     return binary_foreground(values, named, ignore_index)
 
 
-def _two_classes(dataset: MapDataset) -> list[str]:
+def _two_classes(dataset: MaskDataset) -> list[str]:
     """Names of background and foreground, as far as the dataset has them."""
     if dataset.names_file is None:
         return ['background', 'foreground']
@@ -258,11 +258,11 @@ def _two_classes(dataset: MapDataset) -> list[str]:
 
 
 def _add_binary(
-    dataset: MapDataset,
+    dataset: MaskDataset,
     pairs: list[tuple[str, Pair]],
     looks: list[_Look],
     foreground: int,
-    faults: FaultList,
+    issues: IssueList,
 ) -> None:
     files = [
         pair.label_map
@@ -271,18 +271,18 @@ def _add_binary(
     ]
     number = sum(1 for look in looks if look.values)
     detail = f'is one of {number:,} semantic masks that {said_binary(foreground)}'
-    faults.add('binary-mask', str(files[0]), '', detail)
+    issues.add('binary-mask', str(files[0]), '', detail)
 
 
-def _add_values(pair: Pair, look: _Look, faults: FaultList) -> None:
-    if look.map_fault:
+def _add_values(pair: Pair, look: _Look, issues: IssueList) -> None:
+    if look.map_issue:
         return
     if look.outside:
-        faults.add('label-value', str(pair.label_map), '', look.outside)
+        issues.add('label-value', str(pair.label_map), '', look.outside)
     total, ignored = sum(look.counts.values()), look.counts.get(IGNORE_INDEX, 0)
     if total and ignored / total > MOSTLY:
         share = f'{100 * ignored / total:.0f} % of its pixels are ignored'
-        faults.add('mostly-ignored', str(pair.label_map), '', share)
+        issues.add('mostly-ignored', str(pair.label_map), '', share)
 
 
 def _count(
@@ -290,14 +290,14 @@ def _count(
     pairs: list[tuple[str, Pair]],
     looks: list[_Look],
     foreground: int | None,
-    facts: dict[str, MapFacts],
+    facts: dict[str, MaskFacts],
 ) -> None:
     """Counts pixels by class, as they are if the foreground of binary masks is class 1."""
     for part, fact in facts.items():
         own = [
             look
             for (name, _), look in zip(pairs, looks, strict=True)
-            if name == part and not look.map_fault
+            if name == part and not look.map_issue
         ]
         pixels: Counter[int] = Counter()
         maps: Counter[int] = Counter()
@@ -321,13 +321,13 @@ def _look(
     classes: int,
     ignore_index: int,
 ) -> _Look:
-    picture = look_at_picture(pair.picture)
+    image = inspect_image(pair.image)
     try:
         labels, unknown = read_labels(pair.label_map, legend)
-    except ColourMapError as error:
-        return _Look(picture, 'colour-map', str(error))
-    except UnreadableMapError as error:
-        return _Look(picture, 'unreadable-label-map', str(error))
+    except ColourMaskError as error:
+        return _Look(image, 'colour-map', str(error))
+    except UnreadableMaskError as error:
+        return _Look(image, 'unreadable-label-map', str(error))
     size = (labels.shape[1], labels.shape[0])
     held = frozenset()
     if legend is None:
@@ -349,18 +349,18 @@ def _look(
     if found:
         more = f' and {len(found) - SHOWN_VALUES} more' if len(found) > SHOWN_VALUES else ''
         said = f'has {", ".join(found[:SHOWN_VALUES])}{more}{allowed}'
-    return _Look(picture, '', '', size, counts, said, held)
+    return _Look(image, '', '', size, counts, said, held)
 
 
 def _check_presence(
-    dataset: MapDataset, classes: list[str], facts: dict[str, MapFacts], faults: FaultList
+    dataset: MaskDataset, classes: list[str], facts: dict[str, MaskFacts], issues: IssueList
 ) -> None:
     for name in classes:
         present = {part for part, fact in facts.items() if fact.pixels.get(name)}
         where = (str(dataset.root), f'class {name!r}')
         if not present:
-            faults.add('unused-class', *where, 'has no pixel')
+            issues.add('unused-class', *where, 'has no pixel')
             continue
         for part in facts:
             if part not in present:
-                faults.add('absent-class', *where, f'has no pixel in {part}')
+                issues.add('absent-class', *where, f'has no pixel in {part}')

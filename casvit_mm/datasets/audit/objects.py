@@ -8,46 +8,46 @@ from pathlib import Path
 import numpy as np
 
 from casvit.files import is_file
-from casvit.names import name_fault
+from casvit.names import name_issue
 from casvit_mm.datasets.audit.coco_records import CocoScan, box_corners, locate, scan_coco
-from casvit_mm.datasets.audit.images import Picture, look_at_pictures
-from casvit_mm.datasets.formats.found import ObjectDataset
-from casvit_mm.datasets.issues import FaultList
+from casvit_mm.datasets.audit.images import ImageFile, inspect_images
+from casvit_mm.datasets.formats.dataset import ObjectDataset
+from casvit_mm.datasets.issues import IssueList
 
 HEAT_CELLS = 32
 
 
 @dataclass
 class ObjectFacts:
-    """What one part of a data set of objects holds.
+    """What one part of a dataset of objects holds.
 
     Attributes:
-        pictures: Number of pictures.
-        empty: Number of pictures without objects.
+        images: Number of images.
+        empty: Number of images without objects.
         objects: Number of objects by class, in the order of the classes.
-        sizes: Width and height of pictures in pixels. Shape: ``(pictures, 2)``.
+        sizes: Width and height of images in pixels. Shape: ``(images, 2)``.
         boxes: Width and height of boxes in pixels. Shape: ``(objects, 2)``.
-        frames: Width and height of the picture of each box. Shape: ``(objects, 2)``.
-        per_picture: Number of objects of each picture. Shape: ``(pictures,)``.
-        heat: How many boxes cover each cell of a picture. Shape: ``(32, 32)``.
+        frames: Width and height of the image of each box. Shape: ``(objects, 2)``.
+        per_image: Number of objects of each image. Shape: ``(images,)``.
+        heat: How many boxes cover each cell of an image. Shape: ``(32, 32)``.
     """
 
-    pictures: int = 0
+    images: int = 0
     empty: int = 0
     objects: dict[str, int] = field(default_factory=dict)
     sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     frames: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
-    per_picture: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    per_image: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     heat: np.ndarray = field(default_factory=lambda: np.zeros((HEAT_CELLS, HEAT_CELLS)))
 
 
 @dataclass
-class ObjectCheck:
-    """What the check of a data set of objects found.
+class ObjectAudit:
+    """What the check of a dataset of objects found.
 
     Attributes:
-        dataset: The data set.
+        dataset: The dataset.
         classes: Names of its classes.
         masks: Whether its objects need masks.
         facts: What each part holds, by name.
@@ -61,31 +61,31 @@ class ObjectCheck:
     scans: dict[str, CocoScan]
 
     @property
-    def faults(self) -> FaultList:
+    def issues(self) -> IssueList:
         """All that is wrong."""
-        found = FaultList(self.dataset.faults.faults)
+        found = IssueList(self.dataset.issues.issues)
         for scan in self.scans.values():
-            found.extend(scan.faults)
+            found.extend(scan.issues)
         return found
 
 
-def check_objects(
+def audit_objects(
     dataset: ObjectDataset,
     *,
     masks: bool = False,
-    read_pictures: bool = True,
+    read_images: bool = True,
     progress: bool = True,
-) -> ObjectCheck:
-    """Checks a data set of objects.
+) -> ObjectAudit:
+    """Checks a dataset of objects.
 
     Args:
-        dataset: The data set.
+        dataset: The dataset.
         masks: Whether objects need masks.
-        read_pictures: Whether to open every picture; otherwise only whether they are there.
+        read_images: Whether to open every image; otherwise only whether they are there.
         progress: Whether to draw a progress bar on stderr.
 
     Returns:
-        All that was found; nothing is raised for faults.
+        All that was found; nothing is raised for issues.
     """
     scans = {
         name: scan_coco(split.content, str(split.file), masks=masks)
@@ -93,25 +93,25 @@ def check_objects(
     }
     classes = _check_classes(scans)
     _check_names(dataset, scans)
-    _check_pictures(dataset, scans, read_pictures=read_pictures, progress=progress)
+    _check_images(dataset, scans, read_images=read_images, progress=progress)
     facts = {name: gather_facts(scan, classes) for name, scan in scans.items()}
     _check_presence(facts, scans, classes)
-    return ObjectCheck(dataset, classes, masks, facts, scans)
+    return ObjectAudit(dataset, classes, masks, facts, scans)
 
 
 def gather_facts(scan: CocoScan, classes: Sequence[str]) -> ObjectFacts:
-    """Counts and measures what a part of a data set holds.
+    """Counts and measures what a part of a dataset holds.
 
     Args:
         scan: Its usable records.
         classes: Names of the classes.
     """
-    facts = ObjectFacts(pictures=len(scan.images), objects=dict.fromkeys(classes, 0))
+    facts = ObjectFacts(images=len(scan.images), objects=dict.fromkeys(classes, 0))
     counts = Counter(record['image_id'] for _, record in scan.annotations)
     sizes = {key: (record['width'], record['height']) for key, (_, record) in scan.images.items()}
     facts.sizes = np.array(list(sizes.values()), float).reshape(-1, 2)
-    facts.per_picture = np.array([counts[key] for key in scan.images], int)
-    facts.empty = int((facts.per_picture == 0).sum())
+    facts.per_image = np.array([counts[key] for key in scan.images], int)
+    facts.empty = int((facts.per_image == 0).sum())
     for _, record in scan.annotations:
         name = scan.categories[record['category_id']]
         facts.objects[name] = facts.objects.get(name, 0) + 1
@@ -138,7 +138,7 @@ def _check_classes(scans: dict[str, CocoScan]) -> list[str]:
         shared = [name for name in names if name in order]
         if shared != [name for name in order if name in names]:
             detail = f'has the classes in the order {shared[:8]}, another part {order[:8]}'
-            scan.faults.add('class-order', scan.file, 'categories', detail)
+            scan.issues.add('class-order', scan.file, 'categories', detail)
         order += [name for name in names if name not in order]
     return order
 
@@ -149,12 +149,12 @@ def _check_names(dataset: ObjectDataset, scans: dict[str, CocoScan]) -> None:
     for part, scan in scans.items():
         for index, record in enumerate(dataset.splits[part].content['categories']):
             name = record.get('name') if isinstance(record, dict) else None
-            fault = name_fault(name) if isinstance(name, str) else ''
+            issue = name_issue(name) if isinstance(name, str) else ''
             where = locate(scan.file, 'categories', index, record)
-            if fault and (where, name) not in seen:
+            if issue and (where, name) not in seen:
                 seen.add((where, name))
-                detail = f'names a class {name!a}, which {fault}'
-                scan.faults.add('unsafe-name', *where, detail, 'categories', index)
+                detail = f'names a class {name!a}, which {issue}'
+                scan.issues.add('unsafe-name', *where, detail, 'categories', index)
 
 
 def _check_presence(
@@ -165,17 +165,17 @@ def _check_presence(
         for part, scan in scans.items():
             where = (scan.file, f'category {name!r}')
             if not present:
-                scan.faults.add('unused-class', *where, 'has no object')
+                scan.issues.add('unused-class', *where, 'has no object')
                 break
             if part not in present:
-                scan.faults.add('absent-class', *where, f'has no object in {part}')
+                scan.issues.add('absent-class', *where, f'has no object in {part}')
 
 
-def _check_pictures(
+def _check_images(
     dataset: ObjectDataset,
     scans: dict[str, CocoScan],
     *,
-    read_pictures: bool,
+    read_images: bool,
     progress: bool,
 ) -> None:
     records = [
@@ -183,44 +183,44 @@ def _check_pictures(
         for part, scan in scans.items()
         for index, record in scan.images.values()
     ]
-    paths = [dataset.splits[part].picture(record) for part, _, record in records]
-    if read_pictures:
-        pictures = look_at_pictures(paths, progress=progress)
+    paths = [dataset.splits[part].image(record) for part, _, record in records]
+    if read_images:
+        images = inspect_images(paths, progress=progress)
     else:
         there = (is_file(path) for path in paths)
-        pictures = (Picture('' if found else 'missing-picture', 'is not there') for found in there)
+        images = (ImageFile('' if found else 'missing-picture', 'is not there') for found in there)
     first: dict[str, tuple[str, int, Path, str]] = {}
-    for (part, index, record), path, picture in zip(records, paths, pictures, strict=True):
-        faults = scans[part].faults
+    for (part, index, record), path, image in zip(records, paths, images, strict=True):
+        issues = scans[part].issues
         _, place = locate(scans[part].file, 'images', index, record)
         where = (str(path), place)
-        if picture.fault:
-            faults.add(picture.fault, *where, picture.reason, 'images', index)
-        if picture.stored != (0, 0):
-            _check_size(picture, record, faults, where, index)
-        content = picture.digest or str(path.absolute())
+        if image.issue:
+            issues.add(image.issue, *where, image.reason, 'images', index)
+        if image.stored != (0, 0):
+            _check_size(image, record, issues, where, index)
+        content = image.digest or str(path.absolute())
         other = first.setdefault(content, (part, index, path, place))
         if other[0] != part:
             # Of the part that is read first, to train on: the other may be taken for granted.
             detail = f'is also in {part}, as {path}'
-            found = scans[other[0]].faults
+            found = scans[other[0]].issues
             found.add('same-picture', str(other[2]), other[3], detail, 'images', other[1])
 
 
 def _check_size(
-    picture: Picture, record: dict, faults: FaultList, where: tuple[str, str], index: int
+    image: ImageFile, record: dict, issues: IssueList, where: tuple[str, str], index: int
 ) -> None:
     stated = (record['width'], record['height'])
-    turned = picture.orientation != 1
-    if stated == picture.upright:
+    turned = image.orientation != 1
+    if stated == image.upright:
         if turned:
-            detail = f'is turned by EXIF orientation {picture.orientation}'
-            faults.add('rotated-picture', *where, detail, 'images', index)
+            detail = f'is turned by EXIF orientation {image.orientation}'
+            issues.add('rotated-picture', *where, detail, 'images', index)
         return
-    detail = f'is {_size(picture.upright)} pixels, stated are {_size(stated)}'
-    if turned and stated == picture.stored:
-        detail += f': EXIF orientation {picture.orientation} turns it when it is loaded'
-    faults.add('picture-size', *where, detail, 'images', index)
+    detail = f'is {_size(image.upright)} pixels, stated are {_size(stated)}'
+    if turned and stated == image.stored:
+        detail += f': EXIF orientation {image.orientation} turns it when it is loaded'
+    issues.add('picture-size', *where, detail, 'images', index)
 
 
 def _size(size: tuple[float, float]) -> str:

@@ -1,4 +1,4 @@
-"""Repairs a data set of objects, in a copy, and says every change."""
+"""Repairs a dataset of objects, in a copy, and says every change."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from typing import Any
 
 from pycocotools import mask as rle
 
-from casvit.names import name_fault, safe_names
+from casvit.names import name_issue, safe_names
 from casvit_mm.datasets.audit.coco_records import (
     CocoScan,
     box_corners,
@@ -17,26 +17,26 @@ from casvit_mm.datasets.audit.coco_records import (
     polygons_of,
 )
 from casvit_mm.datasets.audit.copies import copy_as_stored, copy_upright, free_name, write_copy
-from casvit_mm.datasets.audit.images import look_at_picture
-from casvit_mm.datasets.audit.objects import ObjectCheck
+from casvit_mm.datasets.audit.images import inspect_image
+from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.audit.run_lengths import repaired_counts
-from casvit_mm.datasets.formats.found import WHOLE, ObjectSplit
-from casvit_mm.datasets.issues import Fault
+from casvit_mm.datasets.formats.dataset import WHOLE, ObjectSplit
+from casvit_mm.datasets.issues import Issue
 
-LOSE_PICTURE = frozenset(
+LOSE_IMAGE = frozenset(
     ('missing-picture', 'unreadable-picture', 'truncated-picture', 'same-picture')
 )
 LOSE_MASK = frozenset(('rle-size', 'broken-mask', 'few-points'))
 LOSE_BOX = frozenset(('nan-box', 'empty-box', 'outside-box'))
 
 
-def repair_objects(check: ObjectCheck, out: Path) -> list[str]:
-    """Writes a copy of a data set of objects without what is wrong in it.
+def repair_objects(check: ObjectAudit, out: Path) -> list[str]:
+    """Writes a copy of a dataset of objects without what is wrong in it.
 
     Args:
-        check: What its check found, with the pictures read.
+        check: What its check found, with the images read.
         out: A new or empty folder; it gets ``annotations/instances_<part>.json`` with the fields
-            that COCO defines, the pictures of each part in a folder of its name, and
+            that COCO defines, the images of each part in a folder of its name, and
             ``changes.txt``.
 
     Returns:
@@ -47,7 +47,7 @@ def repair_objects(check: ObjectCheck, out: Path) -> list[str]:
     """
 
     def write(folder: Path) -> list[str]:
-        changes = [f'{fault}: not read' for fault in check.dataset.faults.faults]
+        changes = [f'{issue}: not read' for issue in check.dataset.issues.issues]
         (folder / 'annotations').mkdir()
         classes = list(check.classes)
         contents = {}
@@ -70,14 +70,14 @@ def repair_objects(check: ObjectCheck, out: Path) -> list[str]:
 def said_renamed(classes: list[str], renamed: list[str]) -> list[str]:
     """The changes of class names, in lines."""
     return [
-        f'The class {old!a}, whose name {name_fault(old)}, is renamed to {new!r}.'
+        f'The class {old!a}, whose name {name_issue(old)}, is renamed to {new!r}.'
         for old, new in zip(classes, renamed, strict=True)
         if old != new
     ]
 
 
 class _Repair:
-    """Repairs one part of a data set.
+    """Repairs one part of a dataset.
 
     Args:
         scan: Its usable records, and what is wrong with them.
@@ -89,20 +89,20 @@ class _Repair:
     def __init__(self, scan: CocoScan, split: ObjectSplit, classes: list[str], masks: bool) -> None:
         self.scan, self.split, self.classes, self.masks = scan, split, classes, masks
         self.changes: list[str] = []
-        self.faults: dict[tuple[str, int], dict[str, Fault]] = {}
-        for fault in scan.faults.faults:
-            self.faults.setdefault((fault.group, fault.index), {})[fault.kind] = fault
+        self.issues: dict[tuple[str, int], dict[str, Issue]] = {}
+        for issue in scan.issues.issues:
+            self.issues.setdefault((issue.group, issue.index), {})[issue.kind] = issue
 
-    def run(self, pictures: Path) -> dict[str, Any]:
-        """Copies the pictures, and gives the annotations."""
-        pictures.mkdir()
-        for fault in self.scan.faults.faults:
-            listed = fault.group in ('images', 'categories')
-            if listed and fault.kind in ('broken-record', 'double-id'):
-                self._say(fault, 'left out')
-            elif fault.kind in ('double-name', 'class-order'):
-                self._say(fault, 'classes of one name are one class, in one order')
-        images, keys = self._images(pictures)
+    def run(self, folder: Path) -> dict[str, Any]:
+        """Copies the images into a folder, and gives the annotations."""
+        folder.mkdir()
+        for issue in self.scan.issues.issues:
+            listed = issue.group in ('images', 'categories')
+            if listed and issue.kind in ('broken-record', 'double-id'):
+                self._say(issue, 'left out')
+            elif issue.kind in ('double-name', 'class-order'):
+                self._say(issue, 'classes of one name are one class, in one order')
+        images, keys = self._images(folder)
         annotations: list[dict[str, Any]] = []
         for index, record in enumerate(self.split.content.get('annotations') or []):
             repaired = self._annotation(index, record, images, keys)
@@ -110,24 +110,24 @@ class _Repair:
                 annotations.append(dict(repaired, id=len(annotations) + 1))
         return dict(images=list(images.values()), annotations=annotations)
 
-    def _say(self, fault: Fault, what: str) -> None:
-        self.changes.append(f'{fault}: {what}')
+    def _say(self, issue: Issue, what: str) -> None:
+        self.changes.append(f'{issue}: {what}')
 
     def _images(self, folder: Path) -> tuple[dict[int, dict[str, Any]], dict[Any, int]]:
-        """Records of the copied pictures by position, and the position of each old id."""
+        """Records of the copied images by position, and the position of each old id."""
         images: dict[int, dict[str, Any]] = {}
         keys: dict[Any, int] = {}
         first: dict[str, int] = {}
         taken: set[str] = set()
-        for (group, _), kinds in self.faults.items():
+        for (group, _), kinds in self.issues.items():
             if group == 'images' and (
-                fault := kinds.get('broken-record') or kinds.get('double-id')
+                issue := kinds.get('broken-record') or kinds.get('double-id')
             ):
-                self._say(fault, 'left out')
+                self._say(issue, 'left out')
         for index, record in self.scan.images.values():
-            kinds = self.faults.get(('images', index), {})
-            source = self.split.picture(record)
-            gone = next((kinds[kind] for kind in kinds if kind in LOSE_PICTURE), None)
+            kinds = self.issues.get(('images', index), {})
+            source = self.split.image(record)
+            gone = next((kinds[kind] for kind in kinds if kind in LOSE_IMAGE), None)
             if gone is not None:
                 self._say(gone, 'left out, with its objects')
                 continue
@@ -148,23 +148,23 @@ class _Repair:
         source: Path,
         target: Path,
         record: Mapping[str, Any],
-        kinds: Mapping[str, Fault],
+        kinds: Mapping[str, Issue],
     ) -> tuple[int, int]:
-        """Copies a picture; gives its width and height."""
+        """Copies an image; gives its width and height."""
         stated = (round(record['width']), round(record['height']))
-        if fault := kinds.get('picture-size'):
-            picture = look_at_picture(source)
-            if picture.orientation != 1 and stated == picture.stored:
+        if issue := kinds.get('picture-size'):
+            image = inspect_image(source)
+            if image.orientation != 1 and stated == image.stored:
                 copy_as_stored(source, target)
-                self._say(fault, 'written as it was labelled, without the EXIF orientation')
+                self._say(issue, 'written as it was labelled, without the EXIF orientation')
                 return stated
             shutil.copy2(source, target)
-            width, height = picture.upright
-            self._say(fault, f'the stated size is now {width}x{height}')
-            return picture.upright
-        if fault := kinds.get('rotated-picture'):
+            width, height = image.upright
+            self._say(issue, f'the stated size is now {width}x{height}')
+            return image.upright
+        if issue := kinds.get('rotated-picture'):
             copy_upright(source, target)
-            self._say(fault, 'written upright, without the EXIF orientation')
+            self._say(issue, 'written upright, without the EXIF orientation')
         else:
             shutil.copy2(source, target)
         return stated
@@ -176,10 +176,10 @@ class _Repair:
         images: Mapping[int, dict[str, Any]],
         keys: Mapping[Any, int],
     ) -> dict[str, Any] | None:
-        kinds = self.faults.get(('annotations', index), {})
+        kinds = self.issues.get(('annotations', index), {})
         if 'broken-record' in kinds or 'unknown-image' in kinds:
-            fault = kinds.get('broken-record') or kinds['unknown-image']
-            self._say(fault, 'left out')
+            issue = kinds.get('broken-record') or kinds['unknown-image']
+            self._say(issue, 'left out')
             return None
         position = keys.get(record['image_id'])
         if position is None:
@@ -218,56 +218,56 @@ class _Repair:
         self, index: int, record: Mapping[str, Any], size: tuple[int, int]
     ) -> tuple[Any, bool]:
         """What is usable of a segmentation, and whether the object can do with it."""
-        kinds = self.faults.get(('annotations', index), {})
+        kinds = self.issues.get(('annotations', index), {})
         segmentation = record.get('segmentation') or None
-        fault = next((kinds[kind] for kind in kinds if kind in LOSE_MASK), kinds.get('no-mask'))
+        issue = next((kinds[kind] for kind in kinds if kind in LOSE_MASK), kinds.get('no-mask'))
         sized = isinstance(segmentation, Mapping) and 'size' in segmentation
         fits = sized and segmentation['size'] == [size[1], size[0]]
-        if fits and fault and fault.kind == 'rle-size':
-            # It was the stated size of the picture that was wrong.
+        if fits and issue and issue.kind == 'rle-size':
+            # It was the stated size of the image that was wrong.
             return segmentation, True
-        if sized and not fits and fault is None:
+        if sized and not fits and issue is None:
             where = locate(self.scan.file, 'annotations', index, record)
-            fault = Fault('rle-size', *where, 'has a mask of the size that was stated')
-        if fault is None:
+            issue = Issue('rle-size', *where, 'has a mask of the size that was stated')
+        if issue is None:
             return segmentation, True
-        if fault.kind == 'broken-mask' and (repaired := repaired_counts(segmentation)):
-            self._say(fault, 'written as the text that was meant')
+        if issue.kind == 'broken-mask' and (repaired := repaired_counts(segmentation)):
+            self._say(issue, 'written as the text that was meant')
             return repaired, True
-        if fault.kind == 'few-points' and (parts := polygons_of(segmentation)):
-            self._say(fault, 'that polygon is left out')
+        if issue.kind == 'few-points' and (parts := polygons_of(segmentation)):
+            self._say(issue, 'that polygon is left out')
             return parts, True
-        self._say(fault, 'left out' if self.masks else 'its mask is left out')
+        self._say(issue, 'left out' if self.masks else 'its mask is left out')
         return None, not self.masks
 
     def _box(
         self,
         record: Mapping[str, Any],
-        kinds: Mapping[str, Fault],
+        kinds: Mapping[str, Issue],
         segmentation: Any,
         size: tuple[int, int],
     ) -> list[float] | None:
-        """A box inside the picture, from the mask where the stated one is none."""
+        """A box inside the image, from the mask where the stated one is none."""
         lost = next((kinds[kind] for kind in kinds if kind in LOSE_BOX), None)
         if lost and lost.kind == 'outside-box':
             x1, y1, x2, y2 = box_corners(record['bbox'])
-            # Inside after all, where the stated size of the picture was wrong.
+            # Inside after all, where the stated size of the image was wrong.
             lost = None if x1 < size[0] and y1 < size[1] and x2 > 0 and y2 > 0 else lost
         if lost is not None:
             box = _mask_box(segmentation, size)
             self._say(lost, 'left out' if box is None else f'its box is that of its mask, {box}')
             return box
         x1, y1, x2, y2 = box_corners(record['bbox'])
-        if fault := kinds.get('swapped-box'):
-            self._say(fault, 'its corners are in order')
+        if issue := kinds.get('swapped-box'):
+            self._say(issue, 'its corners are in order')
         x1, x2 = (min(max(value, 0), size[0]) for value in (x1, x2))
         y1, y2 = (min(max(value, 0), size[1]) for value in (y1, y2))
-        if fault := kinds.get('partly-outside'):
-            self._say(fault, 'cut at the edge of the picture')
+        if issue := kinds.get('partly-outside'):
+            self._say(issue, 'cut at the edge of the image')
         if x2 <= x1 or y2 <= y1:
-            # Only where the stated size of the picture was wrong.
+            # Only where the stated size of the image was wrong.
             place = f'{self.scan.file}: the box {record["bbox"]} of annotation {record["id"]!r}'
-            self.changes.append(f'{place} is outside the picture: left out')
+            self.changes.append(f'{place} is outside the image: left out')
             return None
         return [x1, y1, x2 - x1, y2 - y1]
 

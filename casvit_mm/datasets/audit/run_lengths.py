@@ -60,7 +60,7 @@ def decode_counts(counts: str | Sequence[int]) -> np.ndarray:
     return runs
 
 
-def run_length_fault(value: Mapping[str, Any]) -> str:
+def run_length_issue(value: Mapping[str, Any]) -> str:
     """Why a mask of run lengths cannot be decoded.
 
     Args:
@@ -109,10 +109,10 @@ def repaired_counts(value: Any) -> dict[str, Any] | None:
     except (ValueError, SyntaxError, MemoryError, RecursionError, UnicodeDecodeError):
         return None
     repaired = dict(value, counts=meant)
-    return None if run_length_fault(repaired) else repaired
+    return None if run_length_issue(repaired) else repaired
 
 
-def polygon_fault(polygon: Sequence[float], size: tuple[float, float]) -> str:
+def polygon_issue(polygon: Sequence[float], size: tuple[float, float]) -> str:
     """Why a polygon cannot be filled.
 
     Args:

@@ -1,1 +1,1 @@
-"""Reading data sets in the formats that labelling tools write."""
+"""Reading datasets in the formats that labelling tools write."""

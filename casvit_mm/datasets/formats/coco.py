@@ -10,8 +10,8 @@ from casvit.errors import DatasetError
 from casvit.files import is_file
 from casvit.sentences import some
 from casvit_mm.datasets.formats.coco_file import load_coco
+from casvit_mm.datasets.formats.dataset import WHOLE, ObjectDataset, ObjectSplit, split_of
 from casvit_mm.datasets.formats.folders import Folder
-from casvit_mm.datasets.formats.found import WHOLE, ObjectDataset, ObjectSplit, split_of
 
 FORMAT = 'COCO'
 # Other files of COCO that stand beside the one of the instances.
@@ -35,7 +35,7 @@ def find(listing: Iterable[Folder]) -> list[Path]:
         for path in folder.ending_in('.json'):
             if not path.name.startswith(OTHER_KINDS):
                 kinds[path] = json_kind(path)
-                # One LabelMe file a picture: where the first few are, the others are as well.
+                # One LabelMe file an image: where the first few are, the others are as well.
                 if len(kinds) >= 8 and set(kinds.values()) == {'labelme'}:
                     break
         found += [path for path, kind in kinds.items() if kind == 'coco']
@@ -65,30 +65,30 @@ def json_kind(path: Path) -> str:
 
 
 def read(root: Path, files: list[Path]) -> ObjectDataset:
-    """Reads the annotation files of a data set.
+    """Reads the annotation files of a dataset.
 
     Args:
-        root: Folder of the data set.
+        root: Folder of the dataset.
         files: Its annotation files.
 
     Returns:
-        The data set.
+        The dataset.
 
     Raises:
-        DatasetError: A file is not COCO's, two are of one part, or there are no pictures.
+        DatasetError: A file is not COCO's, two are of one part, or there are no images.
     """
     dataset = ObjectDataset(FORMAT, root, {})
     for path in files:
         name = split_of(*path.relative_to(root).parent.parts, path.stem)
         if name in dataset.splits:
             raise DatasetError(
-                f'Two annotation files are of one part of the data set: '
+                f'Two annotation files are of one part of the dataset: '
                 f'{dataset.splits[name].file} and {path}. Keep one, or name the parts train and '
                 'val in their names.'
             )
         content = load_coco(path)
-        pictures = _picture_folder(root, path, content['images'])
-        dataset.splits[name] = ObjectSplit(content, path, pictures, whole=True)
+        images = _image_folder(root, path, content['images'])
+        dataset.splits[name] = ObjectSplit(content, path, images, whole=True)
         if dropped := _drop_supercategory(content):
             dataset.notes.append(
                 f'{path}: left out the category {dropped!r}, which has no object and only groups '
@@ -96,14 +96,14 @@ def read(root: Path, files: list[Path]) -> ObjectDataset:
             )
     if WHOLE in dataset.splits and len(dataset.splits) > 1:
         raise DatasetError(
-            f'What part of the data set {dataset.splits[WHOLE].file} is cannot be told, and there '
+            f'What part of the dataset {dataset.splits[WHOLE].file} is cannot be told, and there '
             f'are others: {some(str(s.file) for s in dataset.splits.values())}. Put train, val or '
             'test into its name.'
         )
     return dataset
 
 
-def _picture_folder(root: Path, file: Path, images: list[Any]) -> Path:
+def _image_folder(root: Path, file: Path, images: list[Any]) -> Path:
     """The folder that the file names of an annotation file start from: where most of them are."""
     for record in images:
         if isinstance(record, dict) and isinstance(record.get('file_name'), str):
@@ -124,7 +124,7 @@ def _picture_folder(root: Path, file: Path, images: list[Any]) -> Path:
                     record['file_name'] = short[record['file_name']]
     if sample and not any(hits):
         raise DatasetError(
-            f'None of the pictures that {file} lists was found, such as {sample[0]!r}. Looked in '
+            f'None of the images that {file} lists was found, such as {sample[0]!r}. Looked in '
             f'{some(map(str, candidates), 6)}.'
         )
     return candidates[hits.index(max(hits))] if hits else file.parent

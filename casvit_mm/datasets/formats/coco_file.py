@@ -19,10 +19,10 @@ class CocoFile:
 
     Attributes:
         path: The file.
-        names: File names of its pictures.
+        names: File names of its images.
         categories: Names of its categories by id, in the file's order.
-        objects: Number of annotations of the pictures in it, by category id.
-        strays: Number of annotations whose picture or category is not in the file.
+        objects: Number of annotations of the images in it, by category id.
+        strays: Number of annotations whose image or category is not in the file.
     """
 
     path: Path
@@ -45,7 +45,7 @@ def read_coco(
     Args:
         path: The file.
         content: What :func:`load_coco` gave for it; read where None.
-        annotated: Whether it has to have annotations; lists of test pictures have none.
+        annotated: Whether it has to have annotations; lists of test images have none.
         with_mask: Whether annotations need a segmentation.
         with_iscrowd: Whether annotations need ``iscrowd``, which the COCO evaluation reads.
 

@@ -9,8 +9,8 @@ from casvit.sentences import need_folder, some
 from casvit.tables import FORMATS
 from casvit_mm.datasets.formats import coco, labelme, voc, yolo
 from casvit_mm.datasets.formats import masks as label_map_set
+from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
-from casvit_mm.datasets.formats.found import MapDataset, ObjectDataset
 
 # By the name that --format takes.
 OBJECT_FORMATS: dict[str, tuple[Callable[..., list[Any]], Callable[..., ObjectDataset]]] = {
@@ -27,17 +27,17 @@ def read_dataset(
     *,
     kind: str | None = None,
     legend: Path | str | None = None,
-) -> ObjectDataset | MapDataset:
-    """Reads a data set in whatever format it is.
+) -> ObjectDataset | MaskDataset:
+    """Reads a dataset in whatever format it is.
 
     Args:
         root: Its folder; or a COCO annotation file.
-        task: One of :data:`casvit.tables.TASKS`; found out where None.
-        kind: One of :data:`casvit.tables.FORMATS`; found out where None.
-        legend: File of the colours, or names, of the classes of label maps.
+        task: One of :data:`casvit.tables.TASKS`; detected automatically if None.
+        kind: One of :data:`casvit.tables.FORMATS`; detected automatically if None.
+        legend: File of the colours, or names, of the classes of semantic masks.
 
     Returns:
-        The data set.
+        The dataset.
 
     Raises:
         DatasetError: Nothing known lies there, more than one thing does, or not what the task
@@ -47,19 +47,19 @@ def read_dataset(
     if root.is_file() and coco.json_kind(root) == 'coco':
         inside = root.parent.name.lower() in ('annotations', 'labels')
         return coco.read(root.parent.parent if inside else root.parent, [root])
-    need_folder('data set', str(root), 'Name the folder that holds the pictures and their labels.')
+    need_folder('dataset', str(root), 'Name the folder that holds the images and their labels.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
     found = {name: files for name, files in found.items() if files}
-    pictures, maps = label_map_set.find(listing)
-    if maps and pictures and not (kind is None and found and task != 'semantic'):
+    images, maps = label_map_set.find(listing)
+    if maps and images and not (kind is None and found and task != 'semantic'):
         found['masks'] = maps
     _check_choice(root, listing, found, task, kind)
     if kind is None:
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
         kind = next(name for name in wanted if name in found)
     if kind == 'masks':
-        return label_map_set.read(root, pictures, maps, Path(legend) if legend else None)
+        return label_map_set.read(root, images, maps, Path(legend) if legend else None)
     return OBJECT_FORMATS[kind][1](root, found[kind], listing)
 
 
@@ -68,16 +68,16 @@ def _check_choice(
 ) -> None:
     """Raises DatasetError where what was found is nothing, not enough or too much."""
     if kind is not None and kind not in found:
-        raise DatasetError(f'There is no {kind} data set in {root}. {_what(listing, found)}')
+        raise DatasetError(f'There is no {kind} dataset in {root}. {_what(listing, found)}')
     fitting = [name for name in found if (name == 'masks') == (task == 'semantic')]
     if task is None:
         fitting = list(found)
     if kind is None and not fitting:
-        wanted = 'pictures with label maps' if task == 'semantic' else 'a data set of objects'
+        wanted = 'images with semantic masks' if task == 'semantic' else 'a dataset of objects'
         raise DatasetError(
-            f'In {root} nothing was found that is {wanted if task else "a data set"}. '
-            f'{_what(listing, found)} Known are COCO, Pascal VOC, YOLO, LabelMe, and pictures with '
-            'label maps (images/ and annotations/ with files of one name).'
+            f'In {root} nothing was found that is {wanted if task else "a dataset"}. '
+            f'{_what(listing, found)} Known are COCO, Pascal VOC, YOLO, LabelMe, and images with '
+            'semantic masks (images/ and annotations/ with files of one name).'
         )
     if kind is None and len(fitting) > 1:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Listing the files of a data set."""
+"""Listing the files of a dataset."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from casvit.inputs.images import IMAGE_SUFFIXES
 
 # Not every OpenCV reads GIF, and it is what a run reads images with.
-PICTURES = frozenset(IMAGE_SUFFIXES) - {'.gif'}
+IMAGES = frozenset(IMAGE_SUFFIXES) - {'.gif'}
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Folder:
         return [self.path / name for name in self.names if Path(name).suffix.lower() in suffixes]
 
     @property
-    def pictures(self) -> list[Path]:
-        """Its pictures."""
-        return self.ending_in(*PICTURES)
+    def images(self) -> list[Path]:
+        """Its images."""
+        return self.ending_in(*IMAGES)
 
 
 def folders(root: Path) -> Iterator[Folder]:
-    """All folders of a data set, hidden ones left out, the root first, in a fixed order."""
+    """All folders of a dataset, hidden ones left out, the root first, in a fixed order."""
     for path, inner, names in os.walk(root):
         inner[:] = sorted(name for name in inner if not name.startswith(('.', '__MACOSX')))
         visible = sorted(name for name in names if not name.startswith('.'))

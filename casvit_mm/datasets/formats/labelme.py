@@ -1,4 +1,4 @@
-"""LabelMe: one JSON file a picture, beside it."""
+"""LabelMe: one JSON file an image, beside it."""
 
 import json
 import warnings
@@ -7,11 +7,11 @@ from pathlib import Path, PureWindowsPath
 
 from casvit.sentences import count_of
 from casvit_mm.datasets.formats.coco import json_kind
-from casvit_mm.datasets.formats.folders import Folder
-from casvit_mm.datasets.formats.found import (
+from casvit_mm.datasets.formats.dataset import (
     ObjectDataset,
     split_of,
 )
+from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
@@ -20,7 +20,7 @@ from casvit_mm.datasets.formats.objects import (
     read_parts,
     require_supervision,
 )
-from casvit_mm.datasets.issues import FaultList
+from casvit_mm.datasets.issues import IssueList
 
 FORMAT = 'LabelMe'
 
@@ -35,14 +35,14 @@ def find(listing: Iterable[Folder]) -> list[Folder]:
 
 
 def read(root: Path, listing: list[Folder]) -> ObjectDataset:
-    """Reads a data set.
+    """Reads a dataset.
 
     Args:
         root: Its folder.
         listing: The folders of JSON files.
 
     Returns:
-        The data set.
+        The dataset.
 
     Raises:
         DatasetError: `supervision` is missing.
@@ -53,10 +53,10 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
     parts: dict[str, list[Labelled]] = {}
     for folder in listing:
         name = split_of(*folder.path.relative_to(root).parts)
-        parts.setdefault(name, []).extend(_pairs(folder, dataset.faults))
+        parts.setdefault(name, []).extend(_pairs(folder, dataset.issues))
 
-    def reader(path: Path, size: tuple[int, int], faults: FaultList) -> Objects:
-        return _read_file(path, size, faults, skipped)
+    def reader(path: Path, size: tuple[int, int], issues: IssueList) -> Objects:
+        return _read_file(path, size, issues, skipped)
 
     read_parts(dataset, parts, reader, listing[0].path)
     dataset.notes.append('LabelMe files hold no crowd flags.')
@@ -68,26 +68,26 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
     return dataset
 
 
-def _pairs(folder: Folder, faults: FaultList) -> list[Labelled]:
-    """Pictures of a folder of JSON files, those without a file among them."""
-    pictures = {path.name: path for path in folder.pictures}
+def _pairs(folder: Folder, issues: IssueList) -> list[Labelled]:
+    """Images of a folder of JSON files, those without a file among them."""
+    images = {path.name: path for path in folder.images}
     pairs, paired = [], set()
     for path in folder.ending_in('.json'):
         try:
             content = json.loads(path.read_bytes())
             name = PureWindowsPath(content['imagePath']).name
         except (OSError, ValueError, KeyError, TypeError):
-            faults.add('broken-record', str(path), '', 'is no LabelMe file: it has no imagePath')
+            issues.add('broken-record', str(path), '', 'is no LabelMe file: it has no imagePath')
             continue
-        beside = next((n for n in pictures if Path(n).stem == path.stem), name)
-        name = name if name in pictures else beside
-        pairs.append(Labelled(pictures.get(name, folder.path / name), path))
+        beside = next((n for n in images if Path(n).stem == path.stem), name)
+        name = name if name in images else beside
+        pairs.append(Labelled(images.get(name, folder.path / name), path))
         paired.add(name)
-    return pairs + [Labelled(path, None) for name, path in pictures.items() if name not in paired]
+    return pairs + [Labelled(path, None) for name, path in images.items() if name not in paired]
 
 
 def _read_file(
-    path: Path, size: tuple[int, int], faults: FaultList, skipped: dict[str, int]
+    path: Path, size: tuple[int, int], issues: IssueList, skipped: dict[str, int]
 ) -> Objects:
     from supervision.dataset.formats.labelme import (
         SUPPORTED_SHAPE_TYPES,
@@ -101,13 +101,13 @@ def _read_file(
         objects.size = (width, height)
     shapes = content.get('shapes')
     if not isinstance(shapes, list):
-        faults.add('broken-record', str(path), '', "has no list 'shapes'")
+        issues.add('broken-record', str(path), '', "has no list 'shapes'")
         return objects
     # Shapes of one label and group are parts of one object.
     groups: dict[object, list[tuple[int, dict]]] = {}
     for index, shape in enumerate(shapes):
         if not isinstance(shape, dict):
-            faults.add('broken-record', str(path), f'shapes[{index}]', 'is not an object')
+            issues.add('broken-record', str(path), f'shapes[{index}]', 'is not an object')
             continue
         if shape.get('shape_type') not in SUPPORTED_SHAPE_TYPES:
             kind = str(shape.get('shape_type'))
@@ -129,7 +129,7 @@ def _read_file(
                     [shape for _, shape in members], {label: 0}, size, outlined
                 )
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            faults.add('broken-record', str(path), where, f'cannot be read: {error}')
+            issues.add('broken-record', str(path), where, f'cannot be read: {error}')
             continue
         add(objects, found, [label], where, found.mask[0] if outlined else None)
     return objects

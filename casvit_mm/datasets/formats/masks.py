@@ -1,4 +1,4 @@
-"""Pictures with label maps, as index maps or in colours, in the layouts that are in use."""
+"""Images with semantic masks, as index maps or in colours, in the layouts that are in use."""
 
 import csv
 import json
@@ -12,15 +12,15 @@ from PIL import Image
 from casvit.errors import DatasetError
 from casvit.sentences import some
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.formats.folders import Folder
-from casvit_mm.datasets.formats.found import (
+from casvit_mm.datasets.formats.dataset import (
     SPLITS,
     WHOLE,
-    MapDataset,
+    MaskDataset,
     Pair,
     listed_parts,
     split_of,
 )
+from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.semantic_masks import INDEX_MODES
 
 MAP_FOLDERS = frozenset(
@@ -29,10 +29,10 @@ MAP_FOLDERS = frozenset(
         *('masks', 'mask', 'gt', 'gtfine', 'segmentationclass', 'segmentation', 'segmentations'),
     )
 )
-PICTURE_FOLDERS = frozenset(
+IMAGE_FOLDERS = frozenset(
     ('images', 'image', 'img', 'imgs', 'jpegimages', 'leftimg8bit', 'pictures', 'photos')
 )
-# What tools append to the name of a picture to name its map.
+# What tools append to the name of an image to name its map.
 MAP_SUFFIX = re.compile(r'(_mask|_masks|_label|_labels|_gt|_seg|_L|_gtFine_labelTrainIds)$')
 LEGENDS = ('labelmap.txt', 'label_colors.txt', 'legend.txt', 'legend.csv', 'legend.json')
 LEGENDS += ('class_dict.csv', '_classes.csv', 'classes.csv')
@@ -42,61 +42,61 @@ Colour = tuple[int, int, int]
 
 
 def find(listing: Iterable[Folder]) -> tuple[list[Path], list[Path]]:
-    """Pictures and label maps among the files of a folder.
+    """Images and semantic masks among the files of a folder.
 
     Args:
         listing: The folders; the first is the root.
 
     Returns:
-        The pictures; the maps, none where the folder has no label maps.
+        The images; the maps, none where the folder has no semantic masks.
     """
-    pictures, maps = [], []
+    images, maps = [], []
     root: Path | None = None
     for folder in listing:
         root = root or folder.path
-        stems = {path.stem for path in folder.pictures}
+        stems = {path.stem for path in folder.images}
         inside = [part.lower() for part in folder.path.relative_to(root).parts]
-        for path in folder.pictures:
+        for path in folder.images:
             paired = MAP_SUFFIX.sub('', path.stem)
             beside = paired != path.stem and paired in stems and path.suffix.lower() == '.png'
             if beside or any(part in MAP_FOLDERS or part.endswith('annot') for part in inside):
                 maps.append(path)
             elif not any(part.startswith('segmentationobject') for part in inside):
-                pictures.append(path)
-    return pictures, maps
+                images.append(path)
+    return images, maps
 
 
 def read(
-    root: Path, pictures: list[Path], maps: list[Path], legend: Path | None = None
-) -> MapDataset:
-    """Pairs pictures with their maps, and reads what the values mean.
+    root: Path, images: list[Path], maps: list[Path], legend: Path | None = None
+) -> MaskDataset:
+    """Pairs images with their maps, and reads what the values mean.
 
     Args:
-        root: Folder of the data set.
-        pictures: Its pictures.
+        root: Folder of the dataset.
+        images: Its images.
         maps: Its maps.
         legend: File of the colours or names of the classes; looked for in ``root`` where None.
 
     Returns:
-        The data set.
+        The dataset.
 
     Raises:
-        DatasetError: No picture has a map, a legend is wrong, or maps are in colours without one.
+        DatasetError: No image has a map, a legend is wrong, or maps are in colours without one.
     """
     by_key: dict[tuple[str, ...], list[Path | None]] = {}
-    for column, paths in enumerate((pictures, maps)):
+    for column, paths in enumerate((images, maps)):
         for path in paths:
             by_key.setdefault(_key(root, path), [None, None])[column] = path
-    if not any(picture and label_map for picture, label_map in by_key.values()):
+    if not any(image and label_map for image, label_map in by_key.values()):
         raise DatasetError(
-            f'No picture in {root} has a label map of its name: {some(map(str, pictures), 2)} and '
+            f'No image in {root} has a semantic mask of its name: {some(map(str, images), 2)} and '
             f'{some(map(str, maps), 2)}. Expected images/…/a.jpg and annotations/…/a.png.'
         )
     lists = listed_parts(root, 'Segmentation')
     splits: dict[str, list[Pair]] = {}
-    for key, (picture, label_map) in sorted(by_key.items()):
+    for key, (image, label_map) in sorted(by_key.items()):
         name = lists.get(key[-1]) or split_of(*key[:-1])
-        splits.setdefault(name, []).append(Pair(picture, label_map))
+        splits.setdefault(name, []).append(Pair(image, label_map))
     ordered = {name: splits[name] for name in (*SPLITS, WHOLE) if name in splits}
     coloured = _is_coloured(maps)
     legend = legend or _look_for(root, (*LEGENDS, *NAMES) if not coloured else LEGENDS)
@@ -105,7 +105,7 @@ def read(
         return _coloured(root, ordered, entries, legend)
     names = [name for name, _ in entries]
     colours = [colour for _, colour in entries]
-    dataset = MapDataset('index label maps', root, ordered, names, [])
+    dataset = MaskDataset('index semantic masks', root, ordered, names, [])
     dataset.names_file = legend if names else None
     if not names:
         dataset.classes = [f'class_{value}' for value in range(_highest(maps) + 1)]
@@ -224,8 +224,10 @@ def _coloured(
     splits: dict[str, list[Pair]],
     entries: list[tuple[str, Colour | None]],
     file: Path | None,
-) -> MapDataset:
-    dataset = MapDataset('colour label maps', root, splits, [], [], legend={} if entries else None)
+) -> MaskDataset:
+    dataset = MaskDataset(
+        'colour semantic masks', root, splits, [], [], legend={} if entries else None
+    )
     dataset.names_file = file
     for name, colour in entries:
         if colour is None:
@@ -243,11 +245,11 @@ def _coloured(
 
 
 def _key(root: Path, path: Path) -> tuple[str, ...]:
-    """What a picture and its map have in common: their path, less what tells them apart."""
+    """What an image and its map have in common: their path, less what tells them apart."""
     parts = []
     for part in path.relative_to(root).parts[:-1]:
         name = part.lower()
-        if name in MAP_FOLDERS or name in PICTURE_FOLDERS:
+        if name in MAP_FOLDERS or name in IMAGE_FOLDERS:
             continue
         parts.append(re.sub(r'_?annot$', '', name) or name)
     return (*parts, re.sub(r'_leftImg8bit$', '', MAP_SUFFIX.sub('', path.stem)))
@@ -264,8 +266,8 @@ def _look_for(root: Path, names: Iterable[str]) -> Path | None:
 def _is_coloured(maps: list[Path]) -> bool:
     for path in maps[:8]:
         try:
-            with Image.open(path) as picture:
-                return picture.mode not in INDEX_MODES
+            with Image.open(path) as image:
+                return image.mode not in INDEX_MODES
         except Exception:
             # Pillow's parsers raise anything for a damaged file; the check names it.
             continue
@@ -277,8 +279,8 @@ def _highest(maps: list[Path]) -> int:
     highest = 0
     for path in maps[:: max(1, len(maps) // 64)]:
         try:
-            with Image.open(path) as picture:
-                values = np.unique(np.asarray(picture)).astype(np.int64)
+            with Image.open(path) as image:
+                values = np.unique(np.asarray(image)).astype(np.int64)
         except Exception:
             # Pillow's parsers raise anything for a damaged file; the check names it.
             continue

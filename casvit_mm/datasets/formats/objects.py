@@ -1,7 +1,7 @@
-"""Formats with one annotation file a picture, through `supervision`, into COCO's.
+"""Formats with one annotation file an image, through `supervision`, into COCO's.
 
-`supervision` parses the files; this walks the folders, one picture at a time, so that masks of
-thousands of pictures never lie in memory together and a damaged file is named.
+`supervision` parses the files; this walks the folders, one image at a time, so that masks of
+thousands of images never lie in memory together and a damaged file is named.
 """
 
 import warnings
@@ -15,21 +15,21 @@ from pycocotools import mask as rle
 
 from casvit.errors import DatasetError
 from casvit.sentences import short
-from casvit_mm.datasets.formats.found import SPLITS, WHOLE, ObjectDataset, ObjectSplit
-from casvit_mm.datasets.issues import FaultList
-from casvit_mm.datasets.semantic_masks import picture_size
+from casvit_mm.datasets.formats.dataset import SPLITS, WHOLE, ObjectDataset, ObjectSplit
+from casvit_mm.datasets.issues import IssueList
+from casvit_mm.datasets.semantic_masks import upright_size
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A picture and its annotation file.
+    """An image and its annotation file.
 
     Attributes:
-        picture: The picture.
-        file: Its annotations; None for a picture without any.
+        image: The image.
+        file: Its annotations; None for an image without any.
     """
 
-    picture: Path
+    image: Path
     file: Path | None
 
 
@@ -52,8 +52,8 @@ class Objects:
     size: tuple[int, int] | None = None
 
 
-# Reads a file of a picture of some width and height; what is wrong goes into the list.
-Reader = Callable[[Path, tuple[int, int], FaultList], Objects]
+# Reads a file of an image of some width and height; what is wrong goes into the list.
+Reader = Callable[[Path, tuple[int, int], IssueList], Objects]
 
 
 def require_supervision() -> Any:
@@ -68,23 +68,27 @@ def require_supervision() -> Any:
             import supervision
     except ImportError as error:
         raise DatasetError(
-            'Reading VOC, YOLO and LabelMe data sets needs the package supervision: '
+            'Reading VOC, YOLO and LabelMe datasets needs the package supervision: '
             "pip install 'casvit-mm[data]'."
         ) from error
     return supervision
 
 
 def as_coco(
-    pictures: Iterable[Labelled], root: Path, read: Reader, classes: list[str], faults: FaultList
+    labelled_images: Iterable[Labelled],
+    root: Path,
+    read: Reader,
+    classes: list[str],
+    issues: IssueList,
 ) -> dict[str, Any]:
-    """Gathers pictures and their objects as a COCO annotation file would hold them.
+    """Gathers images and their objects as a COCO annotation file would hold them.
 
     Args:
-        pictures: The pictures of one part of a data set.
+        labelled_images: The images of one part of a dataset.
         root: The folder that their names start from.
         read: Reads the annotations of one.
         classes: Names of the classes, extended by those that turn up.
-        faults: What cannot be read is added to it.
+        issues: What cannot be read is added to it.
 
     Returns:
         The content of an annotation file; annotations have a ``source``, and so have categories
@@ -92,21 +96,21 @@ def as_coco(
     """
     images, annotations = [], []
     sources: dict[str, dict[str, str]] = {}
-    for labelled in pictures:
+    for labelled in labelled_images:
         try:
-            size = picture_size(labelled.picture)
+            size = upright_size(labelled.image)
         except DatasetError:
-            # The look at the pictures says what is wrong with it.
+            # The look at the images says what is wrong with it.
             size = None
         objects = Objects()
         if labelled.file is not None and size is not None:
-            objects = read(labelled.file, size, faults)
+            objects = read(labelled.file, size, issues)
         width, height = objects.size or size or (1, 1)
         key = len(images) + 1
         images.append(
             dict(
                 id=key,
-                file_name=labelled.picture.relative_to(root).as_posix(),
+                file_name=labelled.image.relative_to(root).as_posix(),
                 width=width,
                 height=height,
             )
@@ -138,17 +142,17 @@ def as_coco(
 def read_parts(
     dataset: ObjectDataset, parts: Mapping[str, list[Labelled]], read: Reader, source: Path
 ) -> None:
-    """Reads the parts of a data set whose format has no order of classes: they go by name.
+    """Reads the parts of a dataset whose format has no order of classes: they go by name.
 
     Args:
-        dataset: The data set, to which the parts are added.
-        parts: Pictures by the name of the part.
+        dataset: The dataset, to which the parts are added.
+        parts: Images by the name of the part.
         read: Reads the annotations of one.
         source: What they were read from.
     """
     classes: list[str] = []
     for name in [name for name in (*SPLITS, WHOLE) if name in parts]:
-        content = as_coco(parts[name], dataset.root, read, classes, dataset.faults)
+        content = as_coco(parts[name], dataset.root, read, classes, dataset.issues)
         dataset.splits[name] = ObjectSplit(content, source, dataset.root)
     ordered = sorted(classes)
     sources = {

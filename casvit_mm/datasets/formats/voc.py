@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file a picture; as VOC, Roboflow, CVAT and Label Studio lay it out."""
+"""Pascal VOC: one XML file an image; as VOC, Roboflow, CVAT and Label Studio lay it out."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any
 
 from casvit.errors import DatasetError
 from casvit.sentences import count_of
-from casvit_mm.datasets.formats.folders import Folder
-from casvit_mm.datasets.formats.found import (
+from casvit_mm.datasets.formats.dataset import (
     ObjectDataset,
     listed_parts,
     split_of,
 )
+from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
@@ -20,10 +20,10 @@ from casvit_mm.datasets.formats.objects import (
     read_parts,
     require_supervision,
 )
-from casvit_mm.datasets.issues import FaultList
+from casvit_mm.datasets.issues import IssueList
 
 FORMAT = 'Pascal VOC'
-PICTURE_FOLDERS = ('', '../JPEGImages', '../images', '../Images', 'images')
+IMAGE_FOLDERS = ('', '../JPEGImages', '../images', '../Images', 'images')
 
 
 def find(listing: Iterable[Folder]) -> list[Folder]:
@@ -36,17 +36,17 @@ def find(listing: Iterable[Folder]) -> list[Folder]:
 
 
 def read(root: Path, listing: list[Folder]) -> ObjectDataset:
-    """Reads a data set.
+    """Reads a dataset.
 
     Args:
         root: Its folder.
         listing: The folders of XML files.
 
     Returns:
-        The data set.
+        The dataset.
 
     Raises:
-        DatasetError: `supervision` is missing, or a folder has no pictures.
+        DatasetError: `supervision` is missing, or a folder has no images.
     """
     require_supervision()
     dataset = ObjectDataset(FORMAT, root, {})
@@ -55,12 +55,12 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
     for folder in listing:
         lists = listed_parts(folder.path.parent, 'Main', 'Segmentation')
         for labelled in _pairs(folder):
-            name = lists.get(labelled.picture.stem) if lists else None
+            name = lists.get(labelled.image.stem) if lists else None
             name = name or split_of(*folder.path.relative_to(root).parts)
             parts.setdefault(name, []).append(labelled)
 
-    def reader(path: Path, size: tuple[int, int], faults: FaultList) -> Objects:
-        return _read_file(path, size, faults, flagged)
+    def reader(path: Path, size: tuple[int, int], issues: IssueList) -> Objects:
+        return _read_file(path, size, issues, flagged)
 
     read_parts(dataset, parts, reader, listing[0].path)
     dataset.notes.append(
@@ -76,22 +76,22 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
 
 
 def _pairs(folder: Folder) -> list[Labelled]:
-    """Pictures of a folder of XML files, those without a file among them."""
+    """Images of a folder of XML files, those without a file among them."""
     files = {path.stem: path for path in folder.ending_in('.xml')}
-    for place in PICTURE_FOLDERS:
+    for place in IMAGE_FOLDERS:
         where = (folder.path / place).resolve()
         if not where.is_dir():
             continue
         names = tuple(sorted(entry.name for entry in where.iterdir() if entry.is_file()))
         # Of the folder as it is called: a resolved path may leave a linked root.
-        pictures = Folder(folder.path / place if place else folder.path, names).pictures
-        stems = {picture.stem for picture in pictures}
+        images = Folder(folder.path / place if place else folder.path, names).images
+        stems = {image.stem for image in images}
         if stems & files.keys():
             lost = sorted(files.keys() - stems)
-            shown = [Labelled(_plain(p), files.get(p.stem)) for p in pictures]
+            shown = [Labelled(_plain(p), files.get(p.stem)) for p in images]
             return shown + [Labelled(_plain(where / f'{stem}.jpg'), files[stem]) for stem in lost]
     raise DatasetError(
-        f'No pictures were found for the XML files in {folder.path}: they are looked for beside '
+        f'No images were found for the XML files in {folder.path}: they are looked for beside '
         'them, and in JPEGImages and images.'
     )
 
@@ -113,7 +113,7 @@ def _is_annotation(path: Path) -> bool:
 
 
 def _read_file(
-    path: Path, size: tuple[int, int], faults: FaultList, flagged: dict[str, int]
+    path: Path, size: tuple[int, int], issues: IssueList, flagged: dict[str, int]
 ) -> Objects:
     from defusedxml import DefusedXmlException
     from defusedxml.ElementTree import ParseError, parse
@@ -123,7 +123,7 @@ def _read_file(
     try:
         tree = parse(path).getroot()
     except (ParseError, DefusedXmlException, OSError, ValueError) as error:
-        faults.add('broken-record', str(path), '', f'is no XML: {error}')
+        issues.add('broken-record', str(path), '', f'is no XML: {error}')
         return objects
     objects.size = _stated_size(tree)
     found = tree.findall('object')
@@ -141,7 +141,7 @@ def _read_file(
             mask = detections.mask[0] if element.find('polygon') is not None else None
             add(objects, detections, names, f'object[{index}]', mask)
         except (ValueError, IndexError, OverflowError) as error:
-            faults.add('broken-record', str(path), f'object[{index}]', f'cannot be read: {error}')
+            issues.add('broken-record', str(path), f'object[{index}]', f'cannot be read: {error}')
         tree.remove(element)
     return objects
 

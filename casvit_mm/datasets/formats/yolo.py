@@ -1,4 +1,4 @@
-"""YOLO: one text file a picture; as Ultralytics, Roboflow, CVAT and Label Studio lay it out."""
+"""YOLO: one text file an image; as Ultralytics, Roboflow, CVAT and Label Studio lay it out."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,14 +10,14 @@ from casvit.errors import DatasetError
 from casvit.files import is_file
 from casvit.names import read_lines
 from casvit.sentences import short
-from casvit_mm.datasets.formats.folders import PICTURES, Folder
-from casvit_mm.datasets.formats.found import (
+from casvit_mm.datasets.formats.dataset import (
     SPLITS,
     WHOLE,
     ObjectDataset,
     ObjectSplit,
     split_of,
 )
+from casvit_mm.datasets.formats.folders import IMAGES, Folder
 from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
@@ -26,14 +26,14 @@ from casvit_mm.datasets.formats.objects import (
     check_coordinates,
     require_supervision,
 )
-from casvit_mm.datasets.issues import FaultList
+from casvit_mm.datasets.issues import IssueList
 
 FORMAT = 'YOLO'
 NAME_FILES = ('obj.names', 'classes.txt', 'classes.names')
 
 
 def find(listing: Iterable[Folder]) -> list[Path]:
-    """The files that name the classes of a YOLO data set, ``data.yaml`` or ``obj.names``."""
+    """The files that name the classes of a YOLO dataset, ``data.yaml`` or ``obj.names``."""
     listing = list(listing)
     described = [path for folder in listing for path in folder.ending_in('.yaml', '.yml')]
     described = [path for path in described if 'names' in _description(path)]
@@ -45,7 +45,7 @@ def find(listing: Iterable[Folder]) -> list[Path]:
 
 
 def read(root: Path, files: list[Path], listing: list[Folder]) -> ObjectDataset:
-    """Reads a data set.
+    """Reads a dataset.
 
     Args:
         root: Its folder.
@@ -53,11 +53,11 @@ def read(root: Path, files: list[Path], listing: list[Folder]) -> ObjectDataset:
         listing: All its folders.
 
     Returns:
-        The data set.
+        The dataset.
 
     Raises:
         DatasetError: `supervision` is missing, the classes cannot be read, or there are no
-            pictures.
+            images.
     """
     require_supervision()
     description = _description(files[0]) if files[0].suffix in ('.yaml', '.yml') else {}
@@ -68,16 +68,16 @@ def read(root: Path, files: list[Path], listing: list[Folder]) -> ObjectDataset:
     if keypoints:
         dataset.notes.append(f'{files[0]} has keypoints, which are left out.')
 
-    def reader(path: Path, size: tuple[int, int], faults: FaultList) -> Objects:
-        return _read_file(path, size, faults, names, keypoints)
+    def reader(path: Path, size: tuple[int, int], issues: IssueList) -> Objects:
+        return _read_file(path, size, issues, names, keypoints)
 
     classes = list(dict.fromkeys(names))
-    for name, pictures in parts.items():
-        labelled = [Labelled(path, _label_file(path)) for path in pictures]
-        content = as_coco(labelled, root, reader, classes, dataset.faults)
+    for name, images in parts.items():
+        labelled = [Labelled(path, _label_file(path)) for path in images]
+        content = as_coco(labelled, root, reader, classes, dataset.issues)
         dataset.splits[name] = ObjectSplit(content, files[0], root)
     if not dataset.splits:
-        raise DatasetError(f'No pictures were found for {files[0]}: expected images/ and labels/.')
+        raise DatasetError(f'No images were found for {files[0]}: expected images/ and labels/.')
     dataset.notes.append(
         'YOLO files hold one outline an object and no crowd flags: objects of several parts were '
         'split, or joined by a line, when they were written.'
@@ -118,7 +118,7 @@ def _keypoint_values(description: Mapping[str, Any]) -> int:
 
 
 def _described_parts(file: Path, description: Mapping[str, Any]) -> dict[str, list[Path]]:
-    """Pictures of each part by ``data.yaml``, whose paths are often those of another machine."""
+    """Images of each part by ``data.yaml``, whose paths are often those of another machine."""
     parts: dict[str, list[Path]] = {}
     base = Path(str(description.get('path') or ''))
     for key in SPLITS:
@@ -134,16 +134,16 @@ def _described_parts(file: Path, description: Mapping[str, Any]) -> dict[str, li
                 file.parent.joinpath(*inner),
             ]
             for place in candidates:
-                if pictures := _pictures_of(place, file.parent):
-                    parts.setdefault(key, []).extend(pictures)
+                if images := _images_of(place, file.parent):
+                    parts.setdefault(key, []).extend(images)
                     break
     return parts
 
 
-def _pictures_of(place: Path, base: Path) -> list[Path]:
-    """The pictures of a folder, or those that a text file lists."""
+def _images_of(place: Path, base: Path) -> list[Path]:
+    """The images of a folder, or those that a text file lists."""
     if place.is_dir():
-        return sorted(p for p in place.rglob('*') if p.suffix.lower() in PICTURES)
+        return sorted(p for p in place.rglob('*') if p.suffix.lower() in IMAGES)
     if is_file(place) and place.suffix == '.txt':
         lines = read_lines(place)
         return [base / line.strip() for line in lines if line.strip()]
@@ -153,16 +153,16 @@ def _pictures_of(place: Path, base: Path) -> list[Path]:
 def _found_parts(root: Path, listing: list[Folder]) -> dict[str, list[Path]]:
     parts: dict[str, list[Path]] = {}
     for folder in listing:
-        if folder.pictures:
+        if folder.images:
             name = split_of(*folder.path.relative_to(root).parts)
-            parts.setdefault(name, []).extend(folder.pictures)
+            parts.setdefault(name, []).extend(folder.images)
     return {name: parts[name] for name in (*SPLITS, WHOLE) if name in parts}
 
 
-def _label_file(picture: Path) -> Path | None:
-    """The text file of a picture: in labels/ where the picture is in images/, or beside it."""
-    parts = list(picture.parts)
-    places = [picture.with_suffix('.txt')]
+def _label_file(image: Path) -> Path | None:
+    """The text file of an image: in labels/ where the image is in images/, or beside it."""
+    parts = list(image.parts)
+    places = [image.with_suffix('.txt')]
     for index in reversed(range(len(parts) - 1)):
         if parts[index].lower() == 'images':
             inside = [*parts[:index], 'labels', *parts[index + 1 :]]
@@ -181,7 +181,7 @@ def _is_label(path: Path) -> bool:
 
 
 def _read_file(
-    path: Path, size: tuple[int, int], faults: FaultList, names: list[str], keypoints: int
+    path: Path, size: tuple[int, int], issues: IssueList, names: list[str], keypoints: int
 ) -> Objects:
     from supervision.dataset.formats.yolo import yolo_annotations_to_detections
 
@@ -189,7 +189,7 @@ def _read_file(
     try:
         lines = path.read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        faults.add('broken-record', str(path), '', f'cannot be read: {error}')
+        issues.add('broken-record', str(path), '', f'cannot be read: {error}')
         return objects
     for number, line in enumerate(lines, 1):
         values = line.split()
@@ -205,11 +205,11 @@ def _read_file(
             # The class goes its own way: NumPy's integers do not hold every number.
             found = yolo_annotations_to_detections([' '.join(['0', *values[1:]])], size, outlined)
         except (ValueError, OverflowError) as error:
-            faults.add('broken-record', str(path), where, f'cannot be read: {error}')
+            issues.add('broken-record', str(path), where, f'cannot be read: {error}')
             continue
         if not 0 <= label < len(names):
             detail = f'has class {short(label)}, and {len(names)} are named, from 0'
-            faults.add('unknown-category', str(path), where, detail)
+            issues.add('unknown-category', str(path), where, detail)
             continue
         add(objects, found, [names[label]], where, found.mask[0] if outlined else None)
     return objects

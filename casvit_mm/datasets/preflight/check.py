@@ -17,14 +17,14 @@ CHECKS = {
 
 
 def check_data(cfg: Config | Mapping[str, Any], splits: Sequence[str]) -> list[str]:
-    """Checks the data sets of a config, and the model's class counts against them.
+    """Checks the datasets of a config, and the model's class counts against them.
 
     Args:
         cfg: The config; its ``default_scope`` tells the task.
         splits: Which of its dataloaders: ``train``, ``val``, ``test``.
 
     Returns:
-        One line per data set: what it holds. None for tasks that nothing is known of.
+        One line per dataset: what it holds. None for tasks that nothing is known of.
 
     Raises:
         DatasetError: What is wrong, where, and what to do.

@@ -1,7 +1,7 @@
 """Looks at the data of a classification config before a run, and says what is wrong in a sentence.
 
 mmpretrain numbers classes by the sorted names of their folders. A folder that only one of training
-and validation has shifts the numbers of all behind it, a class without pictures trains as nothing,
+and validation has shifts the numbers of all behind it, a class without images trains as nothing,
 and neither is said; a head of another number of classes ends in an index error.
 """
 
@@ -38,16 +38,16 @@ LISTED_LOOKED_FOR = 100
 def check_classification_data(
     cfg: Config | Mapping[str, Any], splits: Sequence[str] = ('train', 'val')
 ) -> list[str]:
-    """Checks the data sets of a classification config, and the head's class count against them.
+    """Checks the datasets of a classification config, and the head's class count against them.
 
-    The generated data set comes into being here where its default root is not there yet.
+    The generated dataset comes into being here where its default root is not there yet.
 
     Args:
         cfg: The config.
         splits: Which of its dataloaders: ``train``, ``val``, ``test``.
 
     Returns:
-        One line per data set: what it holds.
+        One line per dataset: what it holds.
 
     Raises:
         DatasetError: A folder or list is missing or cannot be read; there are fewer than two class
@@ -91,21 +91,21 @@ def _check_dataset(
         return f'{split}: {folder} is not on this machine and was not checked'
     if root:
         need_folder('data root', root, hint)
-    need_folder('picture folder', folder, hint)
+    need_folder('image folder', folder, hint)
     classes = config_classes(dataset, kind)
     if ann_file:
         ann_file = join(root, ann_file)
         if not Path(ann_file).is_file():
-            raise missing_path('list of pictures', ann_file, hint)
-        pictures, classes = _check_list(ann_file, folder, classes)
+            raise missing_path('list of images', ann_file, hint)
+        images, classes = _check_list(ann_file, folder, classes)
     else:
         extensions = tuple(end.lower() for end in dataset.get('extensions', _extensions()))
-        pictures, folders = _check_folders(folder, extensions, hint)
+        images, folders = _check_folders(folder, extensions, hint)
         _compare_splits(split, folder, folders, seen)
         classes = _check_names(folder, folders, classes)
     refuse_unsafe_names(classes, ann_file or folder)
     check_counts(cfg, classes, ann_file or folder)
-    return f'{split}: {count_of(pictures, "picture")}, {count_of(len(classes), "class")} ({folder})'
+    return f'{split}: {count_of(images, "image")}, {count_of(len(classes), "class")} ({folder})'
 
 
 def _extensions() -> tuple[str, ...]:
@@ -116,7 +116,7 @@ def _extensions() -> tuple[str, ...]:
 
 
 def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:
-    """The picture folder and the list of pictures of a data set, as mmpretrain finds them."""
+    """The image folder and the list of images of a dataset, as mmpretrain finds them."""
     prefix = dataset.get('data_prefix') or ''
     if isinstance(prefix, Mapping):
         prefix = prefix.get('img_path') or ''
@@ -131,36 +131,36 @@ def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:
 
 
 def _check_folders(folder: str, extensions: tuple[str, ...], hint: str) -> tuple[int, list[str]]:
-    """Number of pictures, and the class folders by which mmpretrain numbers the classes."""
+    """Number of images, and the class folders by which mmpretrain numbers the classes."""
     with os.scandir(folder) as entries:
         listed = [(entry.name, entry.is_dir()) for entry in entries]
     folders = sorted(name for name, is_dir in listed if is_dir and not name.startswith('.'))
     if not folders:
         loose = [name for name, _ in listed if name.lower().endswith(extensions)]
-        found = f'{count_of(len(loose), "picture")} beside each other' if loose else 'nothing'
+        found = f'{count_of(len(loose), "image")} beside each other' if loose else 'nothing'
         raise DatasetError(
-            f'There is no class folder in {folder}, but {found}: put the pictures of every class '
+            f'There is no class folder in {folder}, but {found}: put the images of every class '
             f'into a folder of its name ({Path(folder) / "cat" / "1.jpg"}), or name a list of '
-            f'pictures and class numbers as ann_file of the data set. {hint}'
+            f'images and class numbers as ann_file of the dataset. {hint}'
         )
     if len(folders) == 1:
         raise DatasetError(
             f'There is one class folder in {folder}, {folders[0]!r}: a classifier needs two '
             'classes or more, each in a folder of its name. Where the classes lie inside this '
-            'folder, let data_prefix of the data set end in it.'
+            'folder, let data_prefix of the dataset end in it.'
         )
-    counts = {name: _count_pictures(Path(folder, name), extensions) for name in folders}
+    counts = {name: _count_images(Path(folder, name), extensions) for name in folders}
     empty = [name for name, count in counts.items() if not count]
     if empty:
         raise DatasetError(
-            f'{len(empty)} of the {len(folders)} class folders in {folder} hold no picture '
+            f'{len(empty)} of the {len(folders)} class folders in {folder} hold no image '
             f'({", ".join(extensions)}): {some(empty)}. Fill them or remove them, in training and '
             'validation alike.'
         )
     return sum(counts.values()), folders
 
 
-def _count_pictures(folder: Path, extensions: tuple[str, ...]) -> int:
+def _count_images(folder: Path, extensions: tuple[str, ...]) -> int:
     def stop(error: OSError) -> None:
         raise error
 
@@ -194,12 +194,12 @@ def _compare_splits(
 
 
 def _check_names(folder: str, folders: list[str], classes: list[str] | None) -> list[str]:
-    """Compares the classes that a config or data set names with the folders; returns the names."""
+    """Compares the classes that a config or dataset names with the folders; returns the names."""
     if classes is None:
         return folders
     if len(classes) != len(folders):
         raise DatasetError(
-            f'The data set names {count_of(len(classes), "class")} ({some(classes)}), but there '
+            f'The dataset names {count_of(len(classes), "class")} ({some(classes)}), but there '
             f'are {len(folders)} class folders in {folder} ({some(folders)}). Names that fit are '
             f'metainfo=dict(classes={as_tuple(folders)}); with type CustomDataset and without '
             'metainfo, the names of the folders serve.'
@@ -208,48 +208,48 @@ def _check_names(folder: str, folders: list[str], classes: list[str] | None) -> 
     if set(classes) & set(folders) and classes != folders:
         place = next(i for i, name in enumerate(classes) if name != folders[i])
         raise DatasetError(
-            f'The data set names its classes in another way than the folders in {folder}, whose '
+            f'The dataset names its classes in another way than the folders in {folder}, whose '
             f'sorted names number them: class {place} is {classes[place]!r} in the config and '
             f'{folders[place]!r} by its folder. '
-            f'Write metainfo=dict(classes={as_tuple(folders)}) into the data set of the config.'
+            f'Write metainfo=dict(classes={as_tuple(folders)}) into the dataset of the config.'
         )
     return classes
 
 
 def _check_list(ann_file: str, folder: str, classes: list[str] | None) -> tuple[int, list[str]]:
-    """Reads a list of pictures and class numbers; returns its length, and names of the classes."""
+    """Reads a list of images and class numbers; returns its length, and names of the classes."""
     try:
         lines = Path(ann_file).read_text(encoding='utf-8').splitlines()
     except UnicodeDecodeError as error:
-        raise DatasetError(f'The list of pictures {ann_file} is no text file: {error}.') from error
+        raise DatasetError(f'The list of images {ann_file} is no text file: {error}.') from error
     names, labels = [], set()
     for number, line in enumerate(lines, start=1):
         name, _, label = line.strip().rpartition(' ')
         if not name or not label.isdecimal():
             raise DatasetError(
-                f'The list of pictures {ann_file} has {line!r} in line {number}: expected a file '
+                f'The list of images {ann_file} has {line!r} in line {number}: expected a file '
                 "name, a space and the number of its class, as 'cats/1.jpg 0'."
             )
         names.append(name)
         labels.add(int(label))
     if not names:
-        raise DatasetError(f'The list of pictures {ann_file} is empty.')
+        raise DatasetError(f'The list of images {ann_file} is empty.')
     if classes is None:
         classes = [str(number) for number in range(max(labels) + 1)]
     if len(classes) < 2:
         raise DatasetError(
-            f'The list of pictures {ann_file} has one class: a classifier needs two or more.'
+            f'The list of images {ann_file} has one class: a classifier needs two or more.'
         )
     if max(labels) >= len(classes):
         raise DatasetError(
-            f'The list of pictures {ann_file} has a class {max(labels)}, but there are '
+            f'The list of images {ann_file} has a class {max(labels)}, but there are '
             f'{count_of(len(classes), "class")}, numbered from 0: {some(classes)}.'
         )
     step = max(len(names) // LISTED_LOOKED_FOR, 1)
     missing = [name for name in names[::step] if not Path(folder, name).is_file()]
     if missing:
         raise DatasetError(
-            f'Pictures that {ann_file} lists are not in {folder}: {some(missing)}. data_prefix of '
-            'the data set is the folder that the names of the list start from.'
+            f'Images that {ann_file} lists are not in {folder}: {some(missing)}. data_prefix of '
+            'the dataset is the folder that the names of the list start from.'
         )
     return len(names), classes

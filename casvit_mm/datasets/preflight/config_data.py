@@ -33,7 +33,7 @@ def check_counts(cfg: Mapping[str, Any], classes: list[str], source: str) -> Non
         raise DatasetError(
             f'The model has another number of classes than the data: {found}, but '
             f'{source} is read with {count_of(len(classes), "class")} ({some(classes)}). '
-            f'Where the model is wrong, add --cfg-options {options} ; where the data set is, write '
+            f'Where the model is wrong, add --cfg-options {options} ; where the dataset is, write '
             'metainfo=dict(classes=(...)) into it.'
         )
 
@@ -55,7 +55,7 @@ def dataset_class(kind: Any, toolbox: str) -> type | None:
 
 
 def inherits(kind: type | None, module: str, name: str) -> bool:
-    """Whether a data set's class is, or inherits, one that may not be importable.
+    """Whether a dataset's class is, or inherits, one that may not be importable.
 
     Args:
         kind: The class; None where it is not known.
@@ -68,7 +68,7 @@ def inherits(kind: type | None, module: str, name: str) -> bool:
 
 
 def config_classes(dataset: Mapping[str, Any], kind: type | None) -> list[str] | None:
-    """Class names of a data set: those of its config, else of its class; None where neither."""
+    """Class names of a dataset: those of its config, else of its class; None where neither."""
     classes = (dataset.get('metainfo') or {}).get('classes')
     if classes is None:
         classes = (getattr(kind, 'METAINFO', None) or {}).get('classes')
@@ -84,7 +84,7 @@ def config_classes(dataset: Mapping[str, Any], kind: type | None) -> list[str] |
 
 
 def join(root: str, path: str) -> str:
-    """A path of a data set under its root."""
+    """A path of a dataset under its root."""
     # As mmengine's BaseDataset joins them.
     return path if not root or is_remote(path) else str(Path(root, path))
 

@@ -1,7 +1,7 @@
 """Looks at the data of a detection config before a run, and says what is wrong in a sentence.
 
 mmdet trains without complaint on classes that its annotation file does not know (AP 0), on
-classes in another order than the file's (names exchanged), and finds missing pictures in the
+classes in another order than the file's (names exchanged), and finds missing images in the
 middle of an epoch. This finds them before the first iteration.
 """
 
@@ -30,7 +30,7 @@ from casvit_mm.datasets.formats.coco_file import (
     read_coco,
     without_garbage_collection,
 )
-from casvit_mm.datasets.issues import KINDS, FaultList
+from casvit_mm.datasets.issues import KINDS, IssueList
 from casvit_mm.datasets.preflight.config_data import (
     check_counts,
     config_classes,
@@ -50,9 +50,9 @@ GET_COCO = (
 def check_detection_data(
     cfg: Config | Mapping[str, Any], splits: Sequence[str] = ('train', 'val')
 ) -> list[str]:
-    """Checks the data sets of a detection config, and the model's class counts against them.
+    """Checks the datasets of a detection config, and the model's class counts against them.
 
-    The generated data set comes into being here where its default root is not there yet.
+    The generated dataset comes into being here where its default root is not there yet.
 
     Args:
         cfg: The config.
@@ -60,11 +60,11 @@ def check_detection_data(
             split may be missing, as they are for COCO's test server.
 
     Returns:
-        One line per data set: what it holds.
+        One line per dataset: what it holds.
 
     Raises:
         DatasetError: A folder or file is missing; an annotation file is not COCO's or does not
-            fit the classes; pictures are missing; the model has another number of classes.
+            fit the classes; images are missing; the model has another number of classes.
     """
     view, facts = ConfigView(cfg), []
     for split in splits:
@@ -118,18 +118,18 @@ def _check_dataset(
     _check_classes(coco, classes, dataset)
     check_counts(cfg, classes, ann_file)
     if images is not None and not is_remote(images):
-        _check_pictures(coco, images, hint)
+        _check_images(coco, images, hint)
     with without_garbage_collection():
-        faults = scan_coco(content, ann_file, crossings=False).faults
+        issues = scan_coco(content, ann_file, crossings=False).issues
     if _loads_masks(dataset) or evaluates_masks:
-        _refuse_broken_masks(faults)
+        _refuse_broken_masks(issues)
     fact = f'{split}: {_count_objects(coco, classes, required=split != "test")}'
-    return fact + _count_faults(faults)
+    return fact + _count_issues(issues)
 
 
-def _refuse_broken_masks(faults: FaultList) -> None:
+def _refuse_broken_masks(issues: IssueList) -> None:
     """Raises DatasetError if there is a mask that C code must not see: it would end the process."""
-    broken = [fault for fault in faults.faults if fault.kind == 'broken-mask']
+    broken = [issue for issue in issues.issues if issue.kind == 'broken-mask']
     if broken:
         more = f' {len(broken) - 1:,} more have such masks.' if len(broken) > 1 else ''
         raise DatasetError(
@@ -138,9 +138,9 @@ def _refuse_broken_masks(faults: FaultList) -> None:
         )
 
 
-def _count_faults(faults: FaultList) -> str:
+def _count_issues(issues: IssueList) -> str:
     """What else is odd about the records: mmdet leaves out some of them without a word."""
-    counts = faults.counts()
+    counts = issues.counts()
     if not counts:
         return ''
     told = ', '.join(f'{KINDS[kind].title}: {count:,}' for kind, count in counts.items())
@@ -165,7 +165,7 @@ def _check_classes(coco: CocoFile, classes: list[str], dataset: Mapping[str, Any
             f'The annotation file {coco.path} has no category {some(lacking)}: '
             f'{len(lacking)} of the {len(classes)} classes of the config are not in it, and would '
             f'be trained as nothing. Its categories are {some(known, 10)}.{upper} '
-            f'For all of them, write {how} into the data set of the config.'
+            f'For all of them, write {how} into the dataset of the config.'
         )
     ordered = [name for name in known if name in classes]
     if ordered != classes:
@@ -174,7 +174,7 @@ def _check_classes(coco: CocoFile, classes: list[str], dataset: Mapping[str, Any
             f'The classes of the config are in another order than the categories of {coco.path}, '
             f'by which mmdet numbers them, so names would be exchanged: class {place} is '
             f'{classes[place]!r} in the config and {ordered[place]!r} in the file. '
-            f'Write metainfo=dict(classes={as_tuple(ordered)}) into the data set of the config.'
+            f'Write metainfo=dict(classes={as_tuple(ordered)}) into the dataset of the config.'
         )
 
 
@@ -192,13 +192,13 @@ def _count_objects(coco: CocoFile, classes: list[str], *, required: bool) -> str
             )
         raise DatasetError(f'There is no object in the annotation file {coco.path}: {reason}.')
     return (
-        f'{count_of(len(coco.names), "picture")}, {count_of(objects, "object")}, '
+        f'{count_of(len(coco.names), "image")}, {count_of(objects, "object")}, '
         f'{count_of(len(classes), "class")} ({coco.path})'
     )
 
 
-def _check_pictures(coco: CocoFile, folder: str, hint: str) -> None:
-    """Looks for the pictures by listing folders: one call for thousands on a network drive."""
+def _check_images(coco: CocoFile, folder: str, hint: str) -> None:
+    """Looks for the images by listing folders: one call for thousands on a network drive."""
     listed: dict[Path, frozenset[str]] = {}
     missing = []
     for name in coco.names:
@@ -213,7 +213,7 @@ def _check_pictures(coco: CocoFile, folder: str, hint: str) -> None:
             missing.append(name)
     if missing:
         raise DatasetError(
-            f'{len(missing)} of the {len(coco.names)} pictures that {coco.path} lists are not in '
+            f'{len(missing)} of the {len(coco.names)} images that {coco.path} lists are not in '
             f'{shown_path(folder)}: {some(missing)}. {hint}'
         )
 
@@ -234,12 +234,12 @@ def _check_evaluators(
             raise missing_path(
                 f'annotation file of {split}_evaluator',
                 str(ann_file),
-                'It is the one that the data set of this split reads; --data-root DIR moves both.',
+                'It is the one that the dataset of this split reads; --data-root DIR moves both.',
             )
         if _evaluates_masks(metric) and Path(ann_file).resolve() not in checked:
             with without_garbage_collection():
                 _refuse_broken_masks(
-                    scan_coco(load_coco(ann_file), str(ann_file), crossings=False).faults
+                    scan_coco(load_coco(ann_file), str(ann_file), crossings=False).issues
                 )
 
 
@@ -259,8 +259,8 @@ def _image_folder(dataset: Mapping[str, Any], root: str, reads_coco: bool) -> st
     prefix = dataset.get('data_prefix') or {}
     if reads_coco and not isinstance(prefix.get('img'), str):
         raise DatasetError(
-            f'The data set of type {type_name(dataset)} (data_root {root!r}) does not say where '
-            "its pictures are: write data_prefix=dict(img='FOLDER/') into it."
+            f'The dataset of type {type_name(dataset)} (data_root {root!r}) does not say where '
+            "its images are: write data_prefix=dict(img='FOLDER/') into it."
         )
     folder = prefix.get('img', prefix.get('img_path'))
     return join(root, folder) if isinstance(folder, str) else None
@@ -276,7 +276,7 @@ def _evaluates_masks(metric: Any) -> bool:
 
 
 def _where_from(kind: type | None, root: str, ann_file: str) -> str:
-    """What to do where something of a data set is missing."""
+    """What to do where something of a dataset is missing."""
     if inherits(kind, 'casvit_mm.datasets', 'ShapesDataset'):
         return f'This generates it: {how_to_generate(root)}'
     if any(year in ann_file for year in ('train2017', 'val2017', 'test2017', 'test-dev2017')):

@@ -1,8 +1,8 @@
 """Looks at the data of a segmentation config before a run, and says what is wrong in a sentence.
 
 A label value outside the classes ends in an index error, on a GPU in a device-side assert that
-names nothing; a label map that is missing or of another size ends an epoch. Pairs and sizes are
-looked at for every picture, from file headers; values in some maps here, and in every map as it is
+names nothing; a semantic mask that is missing or of another size ends an epoch. Pairs and sizes are
+looked at for every image, from file headers; values in some maps here, and in every map as it is
 trained on by :class:`casvit_mm.datasets.LabelRangeHook`.
 """
 
@@ -30,11 +30,11 @@ from casvit_mm.datasets.preflight.config_data import (
 from casvit_mm.datasets.semantic_masks import (
     LabelRange,
     binary_foreground,
-    check_label_map,
-    label_map_size,
+    check_semantic_mask,
     label_values,
-    picture_size,
+    mask_size,
     said_binary,
+    upright_size,
 )
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
 
@@ -48,21 +48,21 @@ MAPS_READ = 32
 def check_semantic_data(
     cfg: Config | Mapping[str, Any], splits: Sequence[str] = ('train', 'val')
 ) -> list[str]:
-    """Checks the data sets of a segmentation config, and the model's class counts against them.
+    """Checks the datasets of a segmentation config, and the model's class counts against them.
 
-    The generated data set comes into being here where its default root is not there yet.
+    The generated dataset comes into being here where its default root is not there yet.
 
     Args:
         cfg: The config.
         splits: Which of its dataloaders: ``train``, ``val``, ``test``.
 
     Returns:
-        One line per data set: what it holds.
+        One line per dataset: what it holds.
 
     Raises:
-        DatasetError: A folder, picture or label map is missing or damaged; a label map has another
-            size than its picture, holds colours, or values outside the classes; the model has
-            another number of classes.
+        DatasetError: A folder, image or semantic mask is missing or damaged; a semantic mask has
+            another size than its image, holds colours, or values outside the classes; the model
+            has another number of classes.
     """
     facts = []
     for split in splits:
@@ -82,8 +82,8 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any
     prefix = dataset.get('data_prefix') or {}
     if not isinstance(prefix.get('img_path'), str):
         raise DatasetError(
-            f'The data set of type {type_name(dataset)} (data_root {root!r}) does not say where '
-            "its pictures are: write data_prefix=dict(img_path='FOLDER', seg_map_path='FOLDER') "
+            f'The dataset of type {type_name(dataset)} (data_root {root!r}) does not say where '
+            "its images are: write data_prefix=dict(img_path='FOLDER', seg_map_path='FOLDER') "
             'into it.'
         )
     images = join(root, prefix['img_path'])
@@ -96,7 +96,7 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any
     classes = config_classes(dataset, kind)
     if classes is None:
         raise DatasetError(
-            f'The data set of type {type_name(dataset)} ({images}) does not name its classes: '
+            f'The dataset of type {type_name(dataset)} ({images}) does not name its classes: '
             'write metainfo=dict(classes=(...), palette=[...]) into it.'
         )
     refuse_unsafe_names(classes, images)
@@ -104,19 +104,19 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any
     records = _records(dataset, kind, images, hint)
     annotated = isinstance(prefix.get('seg_map_path'), str) and _loads_labels(dataset)
     if annotated:
-        need_folder('label map folder', join(root, prefix['seg_map_path']), hint)
+        need_folder('semantic mask folder', join(root, prefix['seg_map_path']), hint)
         _check_pairs(records, images, hint)
         _check_values(
             records, label_range(kind, classes, records[0], _ignore_index(cfg.get('model')))
         )
-    what = count_of(len(records), 'picture') + (' with label maps' if annotated else '')
+    what = count_of(len(records), 'image') + (' with semantic masks' if annotated else '')
     return f'{split}: {what}, {count_of(len(classes), "class")} ({images})'
 
 
 def label_range(
     kind: type, classes: Sequence[str], record: Mapping[str, Any], ignore_index: int = 255
 ) -> LabelRange:
-    """What the label maps of a data set may hold.
+    """What the semantic masks of a dataset may hold.
 
     Args:
         kind: Its class. Where a config takes some of the classes that its class knows, the maps
@@ -133,47 +133,47 @@ def label_range(
 def _records(
     dataset: Mapping[str, Any], kind: type, images: str, hint: str
 ) -> list[dict[str, Any]]:
-    """The pictures and label maps that the data set will read, by its own rules."""
+    """The images and semantic masks that the dataset will read, by its own rules."""
     arguments = {
         key: value for key, value in dataset.items() if key not in ('type', 'pipeline', 'indices')
     }
     lazy = kind(**arguments, pipeline=[], lazy_init=True)
     if lazy.ann_file and not Path(lazy.ann_file).exists():
-        raise DatasetError(f'The list of pictures {lazy.ann_file} does not exist. {hint}')
+        raise DatasetError(f'The list of images {lazy.ann_file} does not exist. {hint}')
     records = lazy.load_data_list()
     if not records:
         raise DatasetError(
-            f'There is no picture in {images} that ends in {lazy.img_suffix}: img_suffix of the '
-            'data set says how they end.'
+            f'There is no image in {images} that ends in {lazy.img_suffix}: img_suffix of the '
+            'dataset says how they end.'
         )
     return records
 
 
 def _check_pairs(records: list[dict[str, Any]], images: str, hint: str) -> None:
-    """Looks whether every picture has a label map, of its size, from the headers of the files."""
+    """Looks whether every image has a semantic mask, of its size, from the headers of the files."""
     missing = [r['seg_map_path'] for r in records if not Path(r['seg_map_path']).is_file()]
     if missing:
         raise DatasetError(
-            f'{len(missing)} of the {count_of(len(records), "picture")} in {images} have no label '
-            f'map: {some(missing)}. seg_map_suffix of the data set says how they end. {hint}'
+            f'{len(missing)} of the {count_of(len(records), "image")} in {images} have no label '
+            f'map: {some(missing)}. seg_map_suffix of the dataset says how they end. {hint}'
         )
     # Threads wait for the disk at the same time; the order of the answers stays that of the files.
     with ThreadPoolExecutor(8) as pool:
-        for record, (picture, label_map) in zip(records, pool.map(_sizes, records), strict=True):
-            if picture != label_map:
+        for record, (image, label_map) in zip(records, pool.map(_sizes, records), strict=True):
+            if image != label_map:
                 raise DatasetError(
-                    f'The picture {record["img_path"]} is {_as_size(picture)} pixels, its label '
+                    f'The image {record["img_path"]} is {_as_size(image)} pixels, its label '
                     f'map {record["seg_map_path"]} {_as_size(label_map)}: they have to be equal.'
                 )
 
 
 def _check_values(records: list[dict[str, Any]], allowed: LabelRange) -> None:
-    """Reads some label maps, taken evenly."""
+    """Reads some semantic masks, taken evenly."""
     places = np.linspace(0, len(records) - 1, min(MAPS_READ, len(records)), dtype=int)
     files = [records[index]['seg_map_path'] for index in places]
     _check_foreground(files, [record['seg_map_path'] for record in records], allowed)
     for file in files:
-        check_label_map(file, allowed)
+        check_semantic_mask(file, allowed)
 
 
 def _check_foreground(files: list[str], others: list[str], allowed: LabelRange) -> None:
@@ -202,7 +202,7 @@ def _ignore_index(model: Any) -> int:
 
 
 def _sizes(record: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
-    return picture_size(record['img_path']), label_map_size(record['seg_map_path'])
+    return upright_size(record['img_path']), mask_size(record['seg_map_path'])
 
 
 def _as_size(size: tuple[int, int]) -> str:
@@ -216,7 +216,7 @@ def _loads_labels(dataset: Mapping[str, Any]) -> bool:
 
 
 def _where_from(kind: type, root: str) -> str:
-    """What to do where something of a data set is missing."""
+    """What to do where something of a dataset is missing."""
     if inherits(kind, 'casvit_mm.datasets', 'SemanticShapesDataset'):
         return f'This generates it: {how_to_generate(root)}'
     if inherits(kind, 'mmseg.datasets', 'ADE20KDataset'):

@@ -1,4 +1,4 @@
-"""Roots of generated data sets: where they live, how they come into being, whole or not at all."""
+"""Roots of generated datasets: where they live, how they come into being, whole or not at all."""
 
 import json
 import os
@@ -22,7 +22,7 @@ RECORD = 'dataset.json'
 
 @dataclass(frozen=True)
 class GeneratedSet:
-    """One of the generated data sets.
+    """One of the generated datasets.
 
     Attributes:
         generator: What its record says of where it comes from.
@@ -35,7 +35,7 @@ class GeneratedSet:
     options: str = ''
 
     def default_root(self) -> Path:
-        """Where the data set lives if nobody says otherwise: the user's cache folder."""
+        """Where the dataset lives if nobody says otherwise: the user's cache folder."""
         return cache_folder() / self.folder
 
     def how_to_generate(self, root: Path | str) -> str:
@@ -43,11 +43,11 @@ class GeneratedSet:
         return f'python tools/generate_shapes.py {self.options}--out {shlex.quote(str(root))}'
 
     def is_generated(self, root: Path) -> bool:
-        """Whether a folder is a complete generated data set."""
-        return bool(self.pictures(root))
+        """Whether a folder is a complete generated dataset."""
+        return bool(self.images(root))
 
-    def pictures(self, root: Path) -> dict[str, int]:
-        """Numbers of pictures by split; none where a root is not there or of another kind."""
+    def images(self, root: Path) -> dict[str, int]:
+        """Numbers of images by split; none where a root is not there or of another kind."""
         try:
             record = json.loads((Path(root) / RECORD).read_text(encoding='utf-8'))
         except (OSError, ValueError):
@@ -67,9 +67,9 @@ class GeneratedSet:
 
         Args:
             out: The root: a new or empty folder, or one with such a set.
-            record: What it was generated with: ``pictures`` (numbers by split), ``size``, ``seed``
+            record: What it was generated with: ``images`` (numbers by split), ``size``, ``seed``
                 and whatever else its files depend on.
-            write: Writes the files into a folder, and counts pictures on a progress bar.
+            write: Writes the files into a folder, and counts images on a progress bar.
             progress: Whether to draw that bar on stderr.
 
         Raises:
@@ -87,7 +87,7 @@ class GeneratedSet:
                 tqdm(
                     total=sum(record['pictures'].values()),
                     desc='generating shapes',
-                    unit='picture',
+                    unit='image',
                     disable=not progress,
                 ) as bar,
             ):
@@ -98,7 +98,7 @@ class GeneratedSet:
                 # Another process was asked for the same, and was faster.
                 return
             raise DatasetError(
-                f'The data set cannot be written to {out}: {error.strerror or error}. Generate it '
+                f'The dataset cannot be written to {out}: {error.strerror or error}. Generate it '
                 f'elsewhere ({self.how_to_generate("DIR")}) and give --data-root DIR.'
             ) from error
 
@@ -128,7 +128,7 @@ class GeneratedSet:
                 self._wait_for(root, wait_seconds)
         elif not root.is_dir():
             raise DatasetError(
-                f'The data set {root} does not exist. '
+                f'The dataset {root} does not exist. '
                 f'This generates it: {self.how_to_generate(root)}'
             )
 
@@ -136,11 +136,11 @@ class GeneratedSet:
         """Keeps the generator from deleting what it did not write."""
         if out.exists() and not out.is_dir():
             raise DatasetError(
-                f'{out} is a file; the data set needs a folder. Choose another --out.'
+                f'{out} is a file; the dataset needs a folder. Choose another --out.'
             )
         if out.is_dir() and any(out.iterdir()) and not self.is_generated(out):
             raise DatasetError(
-                f'The folder {out} is not empty, and what it holds is no generated data set of '
+                f'The folder {out} is not empty, and what it holds is no generated dataset of '
                 'this kind. Choose another one with --out, or empty it.'
             )
 
@@ -150,7 +150,7 @@ class GeneratedSet:
         while not self.is_generated(root):
             if time.monotonic() > until:
                 raise DatasetError(
-                    f'The data set {root}, which the first process of this machine was to '
+                    f'The dataset {root}, which the first process of this machine was to '
                     f'generate, is not there after {seconds} seconds. '
                     f'This generates it: {self.how_to_generate(root)}'
                 )
@@ -158,7 +158,7 @@ class GeneratedSet:
 
 
 def write_image(path: Path, image: np.ndarray, options: list[int]) -> None:
-    """Writes a picture in the format of the path's suffix; ``options`` are OpenCV's."""
+    """Writes an image in the format of the path's suffix; ``options`` are OpenCV's."""
     # cv2.imwrite cannot take every path that the system can.
     _, data = cv2.imencode(path.suffix, image, options)
     path.write_bytes(data.tobytes())
@@ -171,12 +171,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _check_numbers(record: dict[str, Any]) -> None:
     for name, value, least in (
-        ('number of training pictures', record['pictures']['train'], 1),
-        ('number of validation pictures', record['pictures']['val'], 1),
+        ('number of training images', record['pictures']['train'], 1),
+        ('number of validation images', record['pictures']['val'], 1),
         ('size', record['size'], SMALLEST_SIDE),
         ('seed', record['seed'], 0),
     ):
         if value < least:
             raise DatasetError(
-                f'The {name} of a generated data set is at least {least}, not {value}.'
+                f'The {name} of a generated dataset is at least {least}, not {value}.'
             )

@@ -1,12 +1,12 @@
-"""The generated data set: shapes on textured pictures, annotated for detection and segmentation.
+"""The generated dataset: shapes on textured images, annotated for detection and segmentation.
 
 It needs no download, is the same everywhere for the same seed, and trains in minutes. A root::
 
     dataset.json                          what it was generated with; written last
-    train/000000.jpg …    val/…           pictures
+    train/000000.jpg …    val/…           images
     annotations/instances_train.json      COCO instances: visible masks (RLE), their boxes
     annotations/instances_val.json
-    labels/train/000000.png …             label maps: 0 background, 1 … the classes in order
+    labels/train/000000.png …             semantic masks: 0 background, 1 … the classes in order
 
 Objects cover each other; what is annotated is what is seen. Masks are run lengths, not polygons,
 because a polygon holds no hole, and a ring has one.
@@ -45,7 +45,7 @@ _WAIT_SECONDS = 300
 default_root = _SET.default_root
 how_to_generate = _SET.how_to_generate
 is_generated = _SET.is_generated
-pictures = _SET.pictures
+images = _SET.images
 
 
 def generate(
@@ -58,16 +58,16 @@ def generate(
     others: bool = False,
     progress: bool = True,
 ) -> None:
-    """Writes the data set.
+    """Writes the dataset.
 
-    A picture depends on the seed, its split, its number and ``size``, not on how many others there
+    An image depends on the seed, its split, its number and ``size``, not on how many others there
     are. The folder appears complete or not at all; an earlier generated set in it is replaced.
 
     Args:
         out: The root to write: a new or empty folder, or one with a generated set.
-        num_train: Pictures to train on.
-        num_val: Pictures to validate on.
-        size: Side of the pictures in pixels, at least 64.
+        num_train: Images to train on.
+        num_val: Images to validate on.
+        size: Side of the images in pixels, at least 64.
         seed: Start of all random numbers, at least 0.
         others: Shapes of :data:`OTHER_CLASSES` in place of those of :data:`CLASSES`.
         progress: Whether to draw a progress bar on stderr.
@@ -97,7 +97,7 @@ def prepare(root: Path | str) -> None:
     Of several processes on one machine (``LOCAL_RANK``) the first generates, the others wait.
 
     Args:
-        root: Root of a generated data set.
+        root: Root of a generated dataset.
 
     Raises:
         DatasetError: Another root than the default one is missing, or the default one cannot be
@@ -109,10 +109,10 @@ def prepare(root: Path | str) -> None:
 def _write_split(
     root: Path, split: str, count: int, size: int, seed: int, outlines: Outlines, bar: tqdm
 ) -> None:
-    """Writes pictures, label maps and the annotation file of one split."""
-    pictures, labels = root / split, root / 'labels' / split
-    for folder in (pictures, labels, root / 'annotations'):
-        folder.mkdir(parents=True, exist_ok=True)
+    """Writes images, semantic masks and the annotation file of one split."""
+    folder, labels = root / split, root / 'labels' / split
+    for needed in (folder, labels, root / 'annotations'):
+        needed.mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for index in range(count):
@@ -121,7 +121,7 @@ def _write_split(
         scene = paint(rng, size, empty=empty, outlines=outlines)
         name = f'{index:06d}'
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-        write_image(pictures / f'{name}.jpg', scene.picture, quality)
+        write_image(folder / f'{name}.jpg', scene.image, quality)
         write_image(labels / f'{name}.png', _label_map(scene), [])
         images.append(dict(id=index + 1, file_name=f'{name}.jpg', width=size, height=size))
         annotations.extend(_annotations(scene, index + 1, first_id=len(annotations) + 1))
@@ -139,14 +139,14 @@ def _write_split(
 
 
 def _label_map(scene: Scene) -> np.ndarray:
-    labels = np.zeros(scene.picture.shape[:2], np.uint8)
+    labels = np.zeros(scene.image.shape[:2], np.uint8)
     for instance in scene.instances:
         labels[instance.mask] = instance.label + 1
     return labels
 
 
 def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    """COCO records of a picture's objects; ``visible`` is the uncovered share of each."""
+    """COCO records of an image's objects; ``visible`` is the uncovered share of each."""
     records = []
     for offset, instance in enumerate(scene.instances):
         encoded = rle.encode(np.asfortranarray(instance.mask.astype(np.uint8)))

@@ -1,4 +1,4 @@
-"""The shapes of the generated data sets.
+"""The shapes of the generated datasets.
 
 A contour is its corners, of any scale, around the origin. Shape: ``(N, 2)``.
 """

@@ -1,6 +1,6 @@
-"""Paints one picture of the generated data set: a textured background with shapes on it.
+"""Paints one image of the generated dataset: a textured background with shapes on it.
 
-Everything random comes from the generator that is passed in, in a fixed order, so a picture is a
+Everything random comes from the generator that is passed in, in a fixed order, so an image is a
 function of its random stream and its size alone. Shapes are drawn at four times the resolution and
 averaged down; a pixel belongs to a shape where the shape covers at least half of it.
 """
@@ -33,7 +33,7 @@ _ATTEMPTS = 30
 
 @dataclass(frozen=True)
 class Instance:
-    """One object of a picture.
+    """One object of an image.
 
     Attributes:
         label: Index of its class in the order of the outlines.
@@ -48,20 +48,20 @@ class Instance:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what is on it.
+    """An image and what is on it.
 
     Attributes:
-        picture: Shape: ``(size, size, 3)``, uint8, blue first as OpenCV has it.
+        image: Shape: ``(size, size, 3)``, uint8, blue first as OpenCV has it.
         instances: Its objects, the ones behind first.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     instances: list[Instance]
 
 
 @dataclass
 class _Shape:
-    """An outline at its place: the crop of the picture that it touches, and its cover there."""
+    """An outline at its place: the crop of the image that it touches, and its cover there."""
 
     label: int
     top: int
@@ -82,17 +82,17 @@ class _Shape:
 def paint(
     rng: Generator, size: int, *, empty: bool = False, outlines: Outlines | None = None
 ) -> Scene:
-    """Paints a picture.
+    """Paints an image.
 
     Args:
-        rng: The picture's random stream.
-        size: Side of the picture in pixels, at least :data:`SMALLEST_SIDE`.
+        rng: The image's random stream.
+        size: Side of the image in pixels, at least :data:`SMALLEST_SIDE`.
         empty: Whether to leave the background alone.
         outlines: The shapes to choose from; those of
             :data:`~casvit_mm.datasets.shapes.outlines.OUTLINES` by default.
 
     Returns:
-        The picture and its objects.
+        The image and its objects.
     """
     canvas = _background(rng, size)
     owner = np.full((size, size), -1, np.int16)
@@ -114,15 +114,15 @@ def paint(
 
 
 def paint_one(rng: Generator, size: int, label: int) -> np.ndarray:
-    """Paints a picture of one shape, which fills most of it.
+    """Paints an image of one shape, which fills most of it.
 
     Args:
-        rng: The picture's random stream.
-        size: Side of the picture in pixels, at least :data:`SMALLEST_SIDE`.
+        rng: The image's random stream.
+        size: Side of the image in pixels, at least :data:`SMALLEST_SIDE`.
         label: Index of the shape in the order of :data:`OUTLINES`.
 
     Returns:
-        The picture. Shape: ``(size, size, 3)``, uint8, blue first as OpenCV has it.
+        The image. Shape: ``(size, size, 3)``, uint8, blue first as OpenCV has it.
     """
     canvas = _background(rng, size)
     outline = list(OUTLINES.values())[label]
@@ -139,7 +139,7 @@ def _place(
     """Finds a place for one more shape, partly over an earlier one or free of all.
 
     Returns:
-        The shape, not yet coloured; None where the picture is too full for it.
+        The shape, not yet coloured; None where the image is too full for it.
     """
     label = int(rng.integers(len(outlines)))
     low, high = SMALL if rng.random() < SMALL_SHARE else LARGE

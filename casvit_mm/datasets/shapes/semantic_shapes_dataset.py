@@ -1,4 +1,4 @@
-"""The label maps of the generated data set as mmseg reads them."""
+"""The semantic masks of the generated dataset as mmseg reads them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ with toolbox('mmseg'):
 
 @registered_in(DATASETS)
 class SemanticShapesDataset(BaseSegDataset):
-    """The generated shapes with label maps, which come into being where they are first asked for.
+    """The generated shapes with semantic masks, made when they are first asked for.
 
     Class 0 is the background.
 

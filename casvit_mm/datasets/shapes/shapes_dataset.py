@@ -1,4 +1,4 @@
-"""The generated data set as mmdet reads it."""
+"""The generated dataset as mmdet reads it."""
 
 from typing import Any
 

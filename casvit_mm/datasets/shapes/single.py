@@ -1,4 +1,4 @@
-"""The generated data set for classification: one shape a picture, in a folder per class.
+"""The generated dataset for classification: one shape an image, in a folder per class.
 
 A root, which mmpretrain's CustomDataset reads::
 
@@ -24,14 +24,14 @@ SPLITS = ('train', 'val')
 _SET = GeneratedSet(
     'casvit_mm single shapes', f'single-shapes-v{VERSION}', '--task classification '
 )
-# Apart from the pictures of the other set, which have random streams of three numbers.
+# Apart from the images of the other set, which have random streams of three numbers.
 _STREAM = 1
 _WAIT_SECONDS = 300
 
 default_root = _SET.default_root
 how_to_generate = _SET.how_to_generate
 is_generated = _SET.is_generated
-pictures = _SET.pictures
+images = _SET.images
 
 
 def generate(
@@ -43,16 +43,16 @@ def generate(
     seed: int = 0,
     progress: bool = True,
 ) -> None:
-    """Writes the data set, the classes in turn.
+    """Writes the dataset, the classes in turn.
 
-    A picture depends on the seed, its split, its number and ``size``, not on how many others there
+    An image depends on the seed, its split, its number and ``size``, not on how many others there
     are. The folder appears complete or not at all; an earlier set of this kind in it is replaced.
 
     Args:
         out: The root to write: a new or empty folder, or one with a set of this kind.
-        num_train: Pictures to train on.
-        num_val: Pictures to validate on.
-        size: Side of the pictures in pixels, at least 64.
+        num_train: Images to train on.
+        num_val: Images to validate on.
+        size: Side of the images in pixels, at least 64.
         seed: Start of all random numbers, at least 0.
         progress: Whether to draw a progress bar on stderr.
 
@@ -96,6 +96,6 @@ def _write_split(folder: Path, split: int, count: int, size: int, seed: int, bar
     for index in range(count):
         label = index % len(names)
         rng = np.random.default_rng([seed, split, index, _STREAM])
-        picture = paint_one(rng, size, label)
-        write_image(folder / names[label] / f'{index:06d}.png', picture, [])
+        image = paint_one(rng, size, label)
+        write_image(folder / names[label] / f'{index:06d}.png', image, [])
         bar.update()

@@ -1,4 +1,4 @@
-"""The generated data set of one shape a picture as mmpretrain reads it."""
+"""The generated dataset of one shape an image as mmpretrain reads it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ with toolbox('mmpretrain'):
 
 @registered_in(DATASETS)
 class SingleShapesDataset(CustomDataset):
-    """One generated shape a picture, which come into being where they are first asked for.
+    """One generated shape an image, which come into being where they are first asked for.
 
     Args:
         data_root: Root of the set. None, the default, is the user's cache folder; there, and only

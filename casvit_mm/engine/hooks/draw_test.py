@@ -1,4 +1,4 @@
-"""Draws every picture of a test run."""
+"""Draws every image of a test run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from casvit_mm.registration import registered_in
 
 @registered_in(HOOKS)
 class DrawTestHook(Hook):
-    """Draws every picture of a test run, ground truth beside prediction.
+    """Draws every image of a test run, ground truth beside prediction.
 
     Args:
         folder (str): Where to.
@@ -32,6 +32,6 @@ class DrawTestHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[Any] | None = None,
     ) -> None:
-        """Draws the pictures of this batch."""
+        """Draws the images of this batch."""
         for sample in outputs or ():
             draw(sample, runner.test_dataloader.dataset.metainfo, self.folder, self.score_thr)

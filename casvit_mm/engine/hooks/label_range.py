@@ -10,13 +10,13 @@ from mmengine.runner import Runner
 from casvit.errors import DatasetError
 from casvit_mm.datasets.build import built_leaves
 from casvit_mm.datasets.preflight.semantic import label_range
-from casvit_mm.datasets.semantic_masks import check_label_map
+from casvit_mm.datasets.semantic_masks import check_semantic_mask
 from casvit_mm.registration import registered_in
 
 
 @registered_in(HOOKS)
 class LabelRangeHook(Hook):
-    """Looks at the label maps of every batch before the model does.
+    """Looks at the semantic masks of every batch before the model does.
 
     In a loss, a value outside the classes is an index error, on a GPU a device-side assert after
     which nothing works and which names neither file nor value; in validation it is left out of the
@@ -42,11 +42,11 @@ class LabelRangeHook(Hook):
         self._look(runner.test_dataloader.dataset, data_batch)
 
     def _look(self, dataset: Any, batch: Any) -> None:
-        """Raises DatasetError for the first label map with a value outside the classes."""
+        """Raises DatasetError for the first semantic mask with a value outside the classes."""
         classes = dataset.metainfo.get('classes')
         samples = batch.get('data_samples', ()) if isinstance(batch, dict) else ()
         for sample in samples:
-            # The views of a test-time augmentation are of one label map.
+            # The views of a test-time augmentation are of one semantic mask.
             sample = sample[0] if isinstance(sample, (list, tuple)) else sample
             if classes is None or 'gt_sem_seg' not in sample:
                 continue
@@ -56,9 +56,9 @@ class LabelRangeHook(Hook):
                 continue
             path, meta = sample.seg_map_path, dataset.metainfo
             leaf = next(built_leaves(dataset))
-            check_label_map(path, label_range(type(leaf), classes, meta, self.ignore_index))
+            check_semantic_mask(path, label_range(type(leaf), classes, meta, self.ignore_index))
             values = ', '.join(map(str, torch.unique(labels[outside]).tolist()))
             raise DatasetError(
-                f'The label map {path} as the pipeline loads it has the value {values}, outside '
-                f'the {len(classes)} classes: a step of the pipeline makes it.'
+                f'The semantic mask {path} as the pipeline loads it has the value {values}, '
+                f'outside the {len(classes)} classes: a step of the pipeline makes it.'
             )

@@ -1,4 +1,4 @@
-"""Draws a few validation pictures at every validation."""
+"""Draws a few validation images at every validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ from casvit_mm.registration import registered_in
 
 @registered_in(HOOKS)
 class PreviewHook(Hook):
-    """Draws a few validation pictures, ground truth beside prediction, at every validation.
+    """Draws a few validation images, ground truth beside prediction, at every validation.
 
-    The pictures of a later validation replace those of an earlier one, so that the folder shows
+    The images of a later validation replace those of an earlier one, so that the folder shows
     what the model last answered. Ground truth is drawn where the validation pipeline loads it.
 
     Args:
-        num_pictures (int): Pictures to draw, taken evenly over the validation set. Defaults to 8.
+        num_pictures (int): Images to draw, taken evenly over the validation set. Defaults to 8.
         score_thr (float): Detections below this score are not drawn. Defaults to 0.5.
         folder (str): Folder under the run's ``work_dir``. Defaults to 'preview'.
     """
@@ -40,12 +40,12 @@ class PreviewHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[Any] | None = None,
     ) -> None:
-        """Draws the pictures of this batch that are due."""
+        """Draws the images of this batch that are due."""
         batches = len(runner.val_dataloader)
         due = {index * batches // self.num_pictures for index in range(self.num_pictures)}
         if batch_idx not in due or not outputs or not is_main_process():
             return
         folder = Path(runner.work_dir) / self.folder
-        # Where there are fewer batches than pictures, one batch gives several.
+        # Where there are fewer batches than images, one batch gives several.
         for sample in outputs[: -(-self.num_pictures // batches)]:
             draw(sample, runner.val_dataloader.dataset.metainfo, folder, self.score_thr)

@@ -1,4 +1,4 @@
-"""Smaller pictures at the start of a training, so that its first steps cost less."""
+"""Smaller images at the start of a training, so that its first steps cost less."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,22 +17,22 @@ from casvit_mm.registration import registered_in
 
 
 class NotASegmentorError(UserError, ValueError):
-    """What works on label maps was given another model; the message is the whole explanation."""
+    """What works on semantic masks was given another model; the message says which."""
 
 
 @registered_in(HOOKS)
 class ProgressiveSizeHook(Hook):
-    """Shrinks the pictures and label maps of a segmentor's batches until an iteration.
+    """Shrinks the images and semantic masks of a segmentor's batches until an iteration.
 
-    What a model learns first, it learns from small pictures as well, and their steps cost
+    What a model learns first, it learns from small images as well, and their steps cost
     less. Several of these hooks, each with its own iterations, make several sizes. Where the
     data preprocessor pads to one size, it pads to the share of that size meanwhile. Validation
-    always sees the pictures as they are.
+    always sees the images as they are.
 
     Args:
-        scale (float): Sides of the small pictures, as a share of those that the pipeline gives:
+        scale (float): Sides of the small images, as a share of those that the pipeline gives:
             above 0, below 1.
-        end (int): The iteration, counted from 0, from which on pictures stay as they are.
+        end (int): The iteration, counted from 0, from which on images stay as they are.
         begin (int): The iteration from which on they are shrunk. Defaults to 0.
 
     Raises:
@@ -60,8 +60,8 @@ class ProgressiveSizeHook(Hook):
         preprocessor = data_preprocessor(runner)
         if not hasattr(preprocessor, 'size'):
             raise NotASegmentorError(
-                'ProgressiveSizeHook shrinks label maps, for semantic segmentation; this model has '
-                f'a {type(preprocessor).__name__}. Take the hook out of custom_hooks.'
+                'ProgressiveSizeHook shrinks semantic masks, for semantic segmentation; this model '
+                f'has a {type(preprocessor).__name__}. Take the hook out of custom_hooks.'
             )
         self._full_size = preprocessor.size
 
@@ -70,9 +70,9 @@ class ProgressiveSizeHook(Hook):
         if not self.begin <= runner.iter < self.end:
             return
         inputs, samples = data_batch['inputs'], data_batch['data_samples']
-        for index, (picture, sample) in enumerate(zip(inputs, samples, strict=True)):
-            height, width = self._small(picture.shape[-2:])
-            inputs[index] = shrunk_picture(picture, height, width)
+        for index, (image, sample) in enumerate(zip(inputs, samples, strict=True)):
+            height, width = self._small(image.shape[-2:])
+            inputs[index] = shrunk_image(image, height, width)
             shrink_maps(sample, height, width)
         preprocessor = data_preprocessor(runner)
         if preprocessor.size is not None:
@@ -90,32 +90,32 @@ class ProgressiveSizeHook(Hook):
 
 
 def data_preprocessor(runner: Runner) -> nn.Module:
-    """What makes batches of the pictures, of the model that a run trains."""
+    """What makes batches of the images, of the model that a run trains."""
     model = unwrap(runner.model)
     return model.data_preprocessor
 
 
-def shrunk_picture(picture: Tensor, height: int, width: int) -> Tensor:
-    """A smaller picture of the same type, without aliasing.
+def shrunk_image(image: Tensor, height: int, width: int) -> Tensor:
+    """A smaller image of the same type, without aliasing.
 
     Args:
-        picture: Shape: ``(C, H, W)``.
+        image: Shape: ``(C, H, W)``.
         height: At most H.
         width: At most W.
     """
     small = functional.interpolate(
-        picture[None].float(), size=(height, width), mode='bilinear', antialias=True
+        image[None].float(), size=(height, width), mode='bilinear', antialias=True
     )[0]
-    if not picture.dtype.is_floating_point:
-        small = small.round().clamp(0, torch.iinfo(picture.dtype).max)
-    return small.to(picture.dtype)
+    if not image.dtype.is_floating_point:
+        small = small.round().clamp(0, torch.iinfo(image.dtype).max)
+    return small.to(image.dtype)
 
 
 def shrink_maps(sample: BaseDataElement, height: int, width: int) -> None:
     """Gives the maps of a sample another size, in place; every value is one that was there.
 
     Args:
-        sample: What mmseg packs beside a picture.
+        sample: What mmseg packs beside an image.
         height: Pixels.
         width: Pixels.
     """

@@ -23,7 +23,7 @@ UNREADABLE = (OSError, SyntaxError, ValueError, AssertionError, EOFError, cv2.er
 class SkipUnreadable:
     """A loading step of a pipeline that gives up a sample whose file cannot be read.
 
-    mmengine's data sets take another sample in its place. Processes that load data have no way to
+    mmengine's datasets take another sample in its place. Processes that load data have no way to
     tell the others, so each appends to one file.
 
     Args:
@@ -60,12 +60,12 @@ class SkipUnreadable:
 
 @registered_in(HOOKS)
 class UnreadableFilesHook(Hook):
-    """Skips pictures and label maps that cannot be read while training, and says which.
+    """Skips images and semantic masks that cannot be read while training, and says which.
 
     Each is named in the log once. Validation and tests skip nothing.
 
     Args:
-        max_share (float): Share of the training pictures above which the run stops, with the list.
+        max_share (float): Share of the training images above which the run stops, with the list.
             Defaults to 0.01.
     """
 

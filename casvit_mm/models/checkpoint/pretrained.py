@@ -1,4 +1,4 @@
-"""Starting from a weight file: what ``init_cfg`` of type Pretrained means for CAS-ViT."""
+"""Starting from a checkpoint: what ``init_cfg`` of type Pretrained means for CAS-ViT."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -140,7 +140,7 @@ def load_pretrained_backbone(
     Args:
         backbone: The :class:`CASViT` to fill.
         path: The file.
-        prefix: Where the backbone stands in the file; found out where None.
+        prefix: Where the backbone stands in the file; detected automatically if None.
         weights: Which weights of the file, as for :func:`read_checkpoint`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Clean weight files to hand out: weights and what is known about them, nothing of the training."""
+"""Clean checkpoints to hand out: weights and what is known about them, nothing of the training."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ CLASSIFIER_HEAD = 'head.fc.weight'
 def publish(
     source: str | Path, out: str | Path, *, layout: str = 'native', weights: str = 'model'
 ) -> Path:
-    """Writes a clean weight file.
+    """Writes a clean checkpoint.
 
     Args:
         source: Any file that :func:`casvit_mm.models.checkpoint.read_checkpoint` reads.
@@ -67,10 +67,10 @@ def publish(
 
 
 def writable(out: str | Path) -> Path:
-    """The path of a weight file to be written.
+    """The path of a checkpoint to be written.
 
     Raises:
-        CheckpointError: It has another suffix than weight files have.
+        CheckpointError: It has another suffix than checkpoints have.
     """
     out = Path(out).expanduser()
     if out.suffix not in SUFFIXES:

@@ -1,4 +1,4 @@
-"""The one reader of weight files: published CAS-ViT files, OpenMMLab's, and ``.safetensors``.
+"""The one reader of checkpoints: published CAS-ViT files, OpenMMLab's, and ``.safetensors``.
 
 A checkpoint is a dict with ``state_dict`` and whatever else the file holds (``meta``,
 ``optimizer``, …). Published files keep the key names of the published code; a :class:`CASViT`
@@ -34,7 +34,7 @@ WRAPPERS = re.compile(r'^(?:module\.)+|(?:^|(?<=\.))(?:module\.)*(?:_orig_mod\.)
 def read_checkpoint(
     path: str | Path, map_location: Any = 'cpu', weights: str = 'model'
 ) -> dict[str, Any]:
-    """Reads a weight file of any layout in use.
+    """Reads a checkpoint of any layout in use.
 
     Args:
         path: A file, or any address that mmengine's file backends open. ``.safetensors`` is read
@@ -77,7 +77,7 @@ def read_checkpoint(
 
 
 def require_checkpoint(path: str | Path) -> None:
-    """Stops early where a weight file is not there; addresses with ``://`` are not looked at.
+    """Stops early where a checkpoint is not there; addresses with ``://`` are not looked at.
 
     Raises:
         CheckpointError: There is no such file.

@@ -57,7 +57,7 @@ def rebuild_for(model: nn.Module, checkpoint: dict[str, Any], strict: bool, sour
         )
     if not strict:
         raise CheckpointError(
-            f'{source} holds a {structure} model, which can be tested and shown pictures, but not '
+            f'{source} holds a {structure} model, which can be tested and shown images, but not '
             'trained: start from the checkpoint that it was made from.'
         )
     rebuild(model)

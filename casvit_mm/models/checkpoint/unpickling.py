@@ -1,4 +1,4 @@
-"""Unpickling by an allow-list, so that loading a weight file cannot run code of the file."""
+"""Unpickling by an allow-list, so that loading a checkpoint cannot run code of the file."""
 
 import argparse
 import collections

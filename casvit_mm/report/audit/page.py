@@ -10,67 +10,67 @@ from casvit.files import write_whole
 from casvit.names import printable
 from casvit.results import Colour
 from casvit.sentences import count_of
-from casvit_mm.datasets.audit.masks import MapCheck
-from casvit_mm.datasets.audit.objects import ObjectCheck
-from casvit_mm.datasets.issues import KINDS, FaultList, Severity
+from casvit_mm.datasets.audit.masks import MaskAudit
+from casvit_mm.datasets.audit.objects import ObjectAudit
+from casvit_mm.datasets.issues import KINDS, IssueList, Severity
 from casvit_mm.report.audit import plots
-from casvit_mm.report.audit.sheet import map_sheet, object_sheet
+from casvit_mm.report.audit.sheet import mask_sheet, object_sheet
 
 SHOWN = 20
 SAMPLES = 16
 
 
-def verdict(faults: FaultList) -> str:
+def verdict(issues: IssueList) -> str:
     """One sentence on what a check found."""
-    errors, warnings = (len(faults.of(severity)) for severity in Severity)
+    errors, warnings = (len(issues.of(severity)) for severity in Severity)
     if errors:
         return f'{count_of(errors, "error")} and {count_of(warnings, "warning")}.'
     return f'No error, {count_of(warnings, "warning")}.' if warnings else 'Nothing is wrong.'
 
 
-def object_table(check: ObjectCheck) -> list[list[str]]:
-    """What each part of a data set of objects holds, with a heading."""
-    rows = [['part', 'pictures', 'without objects', 'objects', 'classes']]
+def object_table(check: ObjectAudit) -> list[list[str]]:
+    """What each part of a dataset of objects holds, with a heading."""
+    rows = [['part', 'images', 'without objects', 'objects', 'classes']]
     for name, fact in check.facts.items():
         used = sum(1 for number in fact.objects.values() if number)
         objects = sum(fact.objects.values())
-        counts = (fact.pictures, fact.empty, objects, used)
+        counts = (fact.images, fact.empty, objects, used)
         rows.append([name, *(f'{count:,}' for count in counts)])
     return rows
 
 
-def map_table(check: MapCheck) -> list[list[str]]:
-    """What each part of a data set of label maps holds, with a heading."""
-    rows = [['part', 'pictures', 'classes', 'ignored']]
+def mask_table(check: MaskAudit) -> list[list[str]]:
+    """What each part of a dataset of semantic masks holds, with a heading."""
+    rows = [['part', 'images', 'classes', 'ignored']]
     for name, fact in check.facts.items():
         used = sum(1 for number in fact.pixels.values() if number)
-        rows.append([name, f'{fact.pictures:,}', f'{used:,}', f'{100 * fact.ignored:.1f} %'])
+        rows.append([name, f'{fact.images:,}', f'{used:,}', f'{100 * fact.ignored:.1f} %'])
     return rows
 
 
 def write_object_page(
-    check: ObjectCheck,
+    check: ObjectAudit,
     file: Path,
     palette: Sequence[Colour],
     scales: plots.DetectorScales | None = None,
     seed: int = 0,
 ) -> None:
-    """Writes the page of a data set of objects.
+    """Writes the page of a dataset of objects.
 
     Args:
         check: What its check found.
         file: The file to write.
         palette: RGB colour of each class.
         scales: The sizes that the chosen detector looks for objects at.
-        seed: Start of the random numbers that choose pictures.
+        seed: Start of the random numbers that choose images.
     """
     facts = check.facts
     frames = {name: fact.frames for name, fact in facts.items()}
     drawn = [
         plots.class_histogram({name: fact.objects for name, fact in facts.items()}, 'objects'),
         plots.object_sizes({name: f.boxes for name, f in facts.items()}, frames, scales),
-        plots.objects_per_picture({name: fact.per_picture for name, fact in facts.items()}),
-        plots.picture_sizes({name: fact.sizes for name, fact in facts.items()}),
+        plots.objects_per_image({name: fact.per_image for name, fact in facts.items()}),
+        plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
         plots.heat_map(sum(fact.heat for fact in facts.values())),
     ]
     sheet = object_sheet(check, SAMPLES, seed, palette)
@@ -80,34 +80,34 @@ def write_object_page(
         root=str(check.dataset.root.absolute()),
         table=object_table(check),
         notes=check.dataset.notes,
-        faults=check.faults,
+        issues=check.issues,
         sheet=sheet,
         drawn=drawn,
     )
 
 
-def write_map_page(check: MapCheck, file: Path, seed: int = 0) -> None:
-    """Writes the page of a data set of label maps.
+def write_mask_page(check: MaskAudit, file: Path, seed: int = 0) -> None:
+    """Writes the page of a dataset of semantic masks.
 
     Args:
         check: What its check found.
         file: The file to write.
-        seed: Start of the random numbers that choose pictures.
+        seed: Start of the random numbers that choose images.
     """
     facts = check.facts
     drawn = [
         plots.class_histogram({name: fact.pixels for name, fact in facts.items()}, 'pixels'),
-        plots.class_histogram({name: fact.maps for name, fact in facts.items()}, 'pictures'),
-        plots.picture_sizes({name: fact.sizes for name, fact in facts.items()}),
+        plots.class_histogram({name: fact.maps for name, fact in facts.items()}, 'images'),
+        plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
     ]
     _write(
         file,
         title=f'Data check: {check.dataset.root.name} ({check.dataset.format})',
         root=str(check.dataset.root.absolute()),
-        table=map_table(check),
+        table=mask_table(check),
         notes=check.dataset.notes,
-        faults=check.faults,
-        sheet=map_sheet(check, SAMPLES, seed) if check.classes else b'',
+        issues=check.issues,
+        sheet=mask_sheet(check, SAMPLES, seed) if check.classes else b'',
         drawn=drawn,
     )
 
@@ -119,12 +119,12 @@ def _write(
     root: str,
     table: list[list[str]],
     notes: list[str],
-    faults: FaultList,
+    issues: IssueList,
     sheet: bytes,
     drawn: list[bytes],
 ) -> None:
     listed = []
-    for kind, count in faults.counts().items():
+    for kind, count in issues.counts().items():
         known = KINDS[kind]
         listed.append(
             dict(
@@ -132,7 +132,7 @@ def _write(
                 title=known.title,
                 advice=known.advice,
                 count=f'{count:,}',
-                first=[printable(str(fault)) for fault in faults.first(kind, SHOWN)],
+                first=[printable(str(issue)) for issue in issues.first(kind, SHOWN)],
                 more=max(0, count - SHOWN),
             )
         )
@@ -144,9 +144,9 @@ def _write(
         root=printable(root),
         table=table,
         notes=[printable(note) for note in notes],
-        verdict=verdict(faults),
-        verdict_kind=next((s.value for s in Severity if faults.of(s)), 'good'),
-        faults=listed,
+        verdict=verdict(issues),
+        verdict_kind=next((s.value for s in Severity if issues.of(s)), 'good'),
+        issues=listed,
         sheet=f'data:image/jpeg;base64,{b64encode(sheet).decode()}' if sheet else '',
         plots=[f'data:image/png;base64,{b64encode(plot).decode()}' for plot in drawn],
     )

@@ -1,4 +1,4 @@
-"""Plots of the facts of a data set, as PNG."""
+"""Plots of the facts of a dataset, as PNG."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class DetectorScales:
 
     Attributes:
         name: Name of the config.
-        scale: Longer and shorter side that pictures are resized to, at most, in pixels.
+        scale: Longer and shorter side that images are resized to, at most, in pixels.
         strides: Strides of its feature maps in pixels.
         anchors: Sides of its square anchors in pixels; empty where it has none.
     """
@@ -69,14 +69,14 @@ def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> bytes
 
 def object_sizes(
     boxes: Mapping[str, np.ndarray],
-    pictures: Mapping[str, np.ndarray],
+    images: Mapping[str, np.ndarray],
     scales: DetectorScales | None,
 ) -> bytes:
     """How large objects are as the detector sees them, against its strides and anchors.
 
     Args:
         boxes: Width and height of boxes in pixels, by part. Shape: ``(N, 2)``.
-        pictures: Width and height of the picture of each box, by part. Shape: ``(N, 2)``.
+        images: Width and height of the image of each box, by part. Shape: ``(N, 2)``.
         scales: The sizes of the detector; None leaves the boxes as they are.
     """
     figure, axes = _figure()
@@ -85,7 +85,7 @@ def object_sizes(
         factor = 1.0
         if scales is not None and len(size):
             long, short = max(scales.scale), min(scales.scale)
-            frame = pictures[part]
+            frame = images[part]
             factor = np.minimum(long / frame.max(1), short / frame.min(1))
         side = np.sqrt(np.maximum(size.prod(1), 1e-6)) * factor
         sides[part] = side[side > 0]
@@ -109,25 +109,25 @@ def object_sizes(
     return _png(figure, title)
 
 
-def objects_per_picture(counts: Mapping[str, np.ndarray]) -> bytes:
-    """How many objects pictures have.
+def objects_per_image(counts: Mapping[str, np.ndarray]) -> bytes:
+    """How many objects images have.
 
     Args:
-        counts: Number of objects of each picture, by part. Shape: ``(N,)``.
+        counts: Number of objects of each image, by part. Shape: ``(N,)``.
     """
     figure, axes = _figure()
     most = int(max([value.max() for value in counts.values() if len(value)], default=0))
     edges = np.arange(most + 2) - 0.5 if most < 60 else np.linspace(-0.5, most + 0.5, 60)
     for part, value in counts.items():
         axes.hist(value, edges, color=_colour(part), alpha=0.65, label=part)
-    axes.set_xlabel('objects in a picture')
-    axes.set_ylabel('pictures')
+    axes.set_xlabel('objects in an image')
+    axes.set_ylabel('images')
     axes.legend(frameon=False)
-    return _png(figure, 'objects per picture')
+    return _png(figure, 'objects per image')
 
 
-def picture_sizes(sizes: Mapping[str, np.ndarray]) -> bytes:
-    """Widths against heights of pictures.
+def image_sizes(sizes: Mapping[str, np.ndarray]) -> bytes:
+    """Widths against heights of images.
 
     Args:
         sizes: Width and height in pixels, by part. Shape: ``(N, 2)``.
@@ -143,14 +143,14 @@ def picture_sizes(sizes: Mapping[str, np.ndarray]) -> bytes:
     axes.set_xlim(0, largest[0])
     axes.set_ylim(0, largest[1])
     axes.legend(frameon=False)
-    return _png(figure, 'picture sizes (larger: more pictures)')
+    return _png(figure, 'image sizes (larger: more images)')
 
 
 def heat_map(heat: np.ndarray) -> bytes:
-    """Where in the pictures objects lie.
+    """Where in the images objects lie.
 
     Args:
-        heat: Number of boxes over each cell of a picture. Shape: ``(H, W)``.
+        heat: Number of boxes over each cell of an image. Shape: ``(H, W)``.
     """
     figure, axes = _figure(width=5, height=4.4)
     shown = axes.imshow(heat, cmap='viridis', extent=(0, 1, 1, 0), interpolation='nearest')

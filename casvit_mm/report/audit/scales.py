@@ -11,7 +11,7 @@ from casvit_mm.report.audit.plots import DetectorScales
 
 
 def model_scales(cfg: Config) -> DetectorScales | None:
-    """Strides, anchors and picture scale of a detector.
+    """Strides, anchors and image scale of a detector.
 
     Args:
         cfg: Its config.

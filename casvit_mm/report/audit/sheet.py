@@ -12,16 +12,16 @@ from casvit.drawing.draw import draw_detections, draw_semantic_map
 from casvit.results import Colour, Detections, LocalMask, SemanticMap
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.coco_records import box_corners, encode_mask
-from casvit_mm.datasets.audit.masks import MapCheck, UnreadableMapError, read_labels
-from casvit_mm.datasets.audit.objects import ObjectCheck
+from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
+from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.formats.masks import wheel
 
 CELL = 320
 COLUMNS = 4
 
 
-def object_sheet(check: ObjectCheck, number: int, seed: int, palette: Sequence[Colour]) -> bytes:
-    """Draws some pictures of a data set of objects, taken at random.
+def object_sheet(check: ObjectAudit, number: int, seed: int, palette: Sequence[Colour]) -> bytes:
+    """Draws some images of a dataset of objects, taken at random.
 
     Args:
         check: What its check found.
@@ -30,7 +30,7 @@ def object_sheet(check: ObjectCheck, number: int, seed: int, palette: Sequence[C
         palette: RGB colour of each class.
 
     Returns:
-        The sheet, as JPEG; empty where no picture can be read.
+        The sheet, as JPEG; empty where no image can be read.
     """
     entries = [
         (name, record) for name, scan in check.scans.items() for _, record in scan.images.values()
@@ -40,7 +40,7 @@ def object_sheet(check: ObjectCheck, number: int, seed: int, palette: Sequence[C
         if len(cells) == number:
             break
         name, record = entries[index]
-        image = _read(check.dataset.splits[name].picture(record))
+        image = _read(check.dataset.splits[name].image(record))
         if image is None:
             continue
         scan = check.scans[name]
@@ -66,16 +66,16 @@ def object_sheet(check: ObjectCheck, number: int, seed: int, palette: Sequence[C
     return _sheet(cells)
 
 
-def map_sheet(check: MapCheck, number: int, seed: int) -> bytes:
-    """Draws some pictures with their label maps, taken at random.
+def mask_sheet(check: MaskAudit, number: int, seed: int) -> bytes:
+    """Draws some images with their semantic masks, taken at random.
 
     Args:
-        check: What the check of the data set found.
+        check: What the check of the dataset found.
         number: How many.
         seed: Start of the random numbers.
 
     Returns:
-        The sheet, as JPEG; empty where no picture can be read.
+        The sheet, as JPEG; empty where no image can be read.
     """
     pairs = [pair for pairs in check.dataset.splits.values() for pair in pairs]
     classes = [*check.classes, 'ignored']
@@ -87,12 +87,12 @@ def map_sheet(check: MapCheck, number: int, seed: int) -> bytes:
         if len(cells) == number:
             break
         pair = pairs[index]
-        if pair.picture is None or pair.label_map is None:
+        if pair.image is None or pair.label_map is None:
             continue
-        image = _read(pair.picture)
+        image = _read(pair.image)
         try:
             labels, _ = read_labels(pair.label_map, check.dataset.legend)
-        except UnreadableMapError:
+        except UnreadableMaskError:
             continue
         if image is None or labels.shape != image.shape[:2]:
             continue
@@ -131,7 +131,7 @@ def _mask(record: dict[str, Any], size: tuple[int, int], shown: tuple[int, int])
 
 
 def _fitted(image: np.ndarray) -> np.ndarray:
-    """A picture whose longer side is that of a cell."""
+    """An image whose longer side is that of a cell."""
     factor = CELL / max(image.shape[:2])
     width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
@@ -139,7 +139,7 @@ def _fitted(image: np.ndarray) -> np.ndarray:
 
 
 def _cell(image: np.ndarray) -> np.ndarray:
-    """A picture in the middle of a square."""
+    """An image in the middle of a square."""
     cell = np.full((CELL, CELL, 3), 255, np.uint8)
     height, width = image.shape[:2]
     top, left = (CELL - height) // 2, (CELL - width) // 2

@@ -48,22 +48,22 @@ measured here, of the backbone alone, each in the fastest variant that was measu
 what no other is both faster than and at least as accurate as; CAS-ViT S, M and T are meant to be. A
 latency is that of the common yardstick over all turns, by how many times as fast the backbone was
 in neighbouring turns.
-Those of others are compiled for this one size of pictures, which is faster, CAS-ViT for all sizes.
-EfficientFormer, and EfficientFormerV2 as timm has it, take pictures of one size and are left out.
+Those of others are compiled for this one size of images, which is faster, CAS-ViT for all sizes.
+EfficientFormer, and EfficientFormerV2 as timm has it, take images of one size and are left out.
 """
 
 CONVERGENCE = """\
 ## What the switches of training do to the result
 
-Mask R-CNN on the generated pictures from random weights: the demo, with several seeds. Aimed at are
+Mask R-CNN on the generated images from random weights: the demo, with several seeds. Aimed at are
 means that are at most 0.02 apart.
 """
 
 PIPELINES = """\
 ### What the data take
 
-Of the pictures that a training reads: medians and quartiles of one after the other in one process,
-and means of the transforms. So many pictures per second a worker of the data loader prepares; a
+Of the images that a training reads: medians and quartiles of one after the other in one process,
+and means of the transforms. So many images per second a worker of the data loader prepares; a
 training waits for its data only where all workers together prepare fewer than it takes.
 """
 
@@ -80,9 +80,9 @@ they are those of the fused variant.
 
 NO_GPU = """\
 On a GPU nothing was measured yet. Aimed at there, in training of Mask R-CNN M with the same batch:
-2.5 times as many pictures per second as the reference in float32, in at most 0.6 of its memory.
+2.5 times as many images per second as the reference in float32, in at most 0.6 of its memory.
 There are no kernels of this package's own for GPUs; such would be aimed at 70% of the rate of a
-copy, and the whole backbone with them at 3 times the reference in bf16, 32 pictures of 512x512 at
+copy, and the whole backbone with them at 3 times the reference in bf16, 32 images of 512x512 at
 once.
 """
 
@@ -109,7 +109,7 @@ TARGETS = (
     Target('inference', 'compiled', 'bf16', 4.5),
     Target('training', 'best', 'fp32', 2.0),
 )
-"""On a CPU, at 512x512, one picture at a time; ``best`` is the fastest variant of any precision."""
+"""On a CPU, at 512x512, one image at a time; ``best`` is the fastest variant of any precision."""
 
 
 def speed_page(
@@ -122,7 +122,7 @@ def speed_page(
     Args:
         records: What ``casvit bench`` measured.
         command: What writes the page, to stand in it.
-        plots: By machine, addresses of the pictures of
+        plots: By machine, addresses of the images of
             :func:`casvit_mm.report.speed.plots.speed_plots`, as seen from the page, by their names.
 
     Returns:
@@ -272,7 +272,7 @@ def _best(records: Sequence[dict[str, Any]], size: str, target: Target) -> dict[
 
 
 def _comparable(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Cases of backbones that were compared with their reference on the pictures of the aims."""
+    """Cases of backbones that were compared with their reference on the images of the aims."""
     for record in records:
         for group in record['groups']:
             for case in group['cases']:

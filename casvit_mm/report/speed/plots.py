@@ -111,7 +111,7 @@ def _area(records: Sequence[dict[str, Any]]) -> bytes | None:
     axes.set_xscale('log')
     axes.set_yscale('log')
     _plain_ticks(axes)
-    axes.set_xlabel('pixels of the picture, in millions (log scale)')
+    axes.set_xlabel('pixels of the image, in millions (log scale)')
     axes.set_ylabel('latency in ms, measured (log scale)')
     axes.grid(alpha=0.3, which='both')
     axes.legend(frameon=False)

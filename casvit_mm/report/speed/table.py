@@ -124,13 +124,13 @@ def convergence_table(record: dict[str, Any]) -> str:
 
 
 def pipeline_table(record: dict[str, Any]) -> str:
-    """Markdown: how many pictures a worker prepares for training, and what that takes.
+    """Markdown: how many images a worker prepares for training, and what that takes.
 
     Args:
         record: What ``casvit bench --pipelines`` measured.
     """
     lines = [
-        '| config | pictures | ms each | a worker, per second | steps, ms |',
+        '| config | images | ms each | a worker, per second | steps, ms |',
         '| --- | --- | --- | --- | --- |',
     ]
     for each in record['pipelines']:

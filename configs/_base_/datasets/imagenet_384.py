@@ -13,7 +13,7 @@ train_pipeline = [
     _base_.rand_augment,
     dict(type='PackInputs'),
 ]
-# The whole picture, warped.
+# The whole image, warped.
 resize = dict(
     type='Resize',
     scale=(img_size, img_size),

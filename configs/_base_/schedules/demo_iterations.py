@@ -1,7 +1,7 @@
 # A few minutes on two CPU cores, from random weights.
 _base_ = '../fast.py'
 
-# At first small pictures teach about as much as larger ones, and a step costs a third less.
+# At first small images teach about as much as larger ones, and a step costs a third less.
 small_iters = 1050
 max_iters = 1550
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)

@@ -14,14 +14,14 @@ pytest.importorskip('mmseg')
 from mmseg.datasets.transforms import LoadAnnotations
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.audit.masks import check_maps
-from casvit_mm.datasets.audit.repair_masks import repair_maps
+from casvit_mm.datasets.audit.masks import audit_masks
+from casvit_mm.datasets.audit.repair_masks import repair_masks
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.issues import Severity
 from casvit_mm.datasets.preflight.semantic import check_semantic_data
 from casvit_mm.datasets.semantic_masks import binary_foreground
 from casvit_mm.datasets.shapes.objects import generate
-from casvit_mm.report.audit.sheet import map_sheet
+from casvit_mm.report.audit.sheet import mask_sheet
 
 
 @pytest.fixture(scope='module')
@@ -42,11 +42,11 @@ def root(generated, tmp_path) -> Path:
 
 
 def checked(root, **options):
-    return check_maps(read_dataset(root, 'semantic'), progress=False, **options)
+    return audit_masks(read_dataset(root, 'semantic'), progress=False, **options)
 
 
 def errors(check):
-    return [fault.kind for fault in check.faults.of(Severity.ERROR)]
+    return [issue.kind for issue in check.issues.of(Severity.ERROR)]
 
 
 def run_config(root, classes, ignore_index=255) -> Config:
@@ -89,14 +89,14 @@ def test_the_check_the_repair_and_a_run_agree_that_a_high_value_is_class_1(
         (root / 'classes.txt').write_text('\n'.join(names))
     check = checked(root)
     assert errors(check) == ['binary-mask']
-    (fault,) = check.faults.of(Severity.ERROR)
-    assert f'nothing but 0 and {value}' in fault.detail and 'two classes' in fault.detail
-    assert fault.file.endswith('.png')
-    assert map_sheet(check, 4, 0)
+    (issue,) = check.issues.of(Severity.ERROR)
+    assert f'nothing but 0 and {value}' in issue.detail and 'two classes' in issue.detail
+    assert issue.file.endswith('.png')
+    assert mask_sheet(check, 4, 0)
     said = run_refuses(root, names or ('all',))
     assert f'nothing but 0 and {value}' in said and '--fix' in said
 
-    changes = repair_maps(check, tmp_path / 'fixed')
+    changes = repair_masks(check, tmp_path / 'fixed')
     assert any(f'with 1 in place of {value}' in change for change in changes)
     again = checked(tmp_path / 'fixed')
     assert errors(again) == []
@@ -176,8 +176,8 @@ def test_more_than_255_named_classes_and_16_bits_stop_nothing(root):
     (root / 'classes.txt').write_text('\n'.join(f'class {index}' for index in range(300)))
     path = root / 'annotations/train/000000.png'
     Image.fromarray(np.array(Image.open(path)).astype(np.uint16) * 99).save(path)
-    (fault,) = checked(root).faults.of(Severity.ERROR)
-    assert fault.kind == 'label-value' and fault.file == str(path)
+    (issue,) = checked(root).issues.of(Severity.ERROR)
+    assert issue.kind == 'label-value' and issue.file == str(path)
 
 
 @pytest.mark.parametrize(

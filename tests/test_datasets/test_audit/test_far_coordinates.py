@@ -5,7 +5,7 @@ import time
 import pytest
 from images import write_image
 
-from casvit_mm.datasets.audit.objects import check_objects
+from casvit_mm.datasets.audit.objects import audit_objects
 from casvit_mm.datasets.audit.repair_objects import repair_objects
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.issues import Severity
@@ -61,11 +61,11 @@ def test_such_an_object_is_an_error_that_costs_no_time(tmp_path, write, value):
     write_image(root / 'a.png')
     number = write(root, value)
     start = time.perf_counter()
-    check = check_objects(read_dataset(root), masks=False, progress=False)
+    check = audit_objects(read_dataset(root), masks=False, progress=False)
     object_sheet(check, 4, 0, [(255, 0, 0)])
     assert time.perf_counter() - start < 5
-    errors = [f for f in check.faults.of(Severity.ERROR) if f.kind != 'unknown-category']
+    errors = [f for f in check.issues.of(Severity.ERROR) if f.kind != 'unknown-category']
     assert len(errors) >= number - 1
     repair_objects(check, tmp_path / 'fixed')
-    fixed = check_objects(read_dataset(tmp_path / 'fixed'), progress=False)
-    assert not fixed.faults.of(Severity.ERROR)
+    fixed = audit_objects(read_dataset(tmp_path / 'fixed'), progress=False)
+    assert not fixed.issues.of(Severity.ERROR)

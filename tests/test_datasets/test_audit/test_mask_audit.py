@@ -1,4 +1,4 @@
-"""Each fault of label maps is found, where it is; the repaired copy has none."""
+"""Each issue of semantic masks is found, where it is; the repaired copy has none."""
 
 import shutil
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from faulty import LABEL_MAPS, PICTURES, make_a_copy_of, resize
+from faulty import IMAGES, LABEL_MAPS, make_a_copy_of, resize
 
-from casvit_mm.datasets.audit.masks import check_maps
-from casvit_mm.datasets.audit.repair_masks import repair_maps
+from casvit_mm.datasets.audit.masks import audit_masks
+from casvit_mm.datasets.audit.repair_masks import repair_masks
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.issues import Severity
 from casvit_mm.datasets.shapes.objects import CLASSES, generate
@@ -28,64 +28,64 @@ def clean(tmp_path_factory) -> Path:
 
 
 def checked(root, **options):
-    return check_maps(read_dataset(root, 'semantic'), progress=False, **options)
+    return audit_masks(read_dataset(root, 'semantic'), progress=False, **options)
 
 
 def errors(check):
-    return {fault.kind for fault in check.faults.of(Severity.ERROR)}
+    return {issue.kind for issue in check.issues.of(Severity.ERROR)}
 
 
 def test_a_clean_set_raises_nothing_and_is_counted(clean):
     check = checked(clean)
-    assert [str(fault) for fault in check.faults.faults] == []
+    assert [str(issue) for issue in check.issues.issues] == []
     assert check.classes == ['background', *CLASSES]
     facts = check.facts['train']
-    assert facts.pictures == 24 and sum(facts.pixels.values()) == 24 * 96 * 96
+    assert facts.images == 24 and sum(facts.pixels.values()) == 24 * 96 * 96
     assert facts.maps['background'] == 24 and facts.ignored == 0
 
 
 @pytest.mark.parametrize('damage', LABEL_MAPS, ids=lambda damage: damage.__name__)
-def test_a_damaged_label_map_is_found_named_and_repaired(clean, damage, tmp_path):
+def test_a_damaged_semantic_mask_is_found_named_and_repaired(clean, damage, tmp_path):
     for seed in range(4):
         rng = np.random.default_rng(seed)
         root = tmp_path / str(seed)
         shutil.copytree(clean, root)
         path = sorted((root / 'annotations/train').iterdir())[rng.integers(24)]
         damage(path, rng)
-        faults = [f for f in checked(root).faults.faults if f.kind != 'absent-class']
+        issues = [f for f in checked(root).issues.issues if f.kind != 'absent-class']
         named = root / 'images/train' / f'{path.stem}.jpg' if not path.exists() else path
-        assert [(f.kind, f.file) for f in faults] == [(LABEL_MAPS[damage], str(named))]
+        assert [(f.kind, f.file) for f in issues] == [(LABEL_MAPS[damage], str(named))]
 
         fixed = tmp_path / f'{seed}-fixed'
-        changes = repair_maps(checked(root), fixed)
+        changes = repair_masks(checked(root), fixed)
         assert errors(checked(fixed)) == set()
-        assert bool(changes) == (faults[0].severity is Severity.ERROR)
+        assert bool(changes) == (issues[0].severity is Severity.ERROR)
 
 
-@pytest.mark.parametrize('damage', PICTURES, ids=lambda damage: damage.__name__)
-def test_a_damaged_picture_is_found_and_repaired(clean, damage, tmp_path):
+@pytest.mark.parametrize('damage', IMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_image_is_found_and_repaired(clean, damage, tmp_path):
     root = tmp_path / 'maps'
     shutil.copytree(clean, root)
     path = root / 'images/val/000004.jpg'
     damage(path, np.random.default_rng(0))
-    kind, file = PICTURES[damage], path
+    kind, file = IMAGES[damage], path
     label_map = root / 'annotations/val/000004.png'
     if kind == 'missing-picture':
         kind, file = 'unpaired-label-map', label_map
     elif damage is resize:
         kind, file = 'label-map-size', label_map
-    faults = [f for f in checked(root).faults.faults if f.kind != 'absent-class']
-    assert [(f.kind, f.file) for f in faults] == [(kind, str(file))]
-    repair_maps(checked(root), tmp_path / 'fixed')
+    issues = [f for f in checked(root).issues.issues if f.kind != 'absent-class']
+    assert [(f.kind, f.file) for f in issues] == [(kind, str(file))]
+    repair_masks(checked(root), tmp_path / 'fixed')
     assert errors(checked(tmp_path / 'fixed')) == set()
 
 
-def test_a_picture_of_two_parts_is_found_by_its_content(clean, tmp_path):
+def test_a_image_of_two_parts_is_found_by_its_content(clean, tmp_path):
     root = tmp_path / 'maps'
     shutil.copytree(clean, root)
     make_a_copy_of(root / 'images/val/000003.jpg', root / 'images/train/000005.jpg')
-    (fault,) = checked(root).faults.faults
-    assert (fault.kind, fault.file) == ('same-picture', str(root / 'images/train/000005.jpg'))
+    (issue,) = checked(root).issues.issues
+    assert (issue.kind, issue.file) == ('same-picture', str(root / 'images/train/000005.jpg'))
 
 
 def test_values_are_counted_and_the_allowed_ones_named(clean, tmp_path):
@@ -95,8 +95,8 @@ def test_values_are_counted_and_the_allowed_ones_named(clean, tmp_path):
     labels = cv2.imread(str(path), -1)
     labels[:2, :5] = 9
     cv2.imwrite(str(path), labels)
-    (fault,) = checked(root).faults.of(Severity.ERROR)
-    assert fault.detail == (
+    (issue,) = checked(root).issues.of(Severity.ERROR)
+    assert issue.detail == (
         'has the value 9 in 10 pixels; allowed are 0 to 6, and 255 for what is ignored'
     )
     assert errors(checked(root, ignore_index=9)) == set()
@@ -113,7 +113,7 @@ def test_street_scenes_with_void_as_their_last_value(photographs, tmp_path):
     assert errors(checked(root)) == {'label-value'}
     check = checked(root, ignore_index=11)
     assert errors(check) == set()
-    assert {name: fact.pictures for name, fact in check.facts.items()} == {'train': 123, 'val': 51}
+    assert {name: fact.images for name, fact in check.facts.items()} == {'train': 123, 'val': 51}
     assert 0 < check.facts['val'].ignored < 0.2
 
 
@@ -141,7 +141,7 @@ def test_street_scenes_in_colours_are_the_same_scenes(photographs, tmp_path):
         found, wanted = check.facts[part], same.facts[part]
         assert list(found.pixels.values()) == list(wanted.pixels.values())[:11]
         assert found.ignored == wanted.ignored
-    repair_maps(check, tmp_path / 'fixed')
+    repair_masks(check, tmp_path / 'fixed')
     path = 'annotations/val/' + sorted(p.name for p in plain.glob('annotations/val/*'))[0]
     labels, original = (cv2.imread(str(r / path), -1) for r in (tmp_path / 'fixed', plain))
     assert np.array_equal(np.where(labels == 255, 11, labels), original)

@@ -1,4 +1,4 @@
-"""Each fault is found, where it is, and nothing else is; the repaired copy has none."""
+"""Each issue is found, where it is, and nothing else is; the repaired copy has none."""
 
 import copy
 import json
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty import PICTURES, RECORDS, is_no_object, make_a_copy_of, repeats_an_id
+from faulty import IMAGES, RECORDS, is_no_object, make_a_copy_of, repeats_an_id
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.audit.objects import check_objects
+from casvit_mm.datasets.audit.objects import audit_objects
 from casvit_mm.datasets.audit.repair_objects import repair_objects
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.issues import KINDS, Severity
@@ -24,7 +24,7 @@ many_times = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-# What follows from a damage: a picture without its record loses its objects as well.
+# What follows from a damage: an image without its record loses its objects as well.
 FOLLOW = {'unknown-image', 'unknown-category', 'unused-class', 'absent-class', 'broken-mask'}
 FOLLOW |= {'rle-size', 'outside-box', 'partly-outside', 'class-order', 'tiny-box'}
 
@@ -35,7 +35,7 @@ def clean(tmp_path_factory) -> Path:
 
     root = tmp_path_factory.mktemp('clean') / 'shapes'
     shapes.generate(root, num_train=24, num_val=12, size=96, progress=False)
-    # The pictures and COCO files alone: it also has label maps.
+    # The images and COCO files alone: it also has semantic masks.
     shutil.rmtree(root / 'labels')
     (root / 'dataset.json').unlink()
     return root
@@ -47,7 +47,7 @@ def found(clean):
 
 
 def checked(root, **options):
-    return check_objects(read_dataset(root), progress=False, **options)
+    return audit_objects(read_dataset(root), progress=False, **options)
 
 
 def damaged_copy(dataset):
@@ -55,13 +55,13 @@ def damaged_copy(dataset):
 
 
 def errors(check):
-    return {fault.kind for fault in check.faults.of(Severity.ERROR)}
+    return {issue.kind for issue in check.issues.of(Severity.ERROR)}
 
 
 def test_a_clean_set_raises_nothing(found):
-    check = check_objects(found, masks=True, progress=False)
-    assert [str(fault) for fault in check.faults.faults] == []
-    assert check.facts['train'].pictures == 24
+    check = audit_objects(found, masks=True, progress=False)
+    assert [str(issue) for issue in check.issues.issues] == []
+    assert check.facts['train'].images == 24
     assert sum(check.facts['train'].objects.values()) == len(
         found.splits['train'].content['annotations']
     )
@@ -76,26 +76,26 @@ def test_a_damaged_record_is_found_and_named(found, damage):
         dataset = damaged_copy(found)
         part = ['train', 'val'][rng.integers(2)]
         group, index = damage(dataset.splits[part].content, rng)
-        check = check_objects(
+        check = audit_objects(
             dataset,
             masks=True,
-            read_pictures=damage.__name__ == 'states_another_size',
+            read_images=damage.__name__ == 'states_another_size',
             progress=False,
         )
-        hits = [fault for fault in check.faults.faults if fault.kind == RECORDS[damage]]
+        hits = [issue for issue in check.issues.issues if issue.kind == RECORDS[damage]]
         assert any((hit.group, hit.index) == (group, index) for hit in hits), [
-            str(fault) for fault in check.faults.faults
+            str(issue) for issue in check.issues.issues
         ]
         hit = next(hit for hit in hits if (hit.group, hit.index) == (group, index))
         assert f'{group}[{index}]' in hit.record
-        others = {fault.kind for fault in check.faults.faults} - {RECORDS[damage]} - FOLLOW
+        others = {issue.kind for issue in check.issues.issues} - {RECORDS[damage]} - FOLLOW
         assert not others, others
 
     look()
 
 
-@pytest.mark.parametrize('damage', PICTURES, ids=lambda damage: damage.__name__)
-def test_a_damaged_picture_is_found_and_named(clean, damage, tmp_path):
+@pytest.mark.parametrize('damage', IMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_image_is_found_and_named(clean, damage, tmp_path):
     for seed in range(5):
         rng = np.random.default_rng(seed)
         root = tmp_path / str(seed)
@@ -103,40 +103,40 @@ def test_a_damaged_picture_is_found_and_named(clean, damage, tmp_path):
         path = sorted((root / 'train').iterdir())[rng.integers(24)]
         damage(path, rng)
         check = checked(root)
-        assert [(fault.kind, fault.file) for fault in check.faults.faults] == [
-            (PICTURES[damage], str(path))
+        assert [(issue.kind, issue.file) for issue in check.issues.issues] == [
+            (IMAGES[damage], str(path))
         ]
-        assert 'images[' in check.faults.faults[0].record
+        assert 'images[' in check.issues.issues[0].record
 
 
-def test_a_picture_of_two_parts_is_found_by_its_content(clean, tmp_path):
+def test_a_image_of_two_parts_is_found_by_its_content(clean, tmp_path):
     root = tmp_path / 'shapes'
     shutil.copytree(clean, root)
     make_a_copy_of(root / 'val/000003.jpg', root / 'train/000005.jpg')
-    (fault,) = checked(root).faults.faults
-    assert fault.kind == 'same-picture'
-    assert fault.file == str(root / 'train/000005.jpg')
-    assert str(root / 'val/000003.jpg') in fault.detail
+    (issue,) = checked(root).issues.issues
+    assert issue.kind == 'same-picture'
+    assert issue.file == str(root / 'train/000005.jpg')
+    assert str(root / 'val/000003.jpg') in issue.detail
 
 
-def test_a_picture_labelled_before_exif_turned_it_is_an_error(clean, tmp_path):
+def test_an_image_labelled_before_exif_turned_it_is_an_error(clean, tmp_path):
     from PIL import Image
 
     root = tmp_path / 'shapes'
     shutil.copytree(clean, root)
     path = root / 'train/000000.jpg'
-    picture = Image.open(path).resize((96, 64))
+    image = Image.open(path).resize((96, 64))
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(path, exif=exif)
+    image.save(path, exif=exif)
     file = root / 'annotations/instances_train.json'
     content = json.loads(file.read_text())
     content['images'][0].update(width=96, height=64)
     key = content['images'][0]['id']
     content['annotations'] = [a for a in content['annotations'] if a['image_id'] != key]
     file.write_text(json.dumps(content))
-    (fault,) = checked(root).faults.faults
-    assert fault.kind == 'picture-size' and 'EXIF orientation 6' in fault.detail
+    (issue,) = checked(root).issues.issues
+    assert issue.kind == 'picture-size' and 'EXIF orientation 6' in issue.detail
 
     repair_objects(checked(root), tmp_path / 'fixed')
     assert errors(checked(tmp_path / 'fixed')) == set()
@@ -146,7 +146,7 @@ def test_a_picture_labelled_before_exif_turned_it_is_an_error(clean, tmp_path):
 def test_classes_that_parts_number_differently_are_an_error(found):
     dataset = damaged_copy(found)
     dataset.splits['val'].content['categories'].reverse()
-    check = check_objects(dataset, read_pictures=False)
+    check = audit_objects(dataset, read_images=False)
     assert errors(check) == {'class-order'}
 
 
@@ -158,8 +158,8 @@ def test_classes_without_objects_are_warned_of(found):
         content['annotations'] = [
             a for a in content['annotations'] if kept or a['category_id'] != 1
         ]
-    check = check_objects(dataset, read_pictures=False)
-    assert {(f.kind, f.record) for f in check.faults.faults} == {
+    check = audit_objects(dataset, read_images=False)
+    assert {(f.kind, f.record) for f in check.issues.issues} == {
         ('unused-class', "category 'hexagon'"),
         ('absent-class', "category 'circle'"),
     }
@@ -169,8 +169,8 @@ def test_objects_without_masks_are_an_error_only_where_masks_are_needed(found):
     dataset = damaged_copy(found)
     for annotation in dataset.splits['train'].content['annotations']:
         del annotation['segmentation']
-    assert errors(check_objects(dataset, read_pictures=False)) == set()
-    assert errors(check_objects(dataset, masks=True, read_pictures=False)) == {'no-mask'}
+    assert errors(audit_objects(dataset, read_images=False)) == set()
+    assert errors(audit_objects(dataset, masks=True, read_images=False)) == {'no-mask'}
 
 
 @pytest.mark.parametrize('damage', RECORDS, ids=lambda damage: damage.__name__)
@@ -213,7 +213,7 @@ def test_a_repaired_clean_set_is_the_same_set(clean, tmp_path):
             ).read_bytes()
 
 
-def test_all_faults_at_once_are_all_found(found):
+def test_all_issues_at_once_are_all_found(found):
     rng = np.random.default_rng(0)
     dataset = damaged_copy(found)
     content = dataset.splits['train'].content
@@ -233,13 +233,13 @@ def test_all_faults_at_once_are_all_found(found):
             content.update(trial)
             wanted.add(RECORDS[damage])
             break
-    check = check_objects(dataset, masks=True, progress=False)
-    assert wanted - {fault.kind for fault in check.faults.faults} <= FOLLOW
+    check = audit_objects(dataset, masks=True, progress=False)
+    assert wanted - {issue.kind for issue in check.issues.issues} <= FOLLOW
 
 
 def test_a_copy_is_not_written_over_something(found, tmp_path):
     (tmp_path / 'mine.txt').write_text('mine')
-    check = check_objects(found, read_pictures=False)
+    check = audit_objects(found, read_images=False)
     with pytest.raises(DatasetError, match='is there already'):
         repair_objects(check, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
@@ -248,8 +248,8 @@ def test_a_copy_is_not_written_over_something(found, tmp_path):
 def test_boxes_below_a_pixel_are_warned_of(found):
     dataset = damaged_copy(found)
     dataset.splits['val'].content['annotations'][2]['bbox'][2] = 0.4
-    (fault,) = check_objects(dataset, read_pictures=False).faults.faults
-    assert (fault.kind, fault.group, fault.index) == ('tiny-box', 'annotations', 2)
+    (issue,) = audit_objects(dataset, read_images=False).issues.issues
+    assert (issue.kind, issue.group, issue.index) == ('tiny-box', 'annotations', 2)
 
 
 def test_masks_of_the_true_size_outlive_a_wrong_stated_one(clean, tmp_path):

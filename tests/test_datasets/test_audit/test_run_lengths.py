@@ -10,9 +10,9 @@ from casvit_mm.datasets.audit.coco_records import encode_mask
 from casvit_mm.datasets.audit.run_lengths import (
     MAX_PIXELS,
     decode_counts,
-    polygon_fault,
+    polygon_issue,
     repaired_counts,
-    run_length_fault,
+    run_length_issue,
 )
 
 quick = settings(max_examples=300, deadline=None)
@@ -45,17 +45,17 @@ masks = st.tuples(
 @given(masks)
 def test_run_lengths_are_decoded_as_pycocotools_does(bitmap):
     value = encoded(bitmap)
-    assert run_length_fault(value) == ''
+    assert run_length_issue(value) == ''
     runs = decode_counts(value['counts'])
     assert np.array_equal(filled(runs, *bitmap.shape), bitmap)
     listed = dict(value, counts=runs.tolist())
-    assert run_length_fault(listed) == ''
+    assert run_length_issue(listed) == ''
     assert rle.frPyObjects(listed, *bitmap.shape)['counts'].decode() == value['counts']
 
 
 def test_a_run_of_many_pixels_is_decoded():
     value = encoded(np.pad(np.ones((1, 1), bool), ((4000, 4000), (4000, 4000))))
-    assert run_length_fault(value) == ''
+    assert run_length_issue(value) == ''
     assert decode_counts(value['counts']).sum() == 8001**2
 
 
@@ -73,7 +73,7 @@ def test_whatever_passes_is_a_mask_that_pycocotools_decodes_alike(bitmap, data):
         'random': text,
     }[change]
     value = dict(size=list(bitmap.shape), counts=counts)
-    if run_length_fault(value):
+    if run_length_issue(value):
         assert encode_mask(value, bitmap.shape[::-1]) is None
         return
     decoded = rle.decode(dict(value, counts=counts.encode()))
@@ -113,19 +113,19 @@ def test_whatever_passes_is_a_mask_that_pycocotools_decodes_alike(bitmap, data):
     ],
 )
 def test_the_reason_is_said(value, reason):
-    said = run_length_fault(value)
+    said = run_length_issue(value)
     assert said.startswith('has ') and reason in said and len(said) < 300
     assert encode_mask(value, (4, 4)) is None
 
 
 def test_whole_numbers_may_be_written_as_fractions():
-    assert run_length_fault(dict(size=[4, 4], counts=[4.0, 12.0])) == ''
+    assert run_length_issue(dict(size=[4, 4], counts=[4.0, 12.0])) == ''
 
 
 def test_the_text_of_python_bytes_is_repaired_if_it_is_a_mask():
     value = encoded(bitmap_of(40, 50, 1, 0.4))
     spoilt = dict(value, counts=str(value['counts'].encode()))
-    assert run_length_fault(spoilt) and repaired_counts(spoilt) == value
+    assert run_length_issue(spoilt) and repaired_counts(spoilt) == value
     for counts in ("b'00'", "b'\\'", "b''", 'b"', "b'", '', "b'\\xff'", value['counts'], None):
         assert repaired_counts(dict(value, counts=counts)) is None
 
@@ -148,8 +148,8 @@ def test_a_polygon_far_away_is_not_filled(polygon):
 
 def test_a_polygon_to_and_fro_over_an_image_is_not_filled():
     polygon = [0, 0, 20000, 20000] * 1000
-    assert 'to and fro' in polygon_fault(polygon, (20000, 10000))
-    assert 'too large' in polygon_fault([0, 0, 1, 1, 2, 0], (MAX_PIXELS, 2))
+    assert 'to and fro' in polygon_issue(polygon, (20000, 10000))
+    assert 'too large' in polygon_issue([0, 0, 1, 1, 2, 0], (MAX_PIXELS, 2))
     assert encode_mask([polygon], (20000, 10000)) is None
 
 
@@ -157,5 +157,5 @@ def test_a_polygon_to_and_fro_over_an_image_is_not_filled():
 @given(st.lists(st.floats(-200, 400), min_size=6, max_size=30))
 def test_a_polygon_around_an_image_is_filled(polygon):
     polygon = polygon[: len(polygon) // 2 * 2]
-    assert polygon_fault(polygon, (160, 120)) == ''
+    assert polygon_issue(polygon, (160, 120)) == ''
     assert list(rle.decode(encode_mask([polygon], (160, 120))).shape) == [120, 160]

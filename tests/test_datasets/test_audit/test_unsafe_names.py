@@ -8,20 +8,20 @@ from hypothesis import strategies as st
 from images import write_image
 
 from casvit.names import (
-    name_fault,
+    name_issue,
     printable,
     read_lines,
     refuse_unsafe_names,
     safe_names,
 )
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.audit.masks import check_maps
-from casvit_mm.datasets.audit.objects import check_objects
-from casvit_mm.datasets.audit.repair_masks import repair_maps
+from casvit_mm.datasets.audit.masks import audit_masks
+from casvit_mm.datasets.audit.objects import audit_objects
+from casvit_mm.datasets.audit.repair_masks import repair_masks
 from casvit_mm.datasets.audit.repair_objects import repair_objects
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.issues import Severity
-from casvit_mm.report.audit.page import write_map_page, write_object_page
+from casvit_mm.report.audit.page import write_mask_page, write_object_page
 
 pytest.importorskip('supervision')
 PAYLOAD = "{{$NOT_SET_ANYWHERE:',),ran:=open('ran','w'),('}}"
@@ -112,16 +112,16 @@ def test_an_unsafe_name_is_an_error_and_the_repair_renames_it(tmp_path, write, n
     root.mkdir()
     write_image(root / 'a.png')
     where = write(root, name)
-    check = check_objects(read_dataset(root), progress=False)
-    (fault,) = check.faults.of(Severity.ERROR)
-    assert fault.kind == 'unsafe-name' and where in str(fault)
+    check = audit_objects(read_dataset(root), progress=False)
+    (issue,) = check.issues.of(Severity.ERROR)
+    assert issue.kind == 'unsafe-name' and where in str(issue)
     assert name in check.classes, 'as it stands in the file'
     write_object_page(check, tmp_path / 'index.html', [(255, 0, 0)] * 2)
     assert '\x1b' not in (tmp_path / 'index.html').read_text()
 
     repair_objects(check, tmp_path / 'fixed')
-    fixed = check_objects(read_dataset(tmp_path / 'fixed'), progress=False)
-    assert not fixed.faults.of(Severity.ERROR) and 'dog' in fixed.classes
+    fixed = audit_objects(read_dataset(tmp_path / 'fixed'), progress=False)
+    assert not fixed.issues.of(Severity.ERROR) and 'dog' in fixed.classes
     (new,) = set(fixed.classes) - {'dog'}
     changes = (tmp_path / 'fixed/changes.txt').read_text()
     assert f'is renamed to {new!r}' in changes and len(changes.splitlines()) == 1
@@ -139,20 +139,20 @@ def test_an_unsafe_name_of_a_semantic_mask_is_an_error_too(tmp_path, name):
     mask.putpixel((3, 3), 1)
     mask.save(root / 'masks/a.png')
     (root / 'classes.txt').write_text(f'ground\n{name}\n', encoding='utf-8')
-    check = check_maps(read_dataset(root, 'semantic'), progress=False)
-    (fault,) = check.faults.of(Severity.ERROR)
-    assert fault.kind == 'unsafe-name'
-    assert str(fault).startswith(f'{root}/classes.txt: class 1 is named ')
-    write_map_page(check, tmp_path / 'index.html')
-    changes = repair_maps(check, tmp_path / 'fixed')
+    check = audit_masks(read_dataset(root, 'semantic'), progress=False)
+    (issue,) = check.issues.of(Severity.ERROR)
+    assert issue.kind == 'unsafe-name'
+    assert str(issue).startswith(f'{root}/classes.txt: class 1 is named ')
+    write_mask_page(check, tmp_path / 'index.html')
+    changes = repair_masks(check, tmp_path / 'fixed')
     assert 'is renamed to' in changes[0]
-    again = check_maps(read_dataset(tmp_path / 'fixed', 'semantic'), progress=False)
-    assert not again.faults.of(Severity.ERROR) and again.classes[0] == 'ground'
+    again = audit_masks(read_dataset(tmp_path / 'fixed', 'semantic'), progress=False)
+    assert not again.issues.of(Severity.ERROR) and again.classes[0] == 'ground'
 
 
 @pytest.mark.parametrize('name', SAFE)
 def test_a_name_in_any_script_is_safe(name):
-    assert not name_fault(name) and safe_names([name]) == [name] and printable(name) == name
+    assert not name_issue(name) and safe_names([name]) == [name] and printable(name) == name
     refuse_unsafe_names([name], 'x.json')
 
 
@@ -166,8 +166,8 @@ def test_a_run_refuses_an_unsafe_name(name):
 @given(st.lists(st.text('ab{}$\n\u202e\udcff ', max_size=4), unique=True))
 def test_new_names_are_safe_unique_and_leave_safe_ones_alone(names):
     new = safe_names(names)
-    assert len(set(new)) == len(names) and not any(map(name_fault, new))
-    assert all(a == b for a, b in zip(names, new, strict=True) if not name_fault(a))
+    assert len(set(new)) == len(names) and not any(map(name_issue, new))
+    assert all(a == b for a, b in zip(names, new, strict=True) if not name_issue(a))
 
 
 @given(st.text())

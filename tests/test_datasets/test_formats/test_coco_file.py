@@ -58,7 +58,7 @@ def test_a_good_file_is_summarised(tmp_path: Path) -> None:
     assert coco.strays == 0
 
 
-def test_annotations_of_unknown_pictures_or_categories_are_counted_apart(tmp_path: Path) -> None:
+def test_annotations_of_unknown_images_or_categories_are_counted_apart(tmp_path: Path) -> None:
     content = changed(['annotations', 0, 'image_id'], 99)
     content['annotations'][1]['category_id'] = 99
     coco = read_coco(written(tmp_path, content))
@@ -66,7 +66,7 @@ def test_annotations_of_unknown_pictures_or_categories_are_counted_apart(tmp_pat
     assert coco.objects == {3: 0, 8: 0}
 
 
-def test_a_list_of_test_pictures_needs_no_annotations(tmp_path: Path) -> None:
+def test_a_list_of_test_images_needs_no_annotations(tmp_path: Path) -> None:
     path = written(tmp_path, changed(['annotations'], KeyError))
     assert len(read_coco(path, annotated=False).names) == 2
     with pytest.raises(DatasetError, match="'annotations' is missing"):
@@ -99,7 +99,7 @@ def test_a_file_that_is_not_coco_is_refused_with_the_reason(
     assert str(path) in str(caught.value)
 
 
-def test_a_picture_given_as_annotation_file_is_refused(tmp_path: Path) -> None:
+def test_an_image_given_as_annotation_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'photo.jpg'
     path.write_bytes(b'\xff\xd8\xff\xe0\x80\x81')
     with pytest.raises(DatasetError, match='is not JSON text'):

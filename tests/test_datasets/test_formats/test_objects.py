@@ -1,4 +1,4 @@
-"""The same photographs in many formats arrive as the same data set, as far as the format goes."""
+"""The same photographs in many formats arrive as the same dataset, as far as the format goes."""
 
 import json
 import shutil
@@ -8,13 +8,13 @@ import exported
 import pytest
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.audit.objects import check_objects
+from casvit_mm.datasets.audit.objects import audit_objects
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.issues import Severity
 
 pytest.importorskip('supervision')
 
-PICTURES = dict(train=(80, 33), val=(79, 27))
+IMAGES = dict(train=(80, 33), val=(79, 27))
 WHOLE = dict(train=dict(person=172, chair=47, bottle=22), val=dict(person=118, chair=24, bottle=31))
 # VOC and YOLO hold one outline an object: every part of a covered one becomes an object.
 SPLIT = dict(train=dict(person=231, chair=58, bottle=22), val=dict(person=133, chair=27, bottle=33))
@@ -42,10 +42,10 @@ def test_photographs_arrive_in_the_numbers_that_a_format_holds(folders, name):
     kind, objects, crowds = EXPECTED[name]
     dataset = read_dataset(folders[name])
     assert dataset.format == kind
-    check = check_objects(dataset, masks=True, progress=False)
-    assert check.faults.of(Severity.ERROR) == []
-    assert check.faults.counts().get('crowd', 0) == crowds
-    assert {n: (f.pictures, f.empty) for n, f in check.facts.items()} == PICTURES
+    check = audit_objects(dataset, masks=True, progress=False)
+    assert check.issues.of(Severity.ERROR) == []
+    assert check.issues.counts().get('crowd', 0) == crowds
+    assert {n: (f.images, f.empty) for n, f in check.facts.items()} == IMAGES
     assert {n: f.objects for n, f in check.facts.items()} == objects
     lost = any('crowd' in note for note in dataset.notes)
     assert lost == (kind != 'COCO'), 'what a format does not hold is said'
@@ -77,18 +77,18 @@ def test_boxes_and_masks_keep_their_place(folders, name):
     assert near / len(single) > 0.97
 
 
-def test_one_file_for_all_pictures_is_one_part(folders):
+def test_one_file_for_all_images_is_one_part(folders):
     dataset = read_dataset(folders['label studio'])
     assert list(dataset.splits) == ['all']
-    check = check_objects(dataset, progress=False)
+    check = audit_objects(dataset, progress=False)
     assert check.facts['all'].objects == WHOLE['train']
-    assert check.faults.of(Severity.ERROR) == []
+    assert check.issues.of(Severity.ERROR) == []
 
 
 def test_a_coco_file_alone_can_be_named(folders):
     dataset = read_dataset(folders['coco'] / 'annotations/instances_val.json')
     assert list(dataset.splits) == ['val']
-    assert check_objects(dataset, progress=False).facts['val'].objects == WHOLE['val']
+    assert audit_objects(dataset, progress=False).facts['val'].objects == WHOLE['val']
 
 
 def test_a_damaged_file_is_named_and_the_others_are_read(folders, tmp_path):
@@ -102,10 +102,10 @@ def test_a_damaged_file_is_named_and_the_others_are_read(folders, tmp_path):
         shutil.copytree(folders[name], root)
         path = next(p for p in sorted(root.glob(pattern)) if len(p.read_text()) > 600)
         path.write_text(damage(path.read_text()))
-        check = check_objects(read_dataset(root), read_pictures=False)
-        (fault,) = check.faults.of(Severity.ERROR)
-        assert (fault.kind, fault.file, fault.record) == ('broken-record', str(path), where)
-        assert sum(f.pictures for f in check.facts.values()) == 159
+        check = audit_objects(read_dataset(root), read_images=False)
+        (issue,) = check.issues.of(Severity.ERROR)
+        assert (issue.kind, issue.file, issue.record) == ('broken-record', str(path), where)
+        assert sum(f.images for f in check.facts.values()) == 159
 
 
 def test_a_yolo_class_without_a_name_is_named_by_file_and_line(folders, tmp_path):
@@ -113,20 +113,20 @@ def test_a_yolo_class_without_a_name_is_named_by_file_and_line(folders, tmp_path
     shutil.copytree(folders['yolo'], root)
     path = sorted(root.glob('labels/val/*.txt'))[0]
     path.write_text(path.read_text().rstrip('\n') + '\n9 0.5 0.5 0.1 0.1\n')
-    (fault,) = check_objects(read_dataset(root), read_pictures=False).faults.of(Severity.ERROR)
-    assert fault.kind == 'unknown-category' and fault.file == str(path)
-    assert fault.record == f'line {len(path.read_text().splitlines())}'
-    assert 'class 9, and 3 are named' in fault.detail
+    (issue,) = audit_objects(read_dataset(root), read_images=False).issues.of(Severity.ERROR)
+    assert issue.kind == 'unknown-category' and issue.file == str(path)
+    assert issue.record == f'line {len(path.read_text().splitlines())}'
+    assert 'class 9, and 3 are named' in issue.detail
 
 
-def test_a_fault_of_a_converted_object_names_the_file_it_comes_from(folders, tmp_path):
+def test_an_issue_of_a_converted_object_names_the_file_it_comes_from(folders, tmp_path):
     root = tmp_path / 'yolo'
     shutil.copytree(folders['yolo'], root)
     path = sorted(root.glob('labels/val/*.txt'))[0]
     path.write_text('0 0.5 0.5 0.0 0.1\n')
-    check = check_objects(read_dataset(root), read_pictures=False)
-    (fault,) = check.faults.of(Severity.ERROR)
-    assert (fault.kind, fault.file, fault.record) == ('empty-box', str(path), 'line 1')
+    check = audit_objects(read_dataset(root), read_images=False)
+    (issue,) = check.issues.of(Severity.ERROR)
+    assert (issue.kind, issue.file, issue.record) == ('empty-box', str(path), 'line 1')
 
 
 def test_a_folder_of_nothing_known_is_explained(tmp_path):
@@ -146,16 +146,16 @@ def test_two_formats_in_one_folder_have_to_be_chosen_from(folders, tmp_path):
     with pytest.raises(DatasetError, match='more than one format: coco, voc'):
         read_dataset(root)
     assert read_dataset(root, kind='voc').format == 'Pascal VOC'
-    with pytest.raises(DatasetError, match='no yolo data set'):
+    with pytest.raises(DatasetError, match='no yolo dataset'):
         read_dataset(root, kind='yolo')
 
 
-def test_pictures_that_are_nowhere_are_an_error_that_says_where_it_looked(tmp_path):
+def test_images_that_are_nowhere_are_an_error_that_says_where_it_looked(tmp_path):
     content = dict(
         images=[dict(id=1, file_name='a.jpg', width=3, height=3)],
         annotations=[],
         categories=[dict(id=1, name='cat')],
     )
     (tmp_path / 'instances.json').write_text(json.dumps(content))
-    with pytest.raises(DatasetError, match=r"None of the pictures .* such as 'a\.jpg'"):
+    with pytest.raises(DatasetError, match=r"None of the images .* such as 'a\.jpg'"):
         read_dataset(tmp_path)

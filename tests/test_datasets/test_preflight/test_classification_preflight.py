@@ -60,8 +60,8 @@ def refusal(cfg, *splits) -> str:
 @pytest.mark.parametrize('kind', ['CustomDataset', 'SingleShapesDataset'])
 def test_sound_data_are_counted(root, kind):
     assert check_classification_data(config_of(root, kind=kind)) == [
-        f'train: 12 pictures, 6 classes ({root / "train"})',
-        f'val: 6 pictures, 6 classes ({root / "val"})',
+        f'train: 12 images, 6 classes ({root / "train"})',
+        f'val: 6 images, 6 classes ({root / "val"})',
     ]
     assert len(check_classification_data(config_of(root, kind=kind), ('test',))) == 1
 
@@ -88,8 +88,8 @@ def test_imagenet_is_known_by_its_folders(configs, tmp_path):
     for part in ('train', 'val'):
         cfg[f'{part}_dataloader'].dataset.data_root = str(tmp_path)
     assert check_classification_data(cfg) == [
-        f'train: 1,000 pictures, 1,000 classes ({tmp_path / "train"})',
-        f'val: 1,000 pictures, 1,000 classes ({tmp_path / "val"})',
+        f'train: 1,000 images, 1,000 classes ({tmp_path / "train"})',
+        f'val: 1,000 images, 1,000 classes ({tmp_path / "val"})',
     ]
 
 
@@ -103,10 +103,10 @@ def test_the_generated_set_comes_into_being(tmp_path, monkeypatch):
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     monkeypatch.setattr(single_shapes, 'generate', few)
     facts = check_classification_data(config_of('', kind='SingleShapesDataset'))
-    assert facts[0].startswith('train: 6 pictures, 6 classes')
+    assert facts[0].startswith('train: 6 images, 6 classes')
 
 
-@pytest.mark.parametrize(('gone', 'what'), [('', 'data root'), ('train', 'picture folder')])
+@pytest.mark.parametrize(('gone', 'what'), [('', 'data root'), ('train', 'image folder')])
 def test_a_missing_folder_is_named(root, gone, what):
     shutil.rmtree(root / gone)
     message = refusal(config_of(root))
@@ -123,25 +123,25 @@ def test_one_class_is_no_classification(root):
     assert message.startswith(f"There is one class folder in {root / 'train'}, 'circle'")
 
 
-def test_pictures_without_class_folders_are_named(root):
+def test_images_without_class_folders_are_named(root):
     for folder in (root / 'train').iterdir():
-        for picture in folder.iterdir():
-            picture.rename(root / 'train' / picture.name)
+        for image in folder.iterdir():
+            image.rename(root / 'train' / image.name)
         folder.rmdir()
     message = refusal(config_of(root))
-    assert 'There is no class folder in' in message and '12 pictures beside each other' in message
-    for picture in (root / 'train').iterdir():
-        picture.unlink()
+    assert 'There is no class folder in' in message and '12 images beside each other' in message
+    for image in (root / 'train').iterdir():
+        image.unlink()
     assert 'but nothing' in refusal(config_of(root))
 
 
 def test_empty_class_folders_are_named(root):
     for name in ('cross', 'star'):
-        for picture in (root / 'val' / name).iterdir():
-            picture.unlink()
+        for image in (root / 'val' / name).iterdir():
+            image.unlink()
     (root / 'val' / 'cross' / 'notes.txt').touch()
     message = refusal(config_of(root))
-    assert f'2 of the 6 class folders in {root / "val"} hold no picture' in message
+    assert f'2 of the 6 class folders in {root / "val"} hold no image' in message
     assert "'cross', 'star'" in message
 
 
@@ -196,9 +196,9 @@ def lines(root) -> str:
     )
 
 
-def test_a_list_of_pictures_is_read(root):
+def test_a_list_of_images_is_read(root):
     assert check_classification_data(listed(root, lines(root)), ('train',)) == [
-        f'train: 12 pictures, 6 classes ({root / "train"})'
+        f'train: 12 images, 6 classes ({root / "train"})'
     ]
 
 
@@ -212,15 +212,15 @@ def test_a_list_of_pictures_is_read(root):
         (lambda text: '', 'is empty'),
     ],
 )
-def test_a_list_of_pictures_that_cannot_be_is_named(root, spoil, said):
+def test_a_list_of_images_that_cannot_be_is_named(root, spoil, said):
     message = refusal(listed(root, spoil(lines(root))), 'train')
     assert str(root / 'train.txt') in message
     assert said.format(root=root) in message
 
 
-def test_a_list_of_pictures_that_is_missing_or_no_text_is_named(root):
+def test_a_list_of_images_that_is_missing_or_no_text_is_named(root):
     cfg = config_of(root, ann_file='train.txt')
-    assert f'The list of pictures {root / "train.txt"} does not exist' in refusal(cfg)
+    assert f'The list of images {root / "train.txt"} does not exist' in refusal(cfg)
     (root / 'train.txt').write_bytes(b'\x89PNG\xff')
     assert 'is no text file' in refusal(cfg)
 

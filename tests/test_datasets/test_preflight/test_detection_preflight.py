@@ -39,13 +39,13 @@ def edit(root: Path, split: str, change: Callable[[dict[str, Any]], Any]) -> Pat
     return path
 
 
-def test_good_data_are_described_in_a_line_per_data_set(
+def test_good_data_are_described_in_a_line_per_dataset(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     facts = check_detection_data(config_of(small_set))
     assert len(facts) == 2
-    assert facts[0].startswith('train: 6 pictures, ')
-    assert facts[1].startswith('val: 3 pictures, ')
+    assert facts[0].startswith('train: 6 images, ')
+    assert facts[1].startswith('val: 3 images, ')
     assert all('6 classes' in fact and str(small_set) in fact for fact in facts)
 
 
@@ -69,12 +69,12 @@ def test_only_the_splits_asked_for_are_looked_at(small_set: Path, config_of: Mak
         ),
     ],
 )
-def test_wrapped_data_sets_are_found(
+def test_wrapped_datasets_are_found(
     small_set: Path, config_of: MakeConfig, wrap: Callable[[Any], dict[str, Any]]
 ) -> None:
     cfg = config_of(small_set)
     cfg.train_dataloader.dataset = wrap(cfg.train_dataloader.dataset)
-    assert check_detection_data(cfg, ('train',))[0].startswith('train: 6 pictures')
+    assert check_detection_data(cfg, ('train',))[0].startswith('train: 6 images')
     shutil.rmtree(small_set / 'train')
     assert str(small_set / 'train') in refusal(cfg)
 
@@ -124,7 +124,7 @@ def test_the_default_shapes_root_is_generated(
     few = partial(shapes.generate, num_train=2, num_val=1, progress=False)
     monkeypatch.setattr(shapes, 'generate', few)
     facts = check_detection_data(config_of(root(), type='ShapesDataset'))
-    assert facts[0].startswith('train: 2 pictures')
+    assert facts[0].startswith('train: 2 images')
     assert shapes.is_generated(shapes.default_root())
 
 
@@ -166,26 +166,26 @@ def test_a_missing_image_folder_is_named(small_set: Path, config_of: MakeConfig)
     assert f'The image folder {small_set / "val"} does not exist' in message
 
 
-def test_missing_pictures_are_counted_and_the_first_ones_named(
+def test_missing_images_are_counted_and_the_first_ones_named(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     for index in (1, 2, 4, 5):
         (small_set / 'train' / f'{index:06d}.jpg').unlink()
     message = refusal(config_of(small_set))
-    assert '4 of the 6 pictures' in message
+    assert '4 of the 6 images' in message
     assert "'000001.jpg', '000002.jpg', '000004.jpg' and 1 more" in message
 
 
-def test_pictures_in_folders_of_their_own_are_found(small_set: Path, config_of: MakeConfig) -> None:
+def test_images_in_folders_of_their_own_are_found(small_set: Path, config_of: MakeConfig) -> None:
     (small_set / 'train' / 'sub').mkdir()
     (small_set / 'train' / '000000.jpg').rename(small_set / 'train' / 'sub' / 'x.jpg')
     edit(small_set, 'train', lambda c: c['images'][0].update(file_name='sub/x.jpg'))
     check_detection_data(config_of(small_set))
     edit(small_set, 'train', lambda c: c['images'][0].update(file_name='gone/x.jpg'))
-    assert '1 of the 6 pictures' in refusal(config_of(small_set))
+    assert '1 of the 6 images' in refusal(config_of(small_set))
 
 
-def test_a_data_set_that_does_not_say_where_its_pictures_are_is_refused(
+def test_a_dataset_that_does_not_say_where_its_images_are_is_refused(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     assert "data_prefix=dict(img='FOLDER/')" in refusal(config_of(small_set, data_prefix={}))
@@ -276,19 +276,19 @@ def test_crowd_flags_are_asked_for_where_they_are_evaluated(
     assert "has no 'iscrowd'" in refusal(config_of(small_set))
 
 
-def test_a_list_of_test_pictures_is_accepted_for_testing_alone(
+def test_a_list_of_test_images_is_accepted_for_testing_alone(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     edit(small_set, 'val', lambda c: c.pop('annotations'))
     fact = check_detection_data(config_of(small_set), ('test',))[0]
-    assert fact.startswith('test: 3 pictures, 0 objects')
+    assert fact.startswith('test: 3 images, 0 objects')
     assert "'annotations' is missing" in refusal(config_of(small_set), 'val')
     edit(small_set, 'val', lambda c: c.update(annotations=[]))
     assert check_detection_data(config_of(small_set), ('test',))
     assert 'it has no annotations' in refusal(config_of(small_set), 'val')
 
 
-def test_annotations_that_belong_to_no_picture_are_refused(
+def test_annotations_that_belong_to_no_image_are_refused(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     def as_text(content: dict[str, Any]) -> None:
@@ -302,7 +302,7 @@ def test_annotations_that_belong_to_no_picture_are_refused(
 def test_stray_annotations_are_mentioned(small_set: Path, config_of: MakeConfig) -> None:
     edit(small_set, 'train', lambda c: c['annotations'][0].update(image_id=999))
     said = check_detection_data(config_of(small_set))[0]
-    assert 'annotations of pictures that are not listed: 1 (casvit check names them)' in said
+    assert 'annotations of images that are not listed: 1 (casvit check names them)' in said
 
 
 # Classes
@@ -322,7 +322,7 @@ def test_classes_that_the_file_lacks_are_named(small_set: Path, config_of: MakeC
     assert f'metainfo=dict(classes={shapes.CLASSES})' in message
 
 
-def test_classes_come_from_the_data_set_class_where_the_config_names_none(
+def test_classes_come_from_the_dataset_class_where_the_config_names_none(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     cfg = config_of(small_set, metainfo=None)
@@ -414,10 +414,10 @@ def test_counts_of_other_things_are_not_taken_for_classes_of_the_data() -> None:
     assert list(ConfigView({}).class_counts()) == []
 
 
-# Other kinds of data sets
+# Other kinds of datasets
 
 
-def test_a_data_set_with_a_format_of_its_own_is_only_looked_for(
+def test_a_dataset_with_a_format_of_its_own_is_only_looked_for(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     (small_set / 'annotations' / 'instances_train.json').write_text('a format of its own')
@@ -450,7 +450,7 @@ def test_a_type_that_nothing_registers_is_left_to_whoever_builds_it(
     assert 'was not checked' in check_detection_data(cfg)[0]
 
 
-def test_a_data_set_without_annotation_file_is_left_alone(tmp_path: Path) -> None:
+def test_a_dataset_without_annotation_file_is_left_alone(tmp_path: Path) -> None:
     loader = dict(dataset=dict(type='NobodysDataset', data_root=str(tmp_path)))
     assert 'was not checked' in check_detection_data(Config(dict(train_dataloader=loader)))[0]
 
@@ -485,9 +485,9 @@ def test_real_coco_files_pass_with_all_80_classes(
             ann_file=f'annotations/instances_{year}.json', data_prefix=dict(img=f'{year}/')
         )
     facts = check_detection_data(with_counts(cfg, 80), ('train', 'val', 'test'))
-    assert facts[0].startswith('train: 80 pictures, 739 objects, 80 classes')
-    assert facts[1].startswith('val: 79 pictures, 624 objects, 80 classes')
-    assert facts[2].startswith('test: 79 pictures')
+    assert facts[0].startswith('train: 80 images, 739 objects, 80 classes')
+    assert facts[1].startswith('val: 79 images, 624 objects, 80 classes')
+    assert facts[2].startswith('test: 79 images')
     message = refusal(with_counts(cfg, 6))
     assert f'{COUNTS[0]} is 6' in message
     cfg.train_dataloader.dataset.data_root = str(root / 'nothing')

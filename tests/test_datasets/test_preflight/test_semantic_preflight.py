@@ -64,22 +64,22 @@ def label_map(root, number=0, split='train') -> Path:
 
 def test_sound_data_are_counted(root):
     assert check_data(config_of(root), ('train', 'val')) == [
-        f'train: 6 pictures with label maps, 7 classes ({root / "train"})',
-        f'val: 3 pictures with label maps, 7 classes ({root / "val"})',
+        f'train: 6 images with semantic masks, 7 classes ({root / "train"})',
+        f'val: 3 images with semantic masks, 7 classes ({root / "val"})',
     ]
 
 
-def test_a_data_set_without_label_maps_can_be_predicted(root):
+def test_a_dataset_without_semantic_masks_can_be_predicted(root):
     shutil.rmtree(root / 'labels')
     cfg = config_of(root, data_prefix=dict(img_path='train'), pipeline=PIPELINE[:1])
     assert check_semantic_data(cfg, ('train',)) == [
-        f'train: 6 pictures, 7 classes ({root / "train"})'
+        f'train: 6 images, 7 classes ({root / "train"})'
     ]
 
 
 @pytest.mark.parametrize(
     ('gone', 'what'),
-    [('', 'data root'), ('train', 'image folder'), ('labels/train', 'label map folder')],
+    [('', 'data root'), ('train', 'image folder'), ('labels/train', 'semantic mask folder')],
 )
 def test_a_missing_folder_is_named(root, gone, what):
     shutil.rmtree(root / gone)
@@ -100,22 +100,22 @@ def test_a_missing_ade20k_says_where_it_comes_from(tmp_path, configs):
     assert 'ADEChallengeData2016.zip' in message and '--data-root' in message
 
 
-def test_a_picture_without_a_label_map_is_named(root):
+def test_an_image_without_a_semantic_mask_is_named(root):
     label_map(root, 3).unlink()
     message = refusal(config_of(root))
-    assert '1 of the 6 pictures' in message and str(label_map(root, 3)) in message
+    assert '1 of the 6 images' in message and str(label_map(root, 3)) in message
 
 
-def test_a_label_map_of_another_size_is_named_with_both_sizes(root):
+def test_a_semantic_mask_of_another_size_is_named_with_both_sizes(root):
     cv2.imwrite(str(label_map(root, 5)), np.zeros((64, 60), np.uint8))
     message = refusal(config_of(root))
     assert '000005.jpg is 64x64 pixels' in message
     assert f'{label_map(root, 5)} 60x64' in message
 
 
-def test_a_colour_coded_label_map_is_named(root):
+def test_a_colour_coded_semantic_mask_is_named(root):
     Image.new('RGB', (64, 64)).save(label_map(root, 1))
-    assert f'The label map {label_map(root, 1)} is a colour picture' in refusal(config_of(root))
+    assert f'The semantic mask {label_map(root, 1)} is a colour image' in refusal(config_of(root))
 
 
 def test_a_value_outside_the_classes_is_named(root):
@@ -134,9 +134,9 @@ def test_masks_of_0_and_255_are_recognised(root):
     assert 'nothing but 0 and 255' in refusal(config_of(root))
 
 
-def test_a_damaged_picture_is_named(root):
+def test_a_damaged_image_is_named(root):
     (root / 'train' / '000004.jpg').write_bytes(b'broken')
-    assert '000004.jpg is no picture, or damaged' in refusal(config_of(root))
+    assert '000004.jpg is no image, or damaged' in refusal(config_of(root))
 
 
 def test_another_number_of_classes_in_any_head_is_named(root):
@@ -146,7 +146,7 @@ def test_another_number_of_classes_in_any_head_is_named(root):
     assert '7 classes' in message
 
 
-def test_a_data_set_without_class_names_is_told_to_name_them(root):
+def test_a_dataset_without_class_names_is_told_to_name_them(root):
     assert 'metainfo=dict(classes=' in refusal(config_of(root, type='BaseSegDataset'))
 
 
@@ -156,9 +156,9 @@ def test_some_of_the_known_classes_leave_the_maps_as_they_are(root):
     assert '3 classes' in check_semantic_data(cfg)[0]
 
 
-def test_a_folder_without_pictures_of_the_suffix_says_so(root):
+def test_a_folder_without_images_of_the_suffix_says_so(root):
     assert 'ends in .tif' in refusal(config_of(root, img_suffix='.tif'))
 
 
-def test_a_data_set_of_another_kind_is_left_alone(root):
+def test_a_dataset_of_another_kind_is_left_alone(root):
     assert 'was not checked' in check_semantic_data(config_of(root, type='MyOwn'))[0]

@@ -17,8 +17,8 @@ def painted(seed: int, size: int = 160, **options: bool) -> scenes.Scene:
 @given(seeds, st.sampled_from([64, 97, 160, 256]))
 def test_objects_are_seen_well_enough_at_every_size(seed: int, size: int) -> None:
     scene = painted(seed, size)
-    assert scene.picture.shape == (size, size, 3)
-    assert scene.picture.dtype == np.uint8
+    assert scene.image.shape == (size, size, 3)
+    assert scene.image.dtype == np.uint8
     assert 1 <= len(scene.instances) <= scenes.MAX_OBJECTS
     for instance in scene.instances:
         rows, columns = np.nonzero(instance.mask)
@@ -36,7 +36,7 @@ def test_no_pixel_belongs_to_two_objects(seed: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seeds)
-def test_objects_lie_inside_the_picture(seed: int) -> None:
+def test_objects_lie_inside_the_image(seed: int) -> None:
     for instance in painted(seed).instances:
         rows, columns = np.nonzero(instance.mask)
         assert min(rows.min(), columns.min()) >= 1
@@ -45,16 +45,16 @@ def test_objects_lie_inside_the_picture(seed: int) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(seeds)
-def test_a_picture_is_a_function_of_its_random_stream(seed: int) -> None:
+def test_an_image_is_a_function_of_its_random_stream(seed: int) -> None:
     first, second = painted(seed), painted(seed)
-    assert np.array_equal(first.picture, second.picture)
-    assert not np.array_equal(first.picture, painted(seed + 1).picture)
+    assert np.array_equal(first.image, second.image)
+    assert not np.array_equal(first.image, painted(seed + 1).image)
 
 
-def test_an_empty_picture_has_a_background_and_nothing_on_it() -> None:
+def test_an_empty_image_has_a_background_and_nothing_on_it() -> None:
     scene = painted(3, empty=True)
     assert not scene.instances
-    assert scene.picture.std() > 0
+    assert scene.image.std() > 0
 
 
 def test_every_class_has_its_own_form() -> None:
@@ -98,12 +98,12 @@ def test_objects_stand_out_from_what_surrounds_them() -> None:
     distances = []
     for seed in range(60):
         scene = painted(seed)
-        picture = scene.picture.astype(float)
+        image = scene.image.astype(float)
         anything = np.any([instance.mask for instance in scene.instances], axis=0)
         for instance in scene.instances:
             near = cv2.dilate(instance.mask.astype(np.uint8), np.ones((9, 9))) > 0
             around = near & ~anything
-            inside = picture[instance.mask].mean(axis=0)
-            distances.append(np.linalg.norm(inside - picture[around].mean(axis=0)))
+            inside = image[instance.mask].mean(axis=0)
+            distances.append(np.linalg.norm(inside - image[around].mean(axis=0)))
     assert np.percentile(distances, 2) > 50
     assert np.median(distances) > 90

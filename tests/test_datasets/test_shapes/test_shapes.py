@@ -37,7 +37,7 @@ def split_of_default_set(request: pytest.FixtureRequest, default_set: Path) -> t
     return default_set, request.param
 
 
-def test_the_default_set_has_400_pictures_to_train_on_and_100_to_validate_on(
+def test_the_default_set_has_400_images_to_train_on_and_100_to_validate_on(
     default_set: Path,
 ) -> None:
     for split, count in (('train', 400), ('val', 100)):
@@ -96,26 +96,26 @@ def test_every_class_occurs_in_both_splits_about_as_often(
     assert counts.min() > 0.6 * counts.mean()
 
 
-def test_some_pictures_are_empty(split_of_default_set: tuple[Path, str]) -> None:
+def test_some_images_are_empty(split_of_default_set: tuple[Path, str]) -> None:
     data = coco(*split_of_default_set)
     empty = sum(not data.imgToAnns[image] for image in data.imgs)
     assert 0.02 <= empty / len(data.imgs) <= 0.08
     assert max(len(data.imgToAnns[image]) for image in data.imgs) == 6
 
 
-def test_masks_boxes_and_areas_agree_with_the_label_maps(
+def test_masks_boxes_and_areas_agree_with_the_semantic_masks(
     split_of_default_set: tuple[Path, str],
 ) -> None:
     root, split = split_of_default_set
     data = coco(root, split)
-    for image in data.imgs.values():
-        name = Path(image['file_name']).stem
-        picture = cv2.imread(str(root / split / image['file_name']))
+    for record in data.imgs.values():
+        name = Path(record['file_name']).stem
+        image = cv2.imread(str(root / split / record['file_name']))
         labels = cv2.imread(str(root / 'labels' / split / f'{name}.png'), cv2.IMREAD_UNCHANGED)
-        assert picture.shape == (image['height'], image['width'], 3)
+        assert image.shape == (record['height'], record['width'], 3)
         assert labels.dtype == np.uint8
         drawn = np.zeros_like(labels)
-        for annotation in data.imgToAnns[image['id']]:
+        for annotation in data.imgToAnns[record['id']]:
             mask = data.annToMask(annotation).astype(bool)
             assert not drawn[mask].any()
             drawn[mask] = annotation['category_id']
@@ -128,7 +128,7 @@ def test_masks_boxes_and_areas_agree_with_the_label_maps(
         assert np.array_equal(labels, drawn)
 
 
-def test_train_and_val_share_no_picture(default_set: Path) -> None:
+def test_train_and_val_share_no_image(default_set: Path) -> None:
     digests = [
         hashlib.sha256(path.read_bytes()).hexdigest()
         for split in shapes.SPLITS
@@ -150,14 +150,14 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(
     assert files(tmp_path / 'here') == files(tmp_path / 'there')
 
 
-def test_another_seed_gives_other_pictures(tmp_path: Path) -> None:
+def test_another_seed_gives_other_images(tmp_path: Path) -> None:
     small(tmp_path / 'a', seed=1)
     small(tmp_path / 'b', seed=2)
     first, second = files(tmp_path / 'a'), files(tmp_path / 'b')
     assert all(first[name] != second[name] for name in first if name.endswith('.jpg'))
 
 
-def test_a_picture_does_not_depend_on_how_many_there_are(tmp_path: Path, default_set: Path) -> None:
+def test_an_image_does_not_depend_on_how_many_there_are(tmp_path: Path, default_set: Path) -> None:
     small(tmp_path / 'few')
     few, many = files(tmp_path / 'few'), files(default_set)
     for name in few:
@@ -205,8 +205,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
-        ({'num_train': 0}, 'training pictures .* at least 1, not 0'),
-        ({'num_val': -1}, 'validation pictures .* at least 1, not -1'),
+        ({'num_train': 0}, 'training images .* at least 1, not 0'),
+        ({'num_val': -1}, 'validation images .* at least 1, not -1'),
         ({'size': 32}, 'size .* at least 64, not 32'),
         ({'seed': -2}, 'seed .* at least 0, not -2'),
     ],
@@ -350,7 +350,7 @@ def test_other_classes_are_drawn_in_a_folder_of_their_own(
     assert ', '.join(shapes.OTHER_CLASSES) in capsys.readouterr().out
     names = {category['name'] for category in coco(out, 'train').cats.values()}
     assert names == set(shapes.OTHER_CLASSES) and not names & set(shapes.CLASSES)
-    assert set(coco(out, 'train').catToImgs) == set(range(1, 7)), 'each is on some picture'
+    assert set(coco(out, 'train').catToImgs) == set(range(1, 7)), 'each is on some image'
     assert run_tool('generate_shapes', options) == 2
     assert run_tool('generate_shapes', [*options, '--task', 'classification']) == 2
     assert capsys.readouterr().err.count('--out DIR') == 2

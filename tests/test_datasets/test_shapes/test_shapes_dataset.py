@@ -63,7 +63,7 @@ def test_the_areas_of_the_masks_are_those_of_the_file(default_set: Path) -> None
     assert areas == wanted
 
 
-def test_empty_pictures_are_kept_unless_filtered(default_set: Path) -> None:
+def test_empty_images_are_kept_unless_filtered(default_set: Path) -> None:
     assert len(build(default_set)) == 400
     assert len(build(default_set, filter_cfg=dict(filter_empty_gt=True, min_size=0))) == 384
 

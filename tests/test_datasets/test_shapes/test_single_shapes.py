@@ -1,4 +1,4 @@
-"""The generated set of one shape a picture."""
+"""The generated set of one shape an image."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ few = partial(single_shapes.generate, num_train=12, num_val=7, progress=False)
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """A few pictures."""
+    """A few images."""
     few(tmp_path / 'set')
     return tmp_path / 'set'
 
@@ -40,9 +40,9 @@ def test_the_layout_is_a_folder_per_class_in_each_split(small: Path) -> None:
     for split, count in (('train', 12), ('val', 7)):
         folders = sorted(folder.name for folder in (small / split).iterdir())
         assert tuple(folders) == single_shapes.CLASSES
-        pictures = list((small / split).rglob('*.png'))
-        assert len(pictures) == count
-        assert cv2.imread(str(pictures[0])).shape == (64, 64, 3)
+        images = list((small / split).rglob('*.png'))
+        assert len(images) == count
+        assert cv2.imread(str(images[0])).shape == (64, 64, 3)
     record = json.loads((small / 'dataset.json').read_text())
     assert record['pictures'] == {'train': 12, 'val': 7}
     assert record['classes'] == list(single_shapes.CLASSES)
@@ -55,7 +55,7 @@ def test_there_are_at_least_five_classes_all_of_them_as_often(small: Path) -> No
         assert len(list(folder.iterdir())) == 2
 
 
-def test_the_same_numbers_give_the_same_pictures_and_more_only_add(
+def test_the_same_numbers_give_the_same_images_and_more_only_add(
     small: Path, tmp_path: Path
 ) -> None:
     few(tmp_path / 'again')
@@ -63,25 +63,25 @@ def test_the_same_numbers_give_the_same_pictures_and_more_only_add(
     few(tmp_path / 'more', num_train=20)
     more = files(tmp_path / 'more')
     same = [key for key, value in files(small).items() if more.get(key) == value]
-    assert len(same) == 12 + 7, 'all pictures; the record tells another number'
+    assert len(same) == 12 + 7, 'all images; the record tells another number'
     few(tmp_path / 'other', seed=1)
     other = files(tmp_path / 'other')
     assert not [key for key, value in files(small).items() if other[key] == value]
 
 
-def test_training_and_validation_have_no_picture_in_common(small: Path) -> None:
+def test_training_and_validation_have_no_image_in_common(small: Path) -> None:
     digests = [hashlib.sha256(data).digest() for data in files(small).values()]
     assert len(set(digests)) == len(digests)
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(64, 128), label=st.integers(0, 5))
 @settings(deadline=None, max_examples=30)
-def test_a_picture_of_one_shape_shows_it_against_what_is_behind(
+def test_a_image_of_one_shape_shows_it_against_what_is_behind(
     seed: int, size: int, label: int
 ) -> None:
-    picture = paint_one(np.random.default_rng(seed), size, label)
-    assert picture.shape == (size, size, 3) and picture.dtype == np.uint8
-    assert np.ptp(picture.astype(int).sum(axis=2)) > 20
+    image = paint_one(np.random.default_rng(seed), size, label)
+    assert image.shape == (size, size, 3) and image.dtype == np.uint8
+    assert np.ptp(image.astype(int).sum(axis=2)) > 20
 
 
 def test_a_root_of_the_other_set_is_not_overwritten(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_root_of_the_other_set_is_not_overwritten(tmp_path: Path) -> None:
     shapes.generate(root, num_train=1, num_val=1, progress=False)
     before = files(root)
     assert not single_shapes.is_generated(root)
-    with pytest.raises(DatasetError, match='no generated data set of this kind'):
+    with pytest.raises(DatasetError, match='no generated dataset of this kind'):
         few(root)
     assert files(root) == before
 

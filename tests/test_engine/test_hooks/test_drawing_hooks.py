@@ -16,8 +16,8 @@ from casvit_mm.engine.hooks.draw_test import DrawTestHook
 from casvit_mm.engine.hooks.preview import PreviewHook
 
 
-class Pictures(Dataset):
-    """Some pictures of the generated data set."""
+class Images(Dataset):
+    """Some images of the generated dataset."""
 
     def __init__(self, number, metainfo):
         self.number = number
@@ -32,18 +32,18 @@ class Runner:
 
     def __init__(self, work_dir=None, metainfo=ShapesDataset.METAINFO, number=1):
         self.work_dir = work_dir
-        self.val_dataloader = DataLoader(Pictures(number, metainfo))
+        self.val_dataloader = DataLoader(Images(number, metainfo))
         self.test_dataloader = self.val_dataloader
 
 
 @pytest.mark.parametrize(('loaded', 'width'), [(True, 128), (False, 64)])
-def test_a_picture_without_objects_is_drawn_beside_its_prediction_like_any_other(
+def test_an_image_without_objects_is_drawn_beside_its_prediction_like_any_other(
     loaded, width, tmp_path
 ):
     DetLocalVisualizer.get_instance(f'preview {loaded}')
-    picture = tmp_path / 'empty.png'
-    cv2.imwrite(str(picture), np.full((64, 64, 3), 127, np.uint8))
-    sample = DetDataSample(metainfo=dict(img_path=str(picture)))
+    image = tmp_path / 'empty.png'
+    cv2.imwrite(str(image), np.full((64, 64, 3), 127, np.uint8))
+    sample = DetDataSample(metainfo=dict(img_path=str(image)))
     sample.gt_instances = InstanceData()
     if loaded:
         sample.gt_instances.bboxes = torch.zeros(0, 4)
@@ -60,12 +60,12 @@ def test_a_picture_without_objects_is_drawn_beside_its_prediction_like_any_other
 
 @pytest.fixture
 def segmented(tmp_path):
-    """A picture with a label map, and another one as the answer."""
+    """An image with a semantic mask, and another one as the answer."""
     from mmseg.structures import SegDataSample
 
-    picture = tmp_path / 'street.png'
-    cv2.imwrite(str(picture), np.full((64, 64, 3), 127, np.uint8))
-    sample = SegDataSample(metainfo=dict(img_path=str(picture)))
+    image = tmp_path / 'street.png'
+    cv2.imwrite(str(image), np.full((64, 64, 3), 127, np.uint8))
+    sample = SegDataSample(metainfo=dict(img_path=str(image)))
     truth = torch.zeros(1, 64, 64, dtype=torch.long)
     truth[:, :32] = 1
     sample.gt_sem_seg = PixelData(data=truth)
@@ -73,10 +73,10 @@ def segmented(tmp_path):
     return sample
 
 
-def test_a_label_map_is_drawn_beside_its_prediction(segmented, tmp_path):
+def test_a_semantic_mask_is_drawn_beside_its_prediction(segmented, tmp_path):
     from mmseg.visualization import SegLocalVisualizer
 
-    SegLocalVisualizer.get_instance('label maps', alpha=1.0)
+    SegLocalVisualizer.get_instance('semantic masks', alpha=1.0)
     runner = Runner(tmp_path, SemanticShapesDataset.METAINFO)
     PreviewHook().after_val_iter(runner, 0, outputs=[segmented])
     drawn = cv2.imread(str(tmp_path / 'preview' / 'street.jpg'))
@@ -87,10 +87,10 @@ def test_a_label_map_is_drawn_beside_its_prediction(segmented, tmp_path):
     assert drawn[60, 4].max() < 8 and drawn[4, 124].max() < 8
 
 
-def test_every_picture_of_a_test_is_drawn(segmented, tmp_path):
+def test_every_image_of_a_test_is_drawn(segmented, tmp_path):
     from mmseg.visualization import SegLocalVisualizer
 
-    SegLocalVisualizer.get_instance('all label maps')
+    SegLocalVisualizer.get_instance('all semantic masks')
     runner = Runner(metainfo=SemanticShapesDataset.METAINFO)
     hook = DrawTestHook(str(tmp_path / 'drawn'))
     for index in range(3):

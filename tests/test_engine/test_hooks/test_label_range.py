@@ -27,7 +27,7 @@ class Runner:
 
 @pytest.fixture
 def build(tmp_path):
-    """Builds a data set of two pictures, the second with given label values."""
+    """Builds a dataset of two images, the second with given label values."""
 
     def dataset(values, classes=CLASSES, **changes):
         for number, label in enumerate(([0, 1, 2, 255], values)):
@@ -75,7 +75,7 @@ def test_ignored_zeros_pass_and_the_message_counts_as_the_file_does(build):
         look(build([0, 1, 2, 4], reduce_zero_label=True))
 
 
-def test_data_sets_in_wrappers_are_looked_at(build):
+def test_datasets_in_wrappers_are_looked_at(build):
     with pytest.raises(DatasetError, match='the value 9 in 4 pixels'):
         look(ConcatDataset([build([0, 1, 2, 9])]))
 

@@ -1,4 +1,4 @@
-"""Smaller pictures at the start of a training."""
+"""Smaller images at the start of a training."""
 
 from types import SimpleNamespace
 
@@ -17,18 +17,18 @@ from casvit_mm.engine import ProgressiveSizeHook
 from casvit_mm.engine.hooks.progressive_size import NotASegmentorError
 
 
-def batch(height=96, width=64, pictures=2):
-    """Dark pictures with a bright rectangle, whose label is 3; the rest is 0, a corner ignored."""
+def batch(height=96, width=64, images=2):
+    """Dark images with a bright rectangle, whose label is 3; the rest is 0, a corner ignored."""
     labels = torch.zeros(1, height, width, dtype=torch.int64)
     labels[:, height // 3 : 2 * height // 3, width // 4 : 3 * width // 4] = 3
     pixels = torch.where(labels == 3, 200, 10).expand(3, -1, -1).to(torch.uint8)
     labels[:, : height // 8, : width // 8] = 255
     samples = []
-    for _ in range(pictures):
+    for _ in range(images):
         sample = SegDataSample(metainfo=dict(img_shape=(height, width)))
         sample.gt_sem_seg = PixelData(data=labels.clone())
         samples.append(sample)
-    return dict(inputs=[pixels.clone() for _ in range(pictures)], data_samples=samples)
+    return dict(inputs=[pixels.clone() for _ in range(images)], data_samples=samples)
 
 
 def at(iteration, **padding):
@@ -45,11 +45,11 @@ def after(hook, iteration, data):
 
 
 @pytest.mark.parametrize(('iteration', 'sides'), [(4, 96), (5, 48), (8, 48), (9, 96)])
-def test_pictures_are_small_from_the_first_iteration_to_the_last_and_then_as_they_were(
+def test_images_are_small_from_the_first_iteration_to_the_last_and_then_as_they_were(
     iteration, sides
 ):
     data = after(ProgressiveSizeHook(scale=0.5, begin=5, end=9), iteration, batch(96, 96))
-    assert {tuple(picture.shape) for picture in data['inputs']} == {(3, sides, sides)}
+    assert {tuple(image.shape) for image in data['inputs']} == {(3, sides, sides)}
     for sample in data['data_samples']:
         assert sample.gt_sem_seg.data.shape == (1, sides, sides)
         assert sample.img_shape == (sides, sides)
@@ -59,11 +59,11 @@ def test_pictures_are_small_from_the_first_iteration_to_the_last_and_then_as_the
 @given(st.floats(0.4, 0.95), st.integers(32, 90), st.integers(32, 90))
 def test_labels_stay_on_what_they_label_and_no_value_is_invented(scale, height, width):
     data = after(ProgressiveSizeHook(scale, end=1), 0, batch(height, width))
-    picture, labels = data['inputs'][0], data['data_samples'][0].gt_sem_seg.data[0]
-    assert picture.dtype == torch.uint8 and labels.dtype == torch.int64
+    image, labels = data['inputs'][0], data['data_samples'][0].gt_sem_seg.data[0]
+    assert image.dtype == torch.uint8 and labels.dtype == torch.int64
     assert set(labels.unique().tolist()) <= {0, 3, 255}
     # Where neither is mixed with a neighbour.
-    bright, dark = picture[0] == 200, picture[0] == 10
+    bright, dark = image[0] == 200, image[0] == 10
     assert (labels[bright] == 3).all() and (labels[dark] != 3).all()
     assert bright.any() and dark.any()
 

@@ -1,4 +1,4 @@
-"""The reader of weight files."""
+"""The reader of checkpoints."""
 
 import argparse
 import pickle

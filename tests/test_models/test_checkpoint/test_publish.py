@@ -1,4 +1,4 @@
-"""Clean weight files: what is in them, and that nothing of the weights is lost."""
+"""Clean checkpoints: what is in them, and that nothing of the weights is lost."""
 
 import argparse
 import hashlib

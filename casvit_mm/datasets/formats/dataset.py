@@ -1,4 +1,4 @@
-"""What is read of a data set, whatever its format was."""
+"""What is read of a dataset, whatever its format was."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,75 +6,75 @@ from pathlib import Path
 from typing import Any
 
 from casvit.names import read_lines
-from casvit_mm.datasets.formats.folders import PICTURES
-from casvit_mm.datasets.issues import FaultList
+from casvit_mm.datasets.formats.folders import IMAGES
+from casvit_mm.datasets.issues import IssueList
 
 SPLITS = ('train', 'val', 'test')
-# Tools have names of their own for the three parts of a data set.
+# Tools have names of their own for the three parts of a dataset.
 SPLIT_NAMES = {
     **dict.fromkeys(('train', 'training', 'trainset', 'tr'), 'train'),
     **dict.fromkeys(('val', 'valid', 'validation', 'valset', 'dev'), 'val'),
     **dict.fromkeys(('test', 'testing', 'testset'), 'test'),
 }
-# A data set that is not split has one part of this name.
+# A dataset that is not split has one part of this name.
 WHOLE = 'all'
 
 
 @dataclass
 class ObjectSplit:
-    """One part of a data set of objects.
+    """One part of a dataset of objects.
 
     Attributes:
         content: As a COCO annotation file holds it. Where another format was read, annotations
-            and pictures have a ``source``: their file, and their place in it.
+            and images have a ``source``: their file, and their place in it.
         file: The file, or folder of files, that it was read from.
-        pictures: The folder that ``file_name`` starts from.
+        images: The folder that ``file_name`` starts from.
         whole: Whether ``content`` is that of a COCO file as it is.
     """
 
     content: dict[str, Any]
     file: Path
-    pictures: Path
+    images: Path
     whole: bool = False
 
-    def picture(self, record: dict[str, Any]) -> Path:
-        """The file of one of its records of pictures."""
-        return self.pictures / record['file_name']
+    def image(self, record: dict[str, Any]) -> Path:
+        """The file of one of its records of images."""
+        return self.images / record['file_name']
 
 
 @dataclass
 class ObjectDataset:
-    """A data set of objects: boxes, and masks where the format has them.
+    """A dataset of objects: boxes, and masks where the format has them.
 
     Attributes:
         format: Its format, as a person calls it.
         root: Its folder.
         splits: Its parts by name: some of :data:`SPLITS`, or :data:`WHOLE`.
         notes: What the format, or its reader, does not hold.
-        faults: Files and records that could not be read.
+        issues: Files and records that could not be read.
     """
 
     format: str
     root: Path
     splits: dict[str, ObjectSplit]
     notes: list[str] = field(default_factory=list)
-    faults: FaultList = field(default_factory=FaultList)
+    issues: IssueList = field(default_factory=IssueList)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and its label map, either of which may be missing."""
+    """An image and its semantic mask, either of which may be missing."""
 
-    picture: Path | None
+    image: Path | None
     label_map: Path | None
 
 
 @dataclass
-class MapDataset:
-    """A data set of pictures with label maps.
+class MaskDataset:
+    """A dataset of images with semantic masks.
 
     Attributes:
-        format: ``index label maps`` or ``colour label maps``.
+        format: ``index semantic masks`` or ``colour semantic masks``.
         root: Its folder.
         splits: Pairs by the name of the part.
         classes: Names of the classes, those that maps do not name numbered.
@@ -109,14 +109,14 @@ def split_of(*names: str) -> str:
 
 
 def listed_parts(root: Path, *kinds: str) -> dict[str, str]:
-    """The part of each picture by Pascal VOC's lists, ``ImageSets/<kind>/train.txt`` and so on.
+    """The part of each image by Pascal VOC's lists, ``ImageSets/<kind>/train.txt`` and so on.
 
     Args:
         root: The folder that ``ImageSets`` is in.
         kinds: Kinds of lists; the first one that there is counts.
 
     Returns:
-        Names of parts by name of picture, without its ending; empty where there are no lists.
+        Names of parts by name of image, without its ending; empty where there are no lists.
     """
     parts: dict[str, str] = {}
     for kind in kinds:
@@ -124,9 +124,9 @@ def listed_parts(root: Path, *kinds: str) -> dict[str, str]:
             if path.stem not in SPLITS:
                 continue
             for line in read_lines(path):
-                # A name may be followed by whether the class of the list is on the picture.
+                # A name may be followed by whether the class of the list is on the image.
                 name = re.sub(r'\s+-?[01]$', '', line.strip())
-                if Path(name).suffix.lower() in PICTURES:
+                if Path(name).suffix.lower() in IMAGES:
                     name = name[: name.rindex('.')]
                 if name:
                     parts.setdefault(Path(name).name, path.stem)

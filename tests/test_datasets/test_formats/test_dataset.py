@@ -1,9 +1,9 @@
-"""What is read of a data set, whatever its format was."""
+"""What is read of a dataset, whatever its format was."""
 
-from casvit_mm.datasets.formats.found import listed_parts
+from casvit_mm.datasets.formats.dataset import listed_parts
 
 
-def test_lists_of_voc_name_pictures_with_dots_spaces_and_flags(tmp_path):
+def test_lists_of_voc_name_images_with_dots_spaces_and_flags(tmp_path):
     main = tmp_path / 'ImageSets/Main'
     main.mkdir(parents=True)
     (main / 'train.txt').write_text('a.v2\nstreet 7\nb  1\nc -1\n\nd.JPG\nsub/e.png\n')

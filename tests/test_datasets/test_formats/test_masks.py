@@ -1,4 +1,4 @@
-"""Layouts of pictures with label maps, and the legends that explain them."""
+"""Layouts of images with semantic masks, and the legends that explain them."""
 
 import numpy as np
 import pytest
@@ -18,28 +18,28 @@ LAYOUTS = {
 }  # fmt: skip
 
 
-def picture(path, mode='RGB', value=1):
+def image(path, mode='RGB', value=1):
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (8, 8, 3) if mode == 'RGB' else (8, 8)
     Image.fromarray(np.full(shape, value, np.uint8), mode).save(path)
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
-def test_pictures_and_maps_of_each_layout_are_paired(layout, tmp_path):
+def test_images_and_maps_of_each_layout_are_paired(layout, tmp_path):
     files = LAYOUTS[layout]
     for index, name in enumerate(files):
-        picture(tmp_path / name, 'L' if index % 2 else 'RGB')
+        image(tmp_path / name, 'L' if index % 2 else 'RGB')
     dataset = read_dataset(tmp_path, 'semantic')
-    assert dataset.format == 'index label maps'
-    for part, (image, label_map) in zip(('train', 'val'), (files[:2], files[2:]), strict=True):
+    assert dataset.format == 'index semantic masks'
+    for part, (name, label_map) in zip(('train', 'val'), (files[:2], files[2:]), strict=True):
         (pair,) = dataset.splits[part]
-        assert pair.picture == tmp_path / image and pair.label_map == tmp_path / label_map
+        assert pair.image == tmp_path / name and pair.label_map == tmp_path / label_map
 
 
 def test_a_devkit_with_lists_is_split_by_them(tmp_path):
     for name in 'abc':
-        picture(tmp_path / f'JPEGImages/{name}.jpg')
-        picture(tmp_path / f'SegmentationClass/{name}.png', 'L')
+        image(tmp_path / f'JPEGImages/{name}.jpg')
+        image(tmp_path / f'SegmentationClass/{name}.png', 'L')
     lists = tmp_path / 'ImageSets/Segmentation'
     lists.mkdir(parents=True)
     (lists / 'train.txt').write_text('a\nc\n')
@@ -60,10 +60,10 @@ LEGENDS = {
 def test_legends_of_each_tool_are_read(name, tmp_path):
     (tmp_path / name).write_text(LEGENDS[name])
     assert read_legend(tmp_path / name) == [('sky', (1, 2, 3)), ('road', (4, 5, 6))]
-    picture(tmp_path / 'images/a.jpg')
-    picture(tmp_path / 'masks/a.png', value=1)
+    image(tmp_path / 'images/a.jpg')
+    image(tmp_path / 'masks/a.png', value=1)
     dataset = read_dataset(tmp_path, 'semantic')
-    assert dataset.format == 'colour label maps'
+    assert dataset.format == 'colour semantic masks'
     assert dataset.classes == ['sky', 'road']
     assert dataset.legend == {(1, 2, 3): 0, (4, 5, 6): 1}
 
@@ -96,17 +96,17 @@ def test_a_wrong_legend_is_named_by_its_line(text, message, tmp_path):
 
 
 def test_classes_without_names_are_numbered_and_that_is_said(tmp_path):
-    picture(tmp_path / 'images/a.jpg')
-    picture(tmp_path / 'masks/a.png', 'L', value=2)
+    image(tmp_path / 'images/a.jpg')
+    image(tmp_path / 'masks/a.png', 'L', value=2)
     dataset = read_dataset(tmp_path, 'semantic')
     assert dataset.classes == ['class_0', 'class_1', 'class_2']
     assert 'has no classes.txt' in dataset.notes[0]
 
 
-def test_maps_of_other_names_than_the_pictures_are_an_error(tmp_path):
-    picture(tmp_path / 'images/a.jpg')
-    picture(tmp_path / 'masks/b.png', 'L')
-    with pytest.raises(DatasetError, match=r'No picture in .* has a label map of its name'):
+def test_maps_of_other_names_than_the_images_are_an_error(tmp_path):
+    image(tmp_path / 'images/a.jpg')
+    image(tmp_path / 'masks/b.png', 'L')
+    with pytest.raises(DatasetError, match=r'No image in .* has a semantic mask of its name'):
         read_dataset(tmp_path, 'semantic')
 
 
