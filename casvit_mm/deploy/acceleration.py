@@ -18,7 +18,7 @@ from casvit_mm.speed.dense_parts import (
     dense_parts,
     in_full_precision,
     is_compiled,
-    per_picture,
+    per_image,
 )
 from casvit_mm.speed.freed_memory import keep_freed_memory
 from casvit_mm.speed.memory_format import to_channels_last
@@ -74,7 +74,7 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
     if acceleration.keep_memory:
         keep_freed_memory()
     compile_parts = acceleration.compile or any(
-        is_compiled(part.forward) for part in per_picture(inner)
+        is_compiled(part.forward) for part in per_image(inner)
     )
     if acceleration.fuse and not is_fused(inner):
         # Compiled code keeps the weights that it was compiled with; fusion makes other ones.
@@ -84,7 +84,7 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
         fuse(inner)
     if acceleration.fuse or acceleration.compile:
         to_channels_last(inner)
-    for part in per_picture(inner):
+    for part in per_image(inner):
         if compile_parts and not is_compiled(part.forward):
             part.forward = compiled(in_full_precision(part.forward), constant_weights=True)
     for part in dense_parts(inner):

@@ -123,7 +123,7 @@ dict(
     metainfo=metainfo,
     ann_file={str(parts['train'].ann_file)!r},
     data_root='',
-    data_prefix=dict(img={_folder(parts['train'].pictures)!r}),
+    data_prefix=dict(img={_folder(parts['train'].images)!r}),
     # Pictures without objects stay in: they teach what is none.
     filter_cfg=dict(filter_empty_gt=False),
     pipeline=train_pipeline,
@@ -177,7 +177,7 @@ def _object_loader(name: str, part: Any, metric: Any) -> str:
         metainfo=metainfo,
         ann_file={str(part.ann_file)!r},
         data_root='',
-        data_prefix=dict(img={_folder(part.pictures)!r}),
+        data_prefix=dict(img={_folder(part.images)!r}),
         test_mode=True,
         pipeline=test_pipeline,
     ),
@@ -204,7 +204,7 @@ def _semantic(plan: Plan) -> list[str]:
         metainfo=metainfo,
         ann_file={str(part.ann_file)!r},
         data_root='',
-        data_prefix=dict(img_path={str(part.pictures)!r}, seg_map_path={str(part.pictures)!r}),
+        data_prefix=dict(img_path={str(part.images)!r}, seg_map_path={str(part.images)!r}),
 {test}        pipeline={steps},
     ),
 )
