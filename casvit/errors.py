@@ -1,25 +1,24 @@
-"""What a person can mend: errors whose message says what is wrong, where, and what to do."""
+"""Errors that users can fix: the message says what is wrong, where, and what to do."""
 
 
 class UserError(Exception):
-    """A mistake that a person can mend; the message is the whole explanation.
+    """An error that the user can fix; the message is the full explanation.
 
-    Commands print it without a traceback and end with exit code 2. Other modules have kinds of
-    their own, each a subclass.
+    Commands print it without a traceback and exit with code 2. Other modules define subclasses.
     """
 
 
 class CliError(UserError):
-    """A command cannot do what it was asked to."""
+    """A command cannot do what was asked."""
 
 
 class DatasetError(UserError, ValueError):
-    """Data are not there, or not what a run needs."""
+    """Data are missing, or not what a run needs."""
 
 
 class CheckpointError(UserError, RuntimeError):
-    """A checkpoint is missing, unreadable, or does not fit; the message says what to do."""
+    """A checkpoint is missing, unreadable or does not fit the model."""
 
 
 class MissingPackageError(UserError, RuntimeError):
-    """Something asks for a package that cannot be imported; the message says what to install."""
+    """A required package cannot be imported; the message says what to install."""

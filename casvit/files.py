@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and where generated ones are kept."""
+"""Atomic writing of files and folders, and the cache folder for generated files."""
 
 import os
 import shutil
@@ -11,23 +11,23 @@ from threading import get_ident
 
 @contextmanager
 def written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Lets a file or folder be written beside its place, and moves it there once the disk has it.
+    """Writes a file or folder atomically: next to its path first, then moved once it is on disk.
 
-    Whatever ends the process meanwhile, the place holds what it held or what is new, never a part.
-    Only a folder that takes another one's place leaves it empty for a moment; the old one lies
-    beside it then, under a name that ends in ``.old``.
+    If the process is interrupted, the path holds either the old content or the new, never half of
+    it. Only when a folder replaces another one is the path missing for a moment; the old folder is
+    next to it then, under a name that ends in ``.old``.
 
     Args:
-        path: The file or folder to be.
-        replace: Whether a folder may take the place of one that holds something. A file takes the
-            place of another in any case.
+        path: The file or folder to write.
+        replace: Whether a folder may replace one that is not empty. A file always replaces an
+            existing file.
 
     Yields:
-        A path beside it, at which to write a file or make a folder: the name with a dot before it
-        and the numbers of process and thread behind it.
+        A temporary path in the same folder, at which to write the file or create the folder: the
+        name with a leading dot, followed by the process and thread ids.
 
     Raises:
-        OSError: It cannot be written, or the place is taken; what is there is as it was.
+        OSError: It cannot be written, or the path is taken; existing content is unchanged.
     """
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}-{get_ident()}')
     try:
@@ -43,14 +43,14 @@ def written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all; its folder is made if it is not there.
+    """Writes a file atomically; creates its folder if needed.
 
     Args:
         path: The file.
-        content: Text is written as UTF-8.
+        content: The content; text is written as UTF-8.
 
     Raises:
-        OSError: It cannot be written; what is there is as it was.
+        OSError: It cannot be written; existing content is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as unfinished:
@@ -58,7 +58,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; not if no file can have the name, for its length or a null in it."""
+    """Whether a file exists; False for names that no file can have (too long, a null character)."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -66,7 +66,7 @@ def is_file(path: Path) -> bool:
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again, in the user's cache."""
+    """The folder in the user's cache for files that can be generated again."""
     if cache := os.environ.get('XDG_CACHE_HOME'):
         base = Path(cache)
     elif sys.platform == 'win32':
@@ -101,7 +101,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Has the disk hold a file, or all that is in a folder."""
+    """Flushes a file, or everything in a folder, to disk."""
     if not path.is_dir():
         with path.open('r+b') as file:
             os.fsync(file.fileno())
@@ -112,7 +112,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # Windows opens no folder, and needs no sync of its own for a name.
+    # Windows cannot open folders, and needs no separate sync for a name.
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,8 +1,8 @@
-"""Names that a dataset brings along: which are safe to write, and how others are shown.
+"""Names from a dataset: which of them are safe to write, and how to display the others.
 
-Class names go into configs, whose text mmengine evaluates, into logs and onto the terminal. Two
-braces in a row are an instruction to mmengine; control characters move the cursor, hide what stands
-before them, or leave the line that a name is written into.
+Class names end up in configs, whose text mmengine evaluates, in logs and on the terminal. mmengine
+treats two braces in a row as an instruction; control characters move the cursor, hide the text
+before them, or break the line.
 """
 
 import re
@@ -13,22 +13,22 @@ from pathlib import Path
 from casvit.errors import DatasetError
 
 TWO_BRACES = '{{'
-# Controls, halves of characters (bytes that are no UTF-8), separators of lines and paragraphs, and
-# marks that are not seen, such as those that turn the direction of a text.
+# Control characters, surrogates (bytes that are not UTF-8), line and paragraph separators, and
+# invisible format characters, such as those that change the direction of a text.
 UNSAFE = frozenset(('Cc', 'Cs', 'Zl', 'Zp', 'Cf'))
-# Marks that join letters: Persian and Indic words need them, and so do emoji.
+# Joiners: Persian and Indic words need them, and so do emoji.
 JOINERS = '\u200c\u200d'
 SHOWN = 3
 
 
 def name_issue(name: str) -> str:
-    """Why a name is not safe to write into configs and logs.
+    """Explains why a name is not safe to write into configs and logs.
 
     Args:
         name: The name of a class, or a path.
 
     Returns:
-        The reason, for what is named before it: ``contains '{{'``; empty for a safe name.
+        The reason, without a subject: ``contains '{{'``; empty for a safe name.
     """
     found = [repr(TWO_BRACES)] if TWO_BRACES in name else []
     if not name.isprintable():
@@ -37,13 +37,13 @@ def name_issue(name: str) -> str:
 
 
 def safe_names(names: Sequence[str]) -> list[str]:
-    """Names that are safe to write: those that are safe already, and new ones for the others.
+    """Replaces unsafe names by safe ones; keeps those that are safe already.
 
     Args:
         names: The names of all classes.
 
     Returns:
-        As many names, each of them once if each of ``names`` is there once.
+        As many names; unique if ``names`` are.
     """
     taken = {name for name in names if not name_issue(name)}
     safe = []
@@ -61,43 +61,43 @@ def safe_names(names: Sequence[str]) -> list[str]:
 
 
 def refuse_unsafe_names(names: Iterable[object], source: str) -> None:
-    """Sees that the class names of a run are safe to write.
+    """Checks that the class names of a run are safe to write.
 
     Args:
         names: The names.
-        source: Where they are from.
+        source: Where they come from.
 
     Raises:
-        DatasetError: One is not; says which, why and what to do.
+        DatasetError: A name is unsafe; the message says which, why and what to do.
     """
     for index, name in enumerate(map(str, names)):
         if issue := name_issue(name):
             raise DatasetError(
                 f'The name of class {index} of {source}, {name!a}, {issue}: mmengine or a '
-                'terminal may take it for an instruction. Rename the class; `casvit check DATA '
-                '--fix OUT` writes a copy with other names.'
+                'terminal may interpret it as an instruction. Rename the class, or let `casvit '
+                'check DATA --fix OUT` write a copy with safe names.'
             )
 
 
 def printable(text: str) -> str:
-    """A text as one line that any terminal, page or file shows, with odd characters escaped."""
+    """Returns a text as one line that is safe to display anywhere, with odd characters escaped."""
     if text.isprintable():
         return text
     return ''.join(c.encode('unicode_escape').decode('ascii') if _is_unsafe(c) else c for c in text)
 
 
 def printable_lines(text: str) -> str:
-    """A text whose lines stay lines, and are :func:`printable` each."""
+    """Applies :func:`printable` to each line of a text."""
     return '\n'.join(map(printable, text.split('\n')))
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, split at line ends alone.
+    """Reads the lines of a text file, split at line ends only.
 
-    Not `splitlines`: at other separators, such as U+2028, it makes two names out of one.
+    Not with `splitlines`, which also splits at other separators, such as U+2028.
 
     Raises:
-        DatasetError: It cannot be read, or is not UTF-8.
+        DatasetError: The file cannot be read, or is not UTF-8.
     """
     try:
         return path.read_text(encoding='utf-8').split('\n')

@@ -10,30 +10,30 @@ CLASSES = ('person', 'chair', 'bottle')
 
 def as_coco(photographs: Path, out: Path) -> Path:
     """As COCO lays it out, with the three classes alone."""
-    for part in ('train', 'val'):
+    for split in ('train', 'val'):
         source = photographs / 'coco_mini'
-        content = json.loads((source / f'annotations/instances_{part}2017.json').read_text())
+        content = json.loads((source / f'annotations/instances_{split}2017.json').read_text())
         content['categories'] = [c for c in content['categories'] if c['name'] in CLASSES]
         kept = {category['id'] for category in content['categories']}
         content['annotations'] = [a for a in content['annotations'] if a['category_id'] in kept]
         (out / 'annotations').mkdir(parents=True, exist_ok=True)
-        (out / f'annotations/instances_{part}.json').write_text(json.dumps(content))
-        (out / part).mkdir()
+        (out / f'annotations/instances_{split}.json').write_text(json.dumps(content))
+        (out / split).mkdir()
         for image in content['images']:
             shutil.copyfile(
-                source / f'{part}2017' / image['file_name'], out / part / image['file_name']
+                source / f'{split}2017' / image['file_name'], out / split / image['file_name']
             )
     return out
 
 
 def as_roboflow(coco: Path, out: Path) -> Path:
     """As Roboflow writes COCO: files beside the images, and a category of all others."""
-    for part, name in (('train', 'train'), ('val', 'valid')):
-        content = json.loads((coco / f'annotations/instances_{part}.json').read_text())
+    for split, name in (('train', 'train'), ('val', 'valid')):
+        content = json.loads((coco / f'annotations/instances_{split}.json').read_text())
         for category in content['categories']:
             category['supercategory'] = 'things'
         content['categories'].insert(0, dict(id=0, name='things', supercategory='none'))
-        shutil.copytree(coco / part, out / name)
+        shutil.copytree(coco / split, out / name)
         (out / name / '_annotations.coco.json').write_text(json.dumps(content))
     return out
 
@@ -48,23 +48,23 @@ def as_label_studio(coco: Path, out: Path) -> Path:
     return out
 
 
-def _parts(coco: Path):
+def _splits(coco: Path):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         import supervision
-    for part in ('train', 'val'):
+    for split in ('train', 'val'):
         yield (
-            part,
+            split,
             supervision.DetectionDataset.from_coco(
-                str(coco / part), str(coco / f'annotations/instances_{part}.json'), force_masks=True
+                str(coco / split), str(coco / f'annotations/instances_{split}.json'), force_masks=True
             ),
         )
 
 
 def as_voc(coco: Path, out: Path) -> Path:
     """As Roboflow writes VOC: XML files beside the images."""
-    for part, dataset in _parts(coco):
-        folder = str(out / part)
+    for split, dataset in _splits(coco):
+        folder = str(out / split)
         dataset.as_pascal_voc(folder, folder, approximation_percentage=0)
     return out
 
@@ -72,18 +72,18 @@ def as_voc(coco: Path, out: Path) -> Path:
 def as_voc_devkit(coco: Path, out: Path) -> Path:
     """As VOC lays it out, with lists of the images of each part."""
     (out / 'ImageSets/Main').mkdir(parents=True)
-    for part, dataset in _parts(coco):
+    for split, dataset in _splits(coco):
         dataset.as_pascal_voc(str(out / 'JPEGImages'), str(out / 'Annotations'))
-        stems = sorted(path.stem for path in (coco / part).iterdir())
-        (out / f'ImageSets/Main/{part}.txt').write_text('\n'.join(stems))
+        stems = sorted(path.stem for path in (coco / split).iterdir())
+        (out / f'ImageSets/Main/{split}.txt').write_text('\n'.join(stems))
     return out
 
 
 def as_yolo(coco: Path, out: Path) -> Path:
     """As Ultralytics lays it out, with polygons."""
-    for part, dataset in _parts(coco):
+    for split, dataset in _splits(coco):
         dataset.as_yolo(
-            str(out / 'images' / part), str(out / 'labels' / part), str(out / 'data.yaml'),
+            str(out / 'images' / split), str(out / 'labels' / split), str(out / 'data.yaml'),
             approximation_percentage=0,
         )  # fmt: skip
     names = '\n'.join(f'  {i}: {name}' for i, name in enumerate(dataset.classes))
@@ -95,8 +95,8 @@ def as_yolo(coco: Path, out: Path) -> Path:
 
 def as_labelme(coco: Path, out: Path) -> Path:
     """As LabelMe writes it: JSON files beside the images."""
-    for part, dataset in _parts(coco):
-        dataset.as_labelme(str(out / part), str(out / part))
+    for split, dataset in _splits(coco):
+        dataset.as_labelme(str(out / split), str(out / split))
     return out
 
 

@@ -285,7 +285,7 @@ def paint_as_masks(root: Path, *values: int) -> None:
         Image.fromarray(painted).save(path)
 
 
-LABEL_MAPS = {
+SEMANTIC_MASKS = {
     remove: 'missing-label-map',
     empty: 'unreadable-label-map',
     overwrite_with_text: 'unreadable-label-map',

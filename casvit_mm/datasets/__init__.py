@@ -1,4 +1,4 @@
-"""What data need: reading formats, the audit, the look before a run, generated datasets."""
+"""Datasets: reading formats, the audit, the check before a run, and generated datasets."""
 
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ __getattr__, __dir__ = lazy_attributes(
         'SemanticShapesDataset': 'casvit_mm.datasets.shapes.semantic_shapes_dataset',
         'ShapesDataset': 'casvit_mm.datasets.shapes.shapes_dataset',
         'SingleShapesDataset': 'casvit_mm.datasets.shapes.single_shapes_dataset',
-        # Hooks are in casvit_mm.engine; configs written in Python may import them from here.
+        # Hooks live in casvit_mm.engine; configs written in Python may import them from here.
         'LabelRangeHook': 'casvit_mm.engine.hooks.label_range',
         'UnreadableFilesHook': 'casvit_mm.engine.hooks.unreadable_files',
     },

@@ -18,7 +18,7 @@ from casvit_mm.datasets.image_files import image_size
 
 INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B')
 
-Answer = TypeVar('Answer')
+Result = TypeVar('Answer')
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def binary_foreground(values: Iterable[int], classes: int, ignore_index: int) ->
     return None if value <= 1 or means_a_class else value
 
 
-def said_binary(value: int) -> str:
+def describe_binary(value: int) -> str:
     """What masks with such a foreground are, in words, for what holds them before it."""
     return (
         f'hold nothing but 0 and {value}: these are probably masks of two classes in which '
@@ -119,7 +119,7 @@ def check_semantic_mask(path: str | Path, allowed: LabelRange) -> set[int]:
     Raises:
         DatasetError: It cannot be read, holds colours, or values outside the classes.
     """
-    values, counts = label_values(path)
+    values, counts = pixel_values(path)
     wrong = allowed.outside(values)
     if not len(wrong):
         return set(values.tolist())
@@ -133,7 +133,7 @@ def check_semantic_mask(path: str | Path, allowed: LabelRange) -> set[int]:
     )
 
 
-def label_values(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+def pixel_values(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """The values that a semantic mask holds, and the number of pixels of each.
 
     Args:
@@ -164,7 +164,7 @@ def _advice(wrong: np.ndarray, allowed: LabelRange) -> str:
     return ''
 
 
-def _read(path: str | Path, ask: Callable[[Image.Image, BinaryIO], Answer]) -> Answer:
+def _read(path: str | Path, ask: Callable[[Image.Image, BinaryIO], Result]) -> Result:
     """Asks an image file something while it is open: later its header is not there any more."""
     try:
         with Path(path).open('rb') as file, Image.open(file) as image:

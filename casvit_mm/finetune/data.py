@@ -15,7 +15,7 @@ from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.masks import MaskAudit, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
-from casvit_mm.datasets.formats.dataset import SPLITS, WHOLE, ObjectSplit, Pair
+from casvit_mm.datasets.formats.dataset import SPLITS, UNSPLIT, ObjectSplit, Pair
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.finetune.split import split_evenly
 
@@ -100,7 +100,7 @@ def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) 
     for name in [name for name in SPLITS if name in splits]:
         split = splits[name]
         file = split.file
-        if not split.whole:
+        if not split.verbatim:
             file = _written(out / FOLDER / f'{name}.json', split.content)
         parts[name] = OwnPart(
             file.absolute(), split.images.absolute(), len(split.content['images'])
@@ -137,7 +137,7 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
         pairs = splits.pop(_one_part(splits))
         labels = []
         for pair in pairs:
-            values, _ = read_labels(pair.label_map, None)
+            values, _ = read_labels(pair.mask, None)
             labels.append(set(np.unique(values).tolist()) - {check.ignore_index, IGNORE_INDEX})
         chosen = split_evenly(labels, val_share, seed, groups=[str(p.image) for p in pairs])
         for name, side in (('train', False), ('val', True)):
@@ -146,7 +146,7 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     parts = {}
     for name in [name for name in SPLITS if name in splits]:
         records = [
-            dict(img_path=str(p.image.absolute()), seg_map_path=str(p.label_map.absolute()))
+            dict(img_path=str(p.image.absolute()), seg_map_path=str(p.mask.absolute()))
             for p in splits[name]
         ]
         file = _written(folder / f'{name}.json', records)
@@ -158,7 +158,7 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
 
 def _one_part(splits: dict[str, Any]) -> str:
     """The part that has to be split, where none is there to validate on."""
-    for name in (WHOLE, 'train'):
+    for name in (UNSPLIT, 'train'):
         if name in splits:
             return name
     raise DatasetError(
@@ -181,8 +181,8 @@ def _written(file: Path, content: Any) -> Path:
 
 
 def _as_index_map(pair: Pair, legend: dict[Colour, int], check: MaskAudit, folder: Path) -> Pair:
-    labels, _ = read_labels(pair.label_map, legend)
-    inside = pair.label_map.relative_to(check.dataset.root).with_suffix('.png')
+    labels, _ = read_labels(pair.mask, legend)
+    inside = pair.mask.relative_to(check.dataset.root).with_suffix('.png')
     target = folder / 'label_maps' / inside
     target.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(labels.astype(np.uint8)).save(target)

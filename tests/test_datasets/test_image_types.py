@@ -67,11 +67,11 @@ def test_every_type_and_mode_is_read_checked_and_drawn_in_every_format(tmp_path,
     for number, (suffix, mode) in enumerate(KINDS):
         path = write_image(tmp_path / f'{number}{suffix}', mode, seed=number)
         label(tmp_path, path, (40, 30))
-    check = audit_objects(read_dataset(tmp_path, 'detection'), progress=False)
-    assert [str(issue) for issue in check.issues.issues] == []
-    (facts,) = check.facts.values()
+    audit = audit_objects(read_dataset(tmp_path, 'detection'), progress=False)
+    assert [str(issue) for issue in audit.issues.issues] == []
+    (facts,) = audit.facts.values()
     assert (facts.images, facts.objects) == (len(KINDS), {'cat': len(KINDS)})
-    assert object_sheet(check, len(KINDS), 0, [(255, 0, 0)])
+    assert object_sheet(audit, len(KINDS), 0, [(255, 0, 0)])
 
 
 @pytest.mark.parametrize('label', FORMATS)
@@ -85,12 +85,12 @@ def test_images_that_exif_turns_are_repaired_into_what_the_run_loads(tmp_path, l
             write_image(path, orientation=orientation, seed=len(paths))
             label(root, path, read_image_size(path).upright)
             paths.append(path)
-    check = audit_objects(read_dataset(root, 'detection'), progress=False)
+    audit = audit_objects(read_dataset(root, 'detection'), progress=False)
     turned = {str(p) for p in paths if read_image_size(p).orientation != 1}
-    assert {(f.kind, f.file) for f in check.issues.issues} == {
+    assert {(f.kind, f.file) for f in audit.issues.issues} == {
         ('rotated-picture', path) for path in turned
     }
-    repair_objects(check, tmp_path / 'fixed')
+    repair_objects(audit, tmp_path / 'fixed')
     fixed = audit_objects(read_dataset(tmp_path / 'fixed'), progress=False)
     assert not fixed.issues.issues
     for path in paths:
@@ -136,17 +136,17 @@ def test_semantic_masks_of_every_lossless_type_hold_the_same_classes(tmp_path, s
         if mode == 'P':
             image.putpalette([0, 0, 0, 200, 30, 30])
         (Image.fromarray(values.astype(bool)) if mode == '1' else image).save(mask)
-    check = audit_masks(read_dataset(tmp_path, 'semantic'), progress=False)
-    assert not check.issues.of(Severity.ERROR)
-    assert check.facts['all'].pixels == {'class_0': 2 * 1000, 'class_1': 2 * 200}
+    audit = audit_masks(read_dataset(tmp_path, 'semantic'), progress=False)
+    assert not audit.issues.of(Severity.ERROR)
+    assert audit.facts['all'].pixels == {'class_0': 2 * 1000, 'class_1': 2 * 200}
 
 
 def test_an_image_that_cannot_be_drawn_does_not_end_the_page(tmp_path, monkeypatch):
     as_coco(tmp_path, write_image(tmp_path / 'a.png'), (40, 30))
-    check = audit_objects(read_dataset(tmp_path), progress=False)
+    audit = audit_objects(read_dataset(tmp_path), progress=False)
 
     def refuse(*_):
         raise cv2.error('too large')
 
     monkeypatch.setattr(cv2, 'imdecode', refuse)
-    assert object_sheet(check, 4, 0, [(255, 0, 0)]) == b''
+    assert object_sheet(audit, 4, 0, [(255, 0, 0)]) == b''

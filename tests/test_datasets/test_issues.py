@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from faulty import IMAGES, LABEL_MAPS, RECORDS
+from faulty import IMAGES, SEMANTIC_MASKS, RECORDS
 
 from casvit_mm.datasets.issues import KINDS, IssueList, Severity
 
@@ -16,7 +16,7 @@ def test_the_docs_list_every_kind_with_its_severity():
 
 
 def test_every_kind_is_one_that_a_test_makes():
-    made = {*RECORDS.values(), *IMAGES.values(), *LABEL_MAPS.values()}
+    made = {*RECORDS.values(), *IMAGES.values(), *SEMANTIC_MASKS.values()}
     elsewhere = {'no-mask', 'tiny-box', 'unused-class', 'absent-class', 'class-order'}
     elsewhere |= {'same-picture', 'unpaired-label-map', 'binary-mask', 'unsafe-name'}
     assert made | elsewhere == set(KINDS)

@@ -1,1 +1,1 @@
-"""The audit of a dataset: its facts, its issues, and their repair."""
+"""The audit of a dataset: its statistics, its issues and their repair."""

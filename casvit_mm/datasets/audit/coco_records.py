@@ -1,7 +1,7 @@
-"""Looks at every record of a COCO annotation file, and lists all that is wrong with them.
+"""Checks every record of a COCO annotation file and lists all issues.
 
-What `read_coco` stops at, and what mmdet leaves out without a word (boxes without area, objects of
-unknown images), is a :class:`Issue` here, with the place of its record.
+What `read_coco` stops at, and what mmdet silently drops (boxes without area, objects of unknown
+images), becomes an :class:`Issue` here that names the record.
 """
 
 import math
@@ -24,15 +24,15 @@ LARGEST = 1e100
 
 @dataclass
 class CocoScan:
-    """What is usable of an annotation file, and what is wrong with the rest.
+    """The usable records of an annotation file, and the issues of the others.
 
     Attributes:
         file: Its path, as issues name it.
-        images: Records of images by id, with their position in the file.
+        images: Image records by id, with their position in the file.
         categories: Names by id, in the file's order.
-        annotations: Positions and records of the annotations of known images and categories,
-            whose box is four finite numbers.
-        issues: All that was found.
+        annotations: Annotations of known images and categories whose box is four finite numbers,
+            with their position in the file.
+        issues: All issues found.
     """
 
     file: str
@@ -42,12 +42,12 @@ class CocoScan:
     issues: IssueList = field(default_factory=IssueList)
 
     def add(self, kind: str, group: str, index: int, record: Any, detail: str) -> None:
-        """Adds an issue of a record.
+        """Adds an issue with a record.
 
         Args:
             kind: Its kind.
-            group: Name of the list that the record is in.
-            index: Its position there.
+            group: Name of the list that contains the record.
+            index: Its position in that list.
             record: The record.
             detail: What is wrong with it.
         """
@@ -57,16 +57,16 @@ class CocoScan:
 def scan_coco(
     content: Mapping[str, Any], file: str, *, masks: bool = False, crossings: bool = True
 ) -> CocoScan:
-    """Looks at every record.
+    """Checks every record.
 
     Args:
-        content: The content of the file, as :func:`load_coco` gives it.
+        content: The content of the file, as returned by :func:`load_coco`.
         file: Its path.
         masks: Whether objects need masks.
-        crossings: Whether to look for polygons that cross themselves, which takes the longest.
+        crossings: Whether to look for polygons that cross themselves, which takes longest.
 
     Returns:
-        What was found.
+        The usable records and the issues.
     """
     scan = CocoScan(file)
     _scan_images(scan, content['images'])
@@ -78,27 +78,27 @@ def scan_coco(
 
 
 def box_corners(box: Sequence[float]) -> Box:
-    """Corners ``x1, y1, x2, y2`` of a COCO box ``x, y, width, height``, in order."""
+    """Ordered corners ``x1, y1, x2, y2`` of a COCO box ``x, y, width, height``."""
     x, y, width, height = box
     return min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)
 
 
 def polygons_of(segmentation: Any) -> list[list[float]]:
-    """The polygons of a segmentation that are lists of at least three points."""
+    """The polygons of a segmentation that have at least three points."""
     if not isinstance(segmentation, list):
         return []
     return [part for part in segmentation if _is_polygon(part)]
 
 
 def mask_issue(segmentation: Any, size: tuple[float, float]) -> str:
-    """Why a segmentation cannot be decoded.
+    """Explains why a segmentation cannot be decoded.
 
     Args:
         segmentation: Polygons, or run lengths in either form.
         size: Width and height of the image.
 
     Returns:
-        The reason, for a record's name before it; empty for one that can.
+        The reason, without a subject; empty if it can be decoded.
     """
     if isinstance(segmentation, Mapping):
         return run_length_issue(segmentation)
@@ -111,14 +111,14 @@ def mask_issue(segmentation: Any, size: tuple[float, float]) -> str:
 
 
 def encode_mask(segmentation: Any, size: tuple[int, int]) -> Any:
-    """COCO's run lengths of a segmentation.
+    """Encodes a segmentation as COCO run lengths.
 
     Args:
         segmentation: Polygons, or run lengths in either form.
         size: Width and height of the image.
 
     Returns:
-        Compressed run lengths as pycocotools takes them; None where there is nothing usable.
+        Compressed run lengths as pycocotools takes them; None if nothing is usable.
     """
     width, height = size
     if mask_issue(segmentation, size):
@@ -136,13 +136,13 @@ def encode_mask(segmentation: Any, size: tuple[int, int]) -> Any:
 
 
 def locate(file: str, key: str, index: int, record: Any) -> tuple[str, str]:
-    """Where a record stands: its file, and its position in it.
+    """Locates a record: its file, and its position in it.
 
     Args:
         file: The annotation file.
         key: Name of the list.
         index: Its position there.
-        record: The record; its ``source`` is the place in the file that it was converted from.
+        record: The record; its ``source`` is the place it was converted from, if any.
     """
     source = record.get('source') if isinstance(record, Mapping) else None
     if isinstance(source, Mapping) and {'file', 'record'} <= source.keys():
@@ -153,7 +153,7 @@ def locate(file: str, key: str, index: int, record: Any) -> tuple[str, str]:
 
 def _scan_images(scan: CocoScan, records: Sequence[Any]) -> None:
     names: dict[str, int] = {}
-    for index, record in _whole(scan, 'images', records, _IMAGE):
+    for index, record in _complete_records(scan, 'images', records, _IMAGE):
         if record['id'] in scan.images:
             first = scan.images[record['id']][0]
             detail = f'has the id of images[{first}]'
@@ -168,7 +168,7 @@ def _scan_images(scan: CocoScan, records: Sequence[Any]) -> None:
 
 
 def _scan_categories(scan: CocoScan, records: Sequence[Any]) -> None:
-    for index, record in _whole(scan, 'categories', records, _CATEGORY):
+    for index, record in _complete_records(scan, 'categories', records, _CATEGORY):
         if record['id'] in scan.categories:
             detail = f'has the id of {scan.categories[record["id"]]!r}'
             scan.add('double-id', 'categories', index, record, detail)
@@ -181,7 +181,7 @@ def _scan_categories(scan: CocoScan, records: Sequence[Any]) -> None:
 
 def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool) -> None:
     seen: dict[Any, int] = {}
-    for index, record in _whole(scan, 'annotations', records, _ANNOTATION):
+    for index, record in _complete_records(scan, 'annotations', records, _ANNOTATION):
 
         def add(kind: str, detail: str, index: int = index, record: Any = record) -> None:
             scan.add(kind, 'annotations', index, record, detail)
@@ -220,7 +220,7 @@ def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: Any) -> No
     else:
         if box[2] < 0 or box[3] < 0:
             add('swapped-box', shown)
-        # Exporters round: what is less than a pixel over the edge is nobody's mistake.
+        # Exporters round, so less than a pixel over the edge is not an issue.
         if min(x1, y1) < -1 or x2 > width + 1 or y2 > height + 1:
             add('partly-outside', f'{shown} in an image of {width}x{height}')
         if x2 - x1 < 1 or y2 - y1 < 1:
@@ -248,7 +248,7 @@ def _check_mask(record: Mapping[str, Any], size: tuple[int, int], needed: bool, 
 
 
 def _scan_polygons(scan: CocoScan) -> None:
-    """Polygons that cross themselves; all at once, since one by one it takes most of the time."""
+    """Finds polygons that cross themselves; in one batch, since one by one is far slower."""
     points, rings, owners = [], [], []
     for position, (_, record) in enumerate(scan.annotations):
         for part in polygons_of(record.get('segmentation')):
@@ -268,10 +268,10 @@ def _scan_polygons(scan: CocoScan) -> None:
         scan.add('self-crossing', 'annotations', index, record, detail)
 
 
-def _whole(
+def _complete_records(
     scan: CocoScan, key: str, records: Sequence[Any], fields: Mapping[str, Any]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Records that have their fields; an issue for each of the others."""
+    """Yields the records that have all fields; adds an issue for each of the others."""
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             scan.add('broken-record', key, index, record, 'is not an object')
@@ -302,11 +302,11 @@ def _is_length(value: Any) -> bool:
 
 
 def _is_list_of_numbers(value: Any) -> bool:
-    # Not number by number: a file of COCO's size has millions of coordinates.
+    # Not number by number: a file as large as COCO's has millions of coordinates.
     kinds = set(map(type, value)) if isinstance(value, list) else {None}
     if not kinds <= {int, float}:
         return False
-    # Whole numbers have no bound in Python, and a sum of them may be small again.
+    # Integers are unbounded in Python, and large ones may add up to a small sum.
     if int in kinds and not -LARGEST < min(value) <= max(value) < LARGEST:
         return False
     return math.isfinite(sum(value))

@@ -1,4 +1,4 @@
-"""Writing a changed copy of a dataset: whole or not at all, the original untouched."""
+"""Writes a changed copy of a dataset atomically, without touching the original."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ CHANGES = 'changes.txt'
 JPEG_QUALITY = 95
 LOSSLESS_TIFF = ('tiff_lzw', 'tiff_adobe_deflate', 'tiff_deflate', 'packbits')
 Turn = Image.Transpose
-# What undoes the turn of an EXIF orientation.
+# The transpose that undoes each EXIF orientation.
 TURNED_BACK = {
     **{2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM},
     **{5: Turn.TRANSPOSE, 6: Turn.ROTATE_90, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_270},
@@ -23,27 +23,27 @@ TURNED_BACK = {
 
 
 def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
-    """Writes a folder that appears complete or not at all.
+    """Writes a folder atomically.
 
     Args:
         out: A new or empty folder.
-        write: Fills a folder, and says what it changed.
+        write: Fills a folder and returns the changes.
 
     Returns:
-        The changes, which are also in ``changes.txt`` there.
+        The changes, which are also written to ``changes.txt`` in the folder.
 
     Raises:
-        DatasetError: ``out`` holds something, or cannot be written.
+        DatasetError: ``out`` is not empty, or cannot be written.
     """
     out = Path(out).expanduser().absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(f'{out} is there already: name a new or empty folder for the copy.')
+        raise DatasetError(f'{out} already exists: name a new or empty folder for the copy.')
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(out) as folder:
             folder.mkdir()
             changes = write(folder)
-            text = '\n'.join(map(printable, changes or ['Nothing was wrong.'])) + '\n'
+            text = '\n'.join(map(printable, changes or ['No issues found.'])) + '\n'
             (folder / CHANGES).write_text(text, encoding='utf-8')
     except OSError as error:
         raise DatasetError(f'The copy cannot be written to {out}: {error}.') from error
@@ -51,33 +51,33 @@ def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
 
 
 def copy_upright(source: Path, target: Path) -> None:
-    """Copies an image, turned as its EXIF orientation says and without that tag.
+    """Copies an image, rotated by its EXIF orientation and without that tag.
 
     Args:
         source: The image.
-        target: Where to; it gets the format of the source, whatever its ending.
+        target: The copy, in the format of the source whatever its suffix.
     """
     with Image.open(source) as image:
         _save(ImageOps.exif_transpose(image), target, image)
 
 
 def copy_as_stored(source: Path, target: Path) -> None:
-    """Copies an image as its pixels are stored, without an EXIF orientation that turns it."""
+    """Copies an image with its pixels as stored, without the EXIF orientation."""
     with Image.open(source) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         image.load()
-        # Pillow turns TIFF files itself, and takes the tag away.
+        # Pillow rotates TIFF files itself, and removes the tag.
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != orientation
         stored = image.transpose(TURNED_BACK[orientation]) if turned else image.copy()
         _save(stored, target, image)
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """A file name that no other file of a folder has, without folders above it.
+    """Returns a file name that is not taken yet and does not leave its folder.
 
     Args:
         name: The wanted name; ``/`` separates folders.
-        taken: The names that are in use, to which the answer is added.
+        taken: The names in use, to which the result is added.
     """
     parts = [part for part in Path(name).parts if part not in ('..', '.', '/', Path(name).anchor)]
     wanted = Path(*parts) if parts else Path('image')
@@ -90,8 +90,8 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def _save(image: Image.Image, target: Path, source: Image.Image) -> None:
-    """Writes an image in the format of its source, as little changed as can be."""
-    # Without the tag the rest of EXIF is of no use to a training, and may name people and places.
+    """Writes an image in the format of its source, with as little loss as possible."""
+    # Without the tag the rest of EXIF is useless for training, and may name people and places.
     for key in ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif'):
         image.info.pop(key, None)
     kind = SAME_READER.get(source.format, source.format)

@@ -1,4 +1,4 @@
-"""Opens every image of a dataset: is it there, whole, and of the size that is stated?"""
+"""Opens every image of a dataset: does it exist, is it complete, is it of the stated size?"""
 
 import hashlib
 import os
@@ -16,24 +16,24 @@ from tqdm import tqdm
 
 from casvit_mm.datasets.image_files import image_size
 
-# Images that are read ahead: enough to keep the threads busy, little to keep in memory.
+# Images to read ahead: enough to keep the threads busy, few enough to fit in memory.
 AHEAD = 64
 
 Job = TypeVar('Job')
-Answer = TypeVar('Answer')
+Result = TypeVar('Answer')
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """What is known of an image file.
+    """Facts about an image file.
 
     Attributes:
-        issue: Kind of issue that keeps it from being read, empty where it was read.
-        reason: What the reader said of it.
-        stored: Width and height as stored; (0, 0) where it cannot be read.
-        upright: Width and height as it is loaded, turned by its EXIF orientation.
-        orientation: The EXIF orientation by which a run turns it, 1 for upright.
-        digest: Of the content of the file; empty where it cannot be read.
+        issue: Kind of issue that keeps it from being read; empty if it was read.
+        reason: Why it cannot be read.
+        stored: Width and height as stored; (0, 0) if it cannot be read.
+        upright: Width and height as loaded, rotated by its EXIF orientation.
+        orientation: The EXIF orientation that a run applies, 1 for upright.
+        digest: Hash of the content of the file; empty if it cannot be read.
     """
 
     issue: str = ''
@@ -51,17 +51,17 @@ def inspect_image(path: str | Path) -> ImageFile:
         path: The file.
 
     Returns:
-        What was found; nothing is raised for a file that is missing or damaged.
+        The facts; nothing is raised for a missing or damaged file.
     """
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        return ImageFile('missing-picture', 'is not there')
+        return ImageFile('missing-picture', 'does not exist')
     except OSError as error:
         return ImageFile('unreadable-picture', f'cannot be read: {error.strerror or error}')
     except ValueError:
-        # No file system has a name with a null character in it.
-        return ImageFile('missing-picture', 'is not there')
+        # No file system allows a null character in a name.
+        return ImageFile('missing-picture', 'does not exist')
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     file = BytesIO(content)
     try:
@@ -71,13 +71,13 @@ def inspect_image(path: str | Path) -> ImageFile:
             try:
                 image.load()
             except Exception as error:
-                reason = f'ends too early, or is damaged ({error})'
+                reason = f'is truncated or damaged ({error})'
                 return ImageFile('truncated-picture', reason, *facts)
     except Image.DecompressionBombError as error:
         return ImageFile('unreadable-picture', f'is too large: {error}', digest=digest)
     except Exception:
-        # Pillow's parsers raise anything for a damaged file.
-        reason = 'is empty' if not content else 'is no image'
+        # Pillow's parsers raise all kinds of exceptions for a damaged file.
+        reason = 'is empty' if not content else 'is not an image'
         return ImageFile('unreadable-picture', reason, digest=digest)
     return ImageFile('', '', *facts)
 
@@ -90,31 +90,31 @@ def inspect_images(paths: Sequence[str | Path], *, progress: bool = True) -> Ite
         progress: Whether to draw a progress bar on stderr.
 
     Yields:
-        What was found, in the order of the paths.
+        The facts, in the order of the paths.
     """
-    answers = in_parallel(inspect_image, paths)
+    results = in_parallel(inspect_image, paths)
     yield from tqdm(
-        answers, total=len(paths), desc='reading images', unit='image', disable=not progress
+        results, total=len(paths), desc='reading images', unit='image', disable=not progress
     )
 
 
-def in_parallel(work: Callable[[Job], Answer], jobs: Iterable[Job]) -> Iterator[Answer]:
-    """Runs a function in threads; decoders work outside of Python's lock.
+def in_parallel(work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+    """Runs a function in threads; decoders release Python's lock.
 
     Args:
         work: The function.
-        jobs: Its arguments.
+        jobs: The arguments, one per call.
 
     Yields:
-        Its answers, in order. Only a few are kept waiting, so memory does not grow with the jobs.
+        Its results, in order. Only a few are held, so memory does not grow with the jobs.
     """
     jobs = iter(jobs)
     with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         waiting = deque(pool.submit(work, job) for job in islice(jobs, AHEAD))
         while waiting:
-            answer = waiting.popleft().result()
+            result = waiting.popleft().result()
             waiting.extend(pool.submit(work, job) for job in islice(jobs, 1))
-            yield answer
+            yield result
 
 
 def usable_cores() -> int:

@@ -17,7 +17,7 @@ from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.semantic_masks import (
     INDEX_MODES,
     binary_foreground,
-    said_binary,
+    describe_binary,
 )
 
 # Above this share of ignored pixels a map teaches little.
@@ -47,7 +47,7 @@ class MaskFacts:
 
     images: int = 0
     pixels: dict[str, int] = field(default_factory=dict)
-    maps: dict[str, int] = field(default_factory=dict)
+    masks: dict[str, int] = field(default_factory=dict)
     ignored: float = 0.0
     sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
 
@@ -92,11 +92,11 @@ class MaskAudit:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _PairResult:
     """What was found in one pair."""
 
     image: ImageFile | None
-    map_issue: str = ''
+    mask_issue: str = ''
     reason: str = ''
     size: tuple[int, int] = (0, 0)
     counts: dict[int, int] = field(default_factory=dict)
@@ -127,10 +127,10 @@ def audit_masks(
     jobs = [(name, pair) for name, pairs in dataset.splits.items() for pair in pairs]
     pairs = []
     for name, pair in jobs:
-        if pair.label_map is None:
+        if pair.mask is None:
             issues.add('missing-label-map', str(pair.image), '', 'has no semantic mask')
         elif pair.image is None:
-            issues.add('unpaired-label-map', str(pair.label_map), '', 'has no image')
+            issues.add('unpaired-label-map', str(pair.mask), '', 'has no image')
         else:
             pairs.append((name, pair))
     for index, name in enumerate(dataset.classes):
@@ -139,15 +139,15 @@ def audit_masks(
             issues.add('unsafe-name', *where, f'is named {name!a}, which {issue}')
     classes, foreground = list(dataset.classes), None
     if read_images:
-        looks = _read_pairs(dataset, pairs, issues, facts, ignore_index, progress=progress)
-        foreground = _foreground(dataset, looks, ignore_index)
+        results = _read_pairs(dataset, pairs, issues, facts, ignore_index, progress=progress)
+        foreground = _foreground(dataset, results, ignore_index)
         if foreground is not None:
             classes = _two_classes(dataset)
-            _add_binary(dataset, pairs, looks, foreground, issues)
+            _add_binary(dataset, pairs, results, foreground, issues)
         else:
-            for (_, pair), look in zip(pairs, looks, strict=True):
-                _add_values(pair, look, issues)
-        _count(classes, pairs, looks, foreground, facts)
+            for (_, pair), result in zip(pairs, results, strict=True):
+                _add_values(pair, result, issues)
+        _count(classes, pairs, results, foreground, facts)
         _check_presence(dataset, classes, facts, issues)
     else:
         for name, _ in pairs:
@@ -205,35 +205,35 @@ def _read_pairs(
     ignore_index: int,
     *,
     progress: bool,
-) -> list[_Look]:
+) -> list[_PairResult]:
     """Reads all images and semantic masks, and adds what is wrong with the files."""
     number = len(dataset.classes)
     found = []
     first: dict[str, tuple[str, Path]] = {}
-    looks: Iterator[_Look] = in_parallel(
-        lambda job: _look(job[1], dataset.legend, number, ignore_index), pairs
+    results: Iterator[_PairResult] = in_parallel(
+        lambda job: _inspect_pair(job[1], dataset.legend, number, ignore_index), pairs
     )
     bar = tqdm(
-        looks, total=len(pairs), desc='reading semantic masks', unit='map', disable=not progress
+        results, total=len(pairs), desc='reading semantic masks', unit='map', disable=not progress
     )
-    for (name, pair), look in zip(pairs, bar, strict=True):
-        found.append(look)
+    for (name, pair), result in zip(pairs, bar, strict=True):
+        found.append(result)
         facts[name].images += 1
-        image, label_map = str(pair.image), str(pair.label_map)
-        if look.image.issue:
-            issues.add(look.image.issue, image, '', look.image.reason)
-        elif look.image.orientation != 1:
-            detail = f'is turned by EXIF orientation {look.image.orientation}'
+        image, mask = str(pair.image), str(pair.mask)
+        if result.image.issue:
+            issues.add(result.image.issue, image, '', result.image.reason)
+        elif result.image.orientation != 1:
+            detail = f'is turned by EXIF orientation {result.image.orientation}'
             issues.add('rotated-picture', image, '', detail)
-        if look.map_issue:
-            issues.add(look.map_issue, label_map, '', look.reason)
+        if result.mask_issue:
+            issues.add(result.mask_issue, mask, '', result.reason)
             continue
-        upright = look.image.upright
-        if upright not in ((0, 0), look.size):
-            detail = f'is {look.size[0]}x{look.size[1]} pixels, its image {upright[0]}x{upright[1]}'
-            issues.add('label-map-size', label_map, '', detail)
-        if look.image.digest:
-            other = first.setdefault(look.image.digest, (name, pair.image))
+        upright = result.image.upright
+        if upright not in ((0, 0), result.size):
+            detail = f'is {result.size[0]}x{result.size[1]} pixels, its image {upright[0]}x{upright[1]}'
+            issues.add('label-map-size', mask, '', detail)
+        if result.image.digest:
+            other = first.setdefault(result.image.digest, (name, pair.image))
             if other[0] != name:
                 # Of the part that is read first, to train on: the other may be taken for granted.
                 detail = f'is also in {name}, as {image}'
@@ -241,12 +241,12 @@ def _read_pairs(
     return found
 
 
-def _foreground(dataset: MaskDataset, looks: list[_Look], ignore_index: int) -> int | None:
+def _foreground(dataset: MaskDataset, results: list[_PairResult], ignore_index: int) -> int | None:
     """The value of the foreground in masks of 0 and another value, or None."""
     if dataset.legend is not None:
         return None
     named = len(dataset.classes) if dataset.names_file else 0
-    values = frozenset().union(*(look.values for look in looks))
+    values = frozenset().union(*(result.values for result in results))
     return binary_foreground(values, named, ignore_index)
 
 
@@ -260,74 +260,74 @@ def _two_classes(dataset: MaskDataset) -> list[str]:
 def _add_binary(
     dataset: MaskDataset,
     pairs: list[tuple[str, Pair]],
-    looks: list[_Look],
+    results: list[_PairResult],
     foreground: int,
     issues: IssueList,
 ) -> None:
     files = [
-        pair.label_map
-        for (_, pair), look in zip(pairs, looks, strict=True)
-        if foreground in look.values
+        pair.mask
+        for (_, pair), result in zip(pairs, results, strict=True)
+        if foreground in result.values
     ]
-    number = sum(1 for look in looks if look.values)
-    detail = f'is one of {number:,} semantic masks that {said_binary(foreground)}'
+    number = sum(1 for result in results if result.values)
+    detail = f'is one of {number:,} semantic masks that {describe_binary(foreground)}'
     issues.add('binary-mask', str(files[0]), '', detail)
 
 
-def _add_values(pair: Pair, look: _Look, issues: IssueList) -> None:
-    if look.map_issue:
+def _add_values(pair: Pair, result: _PairResult, issues: IssueList) -> None:
+    if result.mask_issue:
         return
-    if look.outside:
-        issues.add('label-value', str(pair.label_map), '', look.outside)
-    total, ignored = sum(look.counts.values()), look.counts.get(IGNORE_INDEX, 0)
+    if result.outside:
+        issues.add('label-value', str(pair.mask), '', result.outside)
+    total, ignored = sum(result.counts.values()), result.counts.get(IGNORE_INDEX, 0)
     if total and ignored / total > MOSTLY:
         share = f'{100 * ignored / total:.0f} % of its pixels are ignored'
-        issues.add('mostly-ignored', str(pair.label_map), '', share)
+        issues.add('mostly-ignored', str(pair.mask), '', share)
 
 
 def _count(
     classes: list[str],
     pairs: list[tuple[str, Pair]],
-    looks: list[_Look],
+    results: list[_PairResult],
     foreground: int | None,
     facts: dict[str, MaskFacts],
 ) -> None:
     """Counts pixels by class, as they are if the foreground of binary masks is class 1."""
-    for part, fact in facts.items():
+    for split, fact in facts.items():
         own = [
-            look
-            for (name, _), look in zip(pairs, looks, strict=True)
-            if name == part and not look.map_issue
+            result
+            for (name, _), result in zip(pairs, results, strict=True)
+            if name == split and not result.mask_issue
         ]
         pixels: Counter[int] = Counter()
-        maps: Counter[int] = Counter()
-        for look in own:
-            counts = look.counts
+        masks: Counter[int] = Counter()
+        for result in own:
+            counts = result.counts
             if foreground is not None:
                 background = counts.get(0, 0)
                 counts = {0: background, 1: sum(counts.values()) - background}
             pixels.update(counts)
-            maps.update(value for value, number in counts.items() if number)
-        fact.sizes = np.array([look.size for look in own], float).reshape(-1, 2)
+            masks.update(value for value, number in counts.items() if number)
+        fact.sizes = np.array([result.size for result in own], float).reshape(-1, 2)
         fact.ignored = pixels.pop(IGNORE_INDEX, 0) / max(1, pixels.total())
-        maps.pop(IGNORE_INDEX, 0)
+        masks.pop(IGNORE_INDEX, 0)
         fact.pixels = {name: pixels[index] for index, name in enumerate(classes)}
-        fact.maps = {name: maps[index] for index, name in enumerate(classes)}
+        fact.masks = {name: masks[index] for index, name in enumerate(classes)}
 
 
-def _look(
+def _inspect_pair(
     pair: Pair,
     legend: dict[tuple[int, int, int], int] | None,
     classes: int,
     ignore_index: int,
-) -> _Look:
+) -> _PairResult:
     image = inspect_image(pair.image)
     try:
-        labels, unknown = read_labels(pair.label_map, legend)
+        labels, unknown = read_labels(pair.mask, legend)
     except ColourMaskError as error:
-        return _Look(image, 'colour-map', str(error))
+        return _PairResult(image, 'colour-map', str(error))
     except UnreadableMaskError as error:
-        return _Look(image, 'unreadable-label-map', str(error))
+        return _PairResult(image, 'unreadable-label-map', str(error))
     size = (labels.shape[1], labels.shape[0])
     held = frozenset()
     if legend is None:
@@ -345,22 +345,22 @@ def _look(
         allowed = ', which the legend does not have'
     numbers = np.bincount(labels.ravel())
     counts = {int(value): int(numbers[value]) for value in np.flatnonzero(numbers)}
-    said = ''
+    detail = ''
     if found:
         more = f' and {len(found) - SHOWN_VALUES} more' if len(found) > SHOWN_VALUES else ''
-        said = f'has {", ".join(found[:SHOWN_VALUES])}{more}{allowed}'
-    return _Look(image, '', '', size, counts, said, held)
+        detail = f'has {", ".join(found[:SHOWN_VALUES])}{more}{allowed}'
+    return _PairResult(image, '', '', size, counts, detail, held)
 
 
 def _check_presence(
     dataset: MaskDataset, classes: list[str], facts: dict[str, MaskFacts], issues: IssueList
 ) -> None:
     for name in classes:
-        present = {part for part, fact in facts.items() if fact.pixels.get(name)}
+        present = {split for split, fact in facts.items() if fact.pixels.get(name)}
         where = (str(dataset.root), f'class {name!r}')
         if not present:
             issues.add('unused-class', *where, 'has no pixel')
             continue
-        for part in facts:
-            if part not in present:
-                issues.add('absent-class', *where, f'has no pixel in {part}')
+        for split in facts:
+            if split not in present:
+                issues.add('absent-class', *where, f'has no pixel in {split}')

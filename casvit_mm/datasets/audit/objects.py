@@ -146,8 +146,8 @@ def _check_classes(scans: dict[str, CocoScan]) -> list[str]:
 def _check_names(dataset: ObjectDataset, scans: dict[str, CocoScan]) -> None:
     """Looks for class names that are not safe to write; each file and record is named once."""
     seen = set()
-    for part, scan in scans.items():
-        for index, record in enumerate(dataset.splits[part].content['categories']):
+    for split, scan in scans.items():
+        for index, record in enumerate(dataset.splits[split].content['categories']):
             name = record.get('name') if isinstance(record, dict) else None
             issue = name_issue(name) if isinstance(name, str) else ''
             where = locate(scan.file, 'categories', index, record)
@@ -161,14 +161,14 @@ def _check_presence(
     facts: dict[str, ObjectFacts], scans: dict[str, CocoScan], classes: Sequence[str]
 ) -> None:
     for name in classes:
-        present = {part for part, fact in facts.items() if fact.objects.get(name)}
-        for part, scan in scans.items():
+        present = {split for split, fact in facts.items() if fact.objects.get(name)}
+        for split, scan in scans.items():
             where = (scan.file, f'category {name!r}')
             if not present:
                 scan.issues.add('unused-class', *where, 'has no object')
                 break
-            if part not in present:
-                scan.issues.add('absent-class', *where, f'has no object in {part}')
+            if split not in present:
+                scan.issues.add('absent-class', *where, f'has no object in {split}')
 
 
 def _check_images(
@@ -179,30 +179,30 @@ def _check_images(
     progress: bool,
 ) -> None:
     records = [
-        (part, index, record)
-        for part, scan in scans.items()
+        (split, index, record)
+        for split, scan in scans.items()
         for index, record in scan.images.values()
     ]
-    paths = [dataset.splits[part].image(record) for part, _, record in records]
+    paths = [dataset.splits[split].image(record) for split, _, record in records]
     if read_images:
         images = inspect_images(paths, progress=progress)
     else:
         there = (is_file(path) for path in paths)
         images = (ImageFile('' if found else 'missing-picture', 'is not there') for found in there)
     first: dict[str, tuple[str, int, Path, str]] = {}
-    for (part, index, record), path, image in zip(records, paths, images, strict=True):
-        issues = scans[part].issues
-        _, place = locate(scans[part].file, 'images', index, record)
+    for (split, index, record), path, image in zip(records, paths, images, strict=True):
+        issues = scans[split].issues
+        _, place = locate(scans[split].file, 'images', index, record)
         where = (str(path), place)
         if image.issue:
             issues.add(image.issue, *where, image.reason, 'images', index)
         if image.stored != (0, 0):
             _check_size(image, record, issues, where, index)
         content = image.digest or str(path.absolute())
-        other = first.setdefault(content, (part, index, path, place))
-        if other[0] != part:
+        other = first.setdefault(content, (split, index, path, place))
+        if other[0] != split:
             # Of the part that is read first, to train on: the other may be taken for granted.
-            detail = f'is also in {part}, as {path}'
+            detail = f'is also in {split}, as {path}'
             found = scans[other[0]].issues
             found.add('same-picture', str(other[2]), other[3], detail, 'images', other[1])
 

@@ -1,4 +1,4 @@
-"""Repairs a dataset of semantic masks, in a copy, and says every change."""
+"""Writes a repaired copy of a dataset with semantic masks, and lists every change."""
 
 import shutil
 from pathlib import Path
@@ -9,50 +9,50 @@ from casvit.names import safe_names
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.copies import copy_upright, free_name, write_copy
 from casvit_mm.datasets.audit.masks import MaskAudit, read_labels
-from casvit_mm.datasets.audit.repair_objects import LOSE_IMAGE, said_renamed
-from casvit_mm.datasets.formats.dataset import WHOLE
+from casvit_mm.datasets.audit.repair_objects import DROP_IMAGE, describe_renames
+from casvit_mm.datasets.formats.dataset import UNSPLIT
 
-LOSE_PAIR = LOSE_IMAGE | {
+DROP_PAIR = DROP_IMAGE | {
     *('missing-label-map', 'unpaired-label-map', 'unreadable-label-map'),
     *('label-map-size', 'colour-map'),
 }
 
 
-def repair_masks(check: MaskAudit, out: Path) -> list[str]:
-    """Writes a copy of a dataset of semantic masks without what is wrong in it, as index maps.
+def repair_masks(audit: MaskAudit, out: Path) -> list[str]:
+    """Writes a copy of a dataset with semantic masks without its errors, as class indices.
 
     Args:
-        check: What its check found, with the files read.
-        out: A new or empty folder; it gets ``images/<part>``, ``annotations/<part>``,
-            ``classes.txt`` and ``changes.txt``. What is ignored is 255 in its maps.
+        audit: Its audit, for which the files were read.
+        out: A new or empty folder; it gets ``images/<split>``, ``annotations/<split>``,
+            ``classes.txt`` and ``changes.txt``. Ignored pixels are 255 in its semantic masks.
 
     Returns:
-        The changes, one a line.
+        The changes, one per line.
 
     Raises:
-        DatasetError: ``out`` holds something, or cannot be written.
+        DatasetError: ``out`` is not empty, or cannot be written.
     """
 
     def write(folder: Path) -> list[str]:
         changes: list[str] = []
-        kinds = {(issue.kind, issue.file): issue for issue in check.issues.issues}
-        lost = {f.file: f for f in check.issues.issues if f.kind in LOSE_PAIR}
+        kinds = {(issue.kind, issue.file): issue for issue in audit.issues.issues}
+        dropped = {i.file: i for i in audit.issues.issues if i.kind in DROP_PAIR}
         changes += [
-            f'{issue}: all are written with 1 in place of {check.foreground}, as the classes '
-            f'{check.classes[0]!r} and {check.classes[1]!r}'
-            for issue in check.issues.issues
+            f'{issue}: all are written with 1 instead of {audit.foreground}, as the classes '
+            f'{audit.classes[0]!r} and {audit.classes[1]!r}'
+            for issue in audit.issues.issues
             if issue.kind == 'binary-mask'
         ]
-        for name, pairs in check.dataset.splits.items():
-            part = 'train' if name == WHOLE else name
-            images, maps = folder / 'images' / part, folder / 'annotations' / part
+        for name, pairs in audit.dataset.splits.items():
+            split = 'train' if name == UNSPLIT else name
+            images, masks = folder / 'images' / split, folder / 'annotations' / split
             images.mkdir(parents=True)
-            maps.mkdir(parents=True)
+            masks.mkdir(parents=True)
             taken: set[str] = set()
             for pair in pairs:
-                gone = lost.get(str(pair.image)) or lost.get(str(pair.label_map))
-                if gone is not None:
-                    changes.append(f'{gone}: left out')
+                reason = dropped.get(str(pair.image)) or dropped.get(str(pair.mask))
+                if reason is not None:
+                    changes.append(f'{reason}: left out')
                     continue
                 stem = Path(free_name(f'{pair.image.stem}.png', taken)).stem
                 target = images / f'{stem}{pair.image.suffix.lower()}'
@@ -61,11 +61,11 @@ def repair_masks(check: MaskAudit, out: Path) -> list[str]:
                     changes.append(f'{issue}: written upright, without the EXIF orientation')
                 else:
                     shutil.copy2(pair.image, target)
-                _write_labels(check, pair.label_map, maps / f'{stem}.png')
-                if issue := kinds.get(('label-value', str(pair.label_map))):
+                _write_labels(audit, pair.mask, masks / f'{stem}.png')
+                if issue := kinds.get(('label-value', str(pair.mask))):
                     changes.append(f'{issue}: these pixels are ignored ({IGNORE_INDEX})')
-        renamed = safe_names(check.classes)
-        changes += said_renamed(check.classes, renamed)
+        renamed = safe_names(audit.classes)
+        changes += describe_renames(audit.classes, renamed)
         names = '\n'.join(renamed)
         (folder / 'classes.txt').write_text(f'{names}\n', encoding='utf-8')
         return changes
@@ -73,6 +73,6 @@ def repair_masks(check: MaskAudit, out: Path) -> list[str]:
     return write_copy(out, write)
 
 
-def _write_labels(check: MaskAudit, path: Path, target: Path) -> None:
-    labels, _ = read_labels(path, check.dataset.legend)
-    Image.fromarray(check.indices(labels)).save(target)
+def _write_labels(audit: MaskAudit, path: Path, target: Path) -> None:
+    labels, _ = read_labels(path, audit.dataset.legend)
+    Image.fromarray(audit.indices(labels)).save(target)

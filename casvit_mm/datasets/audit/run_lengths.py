@@ -41,7 +41,7 @@ def decode_counts(counts: str | Sequence[int]) -> np.ndarray:
     if not len(codes):
         return codes
     if codes.min() < 0 or codes.max() > 63:
-        raise ValueError(_said_characters(counts))
+        raise ValueError(_character_issue(counts))
     ends = np.flatnonzero(codes < 32)
     if not len(ends) or ends[-1] != len(codes) - 1:
         raise ValueError('end in the middle of a number')
@@ -159,7 +159,7 @@ def _listed(counts: Sequence[Any]) -> np.ndarray:
     return runs.astype(np.int64)
 
 
-def _said_characters(counts: str) -> str:
+def _character_issue(counts: str) -> str:
     if _is_bytes_text(counts):
         return "are the text of Python bytes (b'…'): write counts.decode() into the file"
     strange = next(c for c in counts if not '0' <= c <= 'o')

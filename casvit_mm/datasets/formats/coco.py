@@ -10,7 +10,7 @@ from casvit.errors import DatasetError
 from casvit.files import is_file
 from casvit.sentences import some
 from casvit_mm.datasets.formats.coco_file import load_coco
-from casvit_mm.datasets.formats.dataset import WHOLE, ObjectDataset, ObjectSplit, split_of
+from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectDataset, ObjectSplit, split_of
 from casvit_mm.datasets.formats.folders import Folder
 
 FORMAT = 'COCO'
@@ -88,15 +88,15 @@ def read(root: Path, files: list[Path]) -> ObjectDataset:
             )
         content = load_coco(path)
         images = _image_folder(root, path, content['images'])
-        dataset.splits[name] = ObjectSplit(content, path, images, whole=True)
+        dataset.splits[name] = ObjectSplit(content, path, images, verbatim=True)
         if dropped := _drop_supercategory(content):
             dataset.notes.append(
                 f'{path}: left out the category {dropped!r}, which has no object and only groups '
                 'the others.'
             )
-    if WHOLE in dataset.splits and len(dataset.splits) > 1:
+    if UNSPLIT in dataset.splits and len(dataset.splits) > 1:
         raise DatasetError(
-            f'What part of the dataset {dataset.splits[WHOLE].file} is cannot be told, and there '
+            f'What part of the dataset {dataset.splits[UNSPLIT].file} is cannot be told, and there '
             f'are others: {some(str(s.file) for s in dataset.splits.values())}. Put train, val or '
             'test into its name.'
         )

@@ -156,7 +156,7 @@ def _records(path: Path, content: dict[str, Any], key: str) -> list[dict[str, An
     records = _list(path, content, key)
     for index, record in enumerate(records):
         if not isinstance(record, dict):
-            raise _wrong(path, key, index, {}, f'is {_kind(record)}, not an object')
+            raise _record_error(path, key, index, {}, f'is {_kind(record)}, not an object')
     if not records and key != 'annotations':
         raise DatasetError(f'The annotation file {path} lists no {key}.')
     return records
@@ -166,11 +166,11 @@ def _images(path: Path, records: list[dict[str, Any]]) -> tuple[list[str], set[A
     ids = _unique_ids(path, 'images', records, ('file_name', 'width', 'height'))
     for index, record in enumerate(records):
         if not isinstance(record['file_name'], str) or not record['file_name']:
-            raise _wrong(path, 'images', index, record, _not_a('file_name', record, 'a file name'))
+            raise _record_error(path, 'images', index, record, _not_a('file_name', record, 'a file name'))
         for key in ('width', 'height'):
             if not is_number(record[key]) or record[key] <= 0:
                 reason = _not_a(key, record, 'a number of pixels')
-                raise _wrong(path, 'images', index, record, reason)
+                raise _record_error(path, 'images', index, record, reason)
     return [record['file_name'] for record in records], ids
 
 
@@ -180,9 +180,9 @@ def _categories(path: Path, records: list[dict[str, Any]]) -> dict[Any, str]:
     for index, record in enumerate(records):
         name = record['name']
         if not isinstance(name, str):
-            raise _wrong(path, 'categories', index, record, _not_a('name', record, 'a text'))
+            raise _record_error(path, 'categories', index, record, _not_a('name', record, 'a text'))
         if name in names:
-            raise _wrong(
+            raise _record_error(
                 path,
                 'categories',
                 index,
@@ -209,15 +209,15 @@ def _annotations(
         box = record['bbox']
         if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
             reason = _not_a('bbox', record, 'four numbers: x, y, width, height')
-            raise _wrong(path, 'annotations', index, record, reason)
+            raise _record_error(path, 'annotations', index, record, reason)
         if not is_number(record['area']):
-            raise _wrong(path, 'annotations', index, record, _not_a('area', record, 'a number'))
+            raise _record_error(path, 'annotations', index, record, _not_a('area', record, 'a number'))
         for key in ('image_id', 'category_id'):
             if not isinstance(record[key], (int, float, str)):
-                raise _wrong(path, 'annotations', index, record, _not_a(key, record, 'an id'))
-        if 'segmentation' in needed and not _is_outline(record['segmentation']):
+                raise _record_error(path, 'annotations', index, record, _not_a(key, record, 'an id'))
+        if 'segmentation' in needed and not _is_segmentation(record['segmentation']):
             reason = _not_a('segmentation', record, 'a list of polygons, or run lengths')
-            raise _wrong(path, 'annotations', index, record, reason)
+            raise _record_error(path, 'annotations', index, record, reason)
         if record['image_id'] in image_ids and record['category_id'] in categories:
             objects[record['category_id']] += 1
         else:
@@ -235,16 +235,16 @@ def _unique_ids(
         for field in needed:
             if field not in record:
                 hint = ' (0 for an ordinary object)' if field == 'iscrowd' else ''
-                raise _wrong(path, key, index, record, f'has no {field!r}{hint}')
+                raise _record_error(path, key, index, record, f'has no {field!r}{hint}')
         if not isinstance(record['id'], (int, float, str)):
-            raise _wrong(path, key, index, record, _not_a('id', record, 'a number'))
+            raise _record_error(path, key, index, record, _not_a('id', record, 'a number'))
         if record['id'] in seen:
-            raise _wrong(path, key, index, record, 'has an id that an earlier one has already')
+            raise _record_error(path, key, index, record, 'has an id that an earlier one has already')
         seen.add(record['id'])
     return seen
 
 
-def _wrong(path: Path, key: str, index: int, record: dict[str, Any], what: str) -> DatasetError:
+def _record_error(path: Path, key: str, index: int, record: dict[str, Any], what: str) -> DatasetError:
     name = f' (id {record["id"]!r})' if 'id' in record else ''
     return DatasetError(f'The annotation file {path} is damaged: {key}[{index}]{name} {what}.')
 
@@ -264,7 +264,7 @@ def is_number(value: Any) -> bool:
         return False
 
 
-def _is_outline(value: Any) -> bool:
+def _is_segmentation(value: Any) -> bool:
     return isinstance(value, (list, dict)) and bool(value)
 
 

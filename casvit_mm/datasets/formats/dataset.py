@@ -17,7 +17,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(('test', 'testing', 'testset'), 'test'),
 }
 # A dataset that is not split has one part of this name.
-WHOLE = 'all'
+UNSPLIT = 'all'
 
 
 @dataclass
@@ -35,7 +35,7 @@ class ObjectSplit:
     content: dict[str, Any]
     file: Path
     images: Path
-    whole: bool = False
+    verbatim: bool = False
 
     def image(self, record: dict[str, Any]) -> Path:
         """The file of one of its records of images."""
@@ -66,7 +66,7 @@ class Pair:
     """An image and its semantic mask, either of which may be missing."""
 
     image: Path | None
-    label_map: Path | None
+    mask: Path | None
 
 
 @dataclass
@@ -105,10 +105,10 @@ def split_of(*names: str) -> str:
         for word in words:
             if word in SPLIT_NAMES:
                 return SPLIT_NAMES[word]
-    return WHOLE
+    return UNSPLIT
 
 
-def listed_parts(root: Path, *kinds: str) -> dict[str, str]:
+def listed_splits(root: Path, *kinds: str) -> dict[str, str]:
     """The part of each image by Pascal VOC's lists, ``ImageSets/<kind>/train.txt`` and so on.
 
     Args:
@@ -118,7 +118,7 @@ def listed_parts(root: Path, *kinds: str) -> dict[str, str]:
     Returns:
         Names of parts by name of image, without its ending; empty where there are no lists.
     """
-    parts: dict[str, str] = {}
+    splits: dict[str, str] = {}
     for kind in kinds:
         for path in sorted((root / 'ImageSets' / kind).glob('*.txt')):
             if path.stem not in SPLITS:
@@ -129,7 +129,7 @@ def listed_parts(root: Path, *kinds: str) -> dict[str, str]:
                 if Path(name).suffix.lower() in IMAGES:
                     name = name[: name.rindex('.')]
                 if name:
-                    parts.setdefault(Path(name).name, path.stem)
-        if parts:
+                    splits.setdefault(Path(name).name, path.stem)
+        if splits:
             break
-    return parts
+    return splits

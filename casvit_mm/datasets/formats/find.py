@@ -8,7 +8,7 @@ from casvit.errors import DatasetError
 from casvit.sentences import need_folder, some
 from casvit.tables import FORMATS
 from casvit_mm.datasets.formats import coco, labelme, voc, yolo
-from casvit_mm.datasets.formats import masks as label_map_set
+from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
 
@@ -51,15 +51,15 @@ def read_dataset(
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
     found = {name: files for name, files in found.items() if files}
-    images, maps = label_map_set.find(listing)
-    if maps and images and not (kind is None and found and task != 'semantic'):
-        found['masks'] = maps
+    images, masks = mask_format.find(listing)
+    if masks and images and not (kind is None and found and task != 'semantic'):
+        found['masks'] = masks
     _check_choice(root, listing, found, task, kind)
     if kind is None:
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
         kind = next(name for name in wanted if name in found)
     if kind == 'masks':
-        return label_map_set.read(root, images, maps, Path(legend) if legend else None)
+        return mask_format.read(root, images, masks, Path(legend) if legend else None)
     return OBJECT_FORMATS[kind][1](root, found[kind], listing)
 
 

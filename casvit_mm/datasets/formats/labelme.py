@@ -17,7 +17,7 @@ from casvit_mm.datasets.formats.objects import (
     Objects,
     add,
     check_coordinates,
-    read_parts,
+    read_splits,
     require_supervision,
 )
 from casvit_mm.datasets.issues import IssueList
@@ -50,15 +50,15 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
     require_supervision()
     dataset = ObjectDataset(FORMAT, root, {})
     skipped: dict[str, int] = {}
-    parts: dict[str, list[Labelled]] = {}
+    splits: dict[str, list[Labelled]] = {}
     for folder in listing:
         name = split_of(*folder.path.relative_to(root).parts)
-        parts.setdefault(name, []).extend(_pairs(folder, dataset.issues))
+        splits.setdefault(name, []).extend(_pairs(folder, dataset.issues))
 
     def reader(path: Path, size: tuple[int, int], issues: IssueList) -> Objects:
         return _read_file(path, size, issues, skipped)
 
-    read_parts(dataset, parts, reader, listing[0].path)
+    read_splits(dataset, splits, reader, listing[0].path)
     dataset.notes.append('LabelMe files hold no crowd flags.')
     for kind, count in skipped.items():
         dataset.notes.append(
@@ -119,17 +119,17 @@ def _read_file(
     for members in groups.values():
         where = f'shapes[{members[0][0]}]'
         label = str(members[0][1].get('label'))
-        outlined = any(shape['shape_type'] == 'polygon' for _, shape in members)
+        has_polygon = any(shape['shape_type'] == 'polygon' for _, shape in members)
         try:
             for _, shape in members:
                 check_coordinates((value for point in shape['points'] for value in point), size)
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
                 found = labelme_shapes_to_detections(
-                    [shape for _, shape in members], {label: 0}, size, outlined
+                    [shape for _, shape in members], {label: 0}, size, has_polygon
                 )
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             issues.add('broken-record', str(path), where, f'cannot be read: {error}')
             continue
-        add(objects, found, [label], where, found.mask[0] if outlined else None)
+        add(objects, found, [label], where, found.mask[0] if has_polygon else None)
     return objects

@@ -14,16 +14,16 @@ from casvit.sentences import some
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.formats.dataset import (
     SPLITS,
-    WHOLE,
+    UNSPLIT,
     MaskDataset,
     Pair,
-    listed_parts,
+    listed_splits,
     split_of,
 )
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.semantic_masks import INDEX_MODES
 
-MAP_FOLDERS = frozenset(
+MASK_FOLDERS = frozenset(
     (
         *('annotations', 'annotation', 'annots', 'labels', 'label', 'labelmaps', 'label_maps'),
         *('masks', 'mask', 'gt', 'gtfine', 'segmentationclass', 'segmentation', 'segmentations'),
@@ -33,7 +33,7 @@ IMAGE_FOLDERS = frozenset(
     ('images', 'image', 'img', 'imgs', 'jpegimages', 'leftimg8bit', 'pictures', 'photos')
 )
 # What tools append to the name of an image to name its map.
-MAP_SUFFIX = re.compile(r'(_mask|_masks|_label|_labels|_gt|_seg|_L|_gtFine_labelTrainIds)$')
+MASK_SUFFIX = re.compile(r'(_mask|_masks|_label|_labels|_gt|_seg|_L|_gtFine_labelTrainIds)$')
 LEGENDS = ('labelmap.txt', 'label_colors.txt', 'legend.txt', 'legend.csv', 'legend.json')
 LEGENDS += ('class_dict.csv', '_classes.csv', 'classes.csv')
 NAMES = ('classes.txt', 'names.txt', 'labels.txt', 'obj.names')
@@ -50,24 +50,24 @@ def find(listing: Iterable[Folder]) -> tuple[list[Path], list[Path]]:
     Returns:
         The images; the maps, none where the folder has no semantic masks.
     """
-    images, maps = [], []
+    images, masks = [], []
     root: Path | None = None
     for folder in listing:
         root = root or folder.path
         stems = {path.stem for path in folder.images}
         inside = [part.lower() for part in folder.path.relative_to(root).parts]
         for path in folder.images:
-            paired = MAP_SUFFIX.sub('', path.stem)
+            paired = MASK_SUFFIX.sub('', path.stem)
             beside = paired != path.stem and paired in stems and path.suffix.lower() == '.png'
-            if beside or any(part in MAP_FOLDERS or part.endswith('annot') for part in inside):
-                maps.append(path)
+            if beside or any(part in MASK_FOLDERS or part.endswith('annot') for part in inside):
+                masks.append(path)
             elif not any(part.startswith('segmentationobject') for part in inside):
                 images.append(path)
-    return images, maps
+    return images, masks
 
 
 def read(
-    root: Path, images: list[Path], maps: list[Path], legend: Path | None = None
+    root: Path, images: list[Path], masks: list[Path], legend: Path | None = None
 ) -> MaskDataset:
     """Pairs images with their maps, and reads what the values mean.
 
@@ -84,21 +84,21 @@ def read(
         DatasetError: No image has a map, a legend is wrong, or maps are in colours without one.
     """
     by_key: dict[tuple[str, ...], list[Path | None]] = {}
-    for column, paths in enumerate((images, maps)):
+    for column, paths in enumerate((images, masks)):
         for path in paths:
             by_key.setdefault(_key(root, path), [None, None])[column] = path
-    if not any(image and label_map for image, label_map in by_key.values()):
+    if not any(image and mask for image, mask in by_key.values()):
         raise DatasetError(
             f'No image in {root} has a semantic mask of its name: {some(map(str, images), 2)} and '
-            f'{some(map(str, maps), 2)}. Expected images/…/a.jpg and annotations/…/a.png.'
+            f'{some(map(str, masks), 2)}. Expected images/…/a.jpg and annotations/…/a.png.'
         )
-    lists = listed_parts(root, 'Segmentation')
+    lists = listed_splits(root, 'Segmentation')
     splits: dict[str, list[Pair]] = {}
-    for key, (image, label_map) in sorted(by_key.items()):
+    for key, (image, mask) in sorted(by_key.items()):
         name = lists.get(key[-1]) or split_of(*key[:-1])
-        splits.setdefault(name, []).append(Pair(image, label_map))
-    ordered = {name: splits[name] for name in (*SPLITS, WHOLE) if name in splits}
-    coloured = _is_coloured(maps)
+        splits.setdefault(name, []).append(Pair(image, mask))
+    ordered = {name: splits[name] for name in (*SPLITS, UNSPLIT) if name in splits}
+    coloured = _is_coloured(masks)
     legend = legend or _look_for(root, (*LEGENDS, *NAMES) if not coloured else LEGENDS)
     entries = read_legend(legend) if legend else []
     if coloured:
@@ -108,7 +108,7 @@ def read(
     dataset = MaskDataset('index semantic masks', root, ordered, names, [])
     dataset.names_file = legend if names else None
     if not names:
-        dataset.classes = [f'class_{value}' for value in range(_highest(maps) + 1)]
+        dataset.classes = [f'class_{value}' for value in range(_highest(masks) + 1)]
         dataset.notes.append(
             f'{root} has no classes.txt with the names of the classes, one a line: they are '
             f'numbered, {dataset.classes[0]} to {dataset.classes[-1]}.'
@@ -249,10 +249,10 @@ def _key(root: Path, path: Path) -> tuple[str, ...]:
     parts = []
     for part in path.relative_to(root).parts[:-1]:
         name = part.lower()
-        if name in MAP_FOLDERS or name in IMAGE_FOLDERS:
+        if name in MASK_FOLDERS or name in IMAGE_FOLDERS:
             continue
         parts.append(re.sub(r'_?annot$', '', name) or name)
-    return (*parts, re.sub(r'_leftImg8bit$', '', MAP_SUFFIX.sub('', path.stem)))
+    return (*parts, re.sub(r'_leftImg8bit$', '', MASK_SUFFIX.sub('', path.stem)))
 
 
 def _look_for(root: Path, names: Iterable[str]) -> Path | None:
@@ -263,8 +263,8 @@ def _look_for(root: Path, names: Iterable[str]) -> Path | None:
     return None
 
 
-def _is_coloured(maps: list[Path]) -> bool:
-    for path in maps[:8]:
+def _is_coloured(masks: list[Path]) -> bool:
+    for path in masks[:8]:
         try:
             with Image.open(path) as image:
                 return image.mode not in INDEX_MODES
@@ -274,10 +274,10 @@ def _is_coloured(maps: list[Path]) -> bool:
     return False
 
 
-def _highest(maps: list[Path]) -> int:
+def _highest(masks: list[Path]) -> int:
     """The highest value of a class in some maps."""
     highest = 0
-    for path in maps[:: max(1, len(maps) // 64)]:
+    for path in masks[:: max(1, len(masks) // 64)]:
         try:
             with Image.open(path) as image:
                 values = np.unique(np.asarray(image)).astype(np.int64)

@@ -15,7 +15,7 @@ from pycocotools import mask as rle
 
 from casvit.errors import DatasetError
 from casvit.sentences import short
-from casvit_mm.datasets.formats.dataset import SPLITS, WHOLE, ObjectDataset, ObjectSplit
+from casvit_mm.datasets.formats.dataset import SPLITS, UNSPLIT, ObjectDataset, ObjectSplit
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.semantic_masks import upright_size
 
@@ -127,7 +127,7 @@ def as_coco(
                     id=len(annotations) + 1,
                     image_id=key,
                     category_id=classes.index(name) + 1,
-                    **_extent(box, mask),
+                    **_geometry(box, mask),
                     iscrowd=0,
                     source=dict(file=str(labelled.file), record=where),
                 )
@@ -139,8 +139,8 @@ def as_coco(
     return dict(images=images, annotations=annotations, categories=categories)
 
 
-def read_parts(
-    dataset: ObjectDataset, parts: Mapping[str, list[Labelled]], read: Reader, source: Path
+def read_splits(
+    dataset: ObjectDataset, by_split: Mapping[str, list[Labelled]], read: Reader, source: Path
 ) -> None:
     """Reads the parts of a dataset whose format has no order of classes: they go by name.
 
@@ -151,8 +151,8 @@ def read_parts(
         source: What they were read from.
     """
     classes: list[str] = []
-    for name in [name for name in (*SPLITS, WHOLE) if name in parts]:
-        content = as_coco(parts[name], dataset.root, read, classes, dataset.issues)
+    for name in [name for name in (*SPLITS, UNSPLIT) if name in by_split]:
+        content = as_coco(by_split[name], dataset.root, read, classes, dataset.issues)
         dataset.splits[name] = ObjectSplit(content, source, dataset.root)
     ordered = sorted(classes)
     sources = {
@@ -211,7 +211,7 @@ def check_coordinates(values: Iterable[Any], size: tuple[int, int], scale: float
             )
 
 
-def _extent(box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
+def _geometry(box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
     """Box, area and segmentation of an object."""
     x1, y1, x2, y2 = (round(float(value), 3) for value in box)
     extent: dict[str, Any] = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1))

@@ -8,7 +8,7 @@ from casvit.errors import DatasetError
 from casvit.sentences import count_of
 from casvit_mm.datasets.formats.dataset import (
     ObjectDataset,
-    listed_parts,
+    listed_splits,
     split_of,
 )
 from casvit_mm.datasets.formats.folders import Folder
@@ -17,7 +17,7 @@ from casvit_mm.datasets.formats.objects import (
     Objects,
     add,
     check_coordinates,
-    read_parts,
+    read_splits,
     require_supervision,
 )
 from casvit_mm.datasets.issues import IssueList
@@ -51,18 +51,18 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
     require_supervision()
     dataset = ObjectDataset(FORMAT, root, {})
     flagged: dict[str, int] = {}
-    parts: dict[str, list[Labelled]] = {}
+    splits: dict[str, list[Labelled]] = {}
     for folder in listing:
-        lists = listed_parts(folder.path.parent, 'Main', 'Segmentation')
+        lists = listed_splits(folder.path.parent, 'Main', 'Segmentation')
         for labelled in _pairs(folder):
             name = lists.get(labelled.image.stem) if lists else None
             name = name or split_of(*folder.path.relative_to(root).parts)
-            parts.setdefault(name, []).append(labelled)
+            splits.setdefault(name, []).append(labelled)
 
     def reader(path: Path, size: tuple[int, int], issues: IssueList) -> Objects:
         return _read_file(path, size, issues, flagged)
 
-    read_parts(dataset, parts, reader, listing[0].path)
+    read_splits(dataset, splits, reader, listing[0].path)
     dataset.notes.append(
         'VOC files hold no crowd flags, and one outline an object, if any: objects of several '
         'parts were split when they were written.'

@@ -12,7 +12,7 @@ from casvit.names import read_lines
 from casvit.sentences import short
 from casvit_mm.datasets.formats.dataset import (
     SPLITS,
-    WHOLE,
+    UNSPLIT,
     ObjectDataset,
     ObjectSplit,
     split_of,
@@ -63,7 +63,7 @@ def read(root: Path, files: list[Path], listing: list[Folder]) -> ObjectDataset:
     description = _description(files[0]) if files[0].suffix in ('.yaml', '.yml') else {}
     names = _names(files[0], description)
     dataset = ObjectDataset(FORMAT, root, {})
-    parts = _described_parts(files[0], description) or _found_parts(root, listing)
+    splits = _described_splits(files[0], description) or _found_splits(root, listing)
     keypoints = _keypoint_values(description)
     if keypoints:
         dataset.notes.append(f'{files[0]} has keypoints, which are left out.')
@@ -72,7 +72,7 @@ def read(root: Path, files: list[Path], listing: list[Folder]) -> ObjectDataset:
         return _read_file(path, size, issues, names, keypoints)
 
     classes = list(dict.fromkeys(names))
-    for name, images in parts.items():
+    for name, images in splits.items():
         labelled = [Labelled(path, _label_file(path)) for path in images]
         content = as_coco(labelled, root, reader, classes, dataset.issues)
         dataset.splits[name] = ObjectSplit(content, files[0], root)
@@ -117,9 +117,9 @@ def _keypoint_values(description: Mapping[str, Any]) -> int:
     return 0
 
 
-def _described_parts(file: Path, description: Mapping[str, Any]) -> dict[str, list[Path]]:
+def _described_splits(file: Path, description: Mapping[str, Any]) -> dict[str, list[Path]]:
     """Images of each part by ``data.yaml``, whose paths are often those of another machine."""
-    parts: dict[str, list[Path]] = {}
+    splits: dict[str, list[Path]] = {}
     base = Path(str(description.get('path') or ''))
     for key in SPLITS:
         entries = description.get(key)
@@ -135,9 +135,9 @@ def _described_parts(file: Path, description: Mapping[str, Any]) -> dict[str, li
             ]
             for place in candidates:
                 if images := _images_of(place, file.parent):
-                    parts.setdefault(key, []).extend(images)
+                    splits.setdefault(key, []).extend(images)
                     break
-    return parts
+    return splits
 
 
 def _images_of(place: Path, base: Path) -> list[Path]:
@@ -150,13 +150,13 @@ def _images_of(place: Path, base: Path) -> list[Path]:
     return []
 
 
-def _found_parts(root: Path, listing: list[Folder]) -> dict[str, list[Path]]:
-    parts: dict[str, list[Path]] = {}
+def _found_splits(root: Path, listing: list[Folder]) -> dict[str, list[Path]]:
+    splits: dict[str, list[Path]] = {}
     for folder in listing:
         if folder.images:
             name = split_of(*folder.path.relative_to(root).parts)
-            parts.setdefault(name, []).extend(folder.images)
-    return {name: parts[name] for name in (*SPLITS, WHOLE) if name in parts}
+            splits.setdefault(name, []).extend(folder.images)
+    return {name: splits[name] for name in (*SPLITS, UNSPLIT) if name in splits}
 
 
 def _label_file(image: Path) -> Path | None:
@@ -198,12 +198,12 @@ def _read_file(
         where = f'line {number}'
         if keypoints and len(values) == 5 + keypoints:
             values = values[:5]
-        outlined = len(values) > 6
+        has_polygon = len(values) > 6
         try:
             label = int(float(values[0]))
             check_coordinates(map(float, values[1:]), size, max(size))
             # The class goes its own way: NumPy's integers do not hold every number.
-            found = yolo_annotations_to_detections([' '.join(['0', *values[1:]])], size, outlined)
+            found = yolo_annotations_to_detections([' '.join(['0', *values[1:]])], size, has_polygon)
         except (ValueError, OverflowError) as error:
             issues.add('broken-record', str(path), where, f'cannot be read: {error}')
             continue
@@ -211,5 +211,5 @@ def _read_file(
             detail = f'has class {short(label)}, and {len(names)} are named, from 0'
             issues.add('unknown-category', str(path), where, detail)
             continue
-        add(objects, found, [names[label]], where, found.mask[0] if outlined else None)
+        add(objects, found, [names[label]], where, found.mask[0] if has_polygon else None)
     return objects

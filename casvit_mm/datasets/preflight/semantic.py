@@ -31,9 +31,9 @@ from casvit_mm.datasets.semantic_masks import (
     LabelRange,
     binary_foreground,
     check_semantic_mask,
-    label_values,
+    pixel_values,
     mask_size,
-    said_binary,
+    describe_binary,
     upright_size,
 )
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
@@ -42,7 +42,7 @@ GET_ADE20K = (
     'ADE20K comes from http://sceneparsing.csail.mit.edu as ADEChallengeData2016.zip: unpack it, '
     'and name its folder with --data-root DIR.'
 )
-MAPS_READ = 32
+MASKS_READ = 32
 
 
 def check_semantic_data(
@@ -169,7 +169,7 @@ def _check_pairs(records: list[dict[str, Any]], images: str, hint: str) -> None:
 
 def _check_values(records: list[dict[str, Any]], allowed: LabelRange) -> None:
     """Reads some semantic masks, taken evenly."""
-    places = np.linspace(0, len(records) - 1, min(MAPS_READ, len(records)), dtype=int)
+    places = np.linspace(0, len(records) - 1, min(MASKS_READ, len(records)), dtype=int)
     files = [records[index]['seg_map_path'] for index in places]
     _check_foreground(files, [record['seg_map_path'] for record in records], allowed)
     for file in files:
@@ -181,14 +181,14 @@ def _check_foreground(files: list[str], others: list[str], allowed: LabelRange) 
     values: set[int] = set()
     value = None
     for number, file in enumerate((*files, *others), 1):
-        values |= set(label_values(file)[0].tolist())
+        values |= set(pixel_values(file)[0].tolist())
         value = binary_foreground(values, allowed.highest + 1, allowed.ignore_index)
         # The others are read if the first ones look like it: pixels of class 1 may be rare.
         if len(values) > 2 or (number == len(files) and value is None):
             return
     if value is not None:
         raise DatasetError(
-            f'The semantic masks, such as {files[0]}, {said_binary(value)}. Write 1 in place of '
+            f'The semantic masks, such as {files[0]}, {describe_binary(value)}. Write 1 in place of '
             f'{value}: `casvit check DATA --task semantic --fix OUT` writes such a copy.'
         )
 

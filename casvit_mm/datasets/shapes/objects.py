@@ -122,7 +122,7 @@ def _write_split(
         name = f'{index:06d}'
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         write_image(folder / f'{name}.jpg', scene.image, quality)
-        write_image(labels / f'{name}.png', _label_map(scene), [])
+        write_image(labels / f'{name}.png', _semantic_mask(scene), [])
         images.append(dict(id=index + 1, file_name=f'{name}.jpg', width=size, height=size))
         annotations.extend(_annotations(scene, index + 1, first_id=len(annotations) + 1))
         bar.update()
@@ -138,7 +138,7 @@ def _write_split(
     )
 
 
-def _label_map(scene: Scene) -> np.ndarray:
+def _semantic_mask(scene: Scene) -> np.ndarray:
     labels = np.zeros(scene.image.shape[:2], np.uint8)
     for instance in scene.instances:
         labels[instance.mask] = instance.label + 1

@@ -28,10 +28,10 @@ def verdict(issues: IssueList) -> str:
     return f'No error, {count_of(warnings, "warning")}.' if warnings else 'Nothing is wrong.'
 
 
-def object_table(check: ObjectAudit) -> list[list[str]]:
+def object_table(audit: ObjectAudit) -> list[list[str]]:
     """What each part of a dataset of objects holds, with a heading."""
     rows = [['part', 'images', 'without objects', 'objects', 'classes']]
-    for name, fact in check.facts.items():
+    for name, fact in audit.facts.items():
         used = sum(1 for number in fact.objects.values() if number)
         objects = sum(fact.objects.values())
         counts = (fact.images, fact.empty, objects, used)
@@ -39,17 +39,17 @@ def object_table(check: ObjectAudit) -> list[list[str]]:
     return rows
 
 
-def mask_table(check: MaskAudit) -> list[list[str]]:
+def mask_table(audit: MaskAudit) -> list[list[str]]:
     """What each part of a dataset of semantic masks holds, with a heading."""
     rows = [['part', 'images', 'classes', 'ignored']]
-    for name, fact in check.facts.items():
+    for name, fact in audit.facts.items():
         used = sum(1 for number in fact.pixels.values() if number)
         rows.append([name, f'{fact.images:,}', f'{used:,}', f'{100 * fact.ignored:.1f} %'])
     return rows
 
 
 def write_object_page(
-    check: ObjectAudit,
+    audit: ObjectAudit,
     file: Path,
     palette: Sequence[Colour],
     scales: plots.DetectorScales | None = None,
@@ -64,7 +64,7 @@ def write_object_page(
         scales: The sizes that the chosen detector looks for objects at.
         seed: Start of the random numbers that choose images.
     """
-    facts = check.facts
+    facts = audit.facts
     frames = {name: fact.frames for name, fact in facts.items()}
     drawn = [
         plots.class_histogram({name: fact.objects for name, fact in facts.items()}, 'objects'),
@@ -73,20 +73,20 @@ def write_object_page(
         plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
         plots.heat_map(sum(fact.heat for fact in facts.values())),
     ]
-    sheet = object_sheet(check, SAMPLES, seed, palette)
+    sheet = object_sheet(audit, SAMPLES, seed, palette)
     _write(
         file,
-        title=f'Data check: {check.dataset.root.name} ({check.dataset.format})',
-        root=str(check.dataset.root.absolute()),
-        table=object_table(check),
-        notes=check.dataset.notes,
-        issues=check.issues,
+        title=f'Data check: {audit.dataset.root.name} ({audit.dataset.format})',
+        root=str(audit.dataset.root.absolute()),
+        table=object_table(audit),
+        notes=audit.dataset.notes,
+        issues=audit.issues,
         sheet=sheet,
         drawn=drawn,
     )
 
 
-def write_mask_page(check: MaskAudit, file: Path, seed: int = 0) -> None:
+def write_mask_page(audit: MaskAudit, file: Path, seed: int = 0) -> None:
     """Writes the page of a dataset of semantic masks.
 
     Args:
@@ -94,20 +94,20 @@ def write_mask_page(check: MaskAudit, file: Path, seed: int = 0) -> None:
         file: The file to write.
         seed: Start of the random numbers that choose images.
     """
-    facts = check.facts
+    facts = audit.facts
     drawn = [
         plots.class_histogram({name: fact.pixels for name, fact in facts.items()}, 'pixels'),
-        plots.class_histogram({name: fact.maps for name, fact in facts.items()}, 'images'),
+        plots.class_histogram({name: fact.masks for name, fact in facts.items()}, 'images'),
         plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
     ]
     _write(
         file,
-        title=f'Data check: {check.dataset.root.name} ({check.dataset.format})',
-        root=str(check.dataset.root.absolute()),
-        table=mask_table(check),
-        notes=check.dataset.notes,
-        issues=check.issues,
-        sheet=mask_sheet(check, SAMPLES, seed) if check.classes else b'',
+        title=f'Data check: {audit.dataset.root.name} ({audit.dataset.format})',
+        root=str(audit.dataset.root.absolute()),
+        table=mask_table(audit),
+        notes=audit.dataset.notes,
+        issues=audit.issues,
+        sheet=mask_sheet(audit, SAMPLES, seed) if audit.classes else b'',
         drawn=drawn,
     )
 

@@ -40,8 +40,8 @@ def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> bytes
         what: What is counted: ``objects``.
     """
     total: dict[str, int] = {}
-    for part in counts.values():
-        for name, number in part.items():
+    for split in counts.values():
+        for name, number in split.items():
             total[name] = total.get(name, 0) + number
     names = sorted(total, key=total.__getitem__, reverse=True)
     title = f'{what} by class'
@@ -50,10 +50,10 @@ def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> bytes
         names = names[:MOST_CLASSES]
     figure, axes = _figure(width=8, height=max(2.2, 0.24 * len(names) + 1))
     height = 0.8 / max(1, len(counts))
-    for index, (part, numbers) in enumerate(counts.items()):
+    for index, (split, numbers) in enumerate(counts.items()):
         places = np.arange(len(names)) + (index - (len(counts) - 1) / 2) * height
         values = [max(numbers.get(name, 0), 0) for name in names]
-        axes.barh(places, values, height=height, color=_colour(part), label=part)
+        axes.barh(places, values, height=height, color=_colour(split), label=split)
     # A dollar sign would start a formula.
     shown = [printable(name).replace('$', r'\$') for name in names]
     axes.set_yticks(range(len(names)), shown, fontsize=8)
@@ -81,18 +81,18 @@ def object_sizes(
     """
     figure, axes = _figure()
     sides = {}
-    for part, size in boxes.items():
+    for split, size in boxes.items():
         factor = 1.0
         if scales is not None and len(size):
             long, short = max(scales.scale), min(scales.scale)
-            frame = images[part]
+            frame = images[split]
             factor = np.minimum(long / frame.max(1), short / frame.min(1))
         side = np.sqrt(np.maximum(size.prod(1), 1e-6)) * factor
-        sides[part] = side[side > 0]
+        sides[split] = side[side > 0]
     every = np.concatenate([*sides.values(), [16.0, 64.0]])
     edges = np.geomspace(max(1.0, every.min() / 1.05), every.max() * 1.05, 48)
-    for part, side in sides.items():
-        axes.hist(side, edges, color=_colour(part), alpha=0.65, label=part)
+    for split, side in sides.items():
+        axes.hist(side, edges, color=_colour(split), alpha=0.65, label=split)
     axes.set_xscale('log', base=2)
     axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter('%d'))
     axes.set_ylabel('objects')
@@ -118,8 +118,8 @@ def objects_per_image(counts: Mapping[str, np.ndarray]) -> bytes:
     figure, axes = _figure()
     most = int(max([value.max() for value in counts.values() if len(value)], default=0))
     edges = np.arange(most + 2) - 0.5 if most < 60 else np.linspace(-0.5, most + 0.5, 60)
-    for part, value in counts.items():
-        axes.hist(value, edges, color=_colour(part), alpha=0.65, label=part)
+    for split, value in counts.items():
+        axes.hist(value, edges, color=_colour(split), alpha=0.65, label=split)
     axes.set_xlabel('objects in an image')
     axes.set_ylabel('images')
     axes.legend(frameon=False)
@@ -133,10 +133,10 @@ def image_sizes(sizes: Mapping[str, np.ndarray]) -> bytes:
         sizes: Width and height in pixels, by part. Shape: ``(N, 2)``.
     """
     figure, axes = _figure(width=5, height=4.4)
-    for part, value in sizes.items():
+    for split, value in sizes.items():
         unique, counts = np.unique(value.reshape(-1, 2), axis=0, return_counts=True)
         area = 12 + 160 * counts / max(1, counts.max(initial=1))
-        axes.scatter(*unique.T, s=area, color=_colour(part), alpha=0.5, label=part, linewidths=0)
+        axes.scatter(*unique.T, s=area, color=_colour(split), alpha=0.5, label=split, linewidths=0)
     axes.set_xlabel('width in pixels')
     axes.set_ylabel('height in pixels')
     largest = np.concatenate([np.ones((1, 2)), *sizes.values()]).max(0) * 1.08
@@ -168,8 +168,8 @@ def _figure(width: float = 8, height: float = 3.4) -> tuple[Figure, matplotlib.a
     return figure, axes
 
 
-def _colour(part: str) -> str:
-    return COLOURS.get(part, '#777777')
+def _colour(split: str) -> str:
+    return COLOURS.get(split, '#777777')
 
 
 def _png(figure: Figure, title: str) -> bytes:

@@ -20,7 +20,7 @@ CELL = 320
 COLUMNS = 4
 
 
-def object_sheet(check: ObjectAudit, number: int, seed: int, palette: Sequence[Colour]) -> bytes:
+def object_sheet(audit: ObjectAudit, number: int, seed: int, palette: Sequence[Colour]) -> bytes:
     """Draws some images of a dataset of objects, taken at random.
 
     Args:
@@ -33,19 +33,19 @@ def object_sheet(check: ObjectAudit, number: int, seed: int, palette: Sequence[C
         The sheet, as JPEG; empty where no image can be read.
     """
     entries = [
-        (name, record) for name, scan in check.scans.items() for _, record in scan.images.values()
+        (name, record) for name, scan in audit.scans.items() for _, record in scan.images.values()
     ]
     cells = []
     for index in np.random.default_rng(seed).permutation(len(entries)):
         if len(cells) == number:
             break
         name, record = entries[index]
-        image = _read(check.dataset.splits[name].image(record))
+        image = _read(audit.dataset.splits[name].image(record))
         if image is None:
             continue
-        scan = check.scans[name]
+        scan = audit.scans[name]
         own = [r for _, r in scan.annotations if r['image_id'] == record['id']]
-        labels = [check.classes.index(scan.categories[r['category_id']]) for r in own]
+        labels = [audit.classes.index(scan.categories[r['category_id']]) for r in own]
         # Drawn at the size at which it is shown, so that letters and lines can be seen.
         small = _fitted(image)
         factor = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
@@ -57,7 +57,7 @@ def object_sheet(check: ObjectAudit, number: int, seed: int, palette: Sequence[C
             np.ones(len(own), np.float32),
             np.array(labels, np.int64),
             [_mask(r, image.shape[:2], small.shape[:2]) for r in own],
-            classes=check.classes,
+            classes=audit.classes,
             palette=palette,
             height=small.shape[0],
             width=small.shape[1],
@@ -66,7 +66,7 @@ def object_sheet(check: ObjectAudit, number: int, seed: int, palette: Sequence[C
     return _sheet(cells)
 
 
-def mask_sheet(check: MaskAudit, number: int, seed: int) -> bytes:
+def mask_sheet(audit: MaskAudit, number: int, seed: int) -> bytes:
     """Draws some images with their semantic masks, taken at random.
 
     Args:
@@ -77,26 +77,26 @@ def mask_sheet(check: MaskAudit, number: int, seed: int) -> bytes:
     Returns:
         The sheet, as JPEG; empty where no image can be read.
     """
-    pairs = [pair for pairs in check.dataset.splits.values() for pair in pairs]
-    classes = [*check.classes, 'ignored']
-    ignored = len(check.classes)
-    palette = check.dataset.palette[:ignored]
+    pairs = [pair for pairs in audit.dataset.splits.values() for pair in pairs]
+    classes = [*audit.classes, 'ignored']
+    ignored = len(audit.classes)
+    palette = audit.dataset.palette[:ignored]
     palette = [*palette, *map(wheel, range(len(palette), ignored)), (0, 0, 0)]
     cells = []
     for index in np.random.default_rng(seed).permutation(len(pairs)):
         if len(cells) == number:
             break
         pair = pairs[index]
-        if pair.image is None or pair.label_map is None:
+        if pair.image is None or pair.mask is None:
             continue
         image = _read(pair.image)
         try:
-            labels, _ = read_labels(pair.label_map, check.dataset.legend)
+            labels, _ = read_labels(pair.mask, audit.dataset.legend)
         except UnreadableMaskError:
             continue
         if image is None or labels.shape != image.shape[:2]:
             continue
-        shown = check.indices(labels).astype(np.uint16)
+        shown = audit.indices(labels).astype(np.uint16)
         shown[shown == IGNORE_INDEX] = ignored
         small = _fitted(image)
         shown = cv2.resize(shown, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)

@@ -29,9 +29,9 @@ def generated(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp('generated') / 'shapes'
     generate(made, num_train=6, num_val=3, size=64, progress=False)
     root = made.with_name('maps')
-    for part in ('train', 'val'):
-        shutil.copytree(made / part, root / 'images' / part)
-        shutil.copytree(made / 'labels' / part, root / 'annotations' / part)
+    for split in ('train', 'val'):
+        shutil.copytree(made / split, root / 'images' / split)
+        shutil.copytree(made / 'labels' / split, root / 'annotations' / split)
     return root
 
 
@@ -45,8 +45,8 @@ def checked(root, **options):
     return audit_masks(read_dataset(root, 'semantic'), progress=False, **options)
 
 
-def errors(check):
-    return [issue.kind for issue in check.issues.of(Severity.ERROR)]
+def errors(audit):
+    return [issue.kind for issue in audit.issues.of(Severity.ERROR)]
 
 
 def run_config(root, classes, ignore_index=255) -> Config:
@@ -87,16 +87,16 @@ def test_the_check_the_repair_and_a_run_agree_that_a_high_value_is_class_1(
     paint_as_masks(root, 0, value)
     if names:
         (root / 'classes.txt').write_text('\n'.join(names))
-    check = checked(root)
-    assert errors(check) == ['binary-mask']
-    (issue,) = check.issues.of(Severity.ERROR)
+    audit = checked(root)
+    assert errors(audit) == ['binary-mask']
+    (issue,) = audit.issues.of(Severity.ERROR)
     assert f'nothing but 0 and {value}' in issue.detail and 'two classes' in issue.detail
     assert issue.file.endswith('.png')
-    assert mask_sheet(check, 4, 0)
+    assert mask_sheet(audit, 4, 0)
     said = run_refuses(root, names or ('all',))
     assert f'nothing but 0 and {value}' in said and '--fix' in said
 
-    changes = repair_masks(check, tmp_path / 'fixed')
+    changes = repair_masks(audit, tmp_path / 'fixed')
     assert any(f'with 1 in place of {value}' in change for change in changes)
     again = checked(tmp_path / 'fixed')
     assert errors(again) == []
@@ -113,9 +113,9 @@ def test_the_check_the_repair_and_a_run_agree_that_a_high_value_is_class_1(
 @pytest.mark.parametrize('values', [(0, 1), (0, 1, 255), (0, 1, 2), (0, 1, 2, 255)])
 def test_masks_of_classes_with_an_ignored_border_are_sound(root, values):
     paint_as_masks(root, *values)
-    check = checked(root)
-    assert errors(check) == []
-    assert not run_refuses(root, check.classes)
+    audit = checked(root)
+    assert errors(audit) == []
+    assert not run_refuses(root, audit.classes)
 
 
 def test_a_high_value_that_has_a_name_is_a_class(root):
@@ -130,8 +130,8 @@ def test_a_rare_class_1_behind_ignored_borders_is_looked_for_in_every_mask(root,
     monkeypatch.setattr('casvit_mm.datasets.preflight.semantic.MAPS_READ', 1)
     paint_as_masks(root, 0, 255)
     assert run_refuses(root, ('ground', 'crack'))
-    for part in ('train', 'val'):
-        path = sorted((root / 'annotations' / part).iterdir())[1]
+    for split in ('train', 'val'):
+        path = sorted((root / 'annotations' / split).iterdir())[1]
         labels = np.array(Image.open(path))
         labels[0, 0] = 1
         Image.fromarray(labels).save(path)
@@ -152,10 +152,10 @@ def test_masks_of_one_bit_are_0_and_1_as_mmseg_reads_them(root, suffix):
         )
         loaded = LoadAnnotations().transform(results)['gt_seg_map']
         assert np.array_equal(loaded, np.array(mask)) and loaded.dtype == np.uint8
-    check = checked(root)
-    assert errors(check) == [] and check.classes == ['class_0', 'class_1']
-    assert check.facts['train'].pixels['class_1'] > 0
-    cfg = run_config(root, check.classes)
+    audit = checked(root)
+    assert errors(audit) == [] and audit.classes == ['class_0', 'class_1']
+    assert audit.facts['train'].pixels['class_1'] > 0
+    cfg = run_config(root, audit.classes)
     for split in ('train', 'val'):
         cfg[f'{split}_dataloader'].dataset.seg_map_suffix = suffix
     assert len(check_semantic_data(cfg)) == 2

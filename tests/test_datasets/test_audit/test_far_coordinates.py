@@ -61,11 +61,11 @@ def test_such_an_object_is_an_error_that_costs_no_time(tmp_path, write, value):
     write_image(root / 'a.png')
     number = write(root, value)
     start = time.perf_counter()
-    check = audit_objects(read_dataset(root), masks=False, progress=False)
-    object_sheet(check, 4, 0, [(255, 0, 0)])
+    audit = audit_objects(read_dataset(root), masks=False, progress=False)
+    object_sheet(audit, 4, 0, [(255, 0, 0)])
     assert time.perf_counter() - start < 5
-    errors = [f for f in check.issues.of(Severity.ERROR) if f.kind != 'unknown-category']
+    errors = [f for f in audit.issues.of(Severity.ERROR) if f.kind != 'unknown-category']
     assert len(errors) >= number - 1
-    repair_objects(check, tmp_path / 'fixed')
+    repair_objects(audit, tmp_path / 'fixed')
     fixed = audit_objects(read_dataset(tmp_path / 'fixed'), progress=False)
     assert not fixed.issues.of(Severity.ERROR)

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from faulty import IMAGES, LABEL_MAPS, make_a_copy_of, resize
+from faulty import IMAGES, SEMANTIC_MASKS, make_a_copy_of, resize
 
 from casvit_mm.datasets.audit.masks import audit_masks
 from casvit_mm.datasets.audit.repair_masks import repair_masks
@@ -20,9 +20,9 @@ def clean(tmp_path_factory) -> Path:
     generated = tmp_path_factory.mktemp('clean') / 'shapes'
     generate(generated, num_train=24, num_val=12, size=96, progress=False)
     root = generated.with_name('maps')
-    for part in ('train', 'val'):
-        shutil.copytree(generated / part, root / 'images' / part)
-        shutil.copytree(generated / 'labels' / part, root / 'annotations' / part)
+    for split in ('train', 'val'):
+        shutil.copytree(generated / split, root / 'images' / split)
+        shutil.copytree(generated / 'labels' / split, root / 'annotations' / split)
     (root / 'classes.txt').write_text('\n'.join(('background', *CLASSES)))
     return root
 
@@ -31,20 +31,20 @@ def checked(root, **options):
     return audit_masks(read_dataset(root, 'semantic'), progress=False, **options)
 
 
-def errors(check):
-    return {issue.kind for issue in check.issues.of(Severity.ERROR)}
+def errors(audit):
+    return {issue.kind for issue in audit.issues.of(Severity.ERROR)}
 
 
 def test_a_clean_set_raises_nothing_and_is_counted(clean):
-    check = checked(clean)
-    assert [str(issue) for issue in check.issues.issues] == []
-    assert check.classes == ['background', *CLASSES]
-    facts = check.facts['train']
+    audit = checked(clean)
+    assert [str(issue) for issue in audit.issues.issues] == []
+    assert audit.classes == ['background', *CLASSES]
+    facts = audit.facts['train']
     assert facts.images == 24 and sum(facts.pixels.values()) == 24 * 96 * 96
-    assert facts.maps['background'] == 24 and facts.ignored == 0
+    assert facts.masks['background'] == 24 and facts.ignored == 0
 
 
-@pytest.mark.parametrize('damage', LABEL_MAPS, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize('damage', SEMANTIC_MASKS, ids=lambda damage: damage.__name__)
 def test_a_damaged_semantic_mask_is_found_named_and_repaired(clean, damage, tmp_path):
     for seed in range(4):
         rng = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ def test_a_damaged_semantic_mask_is_found_named_and_repaired(clean, damage, tmp_
         damage(path, rng)
         issues = [f for f in checked(root).issues.issues if f.kind != 'absent-class']
         named = root / 'images/train' / f'{path.stem}.jpg' if not path.exists() else path
-        assert [(f.kind, f.file) for f in issues] == [(LABEL_MAPS[damage], str(named))]
+        assert [(f.kind, f.file) for f in issues] == [(SEMANTIC_MASKS[damage], str(named))]
 
         fixed = tmp_path / f'{seed}-fixed'
         changes = repair_masks(checked(root), fixed)
@@ -69,11 +69,11 @@ def test_a_damaged_image_is_found_and_repaired(clean, damage, tmp_path):
     path = root / 'images/val/000004.jpg'
     damage(path, np.random.default_rng(0))
     kind, file = IMAGES[damage], path
-    label_map = root / 'annotations/val/000004.png'
+    mask = root / 'annotations/val/000004.png'
     if kind == 'missing-picture':
-        kind, file = 'unpaired-label-map', label_map
+        kind, file = 'unpaired-label-map', mask
     elif damage is resize:
-        kind, file = 'label-map-size', label_map
+        kind, file = 'label-map-size', mask
     issues = [f for f in checked(root).issues.issues if f.kind != 'absent-class']
     assert [(f.kind, f.file) for f in issues] == [(kind, str(file))]
     repair_masks(checked(root), tmp_path / 'fixed')
@@ -111,10 +111,10 @@ def test_street_scenes_with_void_as_their_last_value(photographs, tmp_path):
     ]
     (root / 'classes.txt').write_text('\n'.join(names))
     assert errors(checked(root)) == {'label-value'}
-    check = checked(root, ignore_index=11)
-    assert errors(check) == set()
-    assert {name: fact.images for name, fact in check.facts.items()} == {'train': 123, 'val': 51}
-    assert 0 < check.facts['val'].ignored < 0.2
+    audit = checked(root, ignore_index=11)
+    assert errors(audit) == set()
+    assert {name: fact.images for name, fact in audit.facts.items()} == {'train': 123, 'val': 51}
+    assert 0 < audit.facts['val'].ignored < 0.2
 
 
 def test_street_scenes_in_colours_are_the_same_scenes(photographs, tmp_path):
@@ -133,15 +133,15 @@ def test_street_scenes_in_colours_are_the_same_scenes(photographs, tmp_path):
     names = [*(f'class {index}' for index in range(11)), 'void']
     lines = [f'{r} {g} {b} {name}' for (r, g, b), name in zip(palette, names, strict=True)]
     (root / 'label_colors.txt').write_text('\n'.join(lines))
-    check = checked(root)
-    assert errors(check) == set() and check.classes == names[:11]
+    audit = checked(root)
+    assert errors(audit) == set() and audit.classes == names[:11]
 
     same = checked(plain, ignore_index=11)
-    for part in ('train', 'val'):
-        found, wanted = check.facts[part], same.facts[part]
+    for split in ('train', 'val'):
+        found, wanted = audit.facts[split], same.facts[split]
         assert list(found.pixels.values()) == list(wanted.pixels.values())[:11]
         assert found.ignored == wanted.ignored
-    repair_masks(check, tmp_path / 'fixed')
+    repair_masks(audit, tmp_path / 'fixed')
     path = 'annotations/val/' + sorted(p.name for p in plain.glob('annotations/val/*'))[0]
     labels, original = (cv2.imread(str(r / path), -1) for r in (tmp_path / 'fixed', plain))
     assert np.array_equal(np.where(labels == 255, 11, labels), original)

@@ -54,15 +54,15 @@ def damaged_copy(dataset):
     return copy.deepcopy(dataset)
 
 
-def errors(check):
-    return {issue.kind for issue in check.issues.of(Severity.ERROR)}
+def errors(audit):
+    return {issue.kind for issue in audit.issues.of(Severity.ERROR)}
 
 
 def test_a_clean_set_raises_nothing(found):
-    check = audit_objects(found, masks=True, progress=False)
-    assert [str(issue) for issue in check.issues.issues] == []
-    assert check.facts['train'].images == 24
-    assert sum(check.facts['train'].objects.values()) == len(
+    audit = audit_objects(found, masks=True, progress=False)
+    assert [str(issue) for issue in audit.issues.issues] == []
+    assert audit.facts['train'].images == 24
+    assert sum(audit.facts['train'].objects.values()) == len(
         found.splits['train'].content['annotations']
     )
 
@@ -74,21 +74,21 @@ def test_a_damaged_record_is_found_and_named(found, damage):
     def look(seed):
         rng = np.random.default_rng(seed)
         dataset = damaged_copy(found)
-        part = ['train', 'val'][rng.integers(2)]
-        group, index = damage(dataset.splits[part].content, rng)
-        check = audit_objects(
+        split = ['train', 'val'][rng.integers(2)]
+        group, index = damage(dataset.splits[split].content, rng)
+        audit = audit_objects(
             dataset,
             masks=True,
             read_images=damage.__name__ == 'states_another_size',
             progress=False,
         )
-        hits = [issue for issue in check.issues.issues if issue.kind == RECORDS[damage]]
+        hits = [issue for issue in audit.issues.issues if issue.kind == RECORDS[damage]]
         assert any((hit.group, hit.index) == (group, index) for hit in hits), [
-            str(issue) for issue in check.issues.issues
+            str(issue) for issue in audit.issues.issues
         ]
         hit = next(hit for hit in hits if (hit.group, hit.index) == (group, index))
         assert f'{group}[{index}]' in hit.record
-        others = {issue.kind for issue in check.issues.issues} - {RECORDS[damage]} - FOLLOW
+        others = {issue.kind for issue in audit.issues.issues} - {RECORDS[damage]} - FOLLOW
         assert not others, others
 
     look()
@@ -102,11 +102,11 @@ def test_a_damaged_image_is_found_and_named(clean, damage, tmp_path):
         shutil.copytree(clean, root)
         path = sorted((root / 'train').iterdir())[rng.integers(24)]
         damage(path, rng)
-        check = checked(root)
-        assert [(issue.kind, issue.file) for issue in check.issues.issues] == [
+        audit = checked(root)
+        assert [(issue.kind, issue.file) for issue in audit.issues.issues] == [
             (IMAGES[damage], str(path))
         ]
-        assert 'images[' in check.issues.issues[0].record
+        assert 'images[' in audit.issues.issues[0].record
 
 
 def test_a_image_of_two_parts_is_found_by_its_content(clean, tmp_path):
@@ -146,8 +146,8 @@ def test_an_image_labelled_before_exif_turned_it_is_an_error(clean, tmp_path):
 def test_classes_that_parts_number_differently_are_an_error(found):
     dataset = damaged_copy(found)
     dataset.splits['val'].content['categories'].reverse()
-    check = audit_objects(dataset, read_images=False)
-    assert errors(check) == {'class-order'}
+    audit = audit_objects(dataset, read_images=False)
+    assert errors(audit) == {'class-order'}
 
 
 def test_classes_without_objects_are_warned_of(found):
@@ -158,8 +158,8 @@ def test_classes_without_objects_are_warned_of(found):
         content['annotations'] = [
             a for a in content['annotations'] if kept or a['category_id'] != 1
         ]
-    check = audit_objects(dataset, read_images=False)
-    assert {(f.kind, f.record) for f in check.issues.issues} == {
+    audit = audit_objects(dataset, read_images=False)
+    assert {(f.kind, f.record) for f in audit.issues.issues} == {
         ('unused-class', "category 'hexagon'"),
         ('absent-class', "category 'circle'"),
     }
@@ -199,17 +199,17 @@ def test_the_repaired_copy_has_no_error_and_the_original_stays(clean, damage, ma
 
 def test_a_repaired_clean_set_is_the_same_set(clean, tmp_path):
     assert repair_objects(checked(clean), tmp_path / 'fixed') == []
-    for part in ('train', 'val'):
+    for split in ('train', 'val'):
         before, after = (
-            json.loads((root / f'annotations/instances_{part}.json').read_text())
+            json.loads((root / f'annotations/instances_{split}.json').read_text())
             for root in (clean, tmp_path / 'fixed')
         )
         assert len(before['annotations']) == len(after['annotations'])
         for old, new in zip(before['annotations'], after['annotations'], strict=True):
             assert old['bbox'] == new['bbox'] and old['segmentation'] == new['segmentation']
         for name in (image['file_name'] for image in after['images']):
-            assert (clean / part / name).read_bytes() == (
-                tmp_path / 'fixed' / part / name
+            assert (clean / split / name).read_bytes() == (
+                tmp_path / 'fixed' / split / name
             ).read_bytes()
 
 
@@ -233,15 +233,15 @@ def test_all_issues_at_once_are_all_found(found):
             content.update(trial)
             wanted.add(RECORDS[damage])
             break
-    check = audit_objects(dataset, masks=True, progress=False)
-    assert wanted - {issue.kind for issue in check.issues.issues} <= FOLLOW
+    audit = audit_objects(dataset, masks=True, progress=False)
+    assert wanted - {issue.kind for issue in audit.issues.issues} <= FOLLOW
 
 
 def test_a_copy_is_not_written_over_something(found, tmp_path):
     (tmp_path / 'mine.txt').write_text('mine')
-    check = audit_objects(found, read_images=False)
+    audit = audit_objects(found, read_images=False)
     with pytest.raises(DatasetError, match='is there already'):
-        repair_objects(check, tmp_path)
+        repair_objects(audit, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
 
 

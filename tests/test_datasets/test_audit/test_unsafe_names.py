@@ -112,14 +112,14 @@ def test_an_unsafe_name_is_an_error_and_the_repair_renames_it(tmp_path, write, n
     root.mkdir()
     write_image(root / 'a.png')
     where = write(root, name)
-    check = audit_objects(read_dataset(root), progress=False)
-    (issue,) = check.issues.of(Severity.ERROR)
+    audit = audit_objects(read_dataset(root), progress=False)
+    (issue,) = audit.issues.of(Severity.ERROR)
     assert issue.kind == 'unsafe-name' and where in str(issue)
-    assert name in check.classes, 'as it stands in the file'
-    write_object_page(check, tmp_path / 'index.html', [(255, 0, 0)] * 2)
+    assert name in audit.classes, 'as it stands in the file'
+    write_object_page(audit, tmp_path / 'index.html', [(255, 0, 0)] * 2)
     assert '\x1b' not in (tmp_path / 'index.html').read_text()
 
-    repair_objects(check, tmp_path / 'fixed')
+    repair_objects(audit, tmp_path / 'fixed')
     fixed = audit_objects(read_dataset(tmp_path / 'fixed'), progress=False)
     assert not fixed.issues.of(Severity.ERROR) and 'dog' in fixed.classes
     (new,) = set(fixed.classes) - {'dog'}
@@ -139,12 +139,12 @@ def test_an_unsafe_name_of_a_semantic_mask_is_an_error_too(tmp_path, name):
     mask.putpixel((3, 3), 1)
     mask.save(root / 'masks/a.png')
     (root / 'classes.txt').write_text(f'ground\n{name}\n', encoding='utf-8')
-    check = audit_masks(read_dataset(root, 'semantic'), progress=False)
-    (issue,) = check.issues.of(Severity.ERROR)
+    audit = audit_masks(read_dataset(root, 'semantic'), progress=False)
+    (issue,) = audit.issues.of(Severity.ERROR)
     assert issue.kind == 'unsafe-name'
     assert str(issue).startswith(f'{root}/classes.txt: class 1 is named ')
-    write_mask_page(check, tmp_path / 'index.html')
-    changes = repair_masks(check, tmp_path / 'fixed')
+    write_mask_page(audit, tmp_path / 'index.html')
+    changes = repair_masks(audit, tmp_path / 'fixed')
     assert 'is renamed to' in changes[0]
     again = audit_masks(read_dataset(tmp_path / 'fixed', 'semantic'), progress=False)
     assert not again.issues.of(Severity.ERROR) and again.classes[0] == 'ground'

@@ -1,6 +1,6 @@
 """What is read of a dataset, whatever its format was."""
 
-from casvit_mm.datasets.formats.dataset import listed_parts
+from casvit_mm.datasets.formats.dataset import listed_splits
 
 
 def test_lists_of_voc_name_images_with_dots_spaces_and_flags(tmp_path):
@@ -10,5 +10,5 @@ def test_lists_of_voc_name_images_with_dots_spaces_and_flags(tmp_path):
     (main / 'val.txt').write_text('f\na.v2\n')
     (main / 'dog_train.txt').write_text('g 1\n')
     train = dict.fromkeys(['a.v2', 'street 7', 'b', 'c', 'd', 'e'], 'train')
-    assert listed_parts(tmp_path, 'Main', 'Segmentation') == {**train, 'f': 'val'}
-    assert listed_parts(tmp_path, 'Segmentation') == {}
+    assert listed_splits(tmp_path, 'Main', 'Segmentation') == {**train, 'f': 'val'}
+    assert listed_splits(tmp_path, 'Segmentation') == {}

@@ -31,9 +31,9 @@ def test_images_and_maps_of_each_layout_are_paired(layout, tmp_path):
         image(tmp_path / name, 'L' if index % 2 else 'RGB')
     dataset = read_dataset(tmp_path, 'semantic')
     assert dataset.format == 'index semantic masks'
-    for part, (name, label_map) in zip(('train', 'val'), (files[:2], files[2:]), strict=True):
-        (pair,) = dataset.splits[part]
-        assert pair.image == tmp_path / name and pair.label_map == tmp_path / label_map
+    for split, (name, mask) in zip(('train', 'val'), (files[:2], files[2:]), strict=True):
+        (pair,) = dataset.splits[split]
+        assert pair.image == tmp_path / name and pair.mask == tmp_path / mask
 
 
 def test_a_devkit_with_lists_is_split_by_them(tmp_path):

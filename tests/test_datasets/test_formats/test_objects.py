@@ -42,11 +42,11 @@ def test_photographs_arrive_in_the_numbers_that_a_format_holds(folders, name):
     kind, objects, crowds = EXPECTED[name]
     dataset = read_dataset(folders[name])
     assert dataset.format == kind
-    check = audit_objects(dataset, masks=True, progress=False)
-    assert check.issues.of(Severity.ERROR) == []
-    assert check.issues.counts().get('crowd', 0) == crowds
-    assert {n: (f.images, f.empty) for n, f in check.facts.items()} == IMAGES
-    assert {n: f.objects for n, f in check.facts.items()} == objects
+    audit = audit_objects(dataset, masks=True, progress=False)
+    assert audit.issues.of(Severity.ERROR) == []
+    assert audit.issues.counts().get('crowd', 0) == crowds
+    assert {n: (f.images, f.empty) for n, f in audit.facts.items()} == IMAGES
+    assert {n: f.objects for n, f in audit.facts.items()} == objects
     lost = any('crowd' in note for note in dataset.notes)
     assert lost == (kind != 'COCO'), 'what a format does not hold is said'
 
@@ -80,9 +80,9 @@ def test_boxes_and_masks_keep_their_place(folders, name):
 def test_one_file_for_all_images_is_one_part(folders):
     dataset = read_dataset(folders['label studio'])
     assert list(dataset.splits) == ['all']
-    check = audit_objects(dataset, progress=False)
-    assert check.facts['all'].objects == WHOLE['train']
-    assert check.issues.of(Severity.ERROR) == []
+    audit = audit_objects(dataset, progress=False)
+    assert audit.facts['all'].objects == WHOLE['train']
+    assert audit.issues.of(Severity.ERROR) == []
 
 
 def test_a_coco_file_alone_can_be_named(folders):
@@ -102,10 +102,10 @@ def test_a_damaged_file_is_named_and_the_others_are_read(folders, tmp_path):
         shutil.copytree(folders[name], root)
         path = next(p for p in sorted(root.glob(pattern)) if len(p.read_text()) > 600)
         path.write_text(damage(path.read_text()))
-        check = audit_objects(read_dataset(root), read_images=False)
-        (issue,) = check.issues.of(Severity.ERROR)
+        audit = audit_objects(read_dataset(root), read_images=False)
+        (issue,) = audit.issues.of(Severity.ERROR)
         assert (issue.kind, issue.file, issue.record) == ('broken-record', str(path), where)
-        assert sum(f.images for f in check.facts.values()) == 159
+        assert sum(f.images for f in audit.facts.values()) == 159
 
 
 def test_a_yolo_class_without_a_name_is_named_by_file_and_line(folders, tmp_path):
@@ -124,8 +124,8 @@ def test_an_issue_of_a_converted_object_names_the_file_it_comes_from(folders, tm
     shutil.copytree(folders['yolo'], root)
     path = sorted(root.glob('labels/val/*.txt'))[0]
     path.write_text('0 0.5 0.5 0.0 0.1\n')
-    check = audit_objects(read_dataset(root), read_images=False)
-    (issue,) = check.issues.of(Severity.ERROR)
+    audit = audit_objects(read_dataset(root), read_images=False)
+    (issue,) = audit.issues.of(Severity.ERROR)
     assert (issue.kind, issue.file, issue.record) == ('empty-box', str(path), 'line 1')
 
 
@@ -140,9 +140,9 @@ def test_a_folder_of_nothing_known_is_explained(tmp_path):
 def test_two_formats_in_one_folder_have_to_be_chosen_from(folders, tmp_path):
     root = tmp_path / 'both'
     shutil.copytree(folders['coco'], root)
-    for part in ('train', 'val'):
-        for path in (folders['voc'] / part).glob('*.xml'):
-            shutil.copyfile(path, root / part / path.name)
+    for split in ('train', 'val'):
+        for path in (folders['voc'] / split).glob('*.xml'):
+            shutil.copyfile(path, root / split / path.name)
     with pytest.raises(DatasetError, match='more than one format: coco, voc'):
         read_dataset(root)
     assert read_dataset(root, kind='voc').format == 'Pascal VOC'

@@ -85,8 +85,8 @@ def test_imagenet_is_known_by_its_folders(configs, tmp_path):
     folders = [f'n{number:08d}' for number in range(1000)]
     imagenet(tmp_path, folders, folders)
     cfg = Config.fromfile(configs / 'classification' / 'casvit-xs_8xb128_in1k.py')
-    for part in ('train', 'val'):
-        cfg[f'{part}_dataloader'].dataset.data_root = str(tmp_path)
+    for split in ('train', 'val'):
+        cfg[f'{split}_dataloader'].dataset.data_root = str(tmp_path)
     assert check_classification_data(cfg) == [
         f'train: 1,000 images, 1,000 classes ({tmp_path / "train"})',
         f'val: 1,000 images, 1,000 classes ({tmp_path / "val"})',

@@ -58,7 +58,7 @@ def refusal(cfg) -> str:
     return str(found.value)
 
 
-def label_map(root, number=0, split='train') -> Path:
+def mask(root, number=0, split='train') -> Path:
     return root / 'labels' / split / f'{number:06d}.png'
 
 
@@ -101,29 +101,29 @@ def test_a_missing_ade20k_says_where_it_comes_from(tmp_path, configs):
 
 
 def test_an_image_without_a_semantic_mask_is_named(root):
-    label_map(root, 3).unlink()
+    mask(root, 3).unlink()
     message = refusal(config_of(root))
-    assert '1 of the 6 images' in message and str(label_map(root, 3)) in message
+    assert '1 of the 6 images' in message and str(mask(root, 3)) in message
 
 
 def test_a_semantic_mask_of_another_size_is_named_with_both_sizes(root):
-    cv2.imwrite(str(label_map(root, 5)), np.zeros((64, 60), np.uint8))
+    cv2.imwrite(str(mask(root, 5)), np.zeros((64, 60), np.uint8))
     message = refusal(config_of(root))
     assert '000005.jpg is 64x64 pixels' in message
-    assert f'{label_map(root, 5)} 60x64' in message
+    assert f'{mask(root, 5)} 60x64' in message
 
 
 def test_a_colour_coded_semantic_mask_is_named(root):
-    Image.new('RGB', (64, 64)).save(label_map(root, 1))
-    assert f'The semantic mask {label_map(root, 1)} is a colour image' in refusal(config_of(root))
+    Image.new('RGB', (64, 64)).save(mask(root, 1))
+    assert f'The semantic mask {mask(root, 1)} is a colour image' in refusal(config_of(root))
 
 
 def test_a_value_outside_the_classes_is_named(root):
     labels = np.zeros((64, 64), np.uint8)
     labels[0, :3] = 99
-    cv2.imwrite(str(label_map(root, 2)), labels)
+    cv2.imwrite(str(mask(root, 2)), labels)
     message = refusal(config_of(root))
-    assert f'{label_map(root, 2)} has the value 99 in 3 pixels' in message
+    assert f'{mask(root, 2)} has the value 99 in 3 pixels' in message
 
 
 def test_masks_of_0_and_255_are_recognised(root):
