@@ -56,7 +56,9 @@ def _splits(coco: Path):
         yield (
             split,
             supervision.DetectionDataset.from_coco(
-                str(coco / split), str(coco / f'annotations/instances_{split}.json'), force_masks=True
+                str(coco / split),
+                str(coco / f'annotations/instances_{split}.json'),
+                force_masks=True,
             ),
         )
 

@@ -1,4 +1,4 @@
-"""Datasets as a run builds them."""
+"""Builds datasets as a run does."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,28 +12,28 @@ from casvit_mm.config.view import ConfigView
 
 
 def build_dataset(cfg: Config, split: str) -> Any:
-    """Builds a dataset, and seeds what its pipeline draws at random.
+    """Builds a dataset and seeds its random transforms.
 
     Args:
-        cfg: A config with a loader of that split.
+        cfg: A config with a dataloader for the split.
         split: ``'train'``, ``'val'`` or ``'test'``.
 
     Returns:
-        The dataset; it has an image.
+        The dataset, with at least one image.
 
     Raises:
-        DatasetError: No image is left in it.
+        DatasetError: The dataset is empty.
     """
     init_default_scope(ConfigView(cfg).scope)
     set_random_seed((cfg.get('randomness') or {}).get('seed') or 0)
     dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     if not len(dataset):
-        raise DatasetError(f'The {split} dataset of {cfg.filename} has no image left in it.')
+        raise DatasetError(f'The {split} dataset of {cfg.filename} has no images left.')
     return dataset
 
 
 def built_leaves(dataset: Any) -> Iterator[Any]:
-    """The datasets that read files, inside the wrappers around them.
+    """Yields the datasets that read files, inside any wrappers.
 
     Args:
         dataset: A built dataset.
@@ -44,5 +44,5 @@ def built_leaves(dataset: Any) -> Iterator[Any]:
     if inner is None:
         yield dataset
         return
-    for part in inner:
-        yield from built_leaves(part)
+    for child in inner:
+        yield from built_leaves(child)

@@ -104,7 +104,7 @@ def _orientation(image: Image.Image, file: BinaryIO) -> int:
             exif.load(block)
             value = exif.get(ORIENTATION)
     except Exception:
-        # Pillow's parsers raise anything for a damaged block, which runs ignore.
+        # Pillow's parsers raise all kinds of exceptions for a damaged block, which runs ignore.
         return 1
     return value if isinstance(value, int) and value in range(1, 9) else 1
 

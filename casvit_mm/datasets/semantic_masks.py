@@ -150,7 +150,7 @@ def pixel_values(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         with Image.open(path) as image:
             labels = np.asarray(image)
     except Exception as error:
-        # Pillow's parsers raise anything for a damaged file.
+        # Pillow's parsers raise all kinds of exceptions for a damaged file.
         raise DatasetError(f'The semantic mask {path} is damaged: {error}.') from error
     return np.unique(labels.astype(np.int64), return_counts=True)
 
@@ -170,7 +170,7 @@ def _read(path: str | Path, ask: Callable[[Image.Image, BinaryIO], Result]) -> R
         with Path(path).open('rb') as file, Image.open(file) as image:
             return ask(image, file)
     except Exception as error:
-        # Pillow's parsers raise anything for a damaged file.
+        # Pillow's parsers raise all kinds of exceptions for a damaged file.
         what = 'is no image, or damaged'
         if isinstance(error, FileNotFoundError):
             what = 'does not exist'

@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from faulty import IMAGES, SEMANTIC_MASKS, RECORDS
+from faulty import IMAGES, RECORDS, SEMANTIC_MASKS
 
 from casvit_mm.datasets.issues import KINDS, IssueList, Severity
 

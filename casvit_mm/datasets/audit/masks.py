@@ -1,4 +1,4 @@
-"""The data check of semantic masks: all that is wrong, and the facts that a person looks at."""
+"""The audit of a dataset with semantic masks: its issues and statistics."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,29 +20,29 @@ from casvit_mm.datasets.semantic_masks import (
     describe_binary,
 )
 
-# Above this share of ignored pixels a map teaches little.
+# Above this share of ignored pixels there is little to learn from a mask.
 MOSTLY = 0.5
 SHOWN_VALUES = 3
 
 
 class UnreadableMaskError(Exception):
-    """A semantic mask cannot be read; the message says why, for its file's name before it."""
+    """A semantic mask cannot be read; the message is the reason, without a subject."""
 
 
 class ColourMaskError(UnreadableMaskError):
-    """A semantic mask holds colours, and no legend says what they mean."""
+    """A semantic mask holds colours, and there is no legend for them."""
 
 
 @dataclass
 class MaskFacts:
-    """What one part of a dataset of semantic masks holds.
+    """Statistics of one split of a dataset with semantic masks.
 
     Attributes:
         images: Number of images.
         pixels: Number of pixels by class.
-        maps: Number of maps that each class is in.
+        masks: Number of semantic masks that contain each class.
         ignored: Share of ignored pixels.
-        sizes: Width and height of images in pixels. Shape: ``(images, 2)``.
+        sizes: Widths and heights of the images in pixels. Shape: ``(images, 2)``.
     """
 
     images: int = 0
@@ -54,16 +54,16 @@ class MaskFacts:
 
 @dataclass
 class MaskAudit:
-    """What the check of a dataset of semantic masks found.
+    """The audit of a dataset with semantic masks.
 
     Attributes:
         dataset: The dataset.
         classes: Names of its classes.
-        issues: All that is wrong.
-        facts: What each part holds, by name.
-        ignore_index: The value that is ignored in index maps.
-        foreground: The value that stands for the second class, in masks of 0 and that value; None
-            in others.
+        issues: All issues found.
+        facts: Statistics by split.
+        ignore_index: The ignored value in masks of class indices.
+        foreground: The value that stands for the second class, if masks hold only 0 and that
+            value; None otherwise.
     """
 
     dataset: MaskDataset
@@ -74,10 +74,10 @@ class MaskAudit:
     foreground: int | None = None
 
     def indices(self, labels: np.ndarray) -> np.ndarray:
-        """The class of every pixel of a semantic mask, 255 for what is ignored or no class.
+        """Class index of every pixel; 255 for ignored pixels and those outside the classes.
 
         Args:
-            labels: As :func:`read_labels` gives them. Shape: ``(H, W)``.
+            labels: As returned by :func:`read_labels`. Shape: ``(H, W)``.
 
         Returns:
             Shape: ``(H, W)``, uint8.
@@ -93,7 +93,7 @@ class MaskAudit:
 
 @dataclass(frozen=True)
 class _PairResult:
-    """What was found in one pair."""
+    """Findings for one pair."""
 
     image: ImageFile | None
     mask_issue: str = ''
@@ -111,16 +111,17 @@ def audit_masks(
     read_images: bool = True,
     progress: bool = True,
 ) -> MaskAudit:
-    """Checks a dataset of semantic masks.
+    """Audits a dataset with semantic masks.
 
     Args:
         dataset: The dataset.
-        ignore_index: The value of pixels that do not count, in index maps.
-        read_images: Whether to read every image and map; otherwise only whether they are there.
+        ignore_index: The value of ignored pixels in masks of class indices.
+        read_images: Whether to read every image and mask, instead of only checking that both of a
+            pair exist.
         progress: Whether to draw a progress bar on stderr.
 
     Returns:
-        All that was found; nothing is raised for issues.
+        The audit; nothing is raised for issues.
     """
     issues = IssueList()
     facts = {name: MaskFacts() for name in dataset.splits}
@@ -162,24 +163,24 @@ def read_labels(
 
     Args:
         path: The file.
-        legend: Index of each RGB colour; None for index maps.
+        legend: Class index of each RGB colour; None for masks of class indices.
 
     Returns:
-        Class indices, 255 for colours that the legend lacks; and those colours, with the number of
-        pixels of each, or None. Shapes: ``(H, W)`` and ``(N, 4)``.
+        Class indices, 255 for colours that are not in the legend; and those colours with their
+        numbers of pixels, or None without a legend. Shapes: ``(H, W)`` and ``(N, 4)``.
 
     Raises:
-        UnreadableMaskError: It cannot be read.
-        ColourMaskError: It holds colours, and there is no legend.
+        UnreadableMaskError: The file cannot be read.
+        ColourMaskError: The mask holds colours, and there is no legend.
     """
     try:
         with Image.open(path) as image:
             mode = image.mode
             pixels = np.asarray(image if legend is None else image.convert('RGB'))
     except UnidentifiedImageError as error:
-        raise UnreadableMaskError('is no image') from error
+        raise UnreadableMaskError('is not an image') from error
     except Exception as error:
-        # Pillow's parsers raise anything for a damaged file.
+        # Pillow's parsers raise all kinds of exceptions for a damaged file.
         raise UnreadableMaskError(f'cannot be read: {error}') from error
     pixels = pixels.astype(np.int64)
     if legend is None:
@@ -206,7 +207,7 @@ def _read_pairs(
     *,
     progress: bool,
 ) -> list[_PairResult]:
-    """Reads all images and semantic masks, and adds what is wrong with the files."""
+    """Reads all images and semantic masks, and adds the issues of the files."""
     number = len(dataset.classes)
     found = []
     first: dict[str, tuple[str, Path]] = {}
@@ -214,7 +215,7 @@ def _read_pairs(
         lambda job: _inspect_pair(job[1], dataset.legend, number, ignore_index), pairs
     )
     bar = tqdm(
-        results, total=len(pairs), desc='reading semantic masks', unit='map', disable=not progress
+        results, total=len(pairs), desc='reading semantic masks', unit='mask', disable=not progress
     )
     for (name, pair), result in zip(pairs, bar, strict=True):
         found.append(result)
@@ -223,26 +224,27 @@ def _read_pairs(
         if result.image.issue:
             issues.add(result.image.issue, image, '', result.image.reason)
         elif result.image.orientation != 1:
-            detail = f'is turned by EXIF orientation {result.image.orientation}'
+            detail = f'is rotated by EXIF orientation {result.image.orientation}'
             issues.add('rotated-picture', image, '', detail)
         if result.mask_issue:
             issues.add(result.mask_issue, mask, '', result.reason)
             continue
         upright = result.image.upright
         if upright not in ((0, 0), result.size):
-            detail = f'is {result.size[0]}x{result.size[1]} pixels, its image {upright[0]}x{upright[1]}'
+            (width, height), (image_width, image_height) = result.size, upright
+            detail = f'is {width}x{height} pixels, its image {image_width}x{image_height}'
             issues.add('label-map-size', mask, '', detail)
         if result.image.digest:
             other = first.setdefault(result.image.digest, (name, pair.image))
             if other[0] != name:
-                # Of the part that is read first, to train on: the other may be taken for granted.
+                # The copy in the first split (training) is at fault, not the one that evaluates.
                 detail = f'is also in {name}, as {image}'
                 issues.add('same-picture', str(other[1]), '', detail)
     return found
 
 
 def _foreground(dataset: MaskDataset, results: list[_PairResult], ignore_index: int) -> int | None:
-    """The value of the foreground in masks of 0 and another value, or None."""
+    """The foreground value of masks that hold only 0 and that value, or None."""
     if dataset.legend is not None:
         return None
     named = len(dataset.classes) if dataset.names_file else 0
@@ -251,7 +253,7 @@ def _foreground(dataset: MaskDataset, results: list[_PairResult], ignore_index: 
 
 
 def _two_classes(dataset: MaskDataset) -> list[str]:
-    """Names of background and foreground, as far as the dataset has them."""
+    """Names of background and foreground, from the dataset if it has any."""
     if dataset.names_file is None:
         return ['background', 'foreground']
     return list(dataset.classes) if len(dataset.classes) > 1 else ['background', *dataset.classes]
@@ -292,7 +294,7 @@ def _count(
     foreground: int | None,
     facts: dict[str, MaskFacts],
 ) -> None:
-    """Counts pixels by class, as they are if the foreground of binary masks is class 1."""
+    """Counts pixels by class; the foreground of binary masks counts as class 1."""
     for split, fact in facts.items():
         own = [
             result
@@ -333,16 +335,16 @@ def _inspect_pair(
     if legend is None:
         held = frozenset(np.unique(labels).tolist())
         ignored = labels == ignore_index
-        # A run reads 8 bits, of which 255 is ignored whatever it is the name of.
+        # A run reads 8 bits, of which 255 is always ignored.
         outside = ((labels < 0) | (labels >= min(classes, IGNORE_INDEX))) & ~ignored
         values, counts = np.unique(labels[outside], return_counts=True)
         found = [f'the value {v} in {n:,} pixels' for v, n in zip(values, counts, strict=True)]
         labels = np.where(outside | ignored, IGNORE_INDEX, labels)
         highest = min(classes, IGNORE_INDEX) - 1
-        allowed = f'; allowed are 0 to {highest}, and {ignore_index} for what is ignored'
+        allowed = f'; allowed are 0 to {highest}, and {ignore_index} for ignored pixels'
     else:
         found = [f'the colour ({r}, {g}, {b}) in {n:,} pixels' for r, g, b, n in unknown.tolist()]
-        allowed = ', which the legend does not have'
+        allowed = ', which the legend does not list'
     numbers = np.bincount(labels.ravel())
     counts = {int(value): int(numbers[value]) for value in np.flatnonzero(numbers)}
     detail = ''
@@ -359,8 +361,8 @@ def _check_presence(
         present = {split for split, fact in facts.items() if fact.pixels.get(name)}
         where = (str(dataset.root), f'class {name!r}')
         if not present:
-            issues.add('unused-class', *where, 'has no pixel')
+            issues.add('unused-class', *where, 'has no pixels')
             continue
         for split in facts:
             if split not in present:
-                issues.add('absent-class', *where, f'has no pixel in {split}')
+                issues.add('absent-class', *where, f'has no pixels in {split}')

@@ -1,4 +1,4 @@
-"""The data check of boxes and masks: all that is wrong, and the facts that a person looks at."""
+"""The audit of a dataset with boxes and masks: its issues and statistics."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ HEAT_CELLS = 32
 
 @dataclass
 class ObjectFacts:
-    """What one part of a dataset of objects holds.
+    """Statistics of one split of a dataset of objects.
 
     Attributes:
         images: Number of images.
-        empty: Number of images without objects.
+        empty: Number of background images (without objects).
         objects: Number of objects by class, in the order of the classes.
-        sizes: Width and height of images in pixels. Shape: ``(images, 2)``.
-        boxes: Width and height of boxes in pixels. Shape: ``(objects, 2)``.
+        sizes: Widths and heights of the images in pixels. Shape: ``(images, 2)``.
+        boxes: Widths and heights of the boxes in pixels. Shape: ``(objects, 2)``.
         frames: Width and height of the image of each box. Shape: ``(objects, 2)``.
-        per_image: Number of objects of each image. Shape: ``(images,)``.
-        heat: How many boxes cover each cell of an image. Shape: ``(32, 32)``.
+        per_image: Number of objects in each image. Shape: ``(images,)``.
+        heat: Number of boxes that cover each cell of an image. Shape: ``(32, 32)``.
     """
 
     images: int = 0
@@ -44,14 +44,14 @@ class ObjectFacts:
 
 @dataclass
 class ObjectAudit:
-    """What the check of a dataset of objects found.
+    """The audit of a dataset of objects.
 
     Attributes:
         dataset: The dataset.
         classes: Names of its classes.
         masks: Whether its objects need masks.
-        facts: What each part holds, by name.
-        scans: The usable records of each part, and what is wrong with it, by name.
+        facts: Statistics by split.
+        scans: The usable records and the issues by split.
     """
 
     dataset: ObjectDataset
@@ -62,7 +62,7 @@ class ObjectAudit:
 
     @property
     def issues(self) -> IssueList:
-        """All that is wrong."""
+        """All issues found."""
         found = IssueList(self.dataset.issues.issues)
         for scan in self.scans.values():
             found.extend(scan.issues)
@@ -76,16 +76,16 @@ def audit_objects(
     read_images: bool = True,
     progress: bool = True,
 ) -> ObjectAudit:
-    """Checks a dataset of objects.
+    """Audits a dataset of objects.
 
     Args:
         dataset: The dataset.
         masks: Whether objects need masks.
-        read_images: Whether to open every image; otherwise only whether they are there.
+        read_images: Whether to open every image, instead of only checking that it exists.
         progress: Whether to draw a progress bar on stderr.
 
     Returns:
-        All that was found; nothing is raised for issues.
+        The audit; nothing is raised for issues.
     """
     scans = {
         name: scan_coco(split.content, str(split.file), masks=masks)
@@ -100,7 +100,7 @@ def audit_objects(
 
 
 def gather_facts(scan: CocoScan, classes: Sequence[str]) -> ObjectFacts:
-    """Counts and measures what a part of a dataset holds.
+    """Computes the statistics of one split.
 
     Args:
         scan: Its usable records.
@@ -120,7 +120,7 @@ def gather_facts(scan: CocoScan, classes: Sequence[str]) -> ObjectFacts:
     facts.boxes = corners[:, 2:] - corners[:, :2]
     facts.frames = frames
     cells = np.clip(corners / np.tile(frames, 2) * HEAT_CELLS, 0, HEAT_CELLS)
-    # Where boxes begin and end, summed up: what covers each cell.
+    # The start and end of each box, cumulated, give the number of boxes over each cell.
     edges = np.zeros((HEAT_CELLS + 1, HEAT_CELLS + 1))
     x1, y1 = np.floor(cells[:, :2]).astype(int).clip(max=HEAT_CELLS - 1).T
     x2, y2 = np.maximum(np.ceil(cells[:, 2:]).astype(int).T, (x1 + 1, y1 + 1))
@@ -131,20 +131,20 @@ def gather_facts(scan: CocoScan, classes: Sequence[str]) -> ObjectFacts:
 
 
 def _check_classes(scans: dict[str, CocoScan]) -> list[str]:
-    """Compares the classes of the parts; gives those of the first, and what others add."""
+    """Compares the classes of the splits; returns those of the first, then those others add."""
     order: list[str] = []
     for scan in scans.values():
         names = list(dict.fromkeys(scan.categories.values()))
         shared = [name for name in names if name in order]
         if shared != [name for name in order if name in names]:
-            detail = f'has the classes in the order {shared[:8]}, another part {order[:8]}'
+            detail = f'has the classes in the order {shared[:8]}, another split {order[:8]}'
             scan.issues.add('class-order', scan.file, 'categories', detail)
         order += [name for name in names if name not in order]
     return order
 
 
 def _check_names(dataset: ObjectDataset, scans: dict[str, CocoScan]) -> None:
-    """Looks for class names that are not safe to write; each file and record is named once."""
+    """Looks for class names that are not safe to write; reports each file and record once."""
     seen = set()
     for split, scan in scans.items():
         for index, record in enumerate(dataset.splits[split].content['categories']):
@@ -165,10 +165,10 @@ def _check_presence(
         for split, scan in scans.items():
             where = (scan.file, f'category {name!r}')
             if not present:
-                scan.issues.add('unused-class', *where, 'has no object')
+                scan.issues.add('unused-class', *where, 'has no objects')
                 break
             if split not in present:
-                scan.issues.add('absent-class', *where, f'has no object in {split}')
+                scan.issues.add('absent-class', *where, f'has no objects in {split}')
 
 
 def _check_images(
@@ -187,8 +187,10 @@ def _check_images(
     if read_images:
         images = inspect_images(paths, progress=progress)
     else:
-        there = (is_file(path) for path in paths)
-        images = (ImageFile('' if found else 'missing-picture', 'is not there') for found in there)
+        exist = (is_file(path) for path in paths)
+        images = (
+            ImageFile('' if found else 'missing-picture', 'does not exist') for found in exist
+        )
     first: dict[str, tuple[str, int, Path, str]] = {}
     for (split, index, record), path, image in zip(records, paths, images, strict=True):
         issues = scans[split].issues
@@ -201,7 +203,7 @@ def _check_images(
         content = image.digest or str(path.absolute())
         other = first.setdefault(content, (split, index, path, place))
         if other[0] != split:
-            # Of the part that is read first, to train on: the other may be taken for granted.
+            # The copy in the first split (training) is at fault, not the one that evaluates.
             detail = f'is also in {split}, as {path}'
             found = scans[other[0]].issues
             found.add('same-picture', str(other[2]), other[3], detail, 'images', other[1])
@@ -214,12 +216,12 @@ def _check_size(
     turned = image.orientation != 1
     if stated == image.upright:
         if turned:
-            detail = f'is turned by EXIF orientation {image.orientation}'
+            detail = f'is rotated by EXIF orientation {image.orientation}'
             issues.add('rotated-picture', *where, detail, 'images', index)
         return
-    detail = f'is {_size(image.upright)} pixels, stated are {_size(stated)}'
+    detail = f'is {_size(image.upright)} pixels, but the record states {_size(stated)}'
     if turned and stated == image.stored:
-        detail += f': EXIF orientation {image.orientation} turns it when it is loaded'
+        detail += f': EXIF orientation {image.orientation} rotates it when it is loaded'
     issues.add('picture-size', *where, detail, 'images', index)
 
 

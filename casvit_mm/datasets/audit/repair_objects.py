@@ -255,7 +255,9 @@ class _Repair:
             dropped = None if x1 < size[0] and y1 < size[1] and x2 > 0 and y2 > 0 else dropped
         if dropped is not None:
             box = _mask_box(segmentation, size)
-            self._log(dropped, 'left out' if box is None else f'its box is now {box}, from its mask')
+            self._log(
+                dropped, 'left out' if box is None else f'its box is now {box}, from its mask'
+            )
             return box
         x1, y1, x2, y2 = box_corners(record['bbox'])
         if issue := kinds.get('swapped-box'):

@@ -1,7 +1,7 @@
-"""COCO's masks, looked at before C code sees them.
+"""Validates COCO masks before they reach C code.
 
-pycocotools decodes run lengths and fills polygons in C, which trusts them: a text that is cut off,
-runs that exceed the image or a corner a billion pixels away end the process, or fill its memory.
+pycocotools decodes run lengths and fills polygons in C without checks: truncated text, runs that
+exceed the image or a corner a billion pixels away crash the process or exhaust its memory.
 """
 
 import ast
@@ -12,25 +12,25 @@ import numpy as np
 
 from casvit.sentences import short
 
-# Pillow refuses images of about this number of pixels; a larger mask belongs to none.
+# Pillow refuses images of about this many pixels, so no image has a larger mask.
 MAX_PIXELS = 2**28
-# Characters of a number: the longest run fits into six, and C shifts bits out of more than twelve.
+# Characters per number: the longest run needs six, and with more than twelve C loses bits.
 MAX_CHARACTERS = 7
-# Steps of a fifth of a pixel along the edges of a polygon, each of which takes C eight bytes.
+# Steps of a fifth of a pixel along the edges of a polygon; each takes eight bytes in C.
 MAX_STEPS = 2**26
 
 
 def decode_counts(counts: str | Sequence[int]) -> np.ndarray:
-    """The run lengths of a mask, in either form that COCO files have.
+    """Decodes the run lengths of a mask, in either form that COCO files use.
 
     Args:
         counts: Compressed text, or a list of numbers.
 
     Returns:
-        Runs of 0 and 1 in turn. Shape: ``(N,)``, int64.
+        Alternating runs of 0 and 1. Shape: ``(N,)``, int64.
 
     Raises:
-        ValueError: They are no run lengths; says why, for ``has run lengths that`` before it.
+        ValueError: They are not run lengths; the message completes ``has run lengths that``.
     """
     if not isinstance(counts, str):
         return _listed(counts)
@@ -49,25 +49,25 @@ def decode_counts(counts: str | Sequence[int]) -> np.ndarray:
     starts[1:] = ends[:-1] + 1
     lengths = ends - starts + 1
     if lengths.max() > MAX_CHARACTERS:
-        raise ValueError(f'have a number of more than {MAX_CHARACTERS} characters')
+        raise ValueError(f'contain a number of more than {MAX_CHARACTERS} characters')
     places = np.arange(len(codes)) - np.repeat(starts, lengths)
-    # Five bits a character, the lowest first; the highest bit of the last is the sign.
+    # Five bits per character, lowest first; the highest bit of the last one is the sign.
     runs = np.add.reduceat((codes & 31) << 5 * places, starts)
     runs -= (codes[ends] >> 4 & 1) << 5 * lengths
-    # From the fourth on, each is the difference to the one before the last.
+    # From the fourth number on, each is the difference to the one two places before.
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs
 
 
 def run_length_issue(value: Mapping[str, Any]) -> str:
-    """Why a mask of run lengths cannot be decoded.
+    """Explains why a mask of run lengths cannot be decoded.
 
     Args:
         value: The segmentation: ``size`` (height and width) and ``counts``.
 
     Returns:
-        The reason, for a record's name before it; empty for a sound mask.
+        The reason, without a subject; empty for a valid mask.
     """
     size, counts = value.get('size'), value.get('counts')
     sized = isinstance(size, (list, tuple)) and len(size) == 2
@@ -86,46 +86,46 @@ def run_length_issue(value: Mapping[str, Any]) -> str:
         return f'has run lengths that are negative ({int(runs.min()):,})'
     if (total := int(runs.sum())) != height * width:
         return (
-            f'has run lengths that do not fill its size: they add up to {total:,}, and '
+            f'has run lengths that do not match its size: they add up to {total:,}, but '
             f'{width}x{height} pixels are {height * width:,}'
         )
     return ''
 
 
 def repaired_counts(value: Any) -> dict[str, Any] | None:
-    """A mask whose counts are the text of Python bytes (``b'…'``), with the text that was meant.
+    """Repairs a mask whose counts are the repr of Python bytes (``b'…'``).
 
     Args:
         value: A segmentation.
 
     Returns:
-        A sound mask; None for anything else.
+        A valid mask; None for anything else.
     """
     counts = value.get('counts') if isinstance(value, Mapping) else None
     if not isinstance(counts, str) or not _is_bytes_text(counts):
         return None
     try:
-        meant = ast.literal_eval(counts).decode('ascii')
+        text = ast.literal_eval(counts).decode('ascii')
     except (ValueError, SyntaxError, MemoryError, RecursionError, UnicodeDecodeError):
         return None
-    repaired = dict(value, counts=meant)
+    repaired = dict(value, counts=text)
     return None if run_length_issue(repaired) else repaired
 
 
 def polygon_issue(polygon: Sequence[float], size: tuple[float, float]) -> str:
-    """Why a polygon cannot be filled.
+    """Explains why a polygon cannot be filled.
 
     Args:
-        polygon: Finite numbers: x and y in turn, in pixels.
+        polygon: Finite numbers: alternating x and y in pixels.
         size: Width and height of the image.
 
     Returns:
-        The reason, for a record's name before it; empty for one that can.
+        The reason, without a subject; empty if it can be filled.
     """
     low, high = min(polygon), max(polygon)
     width, height = size
     far = 10 * (width + height) + 1000
-    # A bound of the steps that takes no time: nearly every polygon is far below it.
+    # A cheap upper bound on the steps: nearly every polygon is far below it.
     near = -far <= low and high <= far and width * height <= MAX_PIXELS
     if near and len(polygon) * (high - low + 1) * 2.5 <= MAX_STEPS:
         return ''
@@ -138,7 +138,7 @@ def polygon_issue(polygon: Sequence[float], size: tuple[float, float]) -> str:
     corners = np.asarray(polygon, float).reshape(-1, 2)
     edges = np.abs(corners - np.roll(corners, 1, axis=0)).max(1)
     if 5 * (edges + 1).sum() > MAX_STEPS:
-        return f'has a polygon that goes to and fro over {shown} with {len(corners):,} points'
+        return f'has a polygon that goes back and forth over {shown} with {len(corners):,} points'
     return ''
 
 
@@ -146,14 +146,14 @@ def _listed(counts: Sequence[Any]) -> np.ndarray:
     try:
         runs = np.asarray(counts or np.zeros(0, np.int64))
     except (ValueError, OverflowError):
-        # Lists of several lengths within it.
+        # Nested lists of different lengths.
         runs = np.asarray('')
     if runs.ndim != 1 or runs.dtype.kind not in 'iuf':
-        # Also numbers that no integer of NumPy holds.
+        # Also numbers too large for any NumPy integer.
         raise ValueError('are not whole numbers')
-    # NaN is not within these bounds either.
+    # NaN fails these bounds as well.
     if len(runs) and not -1 < runs.min() <= runs.max() <= MAX_PIXELS:
-        raise ValueError(f'go from {runs.min():g} to {runs.max():g}')
+        raise ValueError(f'range from {runs.min():g} to {runs.max():g}')
     if runs.dtype.kind == 'f' and (runs != np.floor(runs)).any():
         raise ValueError('are not whole numbers')
     return runs.astype(np.int64)
@@ -161,9 +161,9 @@ def _listed(counts: Sequence[Any]) -> np.ndarray:
 
 def _character_issue(counts: str) -> str:
     if _is_bytes_text(counts):
-        return "are the text of Python bytes (b'…'): write counts.decode() into the file"
-    strange = next(c for c in counts if not '0' <= c <= 'o')
-    return f'have the character {strange!r}'
+        return "are the repr of Python bytes (b'…'): write counts.decode() into the file"
+    invalid = next(c for c in counts if not '0' <= c <= 'o')
+    return f'contain the character {invalid!r}'
 
 
 def _is_bytes_text(counts: str) -> bool:

@@ -1,1 +1,1 @@
-"""Reading datasets in the formats that labelling tools write."""
+"""Reads datasets in the formats that annotation tools write."""

@@ -1,4 +1,4 @@
-"""COCO annotation files, as COCO, Roboflow, CVAT and Label Studio lay them out."""
+"""COCO annotation files, in the layouts of COCO, Roboflow, CVAT and Label Studio."""
 
 import json
 import re
@@ -14,20 +14,20 @@ from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectDataset, ObjectSpl
 from casvit_mm.datasets.formats.folders import Folder
 
 FORMAT = 'COCO'
-# Other files of COCO that stand beside the one of the instances.
+# Other annotation files of COCO, in the same folder as the instances.
 OTHER_KINDS = ('captions_', 'person_keypoints_', 'panoptic_', 'stuff_', 'image_info_')
 SNIFFED = 65536
 LOOKED_FOR = 50
 
 
 def find(listing: Iterable[Folder]) -> list[Path]:
-    """COCO annotation files among the files of a folder.
+    """Finds COCO annotation files.
 
     Args:
         listing: The folders.
 
     Returns:
-        The files, by name.
+        The files, sorted by name.
     """
     found = []
     for folder in listing:
@@ -35,7 +35,7 @@ def find(listing: Iterable[Folder]) -> list[Path]:
         for path in folder.ending_in('.json'):
             if not path.name.startswith(OTHER_KINDS):
                 kinds[path] = json_kind(path)
-                # One LabelMe file an image: where the first few are, the others are as well.
+                # LabelMe has one file per image: if the first few are LabelMe, so are the others.
                 if len(kinds) >= 8 and set(kinds.values()) == {'labelme'}:
                     break
         found += [path for path, kind in kinds.items() if kind == 'coco']
@@ -43,7 +43,7 @@ def find(listing: Iterable[Folder]) -> list[Path]:
 
 
 def json_kind(path: Path) -> str:
-    """What a JSON file looks like from its start: ``coco``, ``labelme`` or nothing known."""
+    """Guesses the format of a JSON file from its start: ``coco``, ``labelme`` or unknown (empty)."""
     try:
         with path.open('rb') as file:
             start = file.read(SNIFFED).decode('utf-8', 'ignore')
@@ -75,39 +75,39 @@ def read(root: Path, files: list[Path]) -> ObjectDataset:
         The dataset.
 
     Raises:
-        DatasetError: A file is not COCO's, two are of one part, or there are no images.
+        DatasetError: A file is not in COCO format, two files belong to the same split, or there are
+            no images.
     """
     dataset = ObjectDataset(FORMAT, root, {})
     for path in files:
         name = split_of(*path.relative_to(root).parent.parts, path.stem)
         if name in dataset.splits:
             raise DatasetError(
-                f'Two annotation files are of one part of the dataset: '
-                f'{dataset.splits[name].file} and {path}. Keep one, or name the parts train and '
-                'val in their names.'
+                f'Two annotation files belong to the same split: {dataset.splits[name].file} and '
+                f'{path}. Keep one of them, or put train and val into their names.'
             )
         content = load_coco(path)
         images = _image_folder(root, path, content['images'])
         dataset.splits[name] = ObjectSplit(content, path, images, verbatim=True)
         if dropped := _drop_supercategory(content):
             dataset.notes.append(
-                f'{path}: left out the category {dropped!r}, which has no object and only groups '
+                f'{path}: left out the category {dropped!r}, which has no objects and only groups '
                 'the others.'
             )
     if UNSPLIT in dataset.splits and len(dataset.splits) > 1:
         raise DatasetError(
-            f'What part of the dataset {dataset.splits[UNSPLIT].file} is cannot be told, and there '
-            f'are others: {some(str(s.file) for s in dataset.splits.values())}. Put train, val or '
-            'test into its name.'
+            f'It is unclear which split {dataset.splits[UNSPLIT].file} is, and there are others: '
+            f'{some(str(s.file) for s in dataset.splits.values())}. Put train, val or test into '
+            'its name.'
         )
     return dataset
 
 
 def _image_folder(root: Path, file: Path, images: list[Any]) -> Path:
-    """The folder that the file names of an annotation file start from: where most of them are."""
+    """The folder that the file names of an annotation file are relative to: where most exist."""
     for record in images:
         if isinstance(record, dict) and isinstance(record.get('file_name'), str):
-            # Written on Windows; a name that is not there keeps its form, for messages.
+            # Files from Windows have backslashes.
             record['file_name'] = record['file_name'].replace('\\', '/')
     names = [r['file_name'] for r in images if isinstance(r, dict) and _is_text(r.get('file_name'))]
     step = max(1, len(names) // LOOKED_FOR)
@@ -115,7 +115,7 @@ def _image_folder(root: Path, file: Path, images: list[Any]) -> Path:
     candidates = _candidates(root, file)
     hits = [sum(is_file(folder / name) for name in sample) for folder in candidates]
     if sample and not any(hits):
-        # Names of the machine that they were labelled on.
+        # Paths of the machine that the images were annotated on.
         short = {name: PureWindowsPath(name).name for name in names}
         hits = [sum(is_file(folder / short[name]) for name in sample) for folder in candidates]
         if any(hits):
@@ -124,7 +124,7 @@ def _image_folder(root: Path, file: Path, images: list[Any]) -> Path:
                     record['file_name'] = short[record['file_name']]
     if sample and not any(hits):
         raise DatasetError(
-            f'None of the images that {file} lists was found, such as {sample[0]!r}. Looked in '
+            f'None of the images listed in {file} was found, such as {sample[0]!r}. Looked in '
             f'{some(map(str, candidates), 6)}.'
         )
     return candidates[hits.index(max(hits))] if hits else file.parent
@@ -142,7 +142,7 @@ def _candidates(root: Path, file: Path) -> list[Path]:
 
 
 def _drop_supercategory(content: dict[str, Any]) -> str:
-    """Removes the category that Roboflow adds as the parent of all others; says its name."""
+    """Removes the category that Roboflow adds as the parent of all others; returns its name."""
     categories = [c for c in content['categories'] if isinstance(c, dict)]
     used = [a.get('category_id') for a in content.get('annotations') or [] if isinstance(a, dict)]
     parents = [c.get('supercategory') for c in categories]

@@ -1,4 +1,4 @@
-"""Reads COCO annotation files, and says which record is wrong and how."""
+"""Reads COCO annotation files and names the first invalid record."""
 
 import gc
 import json
@@ -15,13 +15,13 @@ from casvit.sentences import short
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a check wants to know of an annotation file.
+    """A summary of an annotation file.
 
     Attributes:
         path: The file.
         names: File names of its images.
         categories: Names of its categories by id, in the file's order.
-        objects: Number of annotations of the images in it, by category id.
+        objects: Number of annotations by category id.
         strays: Number of annotations whose image or category is not in the file.
     """
 
@@ -40,12 +40,12 @@ def read_coco(
     with_mask: bool = False,
     with_iscrowd: bool = False,
 ) -> CocoFile:
-    """Reads an annotation file and looks at every record.
+    """Reads an annotation file and checks every record.
 
     Args:
         path: The file.
-        content: What :func:`load_coco` gave for it; read where None.
-        annotated: Whether it has to have annotations; lists of test images have none.
+        content: Its content, as returned by :func:`load_coco`; read from the file if None.
+        annotated: Whether annotations are required; lists of test images have none.
         with_mask: Whether annotations need a segmentation.
         with_iscrowd: Whether annotations need ``iscrowd``, which the COCO evaluation reads.
 
@@ -53,8 +53,8 @@ def read_coco(
         A summary.
 
     Raises:
-        DatasetError: The file cannot be read, is not JSON, or not COCO's; names the first record
-            that is wrong.
+        DatasetError: The file cannot be read, is not JSON, or not in COCO format; the message names
+            the first invalid record.
     """
     path = Path(path)
     with without_garbage_collection():
@@ -63,17 +63,16 @@ def read_coco(
 
 
 def load_coco(path: Path | str) -> dict[str, Any]:
-    """Reads an annotation file without looking at its records.
+    """Reads an annotation file without checking its records.
 
     Args:
         path: The file.
 
     Returns:
-        Its content, in which ``images``, ``categories`` and, where there is one, ``annotations``
-        are lists.
+        Its content, in which ``images``, ``categories`` and ``annotations`` (if present) are lists.
 
     Raises:
-        DatasetError: The file cannot be read, is not JSON, or not COCO's.
+        DatasetError: The file cannot be read, is not JSON, or not in COCO format.
     """
     path = Path(path)
     with without_garbage_collection():
@@ -101,7 +100,7 @@ def _summary(
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Halves the time for a file of COCO's size: millions of objects, none of them garbage."""
+    """Pauses garbage collection: a file as large as COCO's, with no garbage, loads twice as fast."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -137,7 +136,7 @@ def _load_json(path: Path) -> dict[str, Any]:
 def _not_coco(path: Path, reason: str) -> DatasetError:
     return DatasetError(
         f'The annotation file {path} is JSON, but not a COCO annotation file: {reason}. '
-        "COCO's have the lists 'images', 'annotations' and 'categories': "
+        "It needs the lists 'images', 'annotations' and 'categories': "
         'https://cocodataset.org/#format-data'
     )
 
@@ -166,7 +165,9 @@ def _images(path: Path, records: list[dict[str, Any]]) -> tuple[list[str], set[A
     ids = _unique_ids(path, 'images', records, ('file_name', 'width', 'height'))
     for index, record in enumerate(records):
         if not isinstance(record['file_name'], str) or not record['file_name']:
-            raise _record_error(path, 'images', index, record, _not_a('file_name', record, 'a file name'))
+            raise _record_error(
+                path, 'images', index, record, _not_a('file_name', record, 'a file name')
+            )
         for key in ('width', 'height'):
             if not is_number(record[key]) or record[key] <= 0:
                 reason = _not_a(key, record, 'a number of pixels')
@@ -180,15 +181,17 @@ def _categories(path: Path, records: list[dict[str, Any]]) -> dict[Any, str]:
     for index, record in enumerate(records):
         name = record['name']
         if not isinstance(name, str):
-            raise _record_error(path, 'categories', index, record, _not_a('name', record, 'a text'))
+            raise _record_error(
+                path, 'categories', index, record, _not_a('name', record, 'a string')
+            )
         if name in names:
             raise _record_error(
                 path,
                 'categories',
                 index,
                 record,
-                f'has the name {name!r}, which the category with id {names[name]!r} has already; '
-                'classes are found by their names',
+                f'has the name {name!r}, which the category with id {names[name]!r} already has; '
+                'category names must be unique',
             )
         names[name] = record['id']
     return {record['id']: record['name'] for record in records}
@@ -211,10 +214,14 @@ def _annotations(
             reason = _not_a('bbox', record, 'four numbers: x, y, width, height')
             raise _record_error(path, 'annotations', index, record, reason)
         if not is_number(record['area']):
-            raise _record_error(path, 'annotations', index, record, _not_a('area', record, 'a number'))
+            raise _record_error(
+                path, 'annotations', index, record, _not_a('area', record, 'a number')
+            )
         for key in ('image_id', 'category_id'):
             if not isinstance(record[key], (int, float, str)):
-                raise _record_error(path, 'annotations', index, record, _not_a(key, record, 'an id'))
+                raise _record_error(
+                    path, 'annotations', index, record, _not_a(key, record, 'an id')
+                )
         if 'segmentation' in needed and not _is_segmentation(record['segmentation']):
             reason = _not_a('segmentation', record, 'a list of polygons, or run lengths')
             raise _record_error(path, 'annotations', index, record, reason)
@@ -228,7 +235,7 @@ def _annotations(
 def _unique_ids(
     path: Path, key: str, records: list[dict[str, Any]], fields: Iterable[str]
 ) -> set[Any]:
-    """Looks for the fields that every record needs, and for ids that occur twice."""
+    """Checks the fields that every record needs, and that ids are unique."""
     seen: set[Any] = set()
     needed = ('id', *fields)
     for index, record in enumerate(records):
@@ -239,12 +246,15 @@ def _unique_ids(
         if not isinstance(record['id'], (int, float, str)):
             raise _record_error(path, key, index, record, _not_a('id', record, 'a number'))
         if record['id'] in seen:
-            raise _record_error(path, key, index, record, 'has an id that an earlier one has already')
+            reason = 'has an id that an earlier record already has'
+            raise _record_error(path, key, index, record, reason)
         seen.add(record['id'])
     return seen
 
 
-def _record_error(path: Path, key: str, index: int, record: dict[str, Any], what: str) -> DatasetError:
+def _record_error(
+    path: Path, key: str, index: int, record: dict[str, Any], what: str
+) -> DatasetError:
     name = f' (id {record["id"]!r})' if 'id' in record else ''
     return DatasetError(f'The annotation file {path} is damaged: {key}[{index}]{name} {what}.')
 
@@ -260,7 +270,7 @@ def is_number(value: Any) -> bool:
     try:
         return math.isfinite(value)
     except OverflowError:
-        # A whole number of hundreds of digits.
+        # An integer of hundreds of digits.
         return False
 
 
@@ -269,5 +279,5 @@ def _is_segmentation(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    kinds = {dict: 'an object', list: 'a list', str: 'a text', bool: 'a truth value'}
+    kinds = {dict: 'an object', list: 'a list', str: 'a string', bool: 'a boolean'}
     return 'null' if value is None else kinds.get(type(value), 'a number')

@@ -1,4 +1,4 @@
-"""What is read of a dataset, whatever its format was."""
+"""A dataset as it is read, whatever its format."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,26 +10,26 @@ from casvit_mm.datasets.formats.folders import IMAGES
 from casvit_mm.datasets.issues import IssueList
 
 SPLITS = ('train', 'val', 'test')
-# Tools have names of their own for the three parts of a dataset.
+# Names that tools use for the three splits.
 SPLIT_NAMES = {
     **dict.fromkeys(('train', 'training', 'trainset', 'tr'), 'train'),
     **dict.fromkeys(('val', 'valid', 'validation', 'valset', 'dev'), 'val'),
     **dict.fromkeys(('test', 'testing', 'testset'), 'test'),
 }
-# A dataset that is not split has one part of this name.
+# The name of the only split of a dataset that is not split.
 UNSPLIT = 'all'
 
 
 @dataclass
 class ObjectSplit:
-    """One part of a dataset of objects.
+    """One split of a dataset of objects.
 
     Attributes:
-        content: As a COCO annotation file holds it. Where another format was read, annotations
-            and images have a ``source``: their file, and their place in it.
+        content: The content of a COCO annotation file. If it was read from another format,
+            annotations have a ``source``: their file, and their place in it.
         file: The file, or folder of files, that it was read from.
-        images: The folder that ``file_name`` starts from.
-        whole: Whether ``content`` is that of a COCO file as it is.
+        images: The folder that ``file_name`` is relative to.
+        verbatim: Whether ``file`` is a COCO file with this very content.
     """
 
     content: dict[str, Any]
@@ -38,19 +38,19 @@ class ObjectSplit:
     verbatim: bool = False
 
     def image(self, record: dict[str, Any]) -> Path:
-        """The file of one of its records of images."""
+        """Path of the image of a record."""
         return self.images / record['file_name']
 
 
 @dataclass
 class ObjectDataset:
-    """A dataset of objects: boxes, and masks where the format has them.
+    """A dataset of objects: boxes, and masks if the format has them.
 
     Attributes:
-        format: Its format, as a person calls it.
+        format: Display name of its format.
         root: Its folder.
-        splits: Its parts by name: some of :data:`SPLITS`, or :data:`WHOLE`.
-        notes: What the format, or its reader, does not hold.
+        splits: Its splits by name: some of :data:`SPLITS`, or :data:`UNSPLIT`.
+        notes: What the format cannot store, or the reader leaves out.
         issues: Files and records that could not be read.
     """
 
@@ -76,11 +76,12 @@ class MaskDataset:
     Attributes:
         format: ``index semantic masks`` or ``colour semantic masks``.
         root: Its folder.
-        splits: Pairs by the name of the part.
-        classes: Names of the classes, those that maps do not name numbered.
+        splits: Pairs by split.
+        classes: Names of the classes; numbered if no file names them.
         palette: RGB colour of each class.
-        legend: Index of each RGB colour, 255 for what is ignored; None for index maps.
-        notes: What a person should know of how it was read.
+        legend: Class index of each RGB colour, 255 for ignored ones; None for masks of class
+            indices.
+        notes: Remarks on how it was read.
         names_file: The file that names the classes; None if they are numbered.
     """
 
@@ -95,10 +96,10 @@ class MaskDataset:
 
 
 def split_of(*names: str) -> str:
-    """The part that the last telling name of a path stands for; :data:`WHOLE` where none does.
+    """Detects the split from the names in a path; the last match wins, without one: UNSPLIT.
 
     Args:
-        names: Names of folders and files, without endings: ``instances_train2017``.
+        names: Names of folders and files, without suffixes: ``instances_train2017``.
     """
     for name in reversed(names):
         words = ''.join(c if c.isalpha() else ' ' for c in name.lower()).split()
@@ -109,14 +110,14 @@ def split_of(*names: str) -> str:
 
 
 def listed_splits(root: Path, *kinds: str) -> dict[str, str]:
-    """The part of each image by Pascal VOC's lists, ``ImageSets/<kind>/train.txt`` and so on.
+    """Reads the split of each image from Pascal VOC's lists, ``ImageSets/<kind>/train.txt`` etc.
 
     Args:
-        root: The folder that ``ImageSets`` is in.
-        kinds: Kinds of lists; the first one that there is counts.
+        root: The folder that contains ``ImageSets``.
+        kinds: Kinds of lists; the first that exists is used.
 
     Returns:
-        Names of parts by name of image, without its ending; empty where there are no lists.
+        Split by image name, without suffix; empty if there are no lists.
     """
     splits: dict[str, str] = {}
     for kind in kinds:
@@ -124,7 +125,7 @@ def listed_splits(root: Path, *kinds: str) -> dict[str, str]:
             if path.stem not in SPLITS:
                 continue
             for line in read_lines(path):
-                # A name may be followed by whether the class of the list is on the image.
+                # A name may be followed by a flag: whether the image shows the class of the list.
                 name = re.sub(r'\s+-?[01]$', '', line.strip())
                 if Path(name).suffix.lower() in IMAGES:
                     name = name[: name.rindex('.')]

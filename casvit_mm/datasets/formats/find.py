@@ -1,4 +1,4 @@
-"""Finds out what lies in a folder, and reads it."""
+"""Detects the format of a dataset and reads it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
 
-# By the name that --format takes.
+# By value of --format.
 OBJECT_FORMATS: dict[str, tuple[Callable[..., list[Any]], Callable[..., ObjectDataset]]] = {
     'coco': (coco.find, lambda root, found, _: coco.read(root, found)),
     'voc': (voc.find, lambda root, found, _: voc.read(root, found)),
@@ -28,26 +28,26 @@ def read_dataset(
     kind: str | None = None,
     legend: Path | str | None = None,
 ) -> ObjectDataset | MaskDataset:
-    """Reads a dataset in whatever format it is.
+    """Reads a dataset in any supported format.
 
     Args:
-        root: Its folder; or a COCO annotation file.
+        root: Its folder, or a COCO annotation file.
         task: One of :data:`casvit.tables.TASKS`; detected automatically if None.
         kind: One of :data:`casvit.tables.FORMATS`; detected automatically if None.
-        legend: File of the colours, or names, of the classes of semantic masks.
+        legend: File with the colours or names of the classes of semantic masks.
 
     Returns:
         The dataset.
 
     Raises:
-        DatasetError: Nothing known lies there, more than one thing does, or not what the task
-            needs; or it cannot be read.
+        DatasetError: No known format is found, more than one is, or none that fits the task; or
+            the dataset cannot be read.
     """
     root = Path(root).expanduser()
     if root.is_file() and coco.json_kind(root) == 'coco':
         inside = root.parent.name.lower() in ('annotations', 'labels')
         return coco.read(root.parent.parent if inside else root.parent, [root])
-    need_folder('dataset', str(root), 'Name the folder that holds the images and their labels.')
+    need_folder('dataset', str(root), 'Name the folder that holds the images and annotations.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
     found = {name: files for name, files in found.items() if files}
@@ -66,30 +66,30 @@ def read_dataset(
 def _check_choice(
     root: Path, listing: list[Folder], found: dict[str, Any], task: str | None, kind: str | None
 ) -> None:
-    """Raises DatasetError where what was found is nothing, not enough or too much."""
+    """Raises DatasetError unless exactly one format fits."""
     if kind is not None and kind not in found:
         raise DatasetError(f'There is no {kind} dataset in {root}. {_what(listing, found)}')
     fitting = [name for name in found if (name == 'masks') == (task == 'semantic')]
     if task is None:
         fitting = list(found)
     if kind is None and not fitting:
-        wanted = 'images with semantic masks' if task == 'semantic' else 'a dataset of objects'
+        wanted = 'images with semantic masks' if task == 'semantic' else 'dataset of objects'
         raise DatasetError(
-            f'In {root} nothing was found that is {wanted if task else "a dataset"}. '
-            f'{_what(listing, found)} Known are COCO, Pascal VOC, YOLO, LabelMe, and images with '
-            'semantic masks (images/ and annotations/ with files of one name).'
+            f'No {wanted if task else "dataset"} was found in {root}. {_what(listing, found)} '
+            'Known are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ '
+            'and annotations/ with files of the same name).'
         )
     if kind is None and len(fitting) > 1:
         raise DatasetError(
-            f'{root} holds labels in more than one format: {", ".join(fitting)}. Choose with '
-            f'--format {fitting[0]}.'
+            f'{root} holds annotations in more than one format: {", ".join(fitting)}. Choose one, '
+            f'such as --format {fitting[0]}.'
         )
     if kind is not None and task is not None and (kind == 'masks') != (task == 'semantic'):
         raise DatasetError(f'--task {task} and --format {kind} do not go together.')
 
 
 def _what(listing: list[Folder], found: dict[str, Any]) -> str:
-    """What a folder has instead."""
+    """Describes what a folder holds instead."""
     if found:
         return f'It holds {" and ".join(found)}.'
     endings: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Listing the files of a dataset."""
+"""Lists the files of a dataset."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from casvit.inputs.images import IMAGE_SUFFIXES
 
-# Not every OpenCV reads GIF, and it is what a run reads images with.
+# Runs read images with OpenCV, and not every version of it reads GIF.
 IMAGES = frozenset(IMAGE_SUFFIXES) - {'.gif'}
 
 
@@ -24,7 +24,7 @@ class Folder:
     names: tuple[str, ...]
 
     def ending_in(self, *suffixes: str) -> list[Path]:
-        """Its files with one of some endings, in any case."""
+        """Its files with one of the suffixes, in upper or lower case."""
         return [self.path / name for name in self.names if Path(name).suffix.lower() in suffixes]
 
     @property
@@ -34,7 +34,7 @@ class Folder:
 
 
 def folders(root: Path) -> Iterator[Folder]:
-    """All folders of a dataset, hidden ones left out, the root first, in a fixed order."""
+    """Yields all folders of a dataset except hidden ones, root first, in a fixed order."""
     for path, inner, names in os.walk(root):
         inner[:] = sorted(name for name in inner if not name.startswith(('.', '__MACOSX')))
         visible = sorted(name for name in names if not name.startswith('.'))

@@ -1,4 +1,4 @@
-"""LabelMe: one JSON file an image, beside it."""
+"""LabelMe: one JSON file per image, in the same folder."""
 
 import json
 import warnings
@@ -26,7 +26,7 @@ FORMAT = 'LabelMe'
 
 
 def find(listing: Iterable[Folder]) -> list[Folder]:
-    """The folders that hold LabelMe's JSON files."""
+    """Finds the folders that hold LabelMe JSON files."""
     return [
         folder
         for folder in listing
@@ -59,17 +59,17 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
         return _read_file(path, size, issues, skipped)
 
     read_splits(dataset, splits, reader, listing[0].path)
-    dataset.notes.append('LabelMe files hold no crowd flags.')
+    dataset.notes.append('LabelMe files cannot store crowd flags.')
     for kind, count in skipped.items():
         dataset.notes.append(
-            f'{count_of(count, "shape")} of the type {kind!r} left out: rectangles and polygons '
+            f'{count_of(count, "shape")} of type {kind!r} left out: only rectangles and polygons '
             'are read.'
         )
     return dataset
 
 
 def _pairs(folder: Folder, issues: IssueList) -> list[Labelled]:
-    """Images of a folder of JSON files, those without a file among them."""
+    """Pairs the images of a folder with their JSON files; includes images without one."""
     images = {path.name: path for path in folder.images}
     pairs, paired = [], set()
     for path in folder.ending_in('.json'):
@@ -77,7 +77,7 @@ def _pairs(folder: Folder, issues: IssueList) -> list[Labelled]:
             content = json.loads(path.read_bytes())
             name = PureWindowsPath(content['imagePath']).name
         except (OSError, ValueError, KeyError, TypeError):
-            issues.add('broken-record', str(path), '', 'is no LabelMe file: it has no imagePath')
+            issues.add('broken-record', str(path), '', 'is not a LabelMe file: it has no imagePath')
             continue
         beside = next((n for n in images if Path(n).stem == path.stem), name)
         name = name if name in images else beside
@@ -103,7 +103,7 @@ def _read_file(
     if not isinstance(shapes, list):
         issues.add('broken-record', str(path), '', "has no list 'shapes'")
         return objects
-    # Shapes of one label and group are parts of one object.
+    # Shapes with the same label and group form one object.
     groups: dict[object, list[tuple[int, dict]]] = {}
     for index, shape in enumerate(shapes):
         if not isinstance(shape, dict):

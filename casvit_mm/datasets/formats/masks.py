@@ -1,4 +1,4 @@
-"""Images with semantic masks, as index maps or in colours, in the layouts that are in use."""
+"""Images with semantic masks, as class indices or colours, in the common layouts."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ MASK_FOLDERS = frozenset(
 IMAGE_FOLDERS = frozenset(
     ('images', 'image', 'img', 'imgs', 'jpegimages', 'leftimg8bit', 'pictures', 'photos')
 )
-# What tools append to the name of an image to name its map.
+# Suffixes that tools append to the name of an image to name its mask.
 MASK_SUFFIX = re.compile(r'(_mask|_masks|_label|_labels|_gt|_seg|_L|_gtFine_labelTrainIds)$')
 LEGENDS = ('labelmap.txt', 'label_colors.txt', 'legend.txt', 'legend.csv', 'legend.json')
 LEGENDS += ('class_dict.csv', '_classes.csv', 'classes.csv')
@@ -42,13 +42,13 @@ Colour = tuple[int, int, int]
 
 
 def find(listing: Iterable[Folder]) -> tuple[list[Path], list[Path]]:
-    """Images and semantic masks among the files of a folder.
+    """Finds images and semantic masks.
 
     Args:
         listing: The folders; the first is the root.
 
     Returns:
-        The images; the maps, none where the folder has no semantic masks.
+        The images and the semantic masks; either may be empty.
     """
     images, masks = [], []
     root: Path | None = None
@@ -69,19 +69,19 @@ def find(listing: Iterable[Folder]) -> tuple[list[Path], list[Path]]:
 def read(
     root: Path, images: list[Path], masks: list[Path], legend: Path | None = None
 ) -> MaskDataset:
-    """Pairs images with their maps, and reads what the values mean.
+    """Pairs images with their semantic masks, and reads the classes.
 
     Args:
         root: Folder of the dataset.
         images: Its images.
-        maps: Its maps.
-        legend: File of the colours or names of the classes; looked for in ``root`` where None.
+        masks: Its semantic masks.
+        legend: File with the colours or names of the classes; looked for in ``root`` if None.
 
     Returns:
         The dataset.
 
     Raises:
-        DatasetError: No image has a map, a legend is wrong, or maps are in colours without one.
+        DatasetError: No image has a semantic mask, or the legend is invalid.
     """
     by_key: dict[tuple[str, ...], list[Path | None]] = {}
     for column, paths in enumerate((images, masks)):
@@ -110,8 +110,8 @@ def read(
     if not names:
         dataset.classes = [f'class_{value}' for value in range(_highest(masks) + 1)]
         dataset.notes.append(
-            f'{root} has no classes.txt with the names of the classes, one a line: they are '
-            f'numbered, {dataset.classes[0]} to {dataset.classes[-1]}.'
+            f'{root} has no classes.txt with one class name per line: the classes are numbered '
+            f'{dataset.classes[0]} to {dataset.classes[-1]}.'
         )
     dataset.palette = [
         colour or wheel(index)
@@ -121,19 +121,19 @@ def read(
 
 
 def read_legend(path: Path) -> list[tuple[str, Colour | None]]:
-    """Reads names, and colours, of classes in their order.
+    """Reads the names and colours of classes, in order.
 
-    Known are lines of ``name:r,g,b`` (CVAT), ``r g b name`` (CamVid) and ``name`` alone, tables of
-    ``name,r,g,b`` with a heading, tables of ``value,name``, and JSON of names and colours.
+    Supported are lines of ``name:r,g,b`` (CVAT), ``r g b name`` (CamVid) and ``name``, tables of
+    ``name,r,g,b`` with a header, tables of ``value,name``, and JSON with names and colours.
 
     Args:
         path: The file.
 
     Returns:
-        Names, and RGB colours where the file has them.
+        Names, and RGB colours if the file has them.
 
     Raises:
-        DatasetError: The file cannot be read as any of these.
+        DatasetError: The file cannot be read, or has another format.
     """
     try:
         text = path.read_text(encoding='utf-8')
@@ -152,14 +152,14 @@ def read_legend(path: Path) -> list[tuple[str, Colour | None]]:
         elif found := re.match(r'\s*([^:]+):\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(:.*)?$', line):
             entries.append((found[1].strip(), _colour(found.groups()[1:4], path, number)))
         elif re.search(r'\d+[ ,\t]+\d+[ ,\t]+\d+', line):
-            raise DatasetError(f'Line {number} of the legend {path} is not understood: {line!r}.')
+            raise DatasetError(f'Line {number} of the legend {path} cannot be parsed: {line!r}.')
         else:
             entries.append((line.strip(), None))
     return entries
 
 
 def wheel(index: int) -> Colour:
-    """A colour for a class that has none, far from those before it: VOC's map of colours."""
+    """A distinct colour for a class that has none, from VOC's colour map."""
     red = green = blue = 0
     index += 1
     for shift in range(7, -1, -1):
@@ -215,7 +215,7 @@ def _colour(values: Iterable[object], path: Path, line: int) -> Colour:
     except ValueError:
         red = -1
     if red < 0 or not all(0 <= value <= 255 for value in (red, green, blue)):
-        raise DatasetError(f'Line {line} of the legend {path} has no colour of 0 to 255.')
+        raise DatasetError(f'Line {line} of the legend {path} has no colour from 0 to 255.')
     return red, green, blue
 
 
@@ -245,7 +245,7 @@ def _coloured(
 
 
 def _key(root: Path, path: Path) -> tuple[str, ...]:
-    """What an image and its map have in common: their path, less what tells them apart."""
+    """The key that an image shares with its mask: the path without what tells the two apart."""
     parts = []
     for part in path.relative_to(root).parts[:-1]:
         name = part.lower()
@@ -269,20 +269,20 @@ def _is_coloured(masks: list[Path]) -> bool:
             with Image.open(path) as image:
                 return image.mode not in INDEX_MODES
         except Exception:
-            # Pillow's parsers raise anything for a damaged file; the check names it.
+            # Pillow's parsers raise all kinds of exceptions for a damaged file; the check names it.
             continue
     return False
 
 
 def _highest(masks: list[Path]) -> int:
-    """The highest value of a class in some maps."""
+    """The highest class index in a sample of the masks."""
     highest = 0
     for path in masks[:: max(1, len(masks) // 64)]:
         try:
             with Image.open(path) as image:
                 values = np.unique(np.asarray(image)).astype(np.int64)
         except Exception:
-            # Pillow's parsers raise anything for a damaged file; the check names it.
+            # Pillow's parsers raise all kinds of exceptions for a damaged file; the check names it.
             continue
         highest = max([highest, *values[values < IGNORE_INDEX].tolist()])
     return highest

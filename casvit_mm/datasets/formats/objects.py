@@ -1,7 +1,7 @@
-"""Formats with one annotation file an image, through `supervision`, into COCO's.
+"""Converts formats with one annotation file per image to COCO, using `supervision`.
 
-`supervision` parses the files; this walks the folders, one image at a time, so that masks of
-thousands of images never lie in memory together and a damaged file is named.
+`supervision` parses the files; this module walks the folders one image at a time, so that the
+masks of thousands of images are never in memory together and damaged files are reported.
 """
 
 import warnings
@@ -35,14 +35,14 @@ class Labelled:
 
 @dataclass
 class Objects:
-    """What an annotation file holds.
+    """The objects of an annotation file.
 
     Attributes:
         names: Class of each object.
         boxes: Corners ``x1, y1, x2, y2`` in pixels. Shape: ``(N, 4)``.
-        places: Where each stands in the file: ``line 3``.
-        masks: Shape: ``(N, H, W)``, bool; None where the file has boxes alone.
-        size: Width and height that the file states; None where it states none.
+        places: Place of each in the file: ``line 3``.
+        masks: Masks of shape ``(H, W)``, bool; None for objects that only have a box.
+        size: Width and height that the file states; None if it states none.
     """
 
     names: list[str] = field(default_factory=list)
@@ -52,12 +52,12 @@ class Objects:
     size: tuple[int, int] | None = None
 
 
-# Reads a file of an image of some width and height; what is wrong goes into the list.
+# Reads the file of an image of a given width and height; adds issues to the list.
 Reader = Callable[[Path, tuple[int, int], IssueList], Objects]
 
 
 def require_supervision() -> Any:
-    """The library that parses these formats.
+    """Imports the library that parses these formats.
 
     Raises:
         DatasetError: It is not installed.
@@ -68,7 +68,7 @@ def require_supervision() -> Any:
             import supervision
     except ImportError as error:
         raise DatasetError(
-            'Reading VOC, YOLO and LabelMe datasets needs the package supervision: '
+            'Reading VOC, YOLO and LabelMe datasets requires the package supervision: '
             "pip install 'casvit-mm[data]'."
         ) from error
     return supervision
@@ -81,18 +81,17 @@ def as_coco(
     classes: list[str],
     issues: IssueList,
 ) -> dict[str, Any]:
-    """Gathers images and their objects as a COCO annotation file would hold them.
+    """Collects images and their objects in the form of a COCO annotation file.
 
     Args:
-        labelled_images: The images of one part of a dataset.
-        root: The folder that their names start from.
-        read: Reads the annotations of one.
-        classes: Names of the classes, extended by those that turn up.
-        issues: What cannot be read is added to it.
+        labelled_images: The images of one split.
+        root: The folder that their names are relative to.
+        read: Reads the annotations of an image.
+        classes: Names of the classes, to which new ones are added.
+        issues: The list to which unreadable files and records are added.
 
     Returns:
-        The content of an annotation file; annotations have a ``source``, and so have categories
-        that turned up.
+        The content of an annotation file; annotations and new categories have a ``source``.
     """
     images, annotations = [], []
     sources: dict[str, dict[str, str]] = {}
@@ -100,7 +99,7 @@ def as_coco(
         try:
             size = upright_size(labelled.image)
         except DatasetError:
-            # The look at the images says what is wrong with it.
+            # The audit of the images reports why.
             size = None
         objects = Objects()
         if labelled.file is not None and size is not None:
@@ -120,7 +119,7 @@ def as_coco(
         ):
             if name not in classes:
                 classes.append(name)
-                # A class that a file brings along; others are named elsewhere.
+                # Only classes that an annotation file introduces have a source.
                 sources[name] = dict(file=str(labelled.file), record=where)
             annotations.append(
                 dict(
@@ -142,13 +141,13 @@ def as_coco(
 def read_splits(
     dataset: ObjectDataset, by_split: Mapping[str, list[Labelled]], read: Reader, source: Path
 ) -> None:
-    """Reads the parts of a dataset whose format has no order of classes: they go by name.
+    """Reads the splits of a dataset whose format does not order the classes: sorts them by name.
 
     Args:
-        dataset: The dataset, to which the parts are added.
-        parts: Images by the name of the part.
-        read: Reads the annotations of one.
-        source: What they were read from.
+        dataset: The dataset, to which the splits are added.
+        by_split: Images by split.
+        read: Reads the annotations of an image.
+        source: The file or folder that they are read from.
     """
     classes: list[str] = []
     for name in [name for name in (*SPLITS, UNSPLIT) if name in by_split]:
@@ -175,14 +174,14 @@ def read_splits(
 def add(
     objects: Objects, detections: Any, names: list[str], place: str, mask: np.ndarray | None
 ) -> None:
-    """Adds one object of `supervision`'s.
+    """Adds one object that `supervision` read.
 
     Args:
-        objects: To add it to.
-        detections: It, alone.
-        names: Class names by number.
-        place: Where it stands in its file.
-        mask: Its mask. Shape: ``(H, W)``; None where it has none.
+        objects: The objects to add it to.
+        detections: The object, as the only detection.
+        names: Class names by class index.
+        place: Its place in the file.
+        mask: Its mask. Shape: ``(H, W)``; None if it has none.
     """
     objects.names.append(names[int(detections.class_id[0])])
     objects.boxes.append(np.asarray(detections.xyxy[0], float))
@@ -191,15 +190,15 @@ def add(
 
 
 def check_coordinates(values: Iterable[Any], size: tuple[int, int], scale: float = 1.0) -> None:
-    """Sees that coordinates are numbers in or about an image, before C code sees them.
+    """Checks that coordinates are numbers in or near an image, before C code uses them.
 
     Args:
         values: The coordinates of an object.
         size: Width and height of the image.
-        scale: Pixels that a coordinate of 1 stands for.
+        scale: Pixels per unit of the coordinates.
 
     Raises:
-        ValueError: One is no number, or so far away that filling the polygon would take minutes.
+        ValueError: One is not a number, or so far away that filling the polygon would take minutes.
     """
     width, height = size
     far = 10 * (width + height) + 1000

@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file an image; as VOC, Roboflow, CVAT and Label Studio lay it out."""
+"""Pascal VOC: one XML file per image, in the layouts of VOC, Roboflow, CVAT and Label Studio."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ IMAGE_FOLDERS = ('', '../JPEGImages', '../images', '../Images', 'images')
 
 
 def find(listing: Iterable[Folder]) -> list[Folder]:
-    """The folders that hold VOC's XML files."""
+    """Finds the folders that hold VOC XML files."""
     return [
         folder
         for folder in listing
@@ -64,35 +64,36 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
 
     read_splits(dataset, splits, reader, listing[0].path)
     dataset.notes.append(
-        'VOC files hold no crowd flags, and one outline an object, if any: objects of several '
-        'parts were split when they were written.'
+        'VOC files cannot store crowd flags, and at most one polygon per object: objects with '
+        'several polygons were split up when the files were written.'
     )
     for flag, count in flagged.items():
         dataset.notes.append(
-            f'{count_of(count, "object")} with the flag {flag!r}, which is not kept: they are '
-            'objects like others.'
+            f'{count_of(count, "object")} with the flag {flag!r}, which is dropped: they are '
+            'treated like any other object.'
         )
     return dataset
 
 
 def _pairs(folder: Folder) -> list[Labelled]:
-    """Images of a folder of XML files, those without a file among them."""
+    """Pairs the images of a folder with their XML files; includes images without one."""
     files = {path.stem: path for path in folder.ending_in('.xml')}
     for place in IMAGE_FOLDERS:
         where = (folder.path / place).resolve()
         if not where.is_dir():
             continue
         names = tuple(sorted(entry.name for entry in where.iterdir() if entry.is_file()))
-        # Of the folder as it is called: a resolved path may leave a linked root.
+        # Not the resolved path, which may be outside the root if the root is a link.
         images = Folder(folder.path / place if place else folder.path, names).images
         stems = {image.stem for image in images}
         if stems & files.keys():
-            lost = sorted(files.keys() - stems)
-            shown = [Labelled(_plain(p), files.get(p.stem)) for p in images]
-            return shown + [Labelled(_plain(where / f'{stem}.jpg'), files[stem]) for stem in lost]
+            missing = sorted(files.keys() - stems)
+            pairs = [Labelled(_plain(p), files.get(p.stem)) for p in images]
+            pairs += [Labelled(_plain(where / f'{stem}.jpg'), files[stem]) for stem in missing]
+            return pairs
     raise DatasetError(
-        f'No images were found for the XML files in {folder.path}: they are looked for beside '
-        'them, and in JPEGImages and images.'
+        f'No images were found for the XML files in {folder.path}: looked in the same folder, and '
+        'in JPEGImages and images.'
     )
 
 
@@ -123,7 +124,7 @@ def _read_file(
     try:
         tree = parse(path).getroot()
     except (ParseError, DefusedXmlException, OSError, ValueError) as error:
-        issues.add('broken-record', str(path), '', f'is no XML: {error}')
+        issues.add('broken-record', str(path), '', f'is not valid XML: {error}')
         return objects
     objects.size = _stated_size(tree)
     found = tree.findall('object')
@@ -147,7 +148,7 @@ def _read_file(
 
 
 def _coordinates(element: Any) -> Iterator[str]:
-    """The texts of an object's box and outline."""
+    """Yields the coordinates of the box and polygon of an object, as text."""
     for kind in ('bndbox', 'polygon'):
         for shape in element.iter(kind):
             yield from (child.text or '' for child in shape)
@@ -158,5 +159,5 @@ def _stated_size(tree: Any) -> tuple[int, int] | None:
         width, height = (int(float(tree.findtext(f'size/{key}'))) for key in ('width', 'height'))
     except (TypeError, ValueError):
         return None
-    # Some tools write zeros for what they do not know.
+    # Some tools write zeros if they do not know the size.
     return (width, height) if width > 0 and height > 0 else None

@@ -1,4 +1,4 @@
-"""YOLO: one text file an image; as Ultralytics, Roboflow, CVAT and Label Studio lay it out."""
+"""YOLO: one text file per image, in the layouts of Ultralytics, Roboflow, CVAT and Label Studio."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ NAME_FILES = ('obj.names', 'classes.txt', 'classes.names')
 
 
 def find(listing: Iterable[Folder]) -> list[Path]:
-    """The files that name the classes of a YOLO dataset, ``data.yaml`` or ``obj.names``."""
+    """Finds the file that names the classes of a YOLO dataset, ``data.yaml`` or ``obj.names``."""
     listing = list(listing)
     described = [path for folder in listing for path in folder.ending_in('.yaml', '.yml')]
     described = [path for path in described if 'names' in _description(path)]
@@ -66,7 +66,7 @@ def read(root: Path, files: list[Path], listing: list[Folder]) -> ObjectDataset:
     splits = _described_splits(files[0], description) or _found_splits(root, listing)
     keypoints = _keypoint_values(description)
     if keypoints:
-        dataset.notes.append(f'{files[0]} has keypoints, which are left out.')
+        dataset.notes.append(f'{files[0]} has keypoints, which are dropped.')
 
     def reader(path: Path, size: tuple[int, int], issues: IssueList) -> Objects:
         return _read_file(path, size, issues, names, keypoints)
@@ -79,8 +79,8 @@ def read(root: Path, files: list[Path], listing: list[Folder]) -> ObjectDataset:
     if not dataset.splits:
         raise DatasetError(f'No images were found for {files[0]}: expected images/ and labels/.')
     dataset.notes.append(
-        'YOLO files hold one outline an object and no crowd flags: objects of several parts were '
-        'split, or joined by a line, when they were written.'
+        'YOLO files cannot store crowd flags, and only one polygon per object: objects with '
+        'several polygons were split up, or joined by a line, when the files were written.'
     )
     return dataset
 
@@ -99,7 +99,7 @@ def _names(path: Path, description: Mapping[str, Any]) -> list[str]:
         try:
             keys = sorted(names, key=int)
         except (TypeError, ValueError) as error:
-            raise DatasetError(f'names in {path} has keys that are no numbers.') from error
+            raise DatasetError(f'names in {path} has keys that are not numbers.') from error
         if list(map(int, keys)) != list(range(len(keys))):
             raise DatasetError(f'names in {path} is not numbered 0, 1, 2 …: {keys[:8]}.')
         return [str(names[key]) for key in keys]
@@ -118,7 +118,7 @@ def _keypoint_values(description: Mapping[str, Any]) -> int:
 
 
 def _described_splits(file: Path, description: Mapping[str, Any]) -> dict[str, list[Path]]:
-    """Images of each part by ``data.yaml``, whose paths are often those of another machine."""
+    """Images of each split in ``data.yaml``, whose paths often are those of another machine."""
     splits: dict[str, list[Path]] = {}
     base = Path(str(description.get('path') or ''))
     for key in SPLITS:
@@ -160,7 +160,7 @@ def _found_splits(root: Path, listing: list[Folder]) -> dict[str, list[Path]]:
 
 
 def _label_file(image: Path) -> Path | None:
-    """The text file of an image: in labels/ where the image is in images/, or beside it."""
+    """The text file of an image: in labels/ if the image is in images/, or in the same folder."""
     parts = list(image.parts)
     places = [image.with_suffix('.txt')]
     for index in reversed(range(len(parts) - 1)):
@@ -172,7 +172,7 @@ def _label_file(image: Path) -> Path | None:
 
 
 def _is_label(path: Path) -> bool:
-    """Whether a text file looks like boxes: numbers, at least five a line."""
+    """Whether a text file looks like boxes: at least five numbers per line."""
     try:
         line = path.read_text(encoding='utf-8')[:4096].splitlines()[0].split()
         return len(line) >= 5 and all(abs(float(value)) < 1e6 for value in line)
@@ -202,13 +202,15 @@ def _read_file(
         try:
             label = int(float(values[0]))
             check_coordinates(map(float, values[1:]), size, max(size))
-            # The class goes its own way: NumPy's integers do not hold every number.
-            found = yolo_annotations_to_detections([' '.join(['0', *values[1:]])], size, has_polygon)
+            # The class is not passed on: it may be too large for NumPy's integers.
+            found = yolo_annotations_to_detections(
+                [' '.join(['0', *values[1:]])], size, has_polygon
+            )
         except (ValueError, OverflowError) as error:
             issues.add('broken-record', str(path), where, f'cannot be read: {error}')
             continue
         if not 0 <= label < len(names):
-            detail = f'has class {short(label)}, and {len(names)} are named, from 0'
+            detail = f'has class {short(label)}, but only {len(names)} are named, from 0'
             issues.add('unknown-category', str(path), where, detail)
             continue
         add(objects, found, [names[label]], where, found.mask[0] if has_polygon else None)

@@ -31,9 +31,9 @@ from casvit_mm.datasets.semantic_masks import (
     LabelRange,
     binary_foreground,
     check_semantic_mask,
-    pixel_values,
-    mask_size,
     describe_binary,
+    mask_size,
+    pixel_values,
     upright_size,
 )
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
