@@ -1,7 +1,7 @@
-"""Image files as a run reads them: their size, and whether EXIF turns them.
+"""Image files as a run reads them: their size, and whether EXIF rotates them.
 
-Pillow reads the header. Whether an orientation counts is up to OpenCV, which decodes the images of
-a run and has turned other formats in each of its versions: it is asked with a small image.
+Pillow reads the header. Whether an orientation is applied is up to OpenCV, which decodes the images
+of a run. The formats it rotates differ between versions, so this is tested with a small image.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 ORIENTATION = ExifTags.Base.Orientation
-# Phones write JPEG files of several images, of which the first is read.
+# Phones write JPEG files with several images, of which only the first is read.
 SAME_READER = {'MPO': 'JPEG'}
 
 
@@ -26,7 +26,7 @@ class ImageSize:
     Attributes:
         stored: Width and height as stored.
         upright: Width and height as a run loads it.
-        orientation: The EXIF orientation by which a run turns it; 1 if it does not.
+        orientation: The EXIF orientation that a run applies; 1 if it applies none.
     """
 
     stored: tuple[int, int]
@@ -38,7 +38,7 @@ def image_size(image: Image.Image, file: BinaryIO) -> ImageSize:
     """Reads the size of an image from its header.
 
     Args:
-        image: The image, opened and not loaded yet.
+        image: The image, opened but not loaded yet.
         file: The file that it was opened from.
     """
     size, orientation = image.size, _orientation(image, file)
@@ -54,7 +54,7 @@ def read_image_size(path: str | Path) -> ImageSize:
     """Reads the size of an image file from its header.
 
     Raises:
-        Exception: It is not there, no image, or damaged; Pillow raises what its parsers raise.
+        Exception: The file is missing, damaged or not an image; whatever Pillow's parsers raise.
     """
     with Path(path).open('rb') as file, Image.open(file) as image:
         return image_size(image, file)
@@ -69,7 +69,7 @@ class _Turns:
 
 @lru_cache
 def _turns(kind: str, orientation: int) -> _Turns:
-    """What readers do with an orientation in files of a kind."""
+    """How OpenCV and Pillow treat an orientation in files of a format."""
     pixels = np.zeros((16, 32), np.uint8)
     pixels[:8, :16], pixels[:8, 16:] = 255, 120
     exif, file = Image.Exif(), BytesIO()
@@ -89,9 +89,9 @@ def _turns(kind: str, orientation: int) -> _Turns:
 
 
 def _orientation(image: Image.Image, file: BinaryIO) -> int:
-    """The EXIF orientation in a file, 1 if there is none that can be read.
+    """The EXIF orientation in a file; 1 if there is none or it cannot be read.
 
-    Not `getexif`, which loads a whole PNG, and takes an orientation from XMP, as no run does.
+    Not with `getexif`, which decodes the pixels of a PNG, and reads XMP, which a run ignores.
     """
     try:
         if hasattr(image, 'tag_v2'):
@@ -110,7 +110,7 @@ def _orientation(image: Image.Image, file: BinaryIO) -> int:
 
 
 def _exif_of_png(file: BinaryIO) -> bytes | None:
-    """The EXIF block of a PNG file, wherever in it, without decoding the pixels before it."""
+    """Reads the EXIF block of a PNG file, wherever it is, without decoding the pixels before it."""
     place = file.tell()
     try:
         file.seek(8)

@@ -1,4 +1,4 @@
-"""Issues that datasets have: their kinds, how grave each is, and what to do about it."""
+"""Issues of datasets: their kinds, their severity, and what to do about them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,10 +7,10 @@ from enum import Enum
 
 
 class Severity(str, Enum):
-    """How grave an issue is.
+    """Severity of an issue.
 
-    An ``ERROR`` stops a run, spoils what it learns, or loses an object without a word. A
-    ``WARNING`` is something that a person should know, and may want.
+    An ``ERROR`` stops a run, harms what it learns, or silently drops an object. A ``WARNING`` is
+    worth knowing, and may be intended.
     """
 
     ERROR = 'error'
@@ -22,9 +22,9 @@ class IssueKind:
     """One kind of issue.
 
     Attributes:
-        severity: How grave it is.
-        title: What a person reads above a list of them.
-        advice: What it does to a training, or what to do about it.
+        severity: Its severity.
+        title: Title above a list of issues of this kind.
+        advice: Its effect on training, or what to do about it.
     """
 
     severity: Severity
@@ -39,10 +39,10 @@ class Issue:
     Attributes:
         kind: Key of :data:`KINDS`.
         file: The file that it is in.
-        record: Where in the file, ``annotations[3] (id 17)``; empty where the file as a whole.
+        record: Place in the file, ``annotations[3] (id 17)``; empty for the file as a whole.
         detail: What is wrong there.
-        group: Name of the list that the record is in: ``annotations``.
-        index: Position of the record in that list; -1 where the file as a whole.
+        group: Name of the list that contains the record: ``annotations``.
+        index: Position of the record in that list; -1 for the file as a whole.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Issue:
 
     @property
     def severity(self) -> Severity:
-        """How grave it is."""
+        """Severity of its kind."""
         return KINDS[self.kind].severity
 
     def __str__(self) -> str:
@@ -73,97 +73,96 @@ def _warning(title: str, advice: str) -> IssueKind:
 KINDS: dict[str, IssueKind] = {
     # Annotation files.
     'broken-record': _error(
-        'records that lack a field, or hold the wrong kind of value',
-        'Readers of COCO files stop at them.',
+        'records with a missing or invalid field', 'Readers of COCO files stop at them.'
     ),
-    'double-id': _error('ids that occur twice', 'Annotations cannot be told apart by them.'),
+    'double-id': _error('duplicate ids', 'Records cannot be told apart by them.'),
     'double-name': _error(
-        'categories of one name', 'Classes are found by their names: rename or merge them.'
+        'categories with the same name', 'Names must be unique: rename or merge them.'
     ),
     'unsafe-name': _error(
-        'class names that mmengine or a terminal may take for instructions',
-        'They may run code when a config with them is read: rename the classes, or use --fix.',
+        'class names that mmengine or a terminal may interpret as instructions',
+        'A config with them may run code when it is read: rename the classes, or use --fix.',
     ),
     'unknown-image': _error(
         'annotations of images that are not listed', 'They are silently dropped.'
     ),
     'unknown-category': _error(
-        'annotations of categories that have no name', 'They are silently dropped.'
+        'annotations of categories that are not listed', 'They are silently dropped.'
     ),
     'empty-box': _error('boxes without area', 'The object is silently dropped.'),
     'nan-box': _error('boxes that are not numbers', 'The loss becomes NaN.'),
-    'outside-box': _error('boxes wholly outside the image', 'The object is lost.'),
+    'outside-box': _error('boxes entirely outside the image', 'The object is lost.'),
     'rle-size': _error(
-        'run-length masks of another size than the image', 'The mask lies somewhere else.'
+        'run-length masks that differ in size from the image', 'The mask is misplaced.'
     ),
-    'broken-mask': _error('masks that cannot be decoded', 'Loading it stops the run.'),
+    'broken-mask': _error('masks that cannot be decoded', 'A run stops at them.'),
     'no-mask': _error(
-        'objects without a mask', 'Instance segmentation needs one: use --task detection.'
+        'objects without a mask', 'Instance segmentation needs masks: add them or train a detector.'
     ),
     'swapped-box': _warning(
-        'boxes whose corners are swapped', 'A negative width or height: mmdet leaves them out.'
+        'boxes with negative width or height', 'mmdet drops them.'
     ),
-    'partly-outside': _warning('boxes partly outside the image', 'They are cut at its edge.'),
-    'tiny-box': _warning('boxes below a pixel', 'mmdet leaves them out.'),
-    'no-area': _warning('objects whose area is not above 0', 'mmdet leaves them out.'),
+    'partly-outside': _warning('boxes partly outside the image', 'They are clipped to it.'),
+    'tiny-box': _warning('boxes smaller than a pixel', 'mmdet drops them.'),
+    'no-area': _warning('objects whose area is zero or negative', 'mmdet drops them.'),
     'few-points': _warning('polygons with fewer than three points', 'They enclose nothing.'),
     'self-crossing': _warning(
-        'polygons that cross themselves', 'Where they overlap, inside and outside may swap.'
+        'polygons that cross themselves', 'Inside and outside may swap in the overlap.'
     ),
     'crowd': _warning(
-        'objects with the crowd flag', 'Not trained on, and ignored by the evaluation.'
+        'objects with the crowd flag', 'They are not trained on, and ignored in evaluation.'
     ),
-    'listed-twice': _warning('images that are listed twice', 'They count double.'),
+    'listed-twice': _warning('images that are listed twice', 'They count twice.'),
     # Classes and splits.
-    'unused-class': _warning('classes without an object', 'Their AP stays undefined.'),
+    'unused-class': _warning('classes without objects', 'Their AP is undefined.'),
     'absent-class': _warning(
-        'classes that a split has no object of', 'It cannot be learned there, or not evaluated.'
+        'classes without objects in one split', 'They cannot be learned or evaluated there.'
     ),
     'class-order': _error(
-        'splits that number their classes differently', 'Names would be exchanged.'
+        'splits that list their classes in different orders', 'Class names would be mixed up.'
     ),
     'same-picture': _warning(
-        'images that are in two splits', 'What is evaluated was trained on: results flatter.'
+        'images in more than one split', 'Evaluated on training images, the score is too high.'
     ),
     # Images.
-    'missing-picture': _error('images that are not there', 'A run stops at them.'),
-    'unreadable-picture': _error('files that are no images', 'A run stops at them.'),
-    'truncated-picture': _error('images that end too early', 'The rest of them is grey.'),
+    'missing-picture': _error('missing images', 'A run stops at them.'),
+    'unreadable-picture': _error('images that cannot be read', 'A run stops at them.'),
+    'truncated-picture': _error('truncated images', 'The missing part is grey.'),
     'picture-size': _error(
-        'images of another size than stated', 'Boxes and masks lie somewhere else.'
+        'images that differ from the stated size', 'Boxes and masks are misplaced.'
     ),
     'rotated-picture': _warning(
-        'images that EXIF rotates', 'Labels made on the unrotated image do not fit.'
+        'images rotated by EXIF', 'Annotations made on the unrotated image do not fit.'
     ),
     # Semantic masks.
     'missing-label-map': _error('images without a semantic mask', 'A run stops at them.'),
     'unpaired-label-map': _error('semantic masks without an image', 'They are not used.'),
     'unreadable-label-map': _error('semantic masks that cannot be read', 'A run stops at them.'),
     'label-map-size': _error(
-        'semantic masks of another size than their image', 'A run stops at them.'
+        'semantic masks that differ in size from their image', 'A run stops at them.'
     ),
     'label-value': _error(
-        'label values outside the classes', 'An index error; on a GPU a device-side assert.'
+        'class indices out of range', 'An index error; on a GPU a device-side assert.'
     ),
     'binary-mask': _error(
-        'semantic masks of 0 and one other value than 1',
-        'The foreground is ignored, or a class of a high number: write 1 for it, or use --fix.',
+        'semantic masks with only 0 and one value other than 1',
+        'The foreground is ignored or a class out of range: write it as 1, or use --fix.',
     ),
     'colour-map': _error(
-        'semantic masks in colours that no legend explains',
-        'Give the legend (a text file: red green blue name, one class a line).',
+        'semantic masks in colours without a legend',
+        'Add a legend (a text file: red green blue name, one class per line).',
     ),
     'mostly-ignored': _warning(
-        'semantic masks that are ignored for the most part', 'There is little to learn in them.'
+        'semantic masks that are mostly ignored', 'There is little to learn from them.'
     ),
 }
 
 
 class IssueList:
-    """Issues in the order in which they were found.
+    """A list of issues, in the order in which they were found.
 
     Args:
-        issues: To begin with.
+        issues: Initial issues.
     """
 
     def __init__(self, issues: Iterable[Issue] = ()) -> None:
@@ -172,23 +171,23 @@ class IssueList:
     def add(
         self, kind: str, file: str, record: str, detail: str, group: str = '', index: int = -1
     ) -> None:
-        """Adds one; the arguments are the fields of :class:`Issue`."""
+        """Adds an issue; the arguments are the fields of :class:`Issue`."""
         self.issues.append(Issue(kind, file, record, detail, group, index))
 
     def extend(self, other: 'IssueList') -> None:
-        """Adds those of another list."""
+        """Adds the issues of another list."""
         self.issues += other.issues
 
     def of(self, severity: Severity) -> list[Issue]:
-        """Those of one severity."""
+        """The issues of one severity."""
         return [issue for issue in self.issues if issue.severity is severity]
 
     def counts(self) -> dict[str, int]:
-        """Numbers by kind: errors before warnings, in the order of :data:`KINDS`."""
+        """Number of issues by kind: errors before warnings, in the order of :data:`KINDS`."""
         counted = Counter(issue.kind for issue in self.issues)
         ordered = sorted(KINDS, key=lambda kind: KINDS[kind].severity is Severity.WARNING)
         return {kind: counted[kind] for kind in ordered if counted[kind]}
 
     def first(self, kind: str, limit: int) -> list[Issue]:
-        """The first few of a kind."""
+        """The first few issues of a kind."""
         return [issue for issue in self.issues if issue.kind == kind][:limit]

@@ -1,4 +1,4 @@
-"""Images and semantic masks that a list names one by one, wherever they lie."""
+"""Semantic segmentation from a list of images and semantic masks in any location."""
 
 import json
 from pathlib import Path
@@ -15,17 +15,17 @@ with toolbox('mmseg'):
 
 @registered_in(DATASETS)
 class PairsDataset(BaseSegDataset):
-    """Semantic segmentation of a list of pairs, in any layout of folders.
+    """A list of image–mask pairs for semantic segmentation, in any folder layout.
 
-    ``ann_file`` is JSON: ``[{"img_path": …, "seg_map_path": …}, …]``, paths from ``data_root``.
-    ``data_prefix`` is not used. Config files name ``metainfo=dict(classes=…, palette=…)``.
+    ``ann_file`` is JSON: ``[{"img_path": …, "seg_map_path": …}, …]``, with paths relative to
+    ``data_root``. ``data_prefix`` is not used. Configs set ``metainfo=dict(classes=…, palette=…)``.
     """
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Reads the list.
 
         Raises:
-            DatasetError: It cannot be read, or is no list of pairs.
+            DatasetError: It cannot be read, or is not a list of pairs.
         """
         try:
             pairs = json.loads(Path(self.ann_file).read_text(encoding='utf-8'))

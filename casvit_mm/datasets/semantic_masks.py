@@ -1,6 +1,6 @@
-"""Semantic masks of semantic segmentation: what may stand in their pixels, and what does.
+"""Semantic masks: the values that their pixels may have, and those that they have.
 
-A map holds one class index per pixel. With ``reduce_zero_label`` its 0 means "other" and is
+A semantic mask holds one class index per pixel. With ``reduce_zero_label``, 0 means "other" and is
 ignored, and class k is stored as k + 1, as in ADE20K.
 """
 
@@ -23,12 +23,12 @@ Result = TypeVar('Answer')
 
 @dataclass(frozen=True)
 class LabelRange:
-    """The values that a semantic mask may hold.
+    """The values that the pixels of a semantic mask may have.
 
     Attributes:
-        classes: Number of classes that are stored.
+        classes: Number of classes in the masks.
         reduce_zero_label: Whether 0 means "other" and the classes start at 1.
-        ignore_index: The value of pixels that do not count.
+        ignore_index: The value of ignored pixels.
     """
 
     classes: int
@@ -37,15 +37,15 @@ class LabelRange:
 
     @property
     def highest(self) -> int:
-        """The highest value of a class."""
+        """The highest class index."""
         return self.classes - (not self.reduce_zero_label)
 
     def outside(self, values: np.ndarray) -> np.ndarray:
-        """Those of some values that are neither a class nor ignored. Shape: ``(N,) -> (M,)``."""
+        """The values that are neither a class nor ignored. Shape: ``(N,) -> (M,)``."""
         return values[((values < 0) | (values > self.highest)) & (values != self.ignore_index)]
 
     def describe(self) -> str:
-        """The allowed values, in words."""
+        """Describes the allowed values in words."""
         first = '1' if self.reduce_zero_label else '0'
         zero = ', 0 (other)' if self.reduce_zero_label else ''
         span = f'{first} to {self.highest}' if self.classes > 1 else first
@@ -53,18 +53,18 @@ class LabelRange:
 
 
 def binary_foreground(values: Iterable[int], classes: int, ignore_index: int) -> int | None:
-    """The value of the foreground in masks that hold 0 and one other value, if it is not 1.
+    """Detects masks that hold only 0 and one other value than 1, and returns that value.
 
-    Programs that paint masks write 255 or 128 for the one class that there is. As class indices
-    these are ignored, or the last of a hundred classes that nobody has.
+    Image editors write 255 or 128 for the foreground. As class indices these are ignored, or out of
+    range.
 
     Args:
-        values: All that some semantic masks hold.
-        classes: Number of classes that are known to exist; values below it mean what they say.
-        ignore_index: The value of pixels that do not count.
+        values: All values in some semantic masks.
+        classes: Number of known classes; values below it are class indices.
+        ignore_index: The value of ignored pixels.
 
     Returns:
-        The value; None if the masks are no such masks.
+        The value of the foreground; None for any other masks.
     """
     others = set(values) - {0}
     if len(others) != 1 or 0 not in values:
@@ -75,49 +75,50 @@ def binary_foreground(values: Iterable[int], classes: int, ignore_index: int) ->
 
 
 def describe_binary(value: int) -> str:
-    """What masks with such a foreground are, in words, for what holds them before it."""
+    """Explains masks with such a foreground, without a subject."""
     return (
-        f'hold nothing but 0 and {value}: these are probably masks of two classes in which '
-        f'{value} is the foreground (not an ignored pixel), and no mask has class 1'
+        f'hold only 0 and {value}: these are probably masks of two classes in which {value} is '
+        'the foreground (not ignored), and no mask has class 1'
     )
 
 
 def upright_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of an image as it is loaded, upright, from its header alone.
+    """Reads the width and height of an image as loaded (upright) from its header.
 
     Raises:
-        DatasetError: It is no image, or damaged.
+        DatasetError: The file is missing, damaged or not an image.
     """
     return _read(path, lambda image, file: image_size(image, file).upright)
 
 
 def mask_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of a semantic mask, from its header alone.
+    """Reads the width and height of a semantic mask from its header.
 
     Raises:
-        DatasetError: It is no image, or it holds colours instead of class indices.
+        DatasetError: The file is missing, damaged or not an image, or holds colours instead of
+            class indices.
     """
     mode, size = _read(path, lambda image, _: (image.mode, image.size))
     if mode not in INDEX_MODES:
         raise DatasetError(
             f'The semantic mask {path} is a colour image (mode {mode}): expected one channel '
-            'of class indices. Colours have to be converted by their legend first.'
+            'of class indices. Convert its colours to class indices first.'
         )
     return size
 
 
 def check_semantic_mask(path: str | Path, allowed: LabelRange) -> set[int]:
-    """Reads a semantic mask and looks at every value in it.
+    """Reads a semantic mask and checks every value in it.
 
     Args:
         path: The file.
-        allowed: What it may hold.
+        allowed: The allowed values.
 
     Returns:
-        The values that it holds.
+        The values in the mask.
 
     Raises:
-        DatasetError: It cannot be read, holds colours, or values outside the classes.
+        DatasetError: The file cannot be read, or holds colours or values outside the classes.
     """
     values, counts = pixel_values(path)
     wrong = allowed.outside(values)
@@ -134,16 +135,16 @@ def check_semantic_mask(path: str | Path, allowed: LabelRange) -> set[int]:
 
 
 def pixel_values(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """The values that a semantic mask holds, and the number of pixels of each.
+    """Counts the pixels of each value in a semantic mask.
 
     Args:
         path: The file.
 
     Returns:
-        Values in ascending order, and their numbers. Shapes: ``(N,)`` and ``(N,)``.
+        Values in ascending order, and their counts. Shapes: ``(N,)`` and ``(N,)``.
 
     Raises:
-        DatasetError: It cannot be read, or holds colours.
+        DatasetError: The file cannot be read, or holds colours.
     """
     mask_size(path)
     try:
@@ -158,20 +159,20 @@ def pixel_values(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 def _advice(wrong: np.ndarray, allowed: LabelRange) -> str:
     if not allowed.reduce_zero_label and wrong.tolist() == [allowed.classes]:
         return (
-            ' Where its 0 means "other" and the classes start at 1, set reduce_zero_label=True in '
-            'the dataset and in LoadAnnotations.'
+            ' If 0 means "other" and the classes start at 1, set reduce_zero_label=True in the '
+            'dataset and in LoadAnnotations.'
         )
     return ''
 
 
 def _read(path: str | Path, ask: Callable[[Image.Image, BinaryIO], Result]) -> Result:
-    """Asks an image file something while it is open: later its header is not there any more."""
+    """Applies a function to an image file while it is open, since its header is lost later."""
     try:
         with Path(path).open('rb') as file, Image.open(file) as image:
             return ask(image, file)
     except Exception as error:
         # Pillow's parsers raise all kinds of exceptions for a damaged file.
-        what = 'is no image, or damaged'
+        what = 'is damaged or not an image'
         if isinstance(error, FileNotFoundError):
             what = 'does not exist'
         raise DatasetError(f'The file {path} {what}.') from error

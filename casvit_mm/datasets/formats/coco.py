@@ -43,7 +43,7 @@ def find(listing: Iterable[Folder]) -> list[Path]:
 
 
 def json_kind(path: Path) -> str:
-    """Guesses the format of a JSON file from its start: ``coco``, ``labelme`` or unknown (empty)."""
+    """Guesses the format of a JSON file from its start: ``coco``, ``labelme`` or '' (unknown)."""
     try:
         with path.open('rb') as file:
             start = file.read(SNIFFED).decode('utf-8', 'ignore')

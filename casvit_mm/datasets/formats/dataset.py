@@ -29,7 +29,7 @@ class ObjectSplit:
             annotations have a ``source``: their file, and their place in it.
         file: The file, or folder of files, that it was read from.
         images: The folder that ``file_name`` is relative to.
-        verbatim: Whether ``file`` is a COCO file with this very content.
+        verbatim: Whether ``file`` is a COCO file with exactly this content.
     """
 
     content: dict[str, Any]
@@ -96,10 +96,13 @@ class MaskDataset:
 
 
 def split_of(*names: str) -> str:
-    """Detects the split from the names in a path; the last match wins, without one: UNSPLIT.
+    """Detects the split from the names in a path; the last match counts.
 
     Args:
         names: Names of folders and files, without suffixes: ``instances_train2017``.
+
+    Returns:
+        One of :data:`SPLITS`, or :data:`UNSPLIT`.
     """
     for name in reversed(names):
         words = ''.join(c if c.isalpha() else ' ' for c in name.lower()).split()

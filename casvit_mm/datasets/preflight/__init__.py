@@ -1,1 +1,1 @@
-"""The look at the data of a config that every run starts with."""
+"""The quick data check at the start of every run."""

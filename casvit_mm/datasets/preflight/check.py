@@ -1,4 +1,4 @@
-"""Looks at the data of a config before a run, with the check that fits its task."""
+"""Checks the data of a config before a run, with the check for its task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,14 +20,14 @@ def check_data(cfg: Config | Mapping[str, Any], splits: Sequence[str]) -> list[s
     """Checks the datasets of a config, and the model's class counts against them.
 
     Args:
-        cfg: The config; its ``default_scope`` tells the task.
+        cfg: The config; its ``default_scope`` determines the task.
         splits: Which of its dataloaders: ``train``, ``val``, ``test``.
 
     Returns:
-        One line per dataset: what it holds. None for tasks that nothing is known of.
+        One line per dataset that summarises it; empty for tasks without a check.
 
     Raises:
-        DatasetError: What is wrong, where, and what to do.
+        DatasetError: A dataset has an error; the message says where, and what to do.
     """
     check = CHECKS.get(cfg.get('default_scope'))
     return check(cfg, splits) if check else []

@@ -1,8 +1,8 @@
-"""Looks at the data of a classification config before a run, and says what is wrong in a sentence.
+"""Checks the data of a classification config before a run.
 
-mmpretrain numbers classes by the sorted names of their folders. A folder that only one of training
-and validation has shifts the numbers of all behind it, a class without images trains as nothing,
-and neither is said; a head of another number of classes ends in an index error.
+mmpretrain numbers classes by the sorted names of their folders. It does not notice a folder that
+only training or validation has, which shifts all class indices after it, nor a class without
+images; a head with too few classes ends in an index error.
 """
 
 import inspect
@@ -29,8 +29,8 @@ from casvit_mm.datasets.shapes.single import default_root, how_to_generate, prep
 from casvit_mm.models.optional import toolbox_error
 
 GET_IMAGENET = (
-    'ImageNet-1k comes from https://image-net.org/download.php: unpack it into train/ and val/, a '
-    'folder per class in each, and name the folder of these two with --data-root DIR.'
+    'Get ImageNet-1k from https://image-net.org/download.php, unpack it into train/ and val/ with '
+    'one folder per class, and name the folder that holds these two with --data-root DIR.'
 )
 LISTED_LOOKED_FOR = 100
 
@@ -40,19 +40,19 @@ def check_classification_data(
 ) -> list[str]:
     """Checks the datasets of a classification config, and the head's class count against them.
 
-    The generated dataset comes into being here where its default root is not there yet.
+    Generates the shapes dataset if its default root does not exist yet.
 
     Args:
         cfg: The config.
         splits: Which of its dataloaders: ``train``, ``val``, ``test``.
 
     Returns:
-        One line per dataset: what it holds.
+        One line per dataset that summarises it.
 
     Raises:
         DatasetError: A folder or list is missing or cannot be read; there are fewer than two class
-            folders, or empty ones; training and validation have other classes; the model has
-            another number of classes; mmpretrain cannot be imported.
+            folders, or empty ones; the classes of training and validation, or of model and data,
+            differ; mmpretrain cannot be imported.
     """
     if error := toolbox_error('mmpretrain'):
         raise DatasetError(error)
@@ -74,11 +74,11 @@ def _check_dataset(
 ) -> str:
     kind = dataset_class(dataset.get('type'), 'mmpretrain')
     root = str(dataset.get('data_root') or '')
-    hint = '--data-root DIR points a config at another folder.'
+    hint = 'Set another folder with --data-root DIR.'
     if inherits(kind, 'casvit_mm.datasets.shapes.single_shapes_dataset', 'SingleShapesDataset'):
         root = root or str(default_root())
         prepare(root)
-        hint = f'This generates it: {how_to_generate(root)}'
+        hint = f'Generate it with: {how_to_generate(root)}'
     elif inherits(kind, 'mmpretrain.datasets', 'ImageNet'):
         hint = GET_IMAGENET
     prefix, ann_file = _where(dataset, root)
@@ -109,14 +109,14 @@ def _check_dataset(
 
 
 def _extensions() -> tuple[str, ...]:
-    """How names of images end that mmpretrain looks for unless a config says it."""
+    """The default suffixes of images in mmpretrain."""
     from mmpretrain.datasets import CustomDataset
 
     return inspect.signature(CustomDataset).parameters['extensions'].default
 
 
 def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:
-    """The image folder and the list of images of a dataset, as mmpretrain finds them."""
+    """The image folder and the list of images of a dataset, as mmpretrain resolves them."""
     prefix = dataset.get('data_prefix') or ''
     if isinstance(prefix, Mapping):
         prefix = prefix.get('img_path') or ''
@@ -131,31 +131,31 @@ def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:
 
 
 def _check_folders(folder: str, extensions: tuple[str, ...], hint: str) -> tuple[int, list[str]]:
-    """Number of images, and the class folders by which mmpretrain numbers the classes."""
+    """The number of images, and the class folders in mmpretrain's order."""
     with os.scandir(folder) as entries:
         listed = [(entry.name, entry.is_dir()) for entry in entries]
     folders = sorted(name for name, is_dir in listed if is_dir and not name.startswith('.'))
     if not folders:
         loose = [name for name, _ in listed if name.lower().endswith(extensions)]
-        found = f'{count_of(len(loose), "image")} beside each other' if loose else 'nothing'
+        found = f'only {count_of(len(loose), "image")}' if loose else 'nothing'
         raise DatasetError(
-            f'There is no class folder in {folder}, but {found}: put the images of every class '
-            f'into a folder of its name ({Path(folder) / "cat" / "1.jpg"}), or name a list of '
-            f'images and class numbers as ann_file of the dataset. {hint}'
+            f'There are no class folders in {folder}, {found}: put the images of every class into '
+            f'a folder of its name ({Path(folder) / "cat" / "1.jpg"}), or set ann_file of the '
+            f'dataset to a list of images and class indices. {hint}'
         )
     if len(folders) == 1:
         raise DatasetError(
-            f'There is one class folder in {folder}, {folders[0]!r}: a classifier needs two '
-            'classes or more, each in a folder of its name. Where the classes lie inside this '
-            'folder, let data_prefix of the dataset end in it.'
+            f'There is only one class folder in {folder}, {folders[0]!r}: a classifier needs two '
+            'classes or more, each in a folder of its name. If the class folders are inside this '
+            'folder, append it to data_prefix of the dataset.'
         )
     counts = {name: _count_images(Path(folder, name), extensions) for name in folders}
     empty = [name for name, count in counts.items() if not count]
     if empty:
         raise DatasetError(
-            f'{len(empty)} of the {len(folders)} class folders in {folder} hold no image '
-            f'({", ".join(extensions)}): {some(empty)}. Fill them or remove them, in training and '
-            'validation alike.'
+            f'{len(empty)} of the {len(folders)} class folders in {folder} hold no images '
+            f'({", ".join(extensions)}): {some(empty)}. Fill or remove them, in both training and '
+            'validation.'
         )
     return sum(counts.values()), folders
 
@@ -174,7 +174,7 @@ def _count_images(folder: Path, extensions: tuple[str, ...]) -> int:
 def _compare_splits(
     split: str, folder: str, folders: list[str], seen: dict[str, list[str]]
 ) -> None:
-    """Sees that all splits have the same class folders, and so the same numbers."""
+    """Checks that all splits have the same class folders, and so the same class indices."""
     for other, known in seen.items():
         if folders != known:
             only = [
@@ -186,49 +186,49 @@ def _compare_splits(
                 if names
             ]
             raise DatasetError(
-                f'The class folders of {other} and {folder} differ ({"; ".join(only)}), and '
-                'classes are numbered by the sorted names of their folders, so that one number '
-                f'would mean two classes. Give {split} the same folders.'
+                f'The class folders of {other} and {folder} differ ({"; ".join(only)}). Classes '
+                'are numbered by the sorted names of their folders, so one class index would mean '
+                f'two classes. Give {split} the same folders.'
             )
     seen[folder] = folders
 
 
 def _check_names(folder: str, folders: list[str], classes: list[str] | None) -> list[str]:
-    """Compares the classes that a config or dataset names with the folders; returns the names."""
+    """Compares the class names of a config or dataset with the folders; returns the names."""
     if classes is None:
         return folders
     if len(classes) != len(folders):
         raise DatasetError(
             f'The dataset names {count_of(len(classes), "class")} ({some(classes)}), but there '
-            f'are {len(folders)} class folders in {folder} ({some(folders)}). Names that fit are '
-            f'metainfo=dict(classes={as_tuple(folders)}); with type CustomDataset and without '
-            'metainfo, the names of the folders serve.'
+            f'are {len(folders)} class folders in {folder} ({some(folders)}). Set '
+            f'metainfo=dict(classes={as_tuple(folders)}), or use type CustomDataset without '
+            'metainfo, which takes the names of the folders.'
         )
-    # Folders may have other names than their classes, as ImageNet's have, but not some of them.
+    # All folders may be named differently from their classes, as in ImageNet, but not only some.
     if set(classes) & set(folders) and classes != folders:
         place = next(i for i, name in enumerate(classes) if name != folders[i])
         raise DatasetError(
-            f'The dataset names its classes in another way than the folders in {folder}, whose '
-            f'sorted names number them: class {place} is {classes[place]!r} in the config and '
-            f'{folders[place]!r} by its folder. '
-            f'Write metainfo=dict(classes={as_tuple(folders)}) into the dataset of the config.'
+            f'The class names of the dataset do not match the folders in {folder}, whose sorted '
+            f'names number the classes: class {place} is {classes[place]!r} in the config, but '
+            f'its folder is {folders[place]!r}. '
+            f'Set metainfo=dict(classes={as_tuple(folders)}) in the dataset of the config.'
         )
     return classes
 
 
 def _check_list(ann_file: str, folder: str, classes: list[str] | None) -> tuple[int, list[str]]:
-    """Reads a list of images and class numbers; returns its length, and names of the classes."""
+    """Reads a list of images and class indices; returns its length and the class names."""
     try:
         lines = Path(ann_file).read_text(encoding='utf-8').splitlines()
     except UnicodeDecodeError as error:
-        raise DatasetError(f'The list of images {ann_file} is no text file: {error}.') from error
+        raise DatasetError(f'The list of images {ann_file} is not a text file: {error}.') from error
     names, labels = [], set()
     for number, line in enumerate(lines, start=1):
         name, _, label = line.strip().rpartition(' ')
         if not name or not label.isdecimal():
             raise DatasetError(
                 f'The list of images {ann_file} has {line!r} in line {number}: expected a file '
-                "name, a space and the number of its class, as 'cats/1.jpg 0'."
+                "name, a space and a class index, such as 'cats/1.jpg 0'."
             )
         names.append(name)
         labels.add(int(label))
@@ -238,18 +238,18 @@ def _check_list(ann_file: str, folder: str, classes: list[str] | None) -> tuple[
         classes = [str(number) for number in range(max(labels) + 1)]
     if len(classes) < 2:
         raise DatasetError(
-            f'The list of images {ann_file} has one class: a classifier needs two or more.'
+            f'The list of images {ann_file} has only one class: a classifier needs two or more.'
         )
     if max(labels) >= len(classes):
         raise DatasetError(
-            f'The list of images {ann_file} has a class {max(labels)}, but there are '
+            f'The list of images {ann_file} has the class index {max(labels)}, but there are '
             f'{count_of(len(classes), "class")}, numbered from 0: {some(classes)}.'
         )
     step = max(len(names) // LISTED_LOOKED_FOR, 1)
     missing = [name for name in names[::step] if not Path(folder, name).is_file()]
     if missing:
         raise DatasetError(
-            f'Images that {ann_file} lists are not in {folder}: {some(missing)}. data_prefix of '
-            'the dataset is the folder that the names of the list start from.'
+            f'Images listed in {ann_file} are not in {folder}: {some(missing)}. Set data_prefix of '
+            'the dataset to the folder that the listed names are relative to.'
         )
     return len(names), classes

@@ -1,4 +1,4 @@
-"""What a config says about its data, whatever the task."""
+"""The data of a config, whatever the task."""
 
 import importlib
 import inspect
@@ -19,7 +19,7 @@ def check_counts(cfg: Mapping[str, Any], classes: list[str], source: str) -> Non
     Args:
         cfg: The config.
         classes: Names of the classes.
-        source: File or folder that the data are read from.
+        source: The file or folder that the data are read from.
 
     Raises:
         DatasetError: They differ.
@@ -31,19 +31,19 @@ def check_counts(cfg: Mapping[str, Any], classes: list[str], source: str) -> Non
         found = ', '.join(f'{name} is {count}' for name, count in wrong)
         options = ' '.join(f'{name}={len(classes)}' for name, _ in wrong)
         raise DatasetError(
-            f'The model has another number of classes than the data: {found}, but '
+            f'The model and the data differ in their number of classes: {found}, but '
             f'{source} is read with {count_of(len(classes), "class")} ({some(classes)}). '
-            f'Where the model is wrong, add --cfg-options {options} ; where the dataset is, write '
-            'metainfo=dict(classes=(...)) into it.'
+            f'To change the model, add --cfg-options {options} ; to change the dataset, set '
+            'metainfo=dict(classes=(...)) in it.'
         )
 
 
 def dataset_class(kind: Any, toolbox: str) -> type | None:
-    """The class that a config's ``type`` names; None where it cannot be known.
+    """Looks up the class that a config's ``type`` names; None if it is unknown.
 
     Args:
         kind: The ``type``.
-        toolbox: Whose names it is to be looked up in: mmdet, mmseg or mmpretrain.
+        toolbox: The toolbox whose registry is used: mmdet, mmseg or mmpretrain.
     """
     if inspect.isclass(kind):
         return kind
@@ -55,12 +55,12 @@ def dataset_class(kind: Any, toolbox: str) -> type | None:
 
 
 def inherits(kind: type | None, module: str, name: str) -> bool:
-    """Whether a dataset's class is, or inherits, one that may not be importable.
+    """Whether a dataset class is, or inherits from, a class that may not be importable.
 
     Args:
-        kind: The class; None where it is not known.
-        module: Start of the dotted name of the module that the other is defined in.
-        name: The other's name.
+        kind: The class; None if it is unknown.
+        module: Start of the dotted name of the module that defines the other class.
+        name: Name of the other class.
     """
     return kind is not None and any(
         base.__name__ == name and base.__module__.startswith(module) for base in kind.__mro__
@@ -68,7 +68,7 @@ def inherits(kind: type | None, module: str, name: str) -> bool:
 
 
 def config_classes(dataset: Mapping[str, Any], kind: type | None) -> list[str] | None:
-    """Class names of a dataset: those of its config, else of its class; None where neither."""
+    """Class names of a dataset, from its config or else its class; None if neither has any."""
     classes = (dataset.get('metainfo') or {}).get('classes')
     if classes is None:
         classes = (getattr(kind, 'METAINFO', None) or {}).get('classes')
@@ -76,7 +76,7 @@ def config_classes(dataset: Mapping[str, Any], kind: type | None) -> list[str] |
         if not Path(classes).is_file():
             raise DatasetError(
                 f"The config's metainfo has classes = {classes!r}, which is neither a list of "
-                f'names nor a file of them. For one class, write classes=({classes!r},).'
+                f'names nor a file with them. For one class, write classes=({classes!r},).'
             )
         lines = read_lines(Path(classes))
         classes = lines[:-1] if not lines[-1] else lines
@@ -84,11 +84,11 @@ def config_classes(dataset: Mapping[str, Any], kind: type | None) -> list[str] |
 
 
 def join(root: str, path: str) -> str:
-    """A path of a dataset under its root."""
+    """Joins the root and a path of a dataset."""
     # As mmengine's BaseDataset joins them.
     return path if not root or is_remote(path) else str(Path(root, path))
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is an address that only a file backend can open."""
+    """Whether a path is a URL that only a file backend can open."""
     return '://' in path

@@ -1,8 +1,8 @@
-"""Looks at the data of a detection config before a run, and says what is wrong in a sentence.
+"""Checks the data of a detection config before a run.
 
-mmdet trains without complaint on classes that its annotation file does not know (AP 0), on
-classes in another order than the file's (names exchanged), and finds missing images in the
-middle of an epoch. This finds them before the first iteration.
+mmdet trains without complaint on classes that are not in the annotation file (AP 0) or in another
+order than there (names mixed up), and stops at missing images in the middle of an epoch. This
+check finds all of them before the first iteration.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +42,7 @@ from casvit_mm.datasets.preflight.config_data import (
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
 
 GET_COCO = (
-    'COCO 2017 comes from https://cocodataset.org/#download: unpack train2017/, val2017/ and '
+    'Get COCO 2017 from https://cocodataset.org/#download, unpack train2017/, val2017/ and '
     'annotations/ into one folder, and name it with --data-root DIR.'
 )
 
@@ -52,7 +52,7 @@ def check_detection_data(
 ) -> list[str]:
     """Checks the datasets of a detection config, and the model's class counts against them.
 
-    The generated dataset comes into being here where its default root is not there yet.
+    Generates the shapes dataset if its default root does not exist yet.
 
     Args:
         cfg: The config.
@@ -60,11 +60,11 @@ def check_detection_data(
             split may be missing, as they are for COCO's test server.
 
     Returns:
-        One line per dataset: what it holds.
+        One line per dataset that summarises it.
 
     Raises:
-        DatasetError: A folder or file is missing; an annotation file is not COCO's or does not
-            fit the classes; images are missing; the model has another number of classes.
+        DatasetError: A folder or file is missing; an annotation file is not in COCO format or does
+            not fit the classes; images are missing; model and data differ in their classes.
     """
     view, facts = ConfigView(cfg), []
     for split in splits:
@@ -128,23 +128,23 @@ def _check_dataset(
 
 
 def _refuse_broken_masks(issues: IssueList) -> None:
-    """Raises DatasetError if there is a mask that C code must not see: it would end the process."""
+    """Raises DatasetError for a mask that would crash C code."""
     broken = [issue for issue in issues.issues if issue.kind == 'broken-mask']
     if broken:
-        more = f' {len(broken) - 1:,} more have such masks.' if len(broken) > 1 else ''
+        more = f' So do {len(broken) - 1:,} more.' if len(broken) > 1 else ''
         raise DatasetError(
             f'A mask cannot be decoded: {broken[0]}.{more} `casvit check DATA --task instance '
-            '--fix OUT` names them all and writes a copy without them.'
+            '--fix OUT` lists all of them and writes a copy without them.'
         )
 
 
 def _count_issues(issues: IssueList) -> str:
-    """What else is odd about the records: mmdet leaves out some of them without a word."""
+    """Summarises the other issues of the records, some of which mmdet silently drops."""
     counts = issues.counts()
     if not counts:
         return ''
-    told = ', '.join(f'{KINDS[kind].title}: {count:,}' for kind, count in counts.items())
-    return f'; {told} (casvit check names them)'
+    listed = ', '.join(f'{KINDS[kind].title}: {count:,}' for kind, count in counts.items())
+    return f'; {listed} (see casvit check)'
 
 
 def _check_classes(coco: CocoFile, classes: list[str], dataset: Mapping[str, Any]) -> None:
@@ -157,29 +157,29 @@ def _check_classes(coco: CocoFile, classes: list[str], dataset: Mapping[str, Any
     how = f'metainfo=dict(classes={as_tuple(known)})'
     if lacking:
         upper = (
-            " The config's metainfo has 'CLASSES', which nothing reads; it is 'classes' now."
+            " The config's metainfo has 'CLASSES', which is ignored; it is 'classes' now."
             if 'CLASSES' in (dataset.get('metainfo') or {})
             else ''
         )
         raise DatasetError(
             f'The annotation file {coco.path} has no category {some(lacking)}: '
             f'{len(lacking)} of the {len(classes)} classes of the config are not in it, and would '
-            f'be trained as nothing. Its categories are {some(known, 10)}.{upper} '
-            f'For all of them, write {how} into the dataset of the config.'
+            f'never be learned. Its categories are {some(known, 10)}.{upper} '
+            f'To train on all of them, set {how} in the dataset of the config.'
         )
     ordered = [name for name in known if name in classes]
     if ordered != classes:
         place = next(i for i, name in enumerate(classes) if name != ordered[i])
         raise DatasetError(
             f'The classes of the config are in another order than the categories of {coco.path}, '
-            f'by which mmdet numbers them, so names would be exchanged: class {place} is '
+            f'by which mmdet numbers them, so names would be mixed up: class {place} is '
             f'{classes[place]!r} in the config and {ordered[place]!r} in the file. '
-            f'Write metainfo=dict(classes={as_tuple(ordered)}) into the dataset of the config.'
+            f'Set metainfo=dict(classes={as_tuple(ordered)}) in the dataset of the config.'
         )
 
 
 def _count_objects(coco: CocoFile, classes: list[str], *, required: bool) -> str:
-    """What a file holds of some classes, as a line; nothing at all is an error if ``required``."""
+    """Summarises the objects of some classes; having none is an error if ``required``."""
     wanted = set(classes)
     total = sum(coco.objects.values())
     objects = sum(n for key, n in coco.objects.items() if coco.categories[key] in wanted)
@@ -190,7 +190,7 @@ def _count_objects(coco: CocoFile, classes: list[str], *, required: bool) -> str
                 f'none of its {total + coco.strays} annotations belongs to one of its images '
                 'and to one of the classes (compare image_id and category_id with the ids)'
             )
-        raise DatasetError(f'There is no object in the annotation file {coco.path}: {reason}.')
+        raise DatasetError(f'The annotation file {coco.path} has no objects: {reason}.')
     return (
         f'{count_of(len(coco.names), "image")}, {count_of(objects, "object")}, '
         f'{count_of(len(classes), "class")} ({coco.path})'
@@ -198,7 +198,7 @@ def _count_objects(coco: CocoFile, classes: list[str], *, required: bool) -> str
 
 
 def _check_images(coco: CocoFile, folder: str, hint: str) -> None:
-    """Looks for the images by listing folders: one call for thousands on a network drive."""
+    """Checks that images exist by listing folders: one call for thousands on a network drive."""
     listed: dict[Path, frozenset[str]] = {}
     missing = []
     for name in coco.names:
@@ -208,12 +208,12 @@ def _check_images(coco: CocoFile, folder: str, hint: str) -> None:
                 listed[path.parent] = frozenset(entry.name for entry in path.parent.iterdir())
             except (OSError, ValueError):
                 listed[path.parent] = frozenset()
-        # A listing tells apart what a file system may not: upper and lower case.
+        # A listing is case-sensitive even if the file system is not.
         if path.name not in listed[path.parent] and not is_file(path):
             missing.append(name)
     if missing:
         raise DatasetError(
-            f'{len(missing)} of the {len(coco.names)} images that {coco.path} lists are not in '
+            f'{len(missing)} of the {len(coco.names)} images listed in {coco.path} are not in '
             f'{shown_path(folder)}: {some(missing)}. {hint}'
         )
 
@@ -234,7 +234,7 @@ def _check_evaluators(
             raise missing_path(
                 f'annotation file of {split}_evaluator',
                 str(ann_file),
-                'It is the one that the dataset of this split reads; --data-root DIR moves both.',
+                'The dataset of this split reads the same file; --data-root DIR changes both.',
             )
         if _evaluates_masks(metric) and Path(ann_file).resolve() not in checked:
             with without_garbage_collection():
@@ -244,7 +244,7 @@ def _check_evaluators(
 
 
 def _reads_coco(kind: type | None) -> bool:
-    """Whether a class reads its file as mmdet's CocoDataset does, and not in a way of its own."""
+    """Whether a class reads its file in the same way as mmdet's CocoDataset."""
     if kind is None:
         return False
     from mmdet.datasets import CocoDataset
@@ -260,7 +260,7 @@ def _image_folder(dataset: Mapping[str, Any], root: str, reads_coco: bool) -> st
     if reads_coco and not isinstance(prefix.get('img'), str):
         raise DatasetError(
             f'The dataset of type {type_name(dataset)} (data_root {root!r}) does not say where '
-            "its images are: write data_prefix=dict(img='FOLDER/') into it."
+            "its images are: set data_prefix=dict(img='FOLDER/') in it."
         )
     folder = prefix.get('img', prefix.get('img_path'))
     return join(root, folder) if isinstance(folder, str) else None
@@ -271,14 +271,14 @@ def _loads_masks(dataset: Mapping[str, Any]) -> bool:
 
 
 def _evaluates_masks(metric: Any) -> bool:
-    """Whether a metric reads the masks of its annotation file: also if no pipeline loads them."""
+    """Whether a metric reads the masks of its annotation file, even if no pipeline loads them."""
     return isinstance(metric, Mapping) and 'segm' in (metric.get('metric') or ())
 
 
 def _where_from(kind: type | None, root: str, ann_file: str) -> str:
-    """What to do where something of a dataset is missing."""
+    """What to do if part of a dataset is missing."""
     if inherits(kind, 'casvit_mm.datasets', 'ShapesDataset'):
-        return f'This generates it: {how_to_generate(root)}'
+        return f'Generate it with: {how_to_generate(root)}'
     if any(year in ann_file for year in ('train2017', 'val2017', 'test2017', 'test-dev2017')):
         return GET_COCO
-    return '--data-root DIR points a config at another folder.'
+    return 'Set another folder with --data-root DIR.'

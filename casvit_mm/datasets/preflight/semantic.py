@@ -1,9 +1,9 @@
-"""Looks at the data of a segmentation config before a run, and says what is wrong in a sentence.
+"""Checks the data of a segmentation config before a run.
 
-A label value outside the classes ends in an index error, on a GPU in a device-side assert that
-names nothing; a semantic mask that is missing or of another size ends an epoch. Pairs and sizes are
-looked at for every image, from file headers; values in some maps here, and in every map as it is
-trained on by :class:`casvit_mm.datasets.LabelRangeHook`.
+A class index out of range ends in an index error, on a GPU in a device-side assert that names
+neither file nor value; a semantic mask that is missing or of another size stops a run in the middle
+of an epoch. The existence and size of each mask are checked from file headers; the values in some
+masks are checked here, and those in every batch by :class:`casvit_mm.datasets.LabelRangeHook`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,8 +39,8 @@ from casvit_mm.datasets.semantic_masks import (
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
 
 GET_ADE20K = (
-    'ADE20K comes from http://sceneparsing.csail.mit.edu as ADEChallengeData2016.zip: unpack it, '
-    'and name its folder with --data-root DIR.'
+    'Get ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu, unpack it, and name its '
+    'folder with --data-root DIR.'
 )
 MASKS_READ = 32
 
@@ -50,19 +50,19 @@ def check_semantic_data(
 ) -> list[str]:
     """Checks the datasets of a segmentation config, and the model's class counts against them.
 
-    The generated dataset comes into being here where its default root is not there yet.
+    Generates the shapes dataset if its default root does not exist yet.
 
     Args:
         cfg: The config.
         splits: Which of its dataloaders: ``train``, ``val``, ``test``.
 
     Returns:
-        One line per dataset: what it holds.
+        One line per dataset that summarises it.
 
     Raises:
-        DatasetError: A folder, image or semantic mask is missing or damaged; a semantic mask has
-            another size than its image, holds colours, or values outside the classes; the model
-            has another number of classes.
+        DatasetError: A folder, image or semantic mask is missing or damaged; a semantic mask
+            differs in size from its image, or holds colours or values outside the classes; model
+            and data differ in their number of classes.
     """
     facts = []
     for split in splits:
@@ -83,8 +83,8 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any
     if not isinstance(prefix.get('img_path'), str):
         raise DatasetError(
             f'The dataset of type {type_name(dataset)} (data_root {root!r}) does not say where '
-            "its images are: write data_prefix=dict(img_path='FOLDER', seg_map_path='FOLDER') "
-            'into it.'
+            "its images are: set data_prefix=dict(img_path='FOLDER', seg_map_path='FOLDER') in "
+            'it.'
         )
     images = join(root, prefix['img_path'])
     if dataset.get('backend_args') or is_remote(root) or is_remote(images):
@@ -97,7 +97,7 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any
     if classes is None:
         raise DatasetError(
             f'The dataset of type {type_name(dataset)} ({images}) does not name its classes: '
-            'write metainfo=dict(classes=(...), palette=[...]) into it.'
+            'set metainfo=dict(classes=(...), palette=[...]) in it.'
         )
     refuse_unsafe_names(classes, images)
     check_counts(cfg, classes, images)
@@ -116,14 +116,14 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any
 def label_range(
     kind: type, classes: Sequence[str], record: Mapping[str, Any], ignore_index: int = 255
 ) -> LabelRange:
-    """What the semantic masks of a dataset may hold.
+    """The values that the semantic masks of a dataset may have.
 
     Args:
-        kind: Its class. Where a config takes some of the classes that its class knows, the maps
-            hold all of those.
-        classes: Names of the classes of the config.
+        kind: Its class. If a config selects some of the classes of this class, the masks still
+            hold all of them.
+        classes: Class names of the config.
         record: One of its records.
-        ignore_index: The value of pixels that do not count.
+        ignore_index: The value of ignored pixels.
     """
     known = (getattr(kind, 'METAINFO', None) or {}).get('classes')
     stored = known if record.get('label_map') is not None and known else classes
@@ -133,7 +133,7 @@ def label_range(
 def _records(
     dataset: Mapping[str, Any], kind: type, images: str, hint: str
 ) -> list[dict[str, Any]]:
-    """The images and semantic masks that the dataset will read, by its own rules."""
+    """Lists the images and semantic masks as the dataset itself finds them."""
     arguments = {
         key: value for key, value in dataset.items() if key not in ('type', 'pipeline', 'indices')
     }
@@ -143,32 +143,32 @@ def _records(
     records = lazy.load_data_list()
     if not records:
         raise DatasetError(
-            f'There is no image in {images} that ends in {lazy.img_suffix}: img_suffix of the '
-            'dataset says how they end.'
+            f'There are no images in {images} that end in {lazy.img_suffix}: set img_suffix of the '
+            'dataset to their suffix.'
         )
     return records
 
 
 def _check_pairs(records: list[dict[str, Any]], images: str, hint: str) -> None:
-    """Looks whether every image has a semantic mask, of its size, from the headers of the files."""
+    """Checks that every image has a semantic mask of the same size, from the file headers."""
     missing = [r['seg_map_path'] for r in records if not Path(r['seg_map_path']).is_file()]
     if missing:
         raise DatasetError(
-            f'{len(missing)} of the {count_of(len(records), "image")} in {images} have no label '
-            f'map: {some(missing)}. seg_map_suffix of the dataset says how they end. {hint}'
+            f'{len(missing)} of the {count_of(len(records), "image")} in {images} have no semantic '
+            f'mask: {some(missing)}. Is seg_map_suffix of the dataset correct? {hint}'
         )
-    # Threads wait for the disk at the same time; the order of the answers stays that of the files.
+    # Threads wait for the disk in parallel; the results keep the order of the files.
     with ThreadPoolExecutor(8) as pool:
-        for record, (image, label_map) in zip(records, pool.map(_sizes, records), strict=True):
-            if image != label_map:
+        for record, (image, mask) in zip(records, pool.map(_sizes, records), strict=True):
+            if image != mask:
                 raise DatasetError(
-                    f'The image {record["img_path"]} is {_as_size(image)} pixels, its label '
-                    f'map {record["seg_map_path"]} {_as_size(label_map)}: they have to be equal.'
+                    f'The image {record["img_path"]} is {_as_size(image)} pixels, but its semantic '
+                    f'mask {record["seg_map_path"]} is {_as_size(mask)}: the sizes must be equal.'
                 )
 
 
 def _check_values(records: list[dict[str, Any]], allowed: LabelRange) -> None:
-    """Reads some semantic masks, taken evenly."""
+    """Checks the values in an evenly spaced sample of the semantic masks."""
     places = np.linspace(0, len(records) - 1, min(MASKS_READ, len(records)), dtype=int)
     files = [records[index]['seg_map_path'] for index in places]
     _check_foreground(files, [record['seg_map_path'] for record in records], allowed)
@@ -177,24 +177,24 @@ def _check_values(records: list[dict[str, Any]], allowed: LabelRange) -> None:
 
 
 def _check_foreground(files: list[str], others: list[str], allowed: LabelRange) -> None:
-    """Raises DatasetError if all semantic masks hold 0 and one value that is not class 1."""
+    """Raises DatasetError if all semantic masks hold only 0 and one value other than 1."""
     values: set[int] = set()
     value = None
     for number, file in enumerate((*files, *others), 1):
         values |= set(pixel_values(file)[0].tolist())
         value = binary_foreground(values, allowed.highest + 1, allowed.ignore_index)
-        # The others are read if the first ones look like it: pixels of class 1 may be rare.
+        # If the first files look like it, the others are read too: class 1 may be rare.
         if len(values) > 2 or (number == len(files) and value is None):
             return
     if value is not None:
         raise DatasetError(
-            f'The semantic masks, such as {files[0]}, {describe_binary(value)}. Write 1 in place of '
+            f'The semantic masks, such as {files[0]}, {describe_binary(value)}. Write 1 instead of '
             f'{value}: `casvit check DATA --task semantic --fix OUT` writes such a copy.'
         )
 
 
 def _ignore_index(model: Any) -> int:
-    """The value of pixels that the loss of a segmentor leaves out."""
+    """The value of pixels that the loss of a segmentor ignores."""
     heads = (model or {}).get('decode_head') or {}
     head = heads[-1] if isinstance(heads, (list, tuple)) else heads
     value = head.get('ignore_index', IGNORE_INDEX) if isinstance(head, Mapping) else IGNORE_INDEX
@@ -216,9 +216,9 @@ def _loads_labels(dataset: Mapping[str, Any]) -> bool:
 
 
 def _where_from(kind: type, root: str) -> str:
-    """What to do where something of a dataset is missing."""
+    """What to do if part of a dataset is missing."""
     if inherits(kind, 'casvit_mm.datasets', 'SemanticShapesDataset'):
-        return f'This generates it: {how_to_generate(root)}'
+        return f'Generate it with: {how_to_generate(root)}'
     if inherits(kind, 'mmseg.datasets', 'ADE20KDataset'):
         return GET_ADE20K
-    return '--data-root DIR points a config at another folder.'
+    return 'Set another folder with --data-root DIR.'
