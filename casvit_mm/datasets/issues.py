@@ -97,11 +97,10 @@ KINDS: dict[str, IssueKind] = {
     ),
     'broken-mask': _error('masks that cannot be decoded', 'A run stops at them.'),
     'no-mask': _error(
-        'objects without a mask', 'Instance segmentation needs masks: add them or train a detector.'
+        'objects without a mask',
+        'Instance segmentation needs them; for boxes alone use --task detection.',
     ),
-    'swapped-box': _warning(
-        'boxes with negative width or height', 'mmdet drops them.'
-    ),
+    'swapped-box': _warning('boxes with negative width or height', 'mmdet drops them.'),
     'partly-outside': _warning('boxes partly outside the image', 'They are clipped to it.'),
     'tiny-box': _warning('boxes smaller than a pixel', 'mmdet drops them.'),
     'no-area': _warning('objects whose area is zero or negative', 'mmdet drops them.'),

@@ -15,7 +15,7 @@ with toolbox('mmseg'):
 
 @registered_in(DATASETS)
 class PairsDataset(BaseSegDataset):
-    """A list of image–mask pairs for semantic segmentation, in any folder layout.
+    """A list of image-mask pairs for semantic segmentation, in any folder layout.
 
     ``ann_file`` is JSON: ``[{"img_path": …, "seg_map_path": …}, …]``, with paths relative to
     ``data_root``. ``data_prefix`` is not used. Configs set ``metainfo=dict(classes=…, palette=…)``.

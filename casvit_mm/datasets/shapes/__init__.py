@@ -1,1 +1,1 @@
-"""The generated datasets, which need no download and train in minutes."""
+"""Generated datasets, which need no download and train in minutes."""

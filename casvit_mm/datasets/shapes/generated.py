@@ -1,4 +1,4 @@
-"""Roots of generated datasets: where they live, how they come into being, whole or not at all."""
+"""Root folders of generated datasets: their location, and how they are written atomically."""
 
 import json
 import os
@@ -25,9 +25,9 @@ class GeneratedSet:
     """One of the generated datasets.
 
     Attributes:
-        generator: What its record says of where it comes from.
+        generator: Name of the generator in its record.
         folder: Its folder in the user's cache.
-        options: What the command that generates it is told beside the folder.
+        options: Options of the command that generates it, besides the folder.
     """
 
     generator: str
@@ -35,11 +35,11 @@ class GeneratedSet:
     options: str = ''
 
     def default_root(self) -> Path:
-        """Where the dataset lives if nobody says otherwise: the user's cache folder."""
+        """The default root, in the user's cache folder."""
         return cache_folder() / self.folder
 
     def how_to_generate(self, root: Path | str) -> str:
-        """The command that generates a root, to be shown where it is missing."""
+        """The command that generates a root."""
         return f'python tools/generate_shapes.py {self.options}--out {shlex.quote(str(root))}'
 
     def is_generated(self, root: Path) -> bool:
@@ -47,7 +47,7 @@ class GeneratedSet:
         return bool(self.images(root))
 
     def images(self, root: Path) -> dict[str, int]:
-        """Numbers of images by split; none where a root is not there or of another kind."""
+        """Number of images by split; empty if the root is missing or of another kind."""
         try:
             record = json.loads((Path(root) / RECORD).read_text(encoding='utf-8'))
         except (OSError, ValueError):
@@ -63,18 +63,18 @@ class GeneratedSet:
         *,
         progress: bool,
     ) -> None:
-        """Writes a root: it appears complete or not at all, in place of an earlier one.
+        """Writes a root atomically; replaces an earlier one.
 
         Args:
-            out: The root: a new or empty folder, or one with such a set.
-            record: What it was generated with: ``images`` (numbers by split), ``size``, ``seed``
-                and whatever else its files depend on.
+            out: The root: a new or empty folder, or one with a dataset of this kind.
+            record: The parameters of the dataset: ``pictures`` (number of images by split),
+                ``size``, ``seed`` and whatever else its files depend on.
             write: Writes the files into a folder, and counts images on a progress bar.
             progress: Whether to draw that bar on stderr.
 
         Raises:
-            DatasetError: ``out`` holds something else or cannot be written, or a number is
-                impossible.
+            DatasetError: ``out`` holds something else or cannot be written, or a parameter is out
+                of range.
         """
         _check_numbers(record)
         out = Path(out).expanduser().resolve()
@@ -95,28 +95,29 @@ class GeneratedSet:
                 write_json(root / RECORD, dict(generator=self.generator, **record))
         except OSError as error:
             if self.is_generated(out) and not replace:
-                # Another process was asked for the same, and was faster.
+                # Another process has generated the same root in the meantime.
                 return
             raise DatasetError(
                 f'The dataset cannot be written to {out}: {error.strerror or error}. Generate it '
-                f'elsewhere ({self.how_to_generate("DIR")}) and give --data-root DIR.'
+                f'elsewhere ({self.how_to_generate("DIR")}) and set --data-root DIR.'
             ) from error
 
     def prepare(
         self, root: Path | str, generate: Callable[[Path], None], wait_seconds: float
     ) -> None:
-        """Sees to it that a root is there: the default one is generated where it is not.
+        """Makes sure that a root exists: generates the default one if it is missing.
 
-        Of several processes on one machine (``LOCAL_RANK``) the first generates, the others wait.
+        Of several processes on one machine (``LOCAL_RANK``), the first generates and the others
+        wait.
 
         Args:
-            root: Root of the set.
+            root: Root of the dataset.
             generate: Generates a root.
             wait_seconds: How long the others wait.
 
         Raises:
-            DatasetError: Another root than the default one is missing, or the default one cannot
-                be written.
+            DatasetError: A root other than the default is missing, or the default one cannot be
+                written.
         """
         root = Path(root)
         if root.resolve() == self.default_root().resolve():
@@ -128,20 +129,19 @@ class GeneratedSet:
                 self._wait_for(root, wait_seconds)
         elif not root.is_dir():
             raise DatasetError(
-                f'The dataset {root} does not exist. '
-                f'This generates it: {self.how_to_generate(root)}'
+                f'The dataset {root} does not exist. Generate it with: {self.how_to_generate(root)}'
             )
 
     def _refuse_foreign(self, out: Path) -> None:
-        """Keeps the generator from deleting what it did not write."""
+        """Keeps the generator from deleting files that it did not write."""
         if out.exists() and not out.is_dir():
             raise DatasetError(
                 f'{out} is a file; the dataset needs a folder. Choose another --out.'
             )
         if out.is_dir() and any(out.iterdir()) and not self.is_generated(out):
             raise DatasetError(
-                f'The folder {out} is not empty, and what it holds is no generated dataset of '
-                'this kind. Choose another one with --out, or empty it.'
+                f'The folder {out} is not empty, and does not hold a generated dataset of this '
+                'kind. Choose another one with --out, or empty it.'
             )
 
     def _wait_for(self, root: Path, seconds: float) -> None:
@@ -150,22 +150,22 @@ class GeneratedSet:
         while not self.is_generated(root):
             if time.monotonic() > until:
                 raise DatasetError(
-                    f'The dataset {root}, which the first process of this machine was to '
-                    f'generate, is not there after {seconds} seconds. '
-                    f'This generates it: {self.how_to_generate(root)}'
+                    f'The dataset {root} does not exist after {seconds} seconds: the first process '
+                    'on this machine should have generated it. '
+                    f'Generate it with: {self.how_to_generate(root)}'
                 )
             time.sleep(0.2)
 
 
 def write_image(path: Path, image: np.ndarray, options: list[int]) -> None:
     """Writes an image in the format of the path's suffix; ``options`` are OpenCV's."""
-    # cv2.imwrite cannot take every path that the system can.
+    # cv2.imwrite does not support every path.
     _, data = cv2.imencode(path.suffix, image, options)
     path.write_bytes(data.tobytes())
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes JSON that is the same on every platform."""
+    """Writes JSON that is identical on every platform."""
     path.write_text(json.dumps(content, indent=None) + '\n', encoding='utf-8', newline='\n')
 
 
@@ -178,5 +178,5 @@ def _check_numbers(record: dict[str, Any]) -> None:
     ):
         if value < least:
             raise DatasetError(
-                f'The {name} of a generated dataset is at least {least}, not {value}.'
+                f'The {name} of a generated dataset must be at least {least}, not {value}.'
             )

@@ -2,14 +2,14 @@
 
 It needs no download, is the same everywhere for the same seed, and trains in minutes. A root::
 
-    dataset.json                          what it was generated with; written last
+    dataset.json                          parameters; written last
     train/000000.jpg …    val/…           images
     annotations/instances_train.json      COCO instances: visible masks (RLE), their boxes
     annotations/instances_val.json
     labels/train/000000.png …             semantic masks: 0 background, 1 … the classes in order
 
-Objects cover each other; what is annotated is what is seen. Masks are run lengths, not polygons,
-because a polygon holds no hole, and a ring has one.
+Objects overlap; only their visible pixels are annotated. Masks are run lengths, not polygons,
+because polygons cannot represent the hole of a ring.
 """
 
 from pathlib import Path
@@ -60,20 +60,21 @@ def generate(
 ) -> None:
     """Writes the dataset.
 
-    An image depends on the seed, its split, its number and ``size``, not on how many others there
-    are. The folder appears complete or not at all; an earlier generated set in it is replaced.
+    An image depends on the seed, its split, its number and ``size``, but not on the number of
+    images. The folder is written atomically; an earlier generated dataset in it is replaced.
 
     Args:
-        out: The root to write: a new or empty folder, or one with a generated set.
-        num_train: Images to train on.
-        num_val: Images to validate on.
+        out: The root to write: a new or empty folder, or one with a generated dataset.
+        num_train: Number of training images.
+        num_val: Number of validation images.
         size: Side of the images in pixels, at least 64.
-        seed: Start of all random numbers, at least 0.
-        others: Shapes of :data:`OTHER_CLASSES` in place of those of :data:`CLASSES`.
+        seed: Random seed, at least 0.
+        others: Whether to use :data:`OTHER_CLASSES` instead of :data:`CLASSES`.
         progress: Whether to draw a progress bar on stderr.
 
     Raises:
-        DatasetError: ``out`` holds something else or cannot be written, or a number is impossible.
+        DatasetError: ``out`` holds something else or cannot be written, or a parameter is out of
+            range.
     """
     outlines = OTHER_OUTLINES if others else OUTLINES
     record = dict(
@@ -92,15 +93,15 @@ def generate(
 
 
 def prepare(root: Path | str) -> None:
-    """Sees to it that a root is there: the default one is generated where it is not.
+    """Makes sure that a root exists: generates the default one if it is missing.
 
-    Of several processes on one machine (``LOCAL_RANK``) the first generates, the others wait.
+    Of several processes on one machine (``LOCAL_RANK``), the first generates and the others wait.
 
     Args:
         root: Root of a generated dataset.
 
     Raises:
-        DatasetError: Another root than the default one is missing, or the default one cannot be
+        DatasetError: A root other than the default is missing, or the default one cannot be
             written.
     """
     _SET.prepare(root, generate, _WAIT_SECONDS)
@@ -146,7 +147,7 @@ def _semantic_mask(scene: Scene) -> np.ndarray:
 
 
 def _annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    """COCO records of an image's objects; ``visible`` is the uncovered share of each."""
+    """COCO records of the objects of an image; ``visible`` is the share that is not covered."""
     records = []
     for offset, instance in enumerate(scene.instances):
         encoded = rle.encode(np.asfortranarray(instance.mask.astype(np.uint8)))

@@ -1,11 +1,11 @@
-"""The shapes of the generated datasets.
+"""Outlines of the shapes in the generated datasets.
 
-A contour is its corners, of any scale, around the origin. Shape: ``(N, 2)``.
+A contour is an array of corners around the origin, at any scale. Shape: ``(N, 2)``.
 """
 
 import numpy as np
 
-# A shape is its contours; what an even number of them encloses is a hole.
+# A shape is a tuple of contours; an area inside an even number of them is a hole.
 Outlines = dict[str, tuple[np.ndarray, ...]]
 
 
@@ -15,7 +15,7 @@ def _circle(radius: float = 1.0) -> np.ndarray:
 
 
 def _polygon(*radii: float) -> np.ndarray:
-    """Corners at equal angles, their distances from the centre taken from ``radii`` in turn."""
+    """Corners at equal angles, with their distances from the centre in ``radii``."""
     angles = 2 * np.pi * np.arange(len(radii)) / len(radii)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array(radii)[:, None]
 
@@ -55,7 +55,7 @@ OUTLINES: Outlines = {
     'cross': (_cross(),),
     'ring': (_circle(), _circle(0.52)),
 }
-# Other classes, to fine-tune on what was learned from the first.
+# Other classes, for fine-tuning a model that was trained on the first ones.
 OTHER_OUTLINES: Outlines = {
     'half': (_half(),),
     'bar': (_box(1.0, 0.3),),

@@ -1,8 +1,8 @@
 """Paints one image of the generated dataset: a textured background with shapes on it.
 
-Everything random comes from the generator that is passed in, in a fixed order, so an image is a
-function of its random stream and its size alone. Shapes are drawn at four times the resolution and
-averaged down; a pixel belongs to a shape where the shape covers at least half of it.
+All random numbers come from the generator that is passed in, in a fixed order, so an image depends
+only on its random stream and its size. Shapes are drawn at four times the resolution and averaged
+down; a pixel belongs to a shape if the shape covers at least half of it.
 """
 
 import colorsys
@@ -33,12 +33,12 @@ _ATTEMPTS = 30
 
 @dataclass(frozen=True)
 class Instance:
-    """One object of an image.
+    """One object in an image.
 
     Attributes:
-        label: Index of its class in the order of the outlines.
-        mask: The pixels where it is seen. Shape: ``(size, size)``, bool.
-        visible: The share of its own area that nothing covers.
+        label: Its class index, in the order of the outlines.
+        mask: Its visible pixels. Shape: ``(size, size)``, bool.
+        visible: The share of its area that is not covered.
     """
 
     label: int
@@ -48,11 +48,11 @@ class Instance:
 
 @dataclass(frozen=True)
 class Scene:
-    """An image and what is on it.
+    """An image with its objects.
 
     Attributes:
-        image: Shape: ``(size, size, 3)``, uint8, blue first as OpenCV has it.
-        instances: Its objects, the ones behind first.
+        image: Shape: ``(size, size, 3)``, uint8, in BGR order.
+        instances: Its objects, from back to front.
     """
 
     image: np.ndarray
@@ -61,7 +61,7 @@ class Scene:
 
 @dataclass
 class _Shape:
-    """An outline at its place: the crop of the image that it touches, and its cover there."""
+    """A placed outline: the crop of the image that it touches, and its coverage of each pixel."""
 
     label: int
     top: int
@@ -87,9 +87,9 @@ def paint(
     Args:
         rng: The image's random stream.
         size: Side of the image in pixels, at least :data:`SMALLEST_SIDE`.
-        empty: Whether to leave the background alone.
-        outlines: The shapes to choose from; those of
-            :data:`~casvit_mm.datasets.shapes.outlines.OUTLINES` by default.
+        empty: Whether to paint only the background.
+        outlines: The shapes to choose from. Defaults to
+            :data:`~casvit_mm.datasets.shapes.outlines.OUTLINES`.
 
     Returns:
         The image and its objects.
@@ -114,7 +114,7 @@ def paint(
 
 
 def paint_one(rng: Generator, size: int, label: int) -> np.ndarray:
-    """Paints an image of one shape, which fills most of it.
+    """Paints an image with one shape that fills most of it.
 
     Args:
         rng: The image's random stream.
@@ -122,7 +122,7 @@ def paint_one(rng: Generator, size: int, label: int) -> np.ndarray:
         label: Index of the shape in the order of :data:`OUTLINES`.
 
     Returns:
-        The image. Shape: ``(size, size, 3)``, uint8, blue first as OpenCV has it.
+        The image. Shape: ``(size, size, 3)``, uint8, in BGR order.
     """
     canvas = _background(rng, size)
     outline = list(OUTLINES.values())[label]
@@ -136,10 +136,10 @@ def paint_one(rng: Generator, size: int, label: int) -> np.ndarray:
 def _place(
     rng: Generator, outlines: Outlines, shapes: list[_Shape], owner: np.ndarray, size: int
 ) -> _Shape | None:
-    """Finds a place for one more shape, partly over an earlier one or free of all.
+    """Places one more shape, either partly over an earlier one or apart from all of them.
 
     Returns:
-        The shape, not yet coloured; None where the image is too full for it.
+        The shape, not yet coloured; None if the image has no room for it.
     """
     label = int(rng.integers(len(outlines)))
     low, high = SMALL if rng.random() < SMALL_SHARE else LARGE
@@ -198,7 +198,7 @@ def _cover(contours: list[np.ndarray], extent: np.ndarray) -> np.ndarray:
     width, height = (int(value) for value in extent)
     fine = np.zeros((height * _SUPERSAMPLING, width * _SUPERSAMPLING), np.uint8)
     scale = _SUPERSAMPLING * 2**_SUBPIXEL_BITS
-    # OpenCV counts from the centre of a pixel, contours from its corner.
+    # OpenCV measures from the centre of a pixel, contours from its corner.
     half = 2 ** (_SUBPIXEL_BITS - 1)
     corners = [np.round(contour * scale - half).astype(np.int32) for contour in contours]
     cv2.fillPoly(fine, corners, 255, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
@@ -214,7 +214,7 @@ def _is_free(shape: _Shape, owner: np.ndarray) -> bool:
 
 
 def _covers_some(shape: _Shape, shapes: list[_Shape], owner: np.ndarray) -> bool:
-    """Whether a shape overlaps another one well, and leaves enough of each to be seen."""
+    """Whether a shape overlaps another one enough, and leaves enough of each visible."""
     mask = shape.mask
     covered = np.bincount(owner[shape.region][mask] + 1, minlength=len(shapes) + 1)[1:]
     area = np.count_nonzero(mask)
@@ -238,9 +238,9 @@ def _covers_some(shape: _Shape, shapes: list[_Shape], owner: np.ndarray) -> bool
 
 
 def _choose_colour(rng: Generator, shape: _Shape, canvas: np.ndarray) -> None:
-    """Gives a shape a colour that stands out from what it is painted over."""
+    """Gives a shape a colour that stands out from the pixels behind it."""
     behind = canvas[shape.region]
-    # Nine colours of what lies behind: one that differs from their mean may equal one of them.
+    # Nine colours behind the shape: one that differs from their mean may equal one of them.
     seen = cv2.resize(behind, (3, 3), interpolation=cv2.INTER_AREA).reshape(-1, 3)
     best = -1.0
     for _ in range(12):
@@ -277,7 +277,7 @@ def _background(rng: Generator, size: int) -> np.ndarray:
 
 
 def _photograph(rng: Generator, canvas: np.ndarray) -> np.ndarray:
-    """Mild blur, exposure and sensor noise."""
+    """Adds mild blur, exposure and sensor noise."""
     if rng.random() < 0.5:
         canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.3, 0.8))
     canvas = canvas * np.float32(rng.uniform(0.9, 1.1)) + np.float32(rng.uniform(-10, 10))
@@ -287,7 +287,7 @@ def _photograph(rng: Generator, canvas: np.ndarray) -> np.ndarray:
 
 
 def _pattern(rng: Generator, size: int) -> np.ndarray:
-    """One of the textures. Shape: ``(size, size)``, float32, between 0 and 1."""
+    """A random texture. Shape: ``(size, size)``, float32, between 0 and 1."""
     return PATTERNS[int(rng.integers(len(PATTERNS)))](rng, size)
 
 
@@ -320,7 +320,7 @@ def _checker(rng: Generator, size: int) -> np.ndarray:
 
 
 def _speckle(rng: Generator, size: int) -> np.ndarray:
-    """Round blots of random places."""
+    """Round blots at random places."""
     noise = rng.standard_normal((size, size), dtype=np.float32)
     noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.8, 3.0))
     noise /= max(float(noise.std()), 1e-6)
@@ -343,7 +343,7 @@ def _ramp(angle: float, size: int) -> np.ndarray:
 
 
 def _wave(ramp: np.ndarray, period: float, phase: float, sharpness: float) -> np.ndarray:
-    """Between 0 and 1 along a ramp, from a sine (``sharpness`` 1) towards a square wave."""
+    """A wave between 0 and 1 along a ramp: a sine (``sharpness`` 1) or nearly a square wave."""
     wave = np.sin(ramp * np.float32(2 * np.pi / period) + np.float32(phase))
     return 0.5 + 0.5 * np.tanh(wave * np.float32(sharpness))
 
@@ -356,7 +356,7 @@ def _stretch(values: np.ndarray) -> np.ndarray:
 def _colour(
     rng: Generator, saturation: tuple[float, float], value: tuple[float, float]
 ) -> np.ndarray:
-    """A colour, blue first, between 0 and 255."""
+    """A random colour in BGR order, between 0 and 255."""
     rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
     return np.array(rgb[::-1], np.float32) * 255
 

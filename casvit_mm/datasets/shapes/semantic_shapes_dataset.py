@@ -1,4 +1,4 @@
-"""The semantic masks of the generated dataset as mmseg reads them."""
+"""The generated shapes dataset with semantic masks for mmseg."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ with toolbox('mmseg'):
 
 @registered_in(DATASETS)
 class SemanticShapesDataset(BaseSegDataset):
-    """The generated shapes with semantic masks, made when they are first asked for.
+    """The generated shapes with semantic masks, generated on first use.
 
     Class 0 is the background.
 
     Args:
-        data_root: Root of the set. None, the default, is the user's cache folder; there, and only
-            there, a set that is missing is generated.
+        data_root: Root of the dataset. Defaults to None, the user's cache folder; only there a
+            missing dataset is generated.
         *args, **kwargs: As for mmseg's ``BaseSegDataset``.
 
     Raises:
-        DatasetError: Another root does not exist, or the default one cannot be written.
+        DatasetError: ``data_root`` does not exist, or the default root cannot be written.
     """
 
     METAINFO = dict(  # noqa: RUF012

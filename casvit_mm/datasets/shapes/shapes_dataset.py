@@ -1,4 +1,4 @@
-"""The generated dataset as mmdet reads it."""
+"""The generated shapes dataset for mmdet."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ with toolbox('mmdet'):
 
 @registered_in(DATASETS)
 class ShapesDataset(CocoDataset):
-    """The generated shapes, which come into being where they are first asked for.
+    """The generated shapes with boxes and masks, generated on first use.
 
     Args:
-        data_root: Root of the set. None, the default, is the user's cache folder; there, and only
-            there, a set that is missing is generated.
+        data_root: Root of the dataset. Defaults to None, the user's cache folder; only there a
+            missing dataset is generated.
         *args, **kwargs: As for mmdet's ``CocoDataset``.
 
     Raises:
-        DatasetError: Another root does not exist, or the default one cannot be written.
+        DatasetError: ``data_root`` does not exist, or the default root cannot be written.
     """
 
     METAINFO = dict(classes=CLASSES, palette=list(PALETTE))  # noqa: RUF012

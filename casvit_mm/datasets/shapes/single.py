@@ -1,8 +1,8 @@
-"""The generated dataset for classification: one shape an image, in a folder per class.
+"""The generated dataset for classification: one shape per image, in one folder per class.
 
 A root, which mmpretrain's CustomDataset reads::
 
-    dataset.json                    what it was generated with; written last
+    dataset.json                    parameters; written last
     train/circle/000000.png …       val/circle/000000.png …
     train/cross/000004.png …        val/cross/000004.png …
 """
@@ -17,14 +17,14 @@ from casvit_mm.datasets.shapes.outlines import OUTLINES
 from casvit_mm.datasets.shapes.scenes import paint_one
 
 VERSION = 1
-# In the order of their folders, by which mmpretrain numbers them.
+# Sorted, since mmpretrain numbers classes by the sorted names of their folders.
 CLASSES = tuple(sorted(OUTLINES))
 SPLITS = ('train', 'val')
 
 _SET = GeneratedSet(
     'casvit_mm single shapes', f'single-shapes-v{VERSION}', '--task classification '
 )
-# Apart from the images of the other set, which have random streams of three numbers.
+# Keeps the random streams apart from those of the other dataset, which have three numbers.
 _STREAM = 1
 _WAIT_SECONDS = 300
 
@@ -43,21 +43,22 @@ def generate(
     seed: int = 0,
     progress: bool = True,
 ) -> None:
-    """Writes the dataset, the classes in turn.
+    """Writes the dataset, with its classes in turn.
 
-    An image depends on the seed, its split, its number and ``size``, not on how many others there
-    are. The folder appears complete or not at all; an earlier set of this kind in it is replaced.
+    An image depends on the seed, its split, its number and ``size``, but not on the number of
+    images. The folder is written atomically; an earlier dataset of this kind in it is replaced.
 
     Args:
-        out: The root to write: a new or empty folder, or one with a set of this kind.
-        num_train: Images to train on.
-        num_val: Images to validate on.
+        out: The root to write: a new or empty folder, or one with a dataset of this kind.
+        num_train: Number of training images.
+        num_val: Number of validation images.
         size: Side of the images in pixels, at least 64.
-        seed: Start of all random numbers, at least 0.
+        seed: Random seed, at least 0.
         progress: Whether to draw a progress bar on stderr.
 
     Raises:
-        DatasetError: ``out`` holds something else or cannot be written, or a number is impossible.
+        DatasetError: ``out`` holds something else or cannot be written, or a parameter is out of
+            range.
     """
     record = dict(
         version=VERSION,
@@ -75,15 +76,15 @@ def generate(
 
 
 def prepare(root: Path | str) -> None:
-    """Sees to it that a root is there: the default one is generated where it is not.
+    """Makes sure that a root exists: generates the default one if it is missing.
 
-    Of several processes on one machine (``LOCAL_RANK``) the first generates, the others wait.
+    Of several processes on one machine (``LOCAL_RANK``), the first generates and the others wait.
 
     Args:
-        root: Root of a set of this kind.
+        root: Root of a dataset of this kind.
 
     Raises:
-        DatasetError: Another root than the default one is missing, or the default one cannot be
+        DatasetError: A root other than the default is missing, or the default one cannot be
             written.
     """
     _SET.prepare(root, generate, _WAIT_SECONDS)

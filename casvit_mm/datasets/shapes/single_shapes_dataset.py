@@ -1,4 +1,4 @@
-"""The generated dataset of one shape an image as mmpretrain reads it."""
+"""The generated dataset with one shape per image for mmpretrain."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ with toolbox('mmpretrain'):
 
 @registered_in(DATASETS)
 class SingleShapesDataset(CustomDataset):
-    """One generated shape an image, which come into being where they are first asked for.
+    """Images of one shape each for classification, generated on first use.
 
     Args:
-        data_root: Root of the set. None, the default, is the user's cache folder; there, and only
-            there, a set that is missing is generated.
+        data_root: Root of the dataset. Defaults to None, the user's cache folder; only there a
+            missing dataset is generated.
         **kwargs: As for mmpretrain's ``CustomDataset``.
 
     Raises:
-        DatasetError: Another root does not exist, or the default one cannot be written.
+        DatasetError: ``data_root`` does not exist, or the default root cannot be written.
     """
 
     METAINFO = dict(classes=CLASSES)  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""Names label values outside the classes before they reach the loss."""
+"""Reports class indices out of range before they reach the loss."""
 
 from typing import Any
 
@@ -16,29 +16,29 @@ from casvit_mm.registration import registered_in
 
 @registered_in(HOOKS)
 class LabelRangeHook(Hook):
-    """Looks at the semantic masks of every batch before the model does.
+    """Checks the class indices in the semantic masks of every batch.
 
-    In a loss, a value outside the classes is an index error, on a GPU a device-side assert after
-    which nothing works and which names neither file nor value; in validation it is left out of the
-    metric without a word.
+    In a loss, a class index out of range is an index error, on a GPU a device-side assert that
+    names neither file nor value and makes the process unusable; in validation, such pixels are
+    silently dropped from the metric.
 
     Args:
-        ignore_index (int): The value of pixels that do not count. Defaults to 255.
+        ignore_index (int): The value of ignored pixels. Defaults to 255.
     """
 
     def __init__(self, ignore_index: int = 255) -> None:
         self.ignore_index = ignore_index
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Looks at a batch to train on."""
+        """Checks a training batch."""
         self._look(runner.train_dataloader.dataset, data_batch)
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Looks at a batch to validate on."""
+        """Checks a validation batch."""
         self._look(runner.val_dataloader.dataset, data_batch)
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Looks at a batch to test on."""
+        """Checks a test batch."""
         self._look(runner.test_dataloader.dataset, data_batch)
 
     def _look(self, dataset: Any, batch: Any) -> None:
@@ -46,7 +46,7 @@ class LabelRangeHook(Hook):
         classes = dataset.metainfo.get('classes')
         samples = batch.get('data_samples', ()) if isinstance(batch, dict) else ()
         for sample in samples:
-            # The views of a test-time augmentation are of one semantic mask.
+            # All views of a test-time augmentation share one semantic mask.
             sample = sample[0] if isinstance(sample, (list, tuple)) else sample
             if classes is None or 'gt_sem_seg' not in sample:
                 continue
@@ -59,6 +59,6 @@ class LabelRangeHook(Hook):
             check_semantic_mask(path, label_range(type(leaf), classes, meta, self.ignore_index))
             values = ', '.join(map(str, torch.unique(labels[outside]).tolist()))
             raise DatasetError(
-                f'The semantic mask {path} as the pipeline loads it has the value {values}, '
-                f'outside the {len(classes)} classes: a step of the pipeline makes it.'
+                f'The semantic mask {path} as loaded by the pipeline has the value {values}, '
+                f'outside the {len(classes)} classes: a step of the pipeline adds it.'
             )

@@ -1,4 +1,4 @@
-"""Keeps a training going where a few files cannot be read, and stops it where many cannot."""
+"""Continues training if a few files cannot be read, and stops it if there are many."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,16 +21,16 @@ UNREADABLE = (OSError, SyntaxError, ValueError, AssertionError, EOFError, cv2.er
 
 
 class SkipUnreadable:
-    """A loading step of a pipeline that gives up a sample whose file cannot be read.
+    """A loading step of a pipeline that skips samples whose file cannot be read.
 
-    mmengine's datasets take another sample in its place. Processes that load data have no way to
-    tell the others, so each appends to one file.
+    mmengine's datasets replace a skipped sample by another one. Worker processes cannot report
+    skipped files to the main process, so each appends them to one file.
 
     Args:
-        step: The step: it reads the file that ``results[key]`` names.
+        step: The step; it reads the file that ``results[key]`` names.
         key: ``img_path`` or ``seg_map_path``.
         record: The file to append to.
-        limit: Number of files above which the run is to stop.
+        limit: Number of files above which the run stops.
     """
 
     def __init__(self, step: Any, key: str, record: Path, limit: int) -> None:
@@ -38,8 +38,8 @@ class SkipUnreadable:
         self.seen: dict[str, str] = {}
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any] | None:
-        """Runs the step; None where the file cannot be read."""
-        # A step leaves its input half changed where it fails.
+        """Runs the step; returns None if the file cannot be read."""
+        # A step that fails leaves its input half changed.
         path = str(results.get(self.key))
         try:
             return self.step(results)
@@ -49,7 +49,7 @@ class SkipUnreadable:
                 self.seen[path] = reason
                 with self.record.open('a', encoding='utf-8') as file:
                     file.write(f'{path}\t{reason}\n')
-            # Where nothing can be read, no batch ever reaches the hook.
+            # If nothing can be read, no batch ever reaches the hook.
             if len(self.seen) > self.limit:
                 raise too_many(self.seen, self.limit) from error
             return None
@@ -60,16 +60,16 @@ class SkipUnreadable:
 
 @registered_in(HOOKS)
 class UnreadableFilesHook(Hook):
-    """Skips images and semantic masks that cannot be read while training, and says which.
+    """Skips images and semantic masks that cannot be read in training, and logs them.
 
-    Each is named in the log once. Validation and tests skip nothing.
+    Each file is logged once. Validation and testing skip nothing.
 
     Args:
-        max_share (float): Share of the training images above which the run stops, with the list.
+        max_share (float): Share of the training images above which the run stops and lists them.
             Defaults to 0.01.
     """
 
-    # Behind hooks that put another pipeline in place for the last epochs.
+    # After hooks that switch to another pipeline for the last epochs.
     priority = 'BELOW_NORMAL'
 
     def __init__(self, max_share: float = 0.01) -> None:
@@ -79,7 +79,7 @@ class UnreadableFilesHook(Hook):
         self.seen: dict[str, str] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Learns how many files may be skipped, and where their names are kept."""
+        """Computes how many files may be skipped."""
         self.record = Path(runner.log_dir) / RECORD
         self.read = 0
         leaves = built_leaves(runner.train_dataloader.dataset)
@@ -96,16 +96,16 @@ class UnreadableFilesHook(Hook):
         self._restart_processes(runner)
 
     def _restart_processes(self, runner: Runner) -> None:
-        """Starts loading anew where processes already do it, with the steps as they were.
+        """Restarts worker processes that already load data without the wrapped steps.
 
-        So they do in an iteration-based loop of an mmengine that does not wait for the first step.
+        This happens in iteration-based loops of mmengine versions that start loading early.
         """
         loader = runner.train_dataloader
         loop_iterator = getattr(runner.train_loop, 'dataloader_iterator', None)
         running = getattr(loop_iterator, '_iterator', None)
         if running is None or not loader.num_workers:
             return
-        # Kept, because its end would also be that of the sampler, which goes on.
+        # Kept alive: its end would also end the sampler, which is still in use.
         self._replaced = running
         loader._iterator = None
         loop_iterator._iterator = iter(loader)
@@ -114,7 +114,7 @@ class UnreadableFilesHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Names what was newly skipped, and stops where it is too much."""
+        """Logs newly skipped files, and stops the run if there are too many."""
         for path, reason in self._news():
             self.seen[path] = reason
             so_far = f'{count_of(len(self.seen), "file")} so far; above {self.limit} the run stops'
@@ -123,7 +123,7 @@ class UnreadableFilesHook(Hook):
             raise too_many(self.seen, self.limit)
 
     def after_train(self, runner: Runner) -> None:
-        """Says how many were skipped in all."""
+        """Logs how many files were skipped in total."""
         if self.seen:
             files = count_of(len(self.seen), 'file')
             runner.logger.warning(f'{files} could not be read and were skipped: {self.record}')
@@ -135,7 +135,7 @@ class UnreadableFilesHook(Hook):
         return step
 
     def _news(self) -> Iterator[tuple[str, str]]:
-        """What was appended to the record since the last look."""
+        """Yields what was appended to the record since the last call."""
         try:
             if self.record.stat().st_size <= self.read:
                 return
@@ -144,10 +144,10 @@ class UnreadableFilesHook(Hook):
         with self.record.open('rb') as file:
             file.seek(self.read)
             added = file.read()
-        # A line that another process is still writing waits for the next look.
-        whole = added[: added.rfind(b'\n') + 1]
-        self.read += len(whole)
-        for line in whole.decode('utf-8').splitlines():
+        # A line that another process is still writing is left for the next call.
+        complete = added[: added.rfind(b'\n') + 1]
+        self.read += len(complete)
+        for line in complete.decode('utf-8').splitlines():
             path, _, reason = line.partition('\t')
             if path not in self.seen:
                 yield path, reason

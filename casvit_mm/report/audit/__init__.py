@@ -1,1 +1,1 @@
-"""The page about a dataset."""
+"""The report of a dataset audit."""

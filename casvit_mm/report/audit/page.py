@@ -1,4 +1,4 @@
-"""The page of a data check: one HTML file that opens without a network."""
+"""The report of a dataset audit: one HTML file that opens without a network."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -21,16 +21,16 @@ SAMPLES = 16
 
 
 def verdict(issues: IssueList) -> str:
-    """One sentence on what a check found."""
+    """Summarises the issues of an audit in one sentence."""
     errors, warnings = (len(issues.of(severity)) for severity in Severity)
     if errors:
         return f'{count_of(errors, "error")} and {count_of(warnings, "warning")}.'
-    return f'No error, {count_of(warnings, "warning")}.' if warnings else 'Nothing is wrong.'
+    return f'No errors, {count_of(warnings, "warning")}.' if warnings else 'No issues found.'
 
 
 def object_table(audit: ObjectAudit) -> list[list[str]]:
-    """What each part of a dataset of objects holds, with a heading."""
-    rows = [['part', 'images', 'without objects', 'objects', 'classes']]
+    """The contents of each split of a dataset of objects, with a header row."""
+    rows = [['split', 'images', 'background images', 'objects', 'classes']]
     for name, fact in audit.facts.items():
         used = sum(1 for number in fact.objects.values() if number)
         objects = sum(fact.objects.values())
@@ -40,8 +40,8 @@ def object_table(audit: ObjectAudit) -> list[list[str]]:
 
 
 def mask_table(audit: MaskAudit) -> list[list[str]]:
-    """What each part of a dataset of semantic masks holds, with a heading."""
-    rows = [['part', 'images', 'classes', 'ignored']]
+    """The contents of each split of a dataset with semantic masks, with a header row."""
+    rows = [['split', 'images', 'classes', 'ignored']]
     for name, fact in audit.facts.items():
         used = sum(1 for number in fact.pixels.values() if number)
         rows.append([name, f'{fact.images:,}', f'{used:,}', f'{100 * fact.ignored:.1f} %'])
@@ -55,14 +55,14 @@ def write_object_page(
     scales: plots.DetectorScales | None = None,
     seed: int = 0,
 ) -> None:
-    """Writes the page of a dataset of objects.
+    """Writes the report of a dataset of objects.
 
     Args:
-        check: What its check found.
+        audit: Its audit.
         file: The file to write.
         palette: RGB colour of each class.
-        scales: The sizes that the chosen detector looks for objects at.
-        seed: Start of the random numbers that choose images.
+        scales: The object sizes that the chosen detector looks for.
+        seed: Random seed that selects the images.
     """
     facts = audit.facts
     frames = {name: fact.frames for name, fact in facts.items()}
@@ -87,12 +87,12 @@ def write_object_page(
 
 
 def write_mask_page(audit: MaskAudit, file: Path, seed: int = 0) -> None:
-    """Writes the page of a dataset of semantic masks.
+    """Writes the report of a dataset with semantic masks.
 
     Args:
-        check: What its check found.
+        audit: Its audit.
         file: The file to write.
-        seed: Start of the random numbers that choose images.
+        seed: Random seed that selects the images.
     """
     facts = audit.facts
     drawn = [

@@ -1,4 +1,4 @@
-"""Plots of the facts of a dataset, as PNG."""
+"""Plots of the statistics of a dataset, as PNG."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ DPI = 110
 
 @dataclass(frozen=True)
 class DetectorScales:
-    """The sizes that a detector looks for objects at.
+    """The object sizes that a detector looks for.
 
     Attributes:
         name: Name of the config.
-        scale: Longer and shorter side that images are resized to, at most, in pixels.
+        scale: Maximum longer and shorter side of resized images in pixels.
         strides: Strides of its feature maps in pixels.
-        anchors: Sides of its square anchors in pixels; empty where it has none.
+        anchors: Sides of its square anchors in pixels; empty if it has none.
     """
 
     name: str
@@ -33,11 +33,11 @@ class DetectorScales:
 
 
 def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> bytes:
-    """Bars of how often each class occurs in each part.
+    """Bar chart of the frequency of each class in each split.
 
     Args:
-        counts: Number by class, by part.
-        what: What is counted: ``objects``.
+        counts: Number by split and class.
+        what: Name of what is counted: ``objects``.
     """
     total: dict[str, int] = {}
     for split in counts.values():
@@ -54,7 +54,7 @@ def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> bytes
         places = np.arange(len(names)) + (index - (len(counts) - 1) / 2) * height
         values = [max(numbers.get(name, 0), 0) for name in names]
         axes.barh(places, values, height=height, color=_colour(split), label=split)
-    # A dollar sign would start a formula.
+    # A dollar sign would start a formula in matplotlib.
     shown = [printable(name).replace('$', r'\$') for name in names]
     axes.set_yticks(range(len(names)), shown, fontsize=8)
     axes.invert_yaxis()
@@ -72,12 +72,12 @@ def object_sizes(
     images: Mapping[str, np.ndarray],
     scales: DetectorScales | None,
 ) -> bytes:
-    """How large objects are as the detector sees them, against its strides and anchors.
+    """Histogram of object sizes as the detector sees them, with its strides and anchors.
 
     Args:
-        boxes: Width and height of boxes in pixels, by part. Shape: ``(N, 2)``.
-        images: Width and height of the image of each box, by part. Shape: ``(N, 2)``.
-        scales: The sizes of the detector; None leaves the boxes as they are.
+        boxes: Widths and heights of boxes in pixels, by split. Shape: ``(N, 2)``.
+        images: Width and height of the image of each box, by split. Shape: ``(N, 2)``.
+        scales: The sizes of the detector; None plots the original sizes.
     """
     figure, axes = _figure()
     sides = {}
@@ -110,27 +110,27 @@ def object_sizes(
 
 
 def objects_per_image(counts: Mapping[str, np.ndarray]) -> bytes:
-    """How many objects images have.
+    """Histogram of the number of objects per image.
 
     Args:
-        counts: Number of objects of each image, by part. Shape: ``(N,)``.
+        counts: Number of objects in each image, by split. Shape: ``(N,)``.
     """
     figure, axes = _figure()
     most = int(max([value.max() for value in counts.values() if len(value)], default=0))
     edges = np.arange(most + 2) - 0.5 if most < 60 else np.linspace(-0.5, most + 0.5, 60)
     for split, value in counts.items():
         axes.hist(value, edges, color=_colour(split), alpha=0.65, label=split)
-    axes.set_xlabel('objects in an image')
+    axes.set_xlabel('objects per image')
     axes.set_ylabel('images')
     axes.legend(frameon=False)
     return _png(figure, 'objects per image')
 
 
 def image_sizes(sizes: Mapping[str, np.ndarray]) -> bytes:
-    """Widths against heights of images.
+    """Scatter plot of image widths and heights.
 
     Args:
-        sizes: Width and height in pixels, by part. Shape: ``(N, 2)``.
+        sizes: Widths and heights in pixels, by split. Shape: ``(N, 2)``.
     """
     figure, axes = _figure(width=5, height=4.4)
     for split, value in sizes.items():
@@ -143,25 +143,25 @@ def image_sizes(sizes: Mapping[str, np.ndarray]) -> bytes:
     axes.set_xlim(0, largest[0])
     axes.set_ylim(0, largest[1])
     axes.legend(frameon=False)
-    return _png(figure, 'image sizes (larger: more images)')
+    return _png(figure, 'image sizes (larger dots: more images)')
 
 
 def heat_map(heat: np.ndarray) -> bytes:
-    """Where in the images objects lie.
+    """Heat map of the positions of objects.
 
     Args:
-        heat: Number of boxes over each cell of an image. Shape: ``(H, W)``.
+        heat: Number of boxes that cover each cell of an image. Shape: ``(H, W)``.
     """
     figure, axes = _figure(width=5, height=4.4)
     shown = axes.imshow(heat, cmap='viridis', extent=(0, 1, 1, 0), interpolation='nearest')
     axes.set_xlabel('width')
     axes.set_ylabel('height')
     figure.colorbar(shown, ax=axes, label='boxes')
-    return _png(figure, 'where objects lie')
+    return _png(figure, 'object positions')
 
 
 def _figure(width: float = 8, height: float = 3.4) -> tuple[Figure, matplotlib.axes.Axes]:
-    # Without pyplot, which keeps every figure and wants a display.
+    # Not pyplot, which keeps every figure in memory and needs a display.
     figure = Figure(figsize=(width, height), layout='constrained')
     axes = figure.add_subplot()
     axes.spines[['top', 'right']].set_visible(False)

@@ -1,4 +1,4 @@
-"""The sizes at which a config's detector looks for objects."""
+"""The object sizes that the detector of a config looks for."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +11,13 @@ from casvit_mm.report.audit.plots import DetectorScales
 
 
 def model_scales(cfg: Config) -> DetectorScales | None:
-    """Strides, anchors and image scale of a detector.
+    """Reads the strides, anchors and image scale of a detector.
 
     Args:
         cfg: Its config.
 
     Returns:
-        They; None for a model without them.
+        The sizes; None for a model without them.
     """
     scale = next(
         (

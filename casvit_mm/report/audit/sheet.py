@@ -1,4 +1,4 @@
-"""A sheet of images with their annotations drawn on them."""
+"""A contact sheet of images with their annotations drawn on them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,16 +21,16 @@ COLUMNS = 4
 
 
 def object_sheet(audit: ObjectAudit, number: int, seed: int, palette: Sequence[Colour]) -> bytes:
-    """Draws some images of a dataset of objects, taken at random.
+    """Draws random images of a dataset of objects.
 
     Args:
-        check: What its check found.
-        number: How many.
-        seed: Start of the random numbers.
+        audit: Its audit.
+        number: Number of images.
+        seed: Random seed.
         palette: RGB colour of each class.
 
     Returns:
-        The sheet, as JPEG; empty where no image can be read.
+        The sheet, as JPEG; empty if no image can be read.
     """
     entries = [
         (name, record) for name, scan in audit.scans.items() for _, record in scan.images.values()
@@ -46,11 +46,11 @@ def object_sheet(audit: ObjectAudit, number: int, seed: int, palette: Sequence[C
         scan = audit.scans[name]
         own = [r for _, r in scan.annotations if r['image_id'] == record['id']]
         labels = [audit.classes.index(scan.categories[r['category_id']]) for r in own]
-        # Drawn at the size at which it is shown, so that letters and lines can be seen.
+        # Drawn at display size, so that text and lines are legible.
         small = _fitted(image)
         factor = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
         boxes = np.array([box_corners(r['bbox']) for r in own], float).reshape(-1, 4)
-        # What lies outside is as good near by; float32 does not hold every number of a file.
+        # Clipped near the image: coordinates of a file may be too large for float32.
         boxes = np.clip(boxes * [*factor, *factor], -CELL, 2 * CELL)
         drawn = Detections(
             boxes.astype(np.float32),
@@ -67,15 +67,15 @@ def object_sheet(audit: ObjectAudit, number: int, seed: int, palette: Sequence[C
 
 
 def mask_sheet(audit: MaskAudit, number: int, seed: int) -> bytes:
-    """Draws some images with their semantic masks, taken at random.
+    """Draws random images with their semantic masks.
 
     Args:
-        check: What the check of the dataset found.
-        number: How many.
-        seed: Start of the random numbers.
+        audit: The audit of the dataset.
+        number: Number of images.
+        seed: Random seed.
 
     Returns:
-        The sheet, as JPEG; empty where no image can be read.
+        The sheet, as JPEG; empty if no image can be read.
     """
     pairs = [pair for pairs in audit.dataset.splits.values() for pair in pairs]
     classes = [*audit.classes, 'ignored']
@@ -107,7 +107,7 @@ def mask_sheet(audit: MaskAudit, number: int, seed: int) -> bytes:
 
 
 def _read(path: Path) -> np.ndarray | None:
-    """An image as a run loads it, which OpenCV turns, in RGB; None if it cannot be read."""
+    """Reads an image as a run loads it (rotated by OpenCV), in RGB; None if it cannot be read."""
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
@@ -117,7 +117,7 @@ def _read(path: Path) -> np.ndarray | None:
 
 
 def _mask(record: dict[str, Any], size: tuple[int, int], shown: tuple[int, int]) -> LocalMask:
-    """The mask of a record, at another size; an empty one where it has none that can be drawn."""
+    """The mask of a record, resized; empty if it has none that can be drawn."""
     nothing = LocalMask(0, 0, np.zeros((0, 0), bool))
     height, width = size
     encoded = encode_mask(record.get('segmentation'), (width, height))
@@ -131,7 +131,7 @@ def _mask(record: dict[str, Any], size: tuple[int, int], shown: tuple[int, int])
 
 
 def _fitted(image: np.ndarray) -> np.ndarray:
-    """An image whose longer side is that of a cell."""
+    """Resizes an image so that its longer side fits a cell."""
     factor = CELL / max(image.shape[:2])
     width, height = (max(1, round(side * factor)) for side in image.shape[1::-1])
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
@@ -139,7 +139,7 @@ def _fitted(image: np.ndarray) -> np.ndarray:
 
 
 def _cell(image: np.ndarray) -> np.ndarray:
-    """An image in the middle of a square."""
+    """Centres an image in a square cell."""
     cell = np.full((CELL, CELL, 3), 255, np.uint8)
     height, width = image.shape[:2]
     top, left = (CELL - height) // 2, (CELL - width) // 2
