@@ -1,4 +1,4 @@
-"""Three classes of real photographs, written out in the formats of labelling tools."""
+"""Real photographs with three classes, written in the formats of annotation tools."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ CLASSES = ('person', 'chair', 'bottle')
 
 
 def as_coco(photographs: Path, out: Path) -> Path:
-    """As COCO lays it out, with the three classes alone."""
+    """Writes COCO's own layout, with only the three classes."""
     for split in ('train', 'val'):
         source = photographs / 'coco_mini'
         content = json.loads((source / f'annotations/instances_{split}2017.json').read_text())
@@ -27,7 +27,7 @@ def as_coco(photographs: Path, out: Path) -> Path:
 
 
 def as_roboflow(coco: Path, out: Path) -> Path:
-    """As Roboflow writes COCO: files beside the images, and a category of all others."""
+    """Writes COCO as Roboflow does: files next to the images, and a parent of all categories."""
     for split, name in (('train', 'train'), ('val', 'valid')):
         content = json.loads((coco / f'annotations/instances_{split}.json').read_text())
         for category in content['categories']:
@@ -39,7 +39,7 @@ def as_roboflow(coco: Path, out: Path) -> Path:
 
 
 def as_label_studio(coco: Path, out: Path) -> Path:
-    """As Label Studio writes COCO: one result.json, names with the folder of the machine."""
+    """Writes COCO as Label Studio does: one result.json, with paths of another machine."""
     content = json.loads((coco / 'annotations/instances_train.json').read_text())
     for image in content['images']:
         image['file_name'] = f'..\\..\\label-studio\\media\\upload\\1\\{image["file_name"]}'
@@ -64,7 +64,7 @@ def _splits(coco: Path):
 
 
 def as_voc(coco: Path, out: Path) -> Path:
-    """As Roboflow writes VOC: XML files beside the images."""
+    """Writes VOC as Roboflow does: XML files next to the images."""
     for split, dataset in _splits(coco):
         folder = str(out / split)
         dataset.as_pascal_voc(folder, folder, approximation_percentage=0)
@@ -72,7 +72,7 @@ def as_voc(coco: Path, out: Path) -> Path:
 
 
 def as_voc_devkit(coco: Path, out: Path) -> Path:
-    """As VOC lays it out, with lists of the images of each part."""
+    """Writes VOC's own layout, with lists of the images in each split."""
     (out / 'ImageSets/Main').mkdir(parents=True)
     for split, dataset in _splits(coco):
         dataset.as_pascal_voc(str(out / 'JPEGImages'), str(out / 'Annotations'))
@@ -82,7 +82,7 @@ def as_voc_devkit(coco: Path, out: Path) -> Path:
 
 
 def as_yolo(coco: Path, out: Path) -> Path:
-    """As Ultralytics lays it out, with polygons."""
+    """Writes the layout of Ultralytics, with polygons."""
     for split, dataset in _splits(coco):
         dataset.as_yolo(
             str(out / 'images' / split), str(out / 'labels' / split), str(out / 'data.yaml'),
@@ -96,7 +96,7 @@ def as_yolo(coco: Path, out: Path) -> Path:
 
 
 def as_labelme(coco: Path, out: Path) -> Path:
-    """As LabelMe writes it: JSON files beside the images."""
+    """Writes LabelMe JSON files next to the images."""
     for split, dataset in _splits(coco):
         dataset.as_labelme(str(out / split), str(out / split))
     return out

@@ -1,4 +1,4 @@
-"""Ways to damage a dataset, each with the issue that has to be found for it."""
+"""Ways to damage a dataset, each with the issue that it must cause."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ def image_of(content, index):
     return next(image for image in content['images'] if image['id'] == key)
 
 
-# Each damages the content of a COCO file at a random place, and gives that place.
+# Each damages the content of a COCO file at a random place, and returns that place.
 
 
 def lacks_a_field(content, rng):
@@ -233,7 +233,7 @@ def resize(path: Path, rng) -> None:
 
 
 def tag_as_rotated(path: Path, rng) -> None:
-    """With an EXIF orientation that keeps the sides of the image."""
+    """Sets an EXIF orientation that keeps the width and height of the image."""
     with Image.open(path) as image:
         image.load()
     exif = Image.Exif()
@@ -255,7 +255,7 @@ IMAGES = {
 }
 
 
-# Each damages a semantic mask of classes 0 to some number.
+# Each damages a semantic mask with classes from 0.
 
 
 def set_a_value_outside(path: Path, rng) -> None:
@@ -278,7 +278,7 @@ def ignore_most(path: Path, rng) -> None:
 
 
 def paint_as_masks(root: Path, *values: int) -> None:
-    """Makes every map hold these values alone, the first for background."""
+    """Reduces every semantic mask to these values, the first for the background."""
     for path in root.rglob('*.png'):
         labels = np.array(Image.open(path))
         painted = np.array(values, np.uint8)[np.minimum(labels, len(values) - 1)]

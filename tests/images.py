@@ -1,11 +1,11 @@
-"""Image files of every type and mode that people have, for tests that read images."""
+"""Image files of every common type and mode, for tests that read images."""
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-# What each type can hold; the mode is that of the file, or of the image that is saved to it.
+# The modes that each type supports: of the file, or of the image that is saved to it.
 KINDS = [
     *(('.jpg', mode) for mode in ('L', 'RGB', 'CMYK')),
     *(('.png', mode) for mode in ('1', 'L', 'P', 'transparent P', 'LA', 'RGB', 'RGBA', 'I;16')),
@@ -13,12 +13,12 @@ KINDS = [
     *(('.webp', mode) for mode in ('L', 'RGB', 'RGBA')),
     *(('.bmp', mode) for mode in ('1', 'L', 'P', 'RGB')),
 ]
-# Types that can say how they are to be turned.
+# Types that support an EXIF orientation.
 TURNED = ('.jpg', '.png', '.tif', '.webp')
 
 
 def write_image(path, mode='RGB', size=(40, 30), orientation=None, seed=0) -> Path:
-    """Writes an image of smooth noise; size is width and height as stored."""
+    """Writes an image of smooth noise; ``size`` is width and height as stored."""
     width, height = size
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))

@@ -80,7 +80,7 @@ KINDS: dict[str, IssueKind] = {
         'categories with the same name', 'Names must be unique: rename or merge them.'
     ),
     'unsafe-name': _error(
-        'class names that mmengine or a terminal may interpret as instructions',
+        'class names that mmengine or a terminal may take for instructions',
         'A config with them may run code when it is read: rename the classes, or use --fix.',
     ),
     'unknown-image': _error(
@@ -98,10 +98,10 @@ KINDS: dict[str, IssueKind] = {
     'broken-mask': _error('masks that cannot be decoded', 'A run stops at them.'),
     'no-mask': _error(
         'objects without a mask',
-        'Instance segmentation needs them; for boxes alone use --task detection.',
+        'Instance segmentation needs masks; for boxes alone use --task detection.',
     ),
     'swapped-box': _warning('boxes with negative width or height', 'mmdet drops them.'),
-    'partly-outside': _warning('boxes partly outside the image', 'They are clipped to it.'),
+    'partly-outside': _warning('boxes partly outside the image', 'They are clipped at its edge.'),
     'tiny-box': _warning('boxes smaller than a pixel', 'mmdet drops them.'),
     'no-area': _warning('objects whose area is zero or negative', 'mmdet drops them.'),
     'few-points': _warning('polygons with fewer than three points', 'They enclose nothing.'),
@@ -121,7 +121,8 @@ KINDS: dict[str, IssueKind] = {
         'splits that list their classes in different orders', 'Class names would be mixed up.'
     ),
     'same-picture': _warning(
-        'images in more than one split', 'Evaluated on training images, the score is too high.'
+        'images in more than one split',
+        'Evaluation on training images gives scores that are too high.',
     ),
     # Images.
     'missing-picture': _error('missing images', 'A run stops at them.'),

@@ -71,7 +71,7 @@ def test_errors_are_named_and_are_exit_code_2(check, objects):
     assert code == 2
     assert 'error: 1 x boxes without area. The object is silently dropped.' in said
     assert 'instances_train.json: annotations[3] (id 4) has bbox = [1, 1, 0, 5]' in said
-    assert f'{objects}/val/000001.jpg: images[1] (id 2) is not there' in said
+    assert f'{objects}/val/000001.jpg: images[1] (id 2) does not exist' in said
     assert said.splitlines()[-2].startswith('2 errors and ')
 
 
@@ -80,7 +80,7 @@ def test_warnings_are_exit_code_0(check, objects):
     code, said, _ = check(objects)
     assert code == 0
     assert 'warning: 1 x objects with the crowd flag' in said
-    assert 'No error, ' in said
+    assert 'No errors, ' in said
 
 
 def test_only_the_first_of_a_kind_are_printed(check, objects):
@@ -100,7 +100,7 @@ def test_a_repaired_copy_is_clean(check, objects, tmp_path):
     assert 'outside' not in (tmp_path / 'fixed/annotations/instances_train.json').read_text()
     assert check(tmp_path / 'fixed')[0] == 0
     code, _, error = check(objects, '--fix', tmp_path / 'fixed')
-    assert code == 2 and 'is there already' in error
+    assert code == 2 and 'already exists' in error
 
 
 def test_semantic_masks_are_checked_counted_and_drawn(check, maps, tmp_path):
@@ -114,7 +114,7 @@ def test_semantic_masks_are_checked_counted_and_drawn(check, maps, tmp_path):
 def test_mistakes_in_arguments_are_one_sentence(check, objects, tmp_path):
     for arguments, message in [
         ((tmp_path / 'nowhere',), 'does not exist'),
-        ((objects, '--task', 'semantic'), 'nothing was found that is images with semantic masks'),
+        ((objects, '--task', 'semantic'), 'No images with semantic masks were found'),
         ((objects, '--fix', 'out', '--no-pictures'), 'leave --no-pictures out'),
         ((objects, '--legend', 'x.txt'), '--legend is for semantic masks'),
     ]:

@@ -1,4 +1,4 @@
-"""Generated sets that several tests read."""
+"""Generated datasets that several tests share."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from casvit_mm.datasets.shapes import objects as shapes
 
 @pytest.fixture(scope='session')
 def default_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The set as everybody gets it."""
+    """The dataset with default options."""
     root = tmp_path_factory.mktemp('default') / 'shapes'
     shapes.generate(root, progress=False)
     return root
@@ -24,7 +24,7 @@ def default_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_set(tmp_path: Path) -> Path:
-    """A few images, which a test may damage."""
+    """A few images that tests may damage."""
     root = tmp_path / 'small'
     shapes.generate(root, num_train=6, num_val=3, progress=False)
     return root
@@ -32,7 +32,7 @@ def small_set(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run_without_mmdet() -> Callable[..., None]:
-    """Runs code in a Python of its own, where mmdet is not installed, with arguments."""
+    """Runs code with arguments in a separate Python process without mmdet."""
     prelude = """
         import sys
         sys.modules['mmdet'] = None
@@ -52,7 +52,7 @@ def run_without_mmdet() -> Callable[..., None]:
 
 @pytest.fixture
 def config_of() -> Callable[..., Config]:
-    """Makes a detection config that reads a root laid out as the generated one."""
+    """Makes a detection config for a root with the layout of the generated dataset."""
 
     def make(root: Path | str, **dataset: Any) -> Config:
         def loader(split: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Images of every type: their size is that which a run loads."""
+"""The size of images of every type is the one that a run loads."""
 
 import struct
 import zlib
@@ -31,7 +31,7 @@ def test_the_size_is_the_one_that_a_run_loads(tmp_path, suffix, mode, orientatio
 
 @pytest.mark.parametrize('suffix', TURNED)
 @pytest.mark.parametrize('orientation', range(1, 9))
-def test_an_orientation_counts_exactly_if_the_run_follows_it(tmp_path, suffix, orientation):
+def test_an_orientation_counts_only_if_a_run_applies_it(tmp_path, suffix, orientation):
     plain = mmcv.imfrombytes(write_image(tmp_path / f'a{suffix}').read_bytes())
     path = write_image(tmp_path / f'b{suffix}', orientation=orientation)
     turned = mmcv.imfrombytes(path.read_bytes())
@@ -39,7 +39,7 @@ def test_an_orientation_counts_exactly_if_the_run_follows_it(tmp_path, suffix, o
     assert inspect_image(path).orientation == (orientation if differs else 1)
 
 
-def test_an_orientation_behind_the_pixels_of_a_png_counts(tmp_path):
+def test_an_orientation_after_the_pixels_of_a_png_counts(tmp_path):
     path = write_image(tmp_path / 'a.png', orientation=6)
     content = path.read_bytes()
     start = content.index(b'eXIf') - 4
@@ -50,14 +50,14 @@ def test_an_orientation_behind_the_pixels_of_a_png_counts(tmp_path):
     assert upright_size(path) == inspect_image(path).upright == loaded_size(path)
 
 
-def test_an_orientation_in_xmp_is_left_alone_as_a_run_does(tmp_path):
+def test_an_orientation_in_xmp_is_ignored_as_in_a_run(tmp_path):
     path = write_image(tmp_path / 'a.png')
     content = path.read_bytes()
     text = b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>'
     chunk = b'iTXt' + text
     block = struct.pack('>I', len(text)) + chunk + struct.pack('>I', zlib.crc32(chunk))
     path.write_bytes(content[:33] + block + content[33:])
-    assert Image.open(path).getexif().get(0x0112) == 6, 'Pillow takes it for EXIF'
+    assert Image.open(path).getexif().get(0x0112) == 6, 'Pillow treats it as EXIF'
     assert upright_size(path) == inspect_image(path).upright == loaded_size(path) == (40, 30)
 
 
@@ -80,7 +80,7 @@ def test_a_damaged_exif_block_does_not_matter(tmp_path, suffix):
 
 @pytest.mark.filterwarnings('ignore::UserWarning:PIL')
 @pytest.mark.parametrize(('suffix', 'mode'), KINDS)
-def test_a_cut_or_overwritten_file_is_named_and_stops_nothing(tmp_path, suffix, mode):
+def test_a_truncated_or_overwritten_file_is_reported_without_an_exception(tmp_path, suffix, mode):
     path = write_image(tmp_path / f'a{suffix}', mode, size=(64, 64))
     content = path.read_bytes()
     for length in (0, 1, 8, 30, len(content) // 2, len(content) - 60):

@@ -1,4 +1,4 @@
-"""Datasets of images that are not JPEG: read in each format, repaired, drawn, trained on."""
+"""Datasets of images of every type are read, checked, repaired and drawn in each format."""
 
 import json
 
@@ -75,7 +75,7 @@ def test_every_type_and_mode_is_read_checked_and_drawn_in_every_format(tmp_path,
 
 
 @pytest.mark.parametrize('label', FORMATS)
-def test_images_that_exif_turns_are_repaired_into_what_the_run_loads(tmp_path, label):
+def test_images_rotated_by_exif_are_repaired_to_what_a_run_loads(tmp_path, label):
     root = tmp_path / 'data'
     root.mkdir()
     paths = []
@@ -101,7 +101,7 @@ def test_images_that_exif_turns_are_repaired_into_what_the_run_loads(tmp_path, l
 
 @pytest.mark.parametrize('suffix', TURNED)
 @pytest.mark.parametrize('orientation', range(2, 9))
-def test_an_image_is_copied_as_its_pixels_are_stored(tmp_path, suffix, orientation):
+def test_an_image_is_copied_with_its_pixels_as_stored(tmp_path, suffix, orientation):
     plain = write_image(tmp_path / f'plain{suffix}')
     path = write_image(tmp_path / f'turned{suffix}', orientation=orientation)
     copy_as_stored(path, tmp_path / f'copy{suffix}')
@@ -111,7 +111,7 @@ def test_an_image_is_copied_as_its_pixels_are_stored(tmp_path, suffix, orientati
 
 @pytest.mark.parametrize(('suffix', 'mode'), KINDS)
 def test_a_copy_keeps_type_and_mode(tmp_path, suffix, mode):
-    # An ending may be another than the content's: the content counts.
+    # The content determines the type, whatever the suffix.
     for ending in {suffix, '.jpg'}:
         source = write_image(tmp_path / f'a{suffix}', mode, orientation=6)
         for copy in (copy_upright, copy_as_stored):
@@ -123,7 +123,7 @@ def test_a_copy_keeps_type_and_mode(tmp_path, suffix, mode):
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif', '.bmp'])
 @pytest.mark.parametrize('mode', ['1', 'L', 'P'])
-def test_semantic_masks_of_every_lossless_type_hold_the_same_classes(tmp_path, suffix, mode):
+def test_semantic_masks_of_every_lossless_type_have_the_same_classes(tmp_path, suffix, mode):
     values = np.zeros((30, 40), np.uint8)
     values[10:20, 10:30] = 1
     for name in 'ab':
@@ -141,7 +141,7 @@ def test_semantic_masks_of_every_lossless_type_hold_the_same_classes(tmp_path, s
     assert audit.facts['all'].pixels == {'class_0': 2 * 1000, 'class_1': 2 * 200}
 
 
-def test_an_image_that_cannot_be_drawn_does_not_end_the_page(tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_decoded_is_left_out_of_the_report(tmp_path, monkeypatch):
     as_coco(tmp_path, write_image(tmp_path / 'a.png'), (40, 30))
     audit = audit_objects(read_dataset(tmp_path), progress=False)
 

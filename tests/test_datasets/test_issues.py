@@ -15,14 +15,14 @@ def test_the_docs_list_every_kind_with_its_severity():
     ]
 
 
-def test_every_kind_is_one_that_a_test_makes():
+def test_every_kind_is_covered_by_a_test():
     made = {*RECORDS.values(), *IMAGES.values(), *SEMANTIC_MASKS.values()}
     elsewhere = {'no-mask', 'tiny-box', 'unused-class', 'absent-class', 'class-order'}
     elsewhere |= {'same-picture', 'unpaired-label-map', 'binary-mask', 'unsafe-name'}
     assert made | elsewhere == set(KINDS)
 
 
-def test_counts_come_with_errors_first():
+def test_counts_list_errors_first():
     issues = IssueList()
     for kind in ('crowd', 'empty-box', 'crowd'):
         issues.add(kind, 'a.json', 'annotations[0]', 'is wrong')

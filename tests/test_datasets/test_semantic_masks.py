@@ -1,4 +1,4 @@
-"""What may stand in a semantic mask, and the sentences about what may not."""
+"""The values that semantic masks may have, and the messages about others."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def write(path, values):
     reduce_zero_label=st.booleans(),
     values=st.lists(st.integers(0, 255), min_size=1),
 )
-def test_a_value_is_outside_exactly_if_no_class_is_left_of_it_after_loading(
+def test_a_value_is_out_of_range_only_if_it_is_no_class_after_loading(
     classes, reduce_zero_label, values
 ):
     stored = np.array(values)
@@ -38,7 +38,7 @@ def test_a_value_is_outside_exactly_if_no_class_is_left_of_it_after_loading(
         loaded[loaded == 254] = 255
     allowed = LabelRange(classes, reduce_zero_label)
     outside = {int(value) for value in allowed.outside(stored)}
-    # 255 is ignored in the file, however it is loaded.
+    # 255 in the file is always ignored.
     expected = {
         s
         for s, value in zip(values, loaded.tolist(), strict=True)
@@ -47,7 +47,7 @@ def test_a_value_is_outside_exactly_if_no_class_is_left_of_it_after_loading(
     assert outside == expected - {255}
 
 
-def test_a_map_of_classes_and_ignored_pixels_passes(tmp_path):
+def test_a_mask_of_class_indices_and_ignored_pixels_passes(tmp_path):
     path = write(tmp_path / 'a.png', np.array([[0, 1], [2, 255]], np.uint8))
     assert check_semantic_mask(path, LabelRange(3)) == {0, 1, 2, 255}
 
@@ -62,21 +62,21 @@ def test_a_value_outside_the_classes_is_named_with_file_and_count(tmp_path):
     assert '0 to 2 (3 classes) and 255 (ignored)' in message
 
 
-def test_classes_that_start_at_1_are_recognised(tmp_path):
+def test_classes_that_start_at_1_are_detected(tmp_path):
     path = write(tmp_path / 'a.png', np.array([[0, 1, 3]], np.uint8))
     with pytest.raises(DatasetError, match='reduce_zero_label=True'):
         check_semantic_mask(path, LabelRange(3))
     check_semantic_mask(path, LabelRange(3, reduce_zero_label=True))
 
 
-def test_a_value_above_255_is_seen_before_it_wraps_around(tmp_path):
+def test_a_value_above_255_is_found_before_it_wraps_around(tmp_path):
     path = write(tmp_path / 'a.png', np.array([[0, 256]], np.uint16))
     with pytest.raises(DatasetError, match='256 in 1 pixel'):
         check_semantic_mask(path, LabelRange(3))
 
 
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA'])
-def test_a_colour_image_is_no_semantic_mask(tmp_path, mode):
+def test_a_colour_image_is_not_a_semantic_mask(tmp_path, mode):
     path = tmp_path / 'a.png'
     Image.new(mode, (4, 4)).save(path)
     with pytest.raises(DatasetError, match=f'colour image .mode {mode}.*one channel'):
@@ -91,7 +91,7 @@ def test_index_images_of_any_depth_and_with_a_palette_are_semantic_masks(tmp_pat
     check_semantic_mask(path, LabelRange(1))
 
 
-def test_an_image_that_lies_on_its_side_counts_upright(tmp_path):
+def test_the_size_of_a_rotated_image_is_the_upright_one(tmp_path):
     path = tmp_path / 'a.jpg'
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -100,9 +100,9 @@ def test_an_image_that_lies_on_its_side_counts_upright(tmp_path):
     assert upright_size(path) == (width, height) == (30, 40)
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / 'a.png').write_text('no image')
-    with pytest.raises(DatasetError, match=r'a\.png is no image, or damaged'):
+    with pytest.raises(DatasetError, match=r'a\.png is damaged or not an image'):
         check_semantic_mask(tmp_path / 'a.png', LabelRange(3))
     with pytest.raises(DatasetError, match=r'b\.png does not exist'):
         upright_size(tmp_path / 'b.png')

@@ -73,9 +73,11 @@ def _check_choice(
     if task is None:
         fitting = list(found)
     if kind is None and not fitting:
-        wanted = 'images with semantic masks' if task == 'semantic' else 'dataset of objects'
+        wanted = (
+            'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
+        )
         raise DatasetError(
-            f'No {wanted if task else "dataset"} was found in {root}. {_what(listing, found)} '
+            f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} '
             'Known are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ '
             'and annotations/ with files of the same name).'
         )

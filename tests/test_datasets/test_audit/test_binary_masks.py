@@ -1,4 +1,4 @@
-"""Masks of 0 and 255: the check, its repair and a run's check judge them alike."""
+"""Masks of 0 and 255: the audit, its repair and the check before a run agree on them."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ from casvit_mm.report.audit.sheet import mask_sheet
 def generated(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp('generated') / 'shapes'
     generate(made, num_train=6, num_val=3, size=64, progress=False)
-    root = made.with_name('maps')
+    root = made.with_name('masks')
     for split in ('train', 'val'):
         shutil.copytree(made / split, root / 'images' / split)
         shutil.copytree(made / 'labels' / split, root / 'annotations' / split)
@@ -37,7 +37,7 @@ def generated(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(generated, tmp_path) -> Path:
-    """A copy to spoil."""
+    """A copy that tests may damage."""
     return shutil.copytree(generated, tmp_path / 'data')
 
 
@@ -81,7 +81,7 @@ def run_refuses(root, classes, **options) -> str:
 
 @pytest.mark.parametrize('names', [(), ('crack',), ('ground', 'crack'), ('a', 'b', 'c')])
 @pytest.mark.parametrize('value', [255, 254, 128, 38])
-def test_the_check_the_repair_and_a_run_agree_that_a_high_value_is_class_1(
+def test_the_audit_the_repair_and_a_run_agree_that_a_high_value_is_class_1(
     root, tmp_path, names, value
 ):
     paint_as_masks(root, 0, value)
@@ -90,14 +90,14 @@ def test_the_check_the_repair_and_a_run_agree_that_a_high_value_is_class_1(
     audit = checked(root)
     assert errors(audit) == ['binary-mask']
     (issue,) = audit.issues.of(Severity.ERROR)
-    assert f'nothing but 0 and {value}' in issue.detail and 'two classes' in issue.detail
+    assert f'only 0 and {value}' in issue.detail and 'two classes' in issue.detail
     assert issue.file.endswith('.png')
     assert mask_sheet(audit, 4, 0)
-    said = run_refuses(root, names or ('all',))
-    assert f'nothing but 0 and {value}' in said and '--fix' in said
+    message = run_refuses(root, names or ('all',))
+    assert f'only 0 and {value}' in message and '--fix' in message
 
     changes = repair_masks(audit, tmp_path / 'fixed')
-    assert any(f'with 1 in place of {value}' in change for change in changes)
+    assert any(f'with 1 instead of {value}' in change for change in changes)
     again = checked(tmp_path / 'fixed')
     assert errors(again) == []
     assert again.classes == [
@@ -111,14 +111,14 @@ def test_the_check_the_repair_and_a_run_agree_that_a_high_value_is_class_1(
 
 
 @pytest.mark.parametrize('values', [(0, 1), (0, 1, 255), (0, 1, 2), (0, 1, 2, 255)])
-def test_masks_of_classes_with_an_ignored_border_are_sound(root, values):
+def test_masks_of_classes_with_an_ignored_border_are_valid(root, values):
     paint_as_masks(root, *values)
     audit = checked(root)
     assert errors(audit) == []
     assert not run_refuses(root, audit.classes)
 
 
-def test_a_high_value_that_has_a_name_is_a_class(root):
+def test_a_high_value_with_a_class_name_is_a_class(root):
     paint_as_masks(root, 0, 128)
     names = [f'class {index}' for index in range(150)]
     (root / 'classes.txt').write_text('\n'.join(names))
@@ -126,8 +126,8 @@ def test_a_high_value_that_has_a_name_is_a_class(root):
     assert not run_refuses(root, names)
 
 
-def test_a_rare_class_1_behind_ignored_borders_is_looked_for_in_every_mask(root, monkeypatch):
-    monkeypatch.setattr('casvit_mm.datasets.preflight.semantic.MAPS_READ', 1)
+def test_every_mask_is_searched_for_a_rare_class_1_besides_ignored_borders(root, monkeypatch):
+    monkeypatch.setattr('casvit_mm.datasets.preflight.semantic.MASKS_READ', 1)
     paint_as_masks(root, 0, 255)
     assert run_refuses(root, ('ground', 'crack'))
     for split in ('train', 'val'):
@@ -140,7 +140,7 @@ def test_a_rare_class_1_behind_ignored_borders_is_looked_for_in_every_mask(root,
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif', '.bmp'])
-def test_masks_of_one_bit_are_0_and_1_as_mmseg_reads_them(root, suffix):
+def test_one_bit_masks_hold_0_and_1_as_mmseg_reads_them(root, suffix):
     for path in (root / 'annotations').rglob('*.png'):
         mask = Image.fromarray(np.array(Image.open(path)) > 0)
         assert mask.mode == '1'
@@ -161,7 +161,7 @@ def test_masks_of_one_bit_are_0_and_1_as_mmseg_reads_them(root, suffix):
     assert len(check_semantic_data(cfg)) == 2
 
 
-def test_another_ignored_value_counts_in_the_check_and_in_a_run(root):
+def test_another_ignore_index_is_respected_in_the_audit_and_in_a_run(root):
     paint_as_masks(root, 0, 1, 11)
     names = ('ground', 'crack')
     (root / 'classes.txt').write_text('\n'.join(names))
@@ -169,10 +169,10 @@ def test_another_ignored_value_counts_in_the_check_and_in_a_run(root):
     assert not run_refuses(root, names, ignore_index=11)
     paint_as_masks(root, 0, 11, 11)
     assert errors(checked(root, ignore_index=11)) == ['binary-mask']
-    assert 'nothing but 0 and 11' in run_refuses(root, names, ignore_index=11)
+    assert 'only 0 and 11' in run_refuses(root, names, ignore_index=11)
 
 
-def test_more_than_255_named_classes_and_16_bits_stop_nothing(root):
+def test_more_than_255_class_names_and_16_bit_masks_are_supported(root):
     (root / 'classes.txt').write_text('\n'.join(f'class {index}' for index in range(300)))
     path = root / 'annotations/train/000000.png'
     Image.fromarray(np.array(Image.open(path)).astype(np.uint16) * 99).save(path)
@@ -196,5 +196,5 @@ def test_more_than_255_named_classes_and_16_bits_stop_nothing(root):
         (set(), 0, 255, None),
     ],
 )
-def test_the_value_of_the_foreground(values, classes, ignored, expected):
+def test_the_foreground_value_is_detected(values, classes, ignored, expected):
     assert binary_foreground(values, classes, ignored) == expected

@@ -1,4 +1,4 @@
-"""Coordinates that are no numbers, or a billion pixels away: named, never drawn or filled."""
+"""Coordinates that are not numbers, or a billion pixels away: reported, never drawn or filled."""
 
 import time
 
@@ -32,10 +32,10 @@ def labelme(root, value):
 
 def voc(root, value):
     box = '<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>20</xmax><ymax>{}</ymax></bndbox>'
-    outline = (
+    polygon = (
         f'<polygon><x1>5</x1><y1>5</y1><x2>9</x2><y2>{value}</y2><x3>9</x3><y3>9</y3></polygon>'
     )
-    objects = f'<object><name>cat</name>{box.format(20)}{outline}</object>'
+    objects = f'<object><name>cat</name>{box.format(20)}{polygon}</object>'
     objects += f'<object><name>cat</name>{box.format(value)}</object>'
     (root / 'a.xml').write_text(f'<annotation><filename>a.png</filename>{objects}</annotation>')
     return 2
@@ -55,7 +55,7 @@ def coco(root, value):
 @pytest.mark.parametrize('value', VALUES)
 @pytest.mark.parametrize('write', [yolo, labelme, voc, coco])
 @pytest.mark.filterwarnings('ignore::RuntimeWarning')
-def test_such_an_object_is_an_error_that_costs_no_time(tmp_path, write, value):
+def test_an_object_with_such_coordinates_is_an_error_and_costs_no_time(tmp_path, write, value):
     root = tmp_path / 'data'
     root.mkdir()
     write_image(root / 'a.png')

@@ -1,4 +1,4 @@
-"""Each issue of semantic masks is found, where it is; the repaired copy has none."""
+"""Each issue of semantic masks is found in the right file; the repaired copy has none."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ from casvit_mm.datasets.shapes.objects import CLASSES, generate
 def clean(tmp_path_factory) -> Path:
     generated = tmp_path_factory.mktemp('clean') / 'shapes'
     generate(generated, num_train=24, num_val=12, size=96, progress=False)
-    root = generated.with_name('maps')
+    root = generated.with_name('masks')
     for split in ('train', 'val'):
         shutil.copytree(generated / split, root / 'images' / split)
         shutil.copytree(generated / 'labels' / split, root / 'annotations' / split)
@@ -35,7 +35,7 @@ def errors(audit):
     return {issue.kind for issue in audit.issues.of(Severity.ERROR)}
 
 
-def test_a_clean_set_raises_nothing_and_is_counted(clean):
+def test_a_clean_dataset_has_no_issues_and_is_counted(clean):
     audit = checked(clean)
     assert [str(issue) for issue in audit.issues.issues] == []
     assert audit.classes == ['background', *CLASSES]
@@ -45,7 +45,7 @@ def test_a_clean_set_raises_nothing_and_is_counted(clean):
 
 
 @pytest.mark.parametrize('damage', SEMANTIC_MASKS, ids=lambda damage: damage.__name__)
-def test_a_damaged_semantic_mask_is_found_named_and_repaired(clean, damage, tmp_path):
+def test_a_damaged_semantic_mask_is_found_and_repaired(clean, damage, tmp_path):
     for seed in range(4):
         rng = np.random.default_rng(seed)
         root = tmp_path / str(seed)
@@ -64,7 +64,7 @@ def test_a_damaged_semantic_mask_is_found_named_and_repaired(clean, damage, tmp_
 
 @pytest.mark.parametrize('damage', IMAGES, ids=lambda damage: damage.__name__)
 def test_a_damaged_image_is_found_and_repaired(clean, damage, tmp_path):
-    root = tmp_path / 'maps'
+    root = tmp_path / 'masks'
     shutil.copytree(clean, root)
     path = root / 'images/val/000004.jpg'
     damage(path, np.random.default_rng(0))
@@ -80,16 +80,16 @@ def test_a_damaged_image_is_found_and_repaired(clean, damage, tmp_path):
     assert errors(checked(tmp_path / 'fixed')) == set()
 
 
-def test_a_image_of_two_parts_is_found_by_its_content(clean, tmp_path):
-    root = tmp_path / 'maps'
+def test_an_image_in_two_splits_is_found_by_its_content(clean, tmp_path):
+    root = tmp_path / 'masks'
     shutil.copytree(clean, root)
     make_a_copy_of(root / 'images/val/000003.jpg', root / 'images/train/000005.jpg')
     (issue,) = checked(root).issues.issues
     assert (issue.kind, issue.file) == ('same-picture', str(root / 'images/train/000005.jpg'))
 
 
-def test_values_are_counted_and_the_allowed_ones_named(clean, tmp_path):
-    root = tmp_path / 'maps'
+def test_the_message_gives_the_number_of_pixels_and_the_allowed_values(clean, tmp_path):
+    root = tmp_path / 'masks'
     shutil.copytree(clean, root)
     path = root / 'annotations/train/000000.png'
     labels = cv2.imread(str(path), -1)
@@ -97,12 +97,12 @@ def test_values_are_counted_and_the_allowed_ones_named(clean, tmp_path):
     cv2.imwrite(str(path), labels)
     (issue,) = checked(root).issues.of(Severity.ERROR)
     assert issue.detail == (
-        'has the value 9 in 10 pixels; allowed are 0 to 6, and 255 for what is ignored'
+        'has the value 9 in 10 pixels; allowed are 0 to 6, and 255 for ignored pixels'
     )
     assert errors(checked(root, ignore_index=9)) == set()
 
 
-def test_street_scenes_with_void_as_their_last_value(photographs, tmp_path):
+def test_street_scenes_with_void_as_the_last_value(photographs, tmp_path):
     root = tmp_path / 'streets'
     shutil.copytree(photographs / 'camvid_mini', root)
     names = [
@@ -117,7 +117,7 @@ def test_street_scenes_with_void_as_their_last_value(photographs, tmp_path):
     assert 0 < audit.facts['val'].ignored < 0.2
 
 
-def test_street_scenes_in_colours_are_the_same_scenes(photographs, tmp_path):
+def test_street_scenes_in_colours_give_the_same_class_indices(photographs, tmp_path):
     root = tmp_path / 'streets'
     plain = photographs / 'camvid_mini'
     shutil.copytree(plain / 'images', root / 'images')

@@ -1,4 +1,4 @@
-"""Each issue is found, where it is, and nothing else is; the repaired copy has none."""
+"""Each issue is found in the right record, and nothing else; the repaired copy has none."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ many_times = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-# What follows from a damage: an image without its record loses its objects as well.
+# Issues that follow from others: an image without its record loses its objects as well.
 FOLLOW = {'unknown-image', 'unknown-category', 'unused-class', 'absent-class', 'broken-mask'}
 FOLLOW |= {'rle-size', 'outside-box', 'partly-outside', 'class-order', 'tiny-box'}
 
@@ -35,7 +35,7 @@ def clean(tmp_path_factory) -> Path:
 
     root = tmp_path_factory.mktemp('clean') / 'shapes'
     shapes.generate(root, num_train=24, num_val=12, size=96, progress=False)
-    # The images and COCO files alone: it also has semantic masks.
+    # Only the images and COCO files: the generated dataset also has semantic masks.
     shutil.rmtree(root / 'labels')
     (root / 'dataset.json').unlink()
     return root
@@ -58,7 +58,7 @@ def errors(audit):
     return {issue.kind for issue in audit.issues.of(Severity.ERROR)}
 
 
-def test_a_clean_set_raises_nothing(found):
+def test_a_clean_dataset_has_no_issues(found):
     audit = audit_objects(found, masks=True, progress=False)
     assert [str(issue) for issue in audit.issues.issues] == []
     assert audit.facts['train'].images == 24
@@ -68,7 +68,7 @@ def test_a_clean_set_raises_nothing(found):
 
 
 @pytest.mark.parametrize('damage', RECORDS, ids=lambda damage: damage.__name__)
-def test_a_damaged_record_is_found_and_named(found, damage):
+def test_a_damaged_record_is_found(found, damage):
     @many_times
     @given(st.integers(0, 10**9))
     def look(seed):
@@ -95,7 +95,7 @@ def test_a_damaged_record_is_found_and_named(found, damage):
 
 
 @pytest.mark.parametrize('damage', IMAGES, ids=lambda damage: damage.__name__)
-def test_a_damaged_image_is_found_and_named(clean, damage, tmp_path):
+def test_a_damaged_image_is_found(clean, damage, tmp_path):
     for seed in range(5):
         rng = np.random.default_rng(seed)
         root = tmp_path / str(seed)
@@ -109,7 +109,7 @@ def test_a_damaged_image_is_found_and_named(clean, damage, tmp_path):
         assert 'images[' in audit.issues.issues[0].record
 
 
-def test_a_image_of_two_parts_is_found_by_its_content(clean, tmp_path):
+def test_an_image_in_two_splits_is_found_by_its_content(clean, tmp_path):
     root = tmp_path / 'shapes'
     shutil.copytree(clean, root)
     make_a_copy_of(root / 'val/000003.jpg', root / 'train/000005.jpg')
@@ -119,7 +119,7 @@ def test_a_image_of_two_parts_is_found_by_its_content(clean, tmp_path):
     assert str(root / 'val/000003.jpg') in issue.detail
 
 
-def test_an_image_labelled_before_exif_turned_it_is_an_error(clean, tmp_path):
+def test_an_image_that_was_annotated_unrotated_is_an_error(clean, tmp_path):
     from PIL import Image
 
     root = tmp_path / 'shapes'
@@ -143,14 +143,14 @@ def test_an_image_labelled_before_exif_turned_it_is_an_error(clean, tmp_path):
     assert Image.open(tmp_path / 'fixed/train/000000.jpg').size == (96, 64)
 
 
-def test_classes_that_parts_number_differently_are_an_error(found):
+def test_splits_that_order_their_classes_differently_are_an_error(found):
     dataset = damaged_copy(found)
     dataset.splits['val'].content['categories'].reverse()
     audit = audit_objects(dataset, read_images=False)
     assert errors(audit) == {'class-order'}
 
 
-def test_classes_without_objects_are_warned_of(found):
+def test_classes_without_objects_are_a_warning(found):
     dataset = damaged_copy(found)
     for name, kept in (('train', True), ('val', False)):
         content = dataset.splits[name].content
@@ -165,7 +165,7 @@ def test_classes_without_objects_are_warned_of(found):
     }
 
 
-def test_objects_without_masks_are_an_error_only_where_masks_are_needed(found):
+def test_objects_without_masks_are_an_error_only_if_masks_are_needed(found):
     dataset = damaged_copy(found)
     for annotation in dataset.splits['train'].content['annotations']:
         del annotation['segmentation']
@@ -175,7 +175,9 @@ def test_objects_without_masks_are_an_error_only_where_masks_are_needed(found):
 
 @pytest.mark.parametrize('damage', RECORDS, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize('masks', [False, True])
-def test_the_repaired_copy_has_no_error_and_the_original_stays(clean, damage, masks, tmp_path):
+def test_the_repaired_copy_has_no_errors_and_the_original_is_unchanged(
+    clean, damage, masks, tmp_path
+):
     for seed in range(3):
         rng = np.random.default_rng(seed)
         root, fixed = tmp_path / str(seed), tmp_path / f'{seed}-fixed'
@@ -190,14 +192,12 @@ def test_the_repaired_copy_has_no_error_and_the_original_stays(clean, damage, ma
 
         assert before == {path: path.read_bytes() for path in root.rglob('*') if path.is_file()}
         assert errors(checked(fixed, masks=masks)) == set()
-        assert (fixed / 'changes.txt').read_text().splitlines() == (
-            changes or ['Nothing was wrong.']
-        )
+        assert (fixed / 'changes.txt').read_text().splitlines() == (changes or ['No issues found.'])
         if KINDS[RECORDS[damage]].severity is Severity.ERROR:
             assert changes
 
 
-def test_a_repaired_clean_set_is_the_same_set(clean, tmp_path):
+def test_repairing_a_clean_dataset_changes_nothing(clean, tmp_path):
     assert repair_objects(checked(clean), tmp_path / 'fixed') == []
     for split in ('train', 'val'):
         before, after = (
@@ -213,7 +213,7 @@ def test_a_repaired_clean_set_is_the_same_set(clean, tmp_path):
             ).read_bytes()
 
 
-def test_all_issues_at_once_are_all_found(found):
+def test_all_issues_together_are_found(found):
     rng = np.random.default_rng(0)
     dataset = damaged_copy(found)
     content = dataset.splits['train'].content
@@ -237,22 +237,22 @@ def test_all_issues_at_once_are_all_found(found):
     assert wanted - {issue.kind for issue in audit.issues.issues} <= FOLLOW
 
 
-def test_a_copy_is_not_written_over_something(found, tmp_path):
+def test_a_copy_does_not_overwrite_anything(found, tmp_path):
     (tmp_path / 'mine.txt').write_text('mine')
     audit = audit_objects(found, read_images=False)
-    with pytest.raises(DatasetError, match='is there already'):
+    with pytest.raises(DatasetError, match='already exists'):
         repair_objects(audit, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ['mine.txt']
 
 
-def test_boxes_below_a_pixel_are_warned_of(found):
+def test_boxes_smaller_than_a_pixel_are_a_warning(found):
     dataset = damaged_copy(found)
     dataset.splits['val'].content['annotations'][2]['bbox'][2] = 0.4
     (issue,) = audit_objects(dataset, read_images=False).issues.issues
     assert (issue.kind, issue.group, issue.index) == ('tiny-box', 'annotations', 2)
 
 
-def test_masks_of_the_true_size_outlive_a_wrong_stated_one(clean, tmp_path):
+def test_masks_of_the_true_size_are_kept_if_the_stated_size_is_wrong(clean, tmp_path):
     root = tmp_path / 'shapes'
     shutil.copytree(clean, root)
     file = root / 'annotations/instances_train.json'

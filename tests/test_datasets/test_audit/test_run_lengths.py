@@ -1,4 +1,4 @@
-"""Masks of COCO files: decoded as pycocotools does, and what would break it never reaches it."""
+"""Masks of COCO files are decoded as by pycocotools; what would crash it never reaches it."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def encoded(bitmap):
 
 def bitmap_of(height, width, seed, share):
     rng = np.random.default_rng(seed)
-    # Blocks as well as noise: runs of a pixel and of thousands.
+    # Blocks and noise: runs of a single pixel and of thousands.
     coarse = rng.random((height // 7 + 1, width // 7 + 1)) < share
     bitmap = np.kron(coarse, np.ones((7, 7), bool))[:height, :width]
     return bitmap ^ (rng.random((height, width)) < 0.02)
@@ -43,7 +43,7 @@ masks = st.tuples(
 
 @quick
 @given(masks)
-def test_run_lengths_are_decoded_as_pycocotools_does(bitmap):
+def test_run_lengths_are_decoded_as_by_pycocotools(bitmap):
     value = encoded(bitmap)
     assert run_length_issue(value) == ''
     runs = decode_counts(value['counts'])
@@ -53,7 +53,7 @@ def test_run_lengths_are_decoded_as_pycocotools_does(bitmap):
     assert rle.frPyObjects(listed, *bitmap.shape)['counts'].decode() == value['counts']
 
 
-def test_a_run_of_many_pixels_is_decoded():
+def test_a_very_long_run_is_decoded():
     value = encoded(np.pad(np.ones((1, 1), bool), ((4000, 4000), (4000, 4000))))
     assert run_length_issue(value) == ''
     assert decode_counts(value['counts']).sum() == 8001**2
@@ -61,7 +61,7 @@ def test_a_run_of_many_pixels_is_decoded():
 
 @quick
 @given(masks, st.data())
-def test_whatever_passes_is_a_mask_that_pycocotools_decodes_alike(bitmap, data):
+def test_run_lengths_that_pass_are_decoded_in_the_same_way_by_pycocotools(bitmap, data):
     counts = encoded(bitmap)['counts']
     place = data.draw(st.integers(0, len(counts)))
     change = data.draw(st.sampled_from(['cut', 'insert', 'replace', 'random']))
@@ -83,7 +83,7 @@ def test_whatever_passes_is_a_mask_that_pycocotools_decodes_alike(bitmap, data):
 @pytest.mark.parametrize(
     ('value', 'reason'),
     [
-        (dict(size=[4, 4], counts="b'00'"), 'text of Python bytes'),
+        (dict(size=[4, 4], counts="b'00'"), 'repr of Python bytes'),
         (dict(size=[4, 4], counts='0P'), 'end in the middle of a number'),
         (dict(size=[4, 4], counts='P' * 20 + '0'), 'more than 7 characters'),
         (dict(size=[4, 4], counts='é'), "the character 'é'"),
@@ -92,7 +92,7 @@ def test_whatever_passes_is_a_mask_that_pycocotools_decodes_alike(bitmap, data):
         (dict(size=[4, 4], counts=''), 'add up to 0'),
         (dict(size=[4, 4], counts='@'), 'negative'),
         (dict(size=[4, 4], counts=[]), 'add up to 0'),
-        (dict(size=[4, 4], counts=[-4, 20]), 'go from -4 to 20'),
+        (dict(size=[4, 4], counts=[-4, 20]), 'range from -4 to 20'),
         (dict(size=[4, 4], counts=[0.5, 15.5]), 'not whole numbers'),
         (dict(size=[4, 4], counts=[float('nan'), 16]), 'nan'),
         (dict(size=[4, 4], counts=[float('inf')]), 'inf'),
@@ -100,7 +100,7 @@ def test_whatever_passes_is_a_mask_that_pycocotools_decodes_alike(bitmap, data):
         (dict(size=[4, 4], counts=[[4, 4], [8]]), 'not whole numbers'),
         (dict(size=[4, 4], counts=['16']), 'not whole numbers'),
         (dict(size=[4, 4], counts=[[16]]), 'not whole numbers'),
-        (dict(size=[4, 4], counts=[10, 5]), 'add up to 15, and 4x4 pixels are 16'),
+        (dict(size=[4, 4], counts=[10, 5]), 'add up to 15, but 4x4 pixels are 16'),
         (dict(size=[4, 4], counts=None), 'counts are None'),
         (dict(size=[4, 4]), 'counts are None'),
         (dict(size=[0, 4], counts=[]), 'expected [height, width]'),
@@ -112,20 +112,20 @@ def test_whatever_passes_is_a_mask_that_pycocotools_decodes_alike(bitmap, data):
         (dict(counts=[16]), 'expected [height, width]'),
     ],
 )
-def test_the_reason_is_said(value, reason):
-    said = run_length_issue(value)
-    assert said.startswith('has ') and reason in said and len(said) < 300
+def test_the_reason_is_given(value, reason):
+    issue = run_length_issue(value)
+    assert issue.startswith('has ') and reason in issue and len(issue) < 300
     assert encode_mask(value, (4, 4)) is None
 
 
-def test_whole_numbers_may_be_written_as_fractions():
+def test_integers_may_be_written_as_floats():
     assert run_length_issue(dict(size=[4, 4], counts=[4.0, 12.0])) == ''
 
 
-def test_the_text_of_python_bytes_is_repaired_if_it_is_a_mask():
+def test_the_repr_of_python_bytes_is_repaired_if_it_is_a_mask():
     value = encoded(bitmap_of(40, 50, 1, 0.4))
-    spoilt = dict(value, counts=str(value['counts'].encode()))
-    assert run_length_issue(spoilt) and repaired_counts(spoilt) == value
+    broken = dict(value, counts=str(value['counts'].encode()))
+    assert run_length_issue(broken) and repaired_counts(broken) == value
     for counts in ("b'00'", "b'\\'", "b''", 'b"', "b'", '', "b'\\xff'", value['counts'], None):
         assert repaired_counts(dict(value, counts=counts)) is None
 
@@ -146,9 +146,9 @@ def test_a_polygon_far_away_is_not_filled(polygon):
     assert encode_mask([polygon], (160, 120)) is None
 
 
-def test_a_polygon_to_and_fro_over_an_image_is_not_filled():
+def test_a_polygon_that_goes_back_and_forth_over_an_image_is_not_filled():
     polygon = [0, 0, 20000, 20000] * 1000
-    assert 'to and fro' in polygon_issue(polygon, (20000, 10000))
+    assert 'back and forth' in polygon_issue(polygon, (20000, 10000))
     assert 'too large' in polygon_issue([0, 0, 1, 1, 2, 0], (MAX_PIXELS, 2))
     assert encode_mask([polygon], (20000, 10000)) is None
 

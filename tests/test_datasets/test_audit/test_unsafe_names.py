@@ -1,4 +1,4 @@
-"""Class names that a config or a terminal may take for instructions."""
+"""Class names that mmengine or a terminal may take for instructions."""
 
 import json
 
@@ -25,7 +25,7 @@ from casvit_mm.report.audit.page import write_mask_page, write_object_page
 
 pytest.importorskip('supervision')
 PAYLOAD = "{{$NOT_SET_ANYWHERE:',),ran:=open('ran','w'),('}}"
-# What a JSON file can hold; text files cannot hold all of them.
+# A JSON file can store all of these, a text file not.
 UNSAFE = [
     PAYLOAD,
     '{{_base_.model}}',
@@ -85,7 +85,7 @@ def voc(root, name):
 
 def yolo_yaml(root, name):
     (root / 'a.txt').write_text('0 0.5 0.5 0.4 0.4\n1 0.5 0.5 0.3 0.3\n')
-    # JSON is YAML, with escapes for what text cannot hold.
+    # JSON is YAML, and can escape characters that plain text cannot store.
     (root / 'data.yaml').write_text(json.dumps(dict(names=[name, 'dog'], train='.')))
     return 'data.yaml: categories[0] (id 1) '
 
@@ -107,7 +107,7 @@ CASES = [(write, name) for write, holds in HOLDS.items() for name in UNSAFE if h
 
 
 @pytest.mark.parametrize(('write', 'name'), CASES)
-def test_an_unsafe_name_is_an_error_and_the_repair_renames_it(tmp_path, write, name):
+def test_an_unsafe_class_name_is_an_error_and_the_repair_renames_it(tmp_path, write, name):
     root = tmp_path / 'data'
     root.mkdir()
     write_image(root / 'a.png')
@@ -115,7 +115,7 @@ def test_an_unsafe_name_is_an_error_and_the_repair_renames_it(tmp_path, write, n
     audit = audit_objects(read_dataset(root), progress=False)
     (issue,) = audit.issues.of(Severity.ERROR)
     assert issue.kind == 'unsafe-name' and where in str(issue)
-    assert name in audit.classes, 'as it stands in the file'
+    assert name in audit.classes, 'as written in the file'
     write_object_page(audit, tmp_path / 'index.html', [(255, 0, 0)] * 2)
     assert '\x1b' not in (tmp_path / 'index.html').read_text()
 
@@ -128,7 +128,7 @@ def test_an_unsafe_name_is_an_error_and_the_repair_renames_it(tmp_path, write, n
 
 
 @pytest.mark.parametrize('name', [name for name in UNSAFE if HOLDS[yolo_text](name)])
-def test_an_unsafe_name_of_a_semantic_mask_is_an_error_too(tmp_path, name):
+def test_an_unsafe_class_name_of_semantic_masks_is_an_error_too(tmp_path, name):
     from PIL import Image
 
     root = tmp_path / 'data'
@@ -164,20 +164,20 @@ def test_a_run_refuses_an_unsafe_name(name):
 
 
 @given(st.lists(st.text('ab{}$\n\u202e\udcff ', max_size=4), unique=True))
-def test_new_names_are_safe_unique_and_leave_safe_ones_alone(names):
+def test_new_names_are_safe_and_unique_and_safe_ones_are_kept(names):
     new = safe_names(names)
     assert len(set(new)) == len(names) and not any(map(name_issue, new))
     assert all(a == b for a, b in zip(names, new, strict=True) if not name_issue(a))
 
 
 @given(st.text())
-def test_what_is_shown_is_one_line_in_any_encoding_of_unicode(text):
+def test_printable_text_is_one_line_that_utf_8_can_encode(text):
     shown = printable(text)
     assert len(shown.splitlines()) <= 1 and shown.encode('utf-8') is not None
     assert '\x1b' not in shown
 
 
-def test_lines_end_at_line_ends_alone(tmp_path):
+def test_lines_are_split_only_at_line_ends(tmp_path):
     path = tmp_path / 'classes.txt'
     path.write_bytes('a\u2028b\r\nc\x0bd\n'.encode())
     assert read_lines(path) == ['a\u2028b', 'c\x0bd', '']

@@ -38,7 +38,7 @@ def written(folder: Path, content: Any) -> Path:
 
 
 def changed(keys: list[Any], value: Any) -> dict[str, Any]:
-    """GOOD with one value replaced, or removed where the new one is KeyError."""
+    """GOOD with one value replaced, or removed if the new one is KeyError."""
     content = copy.deepcopy(GOOD)
     node = content
     for key in keys[:-1]:
@@ -58,7 +58,7 @@ def test_a_good_file_is_summarised(tmp_path: Path) -> None:
     assert coco.strays == 0
 
 
-def test_annotations_of_unknown_images_or_categories_are_counted_apart(tmp_path: Path) -> None:
+def test_annotations_of_unknown_images_or_categories_are_counted_separately(tmp_path: Path) -> None:
     content = changed(['annotations', 0, 'image_id'], 99)
     content['annotations'][1]['category_id'] = 99
     coco = read_coco(written(tmp_path, content))
@@ -126,7 +126,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         (['images', 1, 'width'], 0, r'width = 0, which is not a number of pixels'),
         (['categories'], [], r'lists no categories'),
         (['categories', 0, 'name'], KeyError, r"categories\[0\] \(id 3\) has no 'name'"),
-        (['categories', 0, 'name'], 4, r'name = 4, which is not a text'),
+        (['categories', 0, 'name'], 4, r'name = 4, which is not a string'),
         (['categories', 1, 'name'], 'cat', r"has the name 'cat', which the category with id 3"),
         (['annotations'], None, r"'annotations' is null, not a list"),
         (['annotations', 1, 'id'], 5, r'annotations\[1\] \(id 5\) has an id that an earlier'),
@@ -145,7 +145,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         (['annotations', 1, 'segmentation'], [], r'segmentation = \[\], which is not a list of'),
     ],
 )
-def test_a_wrong_record_is_named(tmp_path: Path, keys: list[Any], value: Any, message: str) -> None:
+def test_an_invalid_record_is_named(
+    tmp_path: Path, keys: list[Any], value: Any, message: str
+) -> None:
     path = written(tmp_path, changed(keys, value))
     with pytest.raises(DatasetError, match=message) as caught:
         read_coco(path, **STRICT)
@@ -153,11 +155,11 @@ def test_a_wrong_record_is_named(tmp_path: Path, keys: list[Any], value: Any, me
 
 
 @pytest.mark.parametrize('key', ['segmentation', 'iscrowd'])
-def test_what_nobody_will_read_may_be_missing(tmp_path: Path, key: str) -> None:
+def test_fields_that_are_not_needed_may_be_missing(tmp_path: Path, key: str) -> None:
     read_coco(written(tmp_path, changed(['annotations', 0, key], KeyError)))
 
 
-# Kernels that an old torch.compile built (2.1) switch subnormal numbers off for the whole process.
+# Kernels built by torch.compile of torch 2.1 disable subnormal numbers in the whole process.
 floats = st.floats(allow_subnormal=False)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 9) | floats | st.text(max_size=3),
@@ -180,7 +182,7 @@ places = st.sampled_from(
 
 @settings(max_examples=200, deadline=None)
 @given(keys=places, value=anything)
-def test_whatever_a_file_holds_it_is_read_or_refused_in_a_sentence(
+def test_any_content_is_either_read_or_refused_with_a_message(
     tmp_path_factory: pytest.TempPathFactory, keys: list[Any], value: Any
 ) -> None:
     path = written(tmp_path_factory.getbasetemp(), changed(keys, value))

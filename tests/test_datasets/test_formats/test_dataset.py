@@ -1,9 +1,9 @@
-"""What is read of a dataset, whatever its format was."""
+"""A dataset as it is read, whatever its format."""
 
 from casvit_mm.datasets.formats.dataset import listed_splits
 
 
-def test_lists_of_voc_name_images_with_dots_spaces_and_flags(tmp_path):
+def test_voc_lists_may_have_names_with_dots_and_spaces_and_flags(tmp_path):
     main = tmp_path / 'ImageSets/Main'
     main.mkdir(parents=True)
     (main / 'train.txt').write_text('a.v2\nstreet 7\nb  1\nc -1\n\nd.JPG\nsub/e.png\n')

@@ -1,4 +1,4 @@
-"""Layouts of images with semantic masks, and the legends that explain them."""
+"""Layouts of images with semantic masks, and legends of their colours."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,10 @@ from casvit_mm.datasets.formats.masks import read_legend, wheel
 LAYOUTS = {
     'by kind': ('images/train/a.jpg', 'annotations/train/a.png', 'images/val/b.jpg',
                 'annotations/val/b.png'),
-    'by part': ('train/images/a.jpg', 'train/masks/a.png', 'valid/images/b.jpg',
-                'valid/masks/b.png'),
+    'by split': ('train/images/a.jpg', 'train/masks/a.png', 'valid/images/b.jpg',
+                 'valid/masks/b.png'),
     'annot': ('train/a.png', 'trainannot/a.png', 'val/b.png', 'valannot/b.png'),
-    'beside': ('train/a.jpg', 'train/a_mask.png', 'valid/b.jpg', 'valid/b_mask.png'),
+    'same folder': ('train/a.jpg', 'train/a_mask.png', 'valid/b.jpg', 'valid/b_mask.png'),
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def image(path, mode='RGB', value=1):
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
-def test_images_and_maps_of_each_layout_are_paired(layout, tmp_path):
+def test_images_and_semantic_masks_are_paired_in_each_layout(layout, tmp_path):
     files = LAYOUTS[layout]
     for index, name in enumerate(files):
         image(tmp_path / name, 'L' if index % 2 else 'RGB')
@@ -36,7 +36,7 @@ def test_images_and_maps_of_each_layout_are_paired(layout, tmp_path):
         assert pair.image == tmp_path / name and pair.mask == tmp_path / mask
 
 
-def test_a_devkit_with_lists_is_split_by_them(tmp_path):
+def test_a_devkit_is_split_by_its_lists(tmp_path):
     for name in 'abc':
         image(tmp_path / f'JPEGImages/{name}.jpg')
         image(tmp_path / f'SegmentationClass/{name}.png', 'L')
@@ -57,7 +57,7 @@ LEGENDS = {
 
 
 @pytest.mark.parametrize('name', LEGENDS)
-def test_legends_of_each_tool_are_read(name, tmp_path):
+def test_the_legends_of_each_tool_are_read(name, tmp_path):
     (tmp_path / name).write_text(LEGENDS[name])
     assert read_legend(tmp_path / name) == [('sky', (1, 2, 3)), ('road', (4, 5, 6))]
     image(tmp_path / 'images/a.jpg')
@@ -76,7 +76,7 @@ def test_legends_of_each_tool_are_read(name, tmp_path):
         ('names.json', '["sky", "road"]'),
     ],
 )
-def test_names_alone_are_read(name, text, tmp_path):
+def test_names_without_colours_are_read(name, text, tmp_path):
     (tmp_path / name).write_text(text)
     assert read_legend(tmp_path / name) == [('sky', None), ('road', None)]
 
@@ -85,17 +85,17 @@ def test_names_alone_are_read(name, text, tmp_path):
     ('text', 'message'),
     [
         ('1 2 300 sky', 'Line 1 .* no colour'),
-        ('sky\n1 2 3', 'Line 2 .* not understood'),
+        ('sky\n1 2 3', 'Line 2 .* cannot be parsed'),
     ],
 )
-def test_a_wrong_legend_is_named_by_its_line(text, message, tmp_path):
+def test_the_invalid_line_of_a_legend_is_named(text, message, tmp_path):
     path = tmp_path / 'legend.txt'
     path.write_text(text)
     with pytest.raises(DatasetError, match=message):
         read_legend(path)
 
 
-def test_classes_without_names_are_numbered_and_that_is_said(tmp_path):
+def test_classes_without_names_are_numbered_and_a_note_says_so(tmp_path):
     image(tmp_path / 'images/a.jpg')
     image(tmp_path / 'masks/a.png', 'L', value=2)
     dataset = read_dataset(tmp_path, 'semantic')
@@ -103,12 +103,12 @@ def test_classes_without_names_are_numbered_and_that_is_said(tmp_path):
     assert 'has no classes.txt' in dataset.notes[0]
 
 
-def test_maps_of_other_names_than_the_images_are_an_error(tmp_path):
+def test_semantic_masks_with_other_names_than_the_images_are_an_error(tmp_path):
     image(tmp_path / 'images/a.jpg')
     image(tmp_path / 'masks/b.png', 'L')
     with pytest.raises(DatasetError, match=r'No image in .* has a semantic mask of its name'):
         read_dataset(tmp_path, 'semantic')
 
 
-def test_colours_for_classes_without_one_differ():
+def test_default_colours_of_classes_differ():
     assert len({wheel(index) for index in range(150)}) == 150

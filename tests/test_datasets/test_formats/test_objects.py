@@ -1,4 +1,4 @@
-"""The same photographs in many formats arrive as the same dataset, as far as the format goes."""
+"""The same photographs in many formats give the same dataset, as far as a format can store it."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ pytest.importorskip('supervision')
 
 IMAGES = dict(train=(80, 33), val=(79, 27))
 WHOLE = dict(train=dict(person=172, chair=47, bottle=22), val=dict(person=118, chair=24, bottle=31))
-# VOC and YOLO hold one outline an object: every part of a covered one becomes an object.
+# VOC and YOLO store one polygon per object: each part of an occluded object becomes an object.
 SPLIT = dict(train=dict(person=231, chair=58, bottle=22), val=dict(person=133, chair=27, bottle=33))
 EXPECTED = {
     'coco': ('COCO', WHOLE, 7),
@@ -38,7 +38,7 @@ def folders(photographs, tmp_path_factory):
 
 
 @pytest.mark.parametrize('name', EXPECTED)
-def test_photographs_arrive_in_the_numbers_that_a_format_holds(folders, name):
+def test_every_format_gives_the_expected_images_and_objects(folders, name):
     kind, objects, crowds = EXPECTED[name]
     dataset = read_dataset(folders[name])
     assert dataset.format == kind
@@ -47,13 +47,13 @@ def test_photographs_arrive_in_the_numbers_that_a_format_holds(folders, name):
     assert audit.issues.counts().get('crowd', 0) == crowds
     assert {n: (f.images, f.empty) for n, f in audit.facts.items()} == IMAGES
     assert {n: f.objects for n, f in audit.facts.items()} == objects
-    lost = any('crowd' in note for note in dataset.notes)
-    assert lost == (kind != 'COCO'), 'what a format does not hold is said'
+    noted = any('crowd' in note for note in dataset.notes)
+    assert noted == (kind != 'COCO'), 'a note says what a format cannot store'
 
 
 @pytest.mark.parametrize('name', ['voc', 'yolo', 'labelme'])
 def test_boxes_and_masks_keep_their_place(folders, name):
-    """Every object of one part in COCO is there, with its box to a pixel or two."""
+    """Every COCO object with a single polygon is found, its box within a pixel or two."""
     wanted = read_dataset(folders['coco']).splits['val'].content
     found = read_dataset(folders[name]).splits['val'].content
     names = {c['id']: c['name'] for c in found['categories']}
@@ -77,7 +77,7 @@ def test_boxes_and_masks_keep_their_place(folders, name):
     assert near / len(single) > 0.97
 
 
-def test_one_file_for_all_images_is_one_part(folders):
+def test_one_file_for_all_images_is_an_unsplit_dataset(folders):
     dataset = read_dataset(folders['label studio'])
     assert list(dataset.splits) == ['all']
     audit = audit_objects(dataset, progress=False)
@@ -85,7 +85,7 @@ def test_one_file_for_all_images_is_one_part(folders):
     assert audit.issues.of(Severity.ERROR) == []
 
 
-def test_a_coco_file_alone_can_be_named(folders):
+def test_a_single_coco_file_can_be_read(folders):
     dataset = read_dataset(folders['coco'] / 'annotations/instances_val.json')
     assert list(dataset.splits) == ['val']
     assert audit_objects(dataset, progress=False).facts['val'].objects == WHOLE['val']
@@ -116,10 +116,10 @@ def test_a_yolo_class_without_a_name_is_named_by_file_and_line(folders, tmp_path
     (issue,) = audit_objects(read_dataset(root), read_images=False).issues.of(Severity.ERROR)
     assert issue.kind == 'unknown-category' and issue.file == str(path)
     assert issue.record == f'line {len(path.read_text().splitlines())}'
-    assert 'class 9, and 3 are named' in issue.detail
+    assert 'class 9, but only 3 are named' in issue.detail
 
 
-def test_an_issue_of_a_converted_object_names_the_file_it_comes_from(folders, tmp_path):
+def test_an_issue_with_a_converted_object_names_its_original_file(folders, tmp_path):
     root = tmp_path / 'yolo'
     shutil.copytree(folders['yolo'], root)
     path = sorted(root.glob('labels/val/*.txt'))[0]
@@ -129,7 +129,7 @@ def test_an_issue_of_a_converted_object_names_the_file_it_comes_from(folders, tm
     assert (issue.kind, issue.file, issue.record) == ('empty-box', str(path), 'line 1')
 
 
-def test_a_folder_of_nothing_known_is_explained(tmp_path):
+def test_a_folder_without_a_known_format_is_explained(tmp_path):
     with pytest.raises(DatasetError, match='does not exist'):
         read_dataset(tmp_path / 'nowhere')
     (tmp_path / 'readme.md').write_text('hello')
@@ -137,7 +137,7 @@ def test_a_folder_of_nothing_known_is_explained(tmp_path):
         read_dataset(tmp_path)
 
 
-def test_two_formats_in_one_folder_have_to_be_chosen_from(folders, tmp_path):
+def test_a_folder_with_two_formats_needs_a_choice(folders, tmp_path):
     root = tmp_path / 'both'
     shutil.copytree(folders['coco'], root)
     for split in ('train', 'val'):
@@ -150,7 +150,7 @@ def test_two_formats_in_one_folder_have_to_be_chosen_from(folders, tmp_path):
         read_dataset(root, kind='yolo')
 
 
-def test_images_that_are_nowhere_are_an_error_that_says_where_it_looked(tmp_path):
+def test_missing_images_are_an_error_that_lists_the_searched_folders(tmp_path):
     content = dict(
         images=[dict(id=1, file_name='a.jpg', width=3, height=3)],
         annotations=[],

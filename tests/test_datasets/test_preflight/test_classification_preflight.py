@@ -1,4 +1,4 @@
-"""The data of a classification config: what passes, and the sentences about what does not."""
+"""The data check of classification configs: what passes, and the messages for what does not."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def generated(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(generated, tmp_path) -> Path:
-    """A copy to spoil."""
+    """A copy that tests may damage."""
     return shutil.copytree(generated, tmp_path / 'data')
 
 
@@ -58,7 +58,7 @@ def refusal(cfg, *splits) -> str:
 
 
 @pytest.mark.parametrize('kind', ['CustomDataset', 'SingleShapesDataset'])
-def test_sound_data_are_counted(root, kind):
+def test_valid_data_are_summarised(root, kind):
     assert check_classification_data(config_of(root, kind=kind)) == [
         f'train: 12 images, 6 classes ({root / "train"})',
         f'val: 6 images, 6 classes ({root / "val"})',
@@ -81,7 +81,7 @@ def imagenet(root, train, val) -> None:
             (root / split / folder / '1.JPEG').touch()
 
 
-def test_imagenet_is_known_by_its_folders(configs, tmp_path):
+def test_imagenet_is_read_from_its_folders(configs, tmp_path):
     folders = [f'n{number:08d}' for number in range(1000)]
     imagenet(tmp_path, folders, folders)
     cfg = Config.fromfile(configs / 'classification' / 'casvit-xs_8xb128_in1k.py')
@@ -93,7 +93,7 @@ def test_imagenet_is_known_by_its_folders(configs, tmp_path):
     ]
 
 
-def test_the_generated_set_comes_into_being(tmp_path, monkeypatch):
+def test_the_default_dataset_is_generated(tmp_path, monkeypatch):
     def few(root):
         shutil.rmtree(root, ignore_errors=True)
         generate(root, num_train=6, num_val=6, progress=False)
@@ -116,11 +116,11 @@ def test_a_missing_folder_is_named(root, gone, what):
     assert f'generate_shapes.py --task classification --out {root}' in generated
 
 
-def test_one_class_is_no_classification(root):
+def test_a_single_class_is_refused(root):
     for name in NAMES[1:]:
         shutil.rmtree(root / 'train' / name)
     message = refusal(config_of(root))
-    assert message.startswith(f"There is one class folder in {root / 'train'}, 'circle'")
+    assert message.startswith(f"There is only one class folder in {root / 'train'}, 'circle'")
 
 
 def test_images_without_class_folders_are_named(root):
@@ -129,10 +129,10 @@ def test_images_without_class_folders_are_named(root):
             image.rename(root / 'train' / image.name)
         folder.rmdir()
     message = refusal(config_of(root))
-    assert 'There is no class folder in' in message and '12 images beside each other' in message
+    assert 'There are no class folders in' in message and 'only 12 images' in message
     for image in (root / 'train').iterdir():
         image.unlink()
-    assert 'but nothing' in refusal(config_of(root))
+    assert ', nothing: put' in refusal(config_of(root))
 
 
 def test_empty_class_folders_are_named(root):
@@ -141,7 +141,7 @@ def test_empty_class_folders_are_named(root):
             image.unlink()
     (root / 'val' / 'cross' / 'notes.txt').touch()
     message = refusal(config_of(root))
-    assert f'2 of the 6 class folders in {root / "val"} hold no image' in message
+    assert f'2 of the 6 class folders in {root / "val"} hold no images' in message
     assert "'cross', 'star'" in message
 
 
@@ -154,32 +154,32 @@ def test_classes_that_differ_between_training_and_validation_are_named(root):
     assert "'ring'" in refusal(config_of(root))
 
 
-def test_a_head_of_another_number_of_classes_is_named(root):
+def test_a_head_with_another_number_of_classes_is_named(root):
     message = refusal(config_of(root, classes=1000))
     assert 'model.head.num_classes is 1000' in message
     assert f'{root / "train"} is read with 6 classes' in message
     assert '--cfg-options model.head.num_classes=6' in message
 
 
-def test_a_teacher_of_another_number_of_classes_is_named(root):
+def test_a_teacher_with_another_number_of_classes_is_named(root):
     cfg = config_of(root)
     cfg.model.teacher = dict(head=dict(num_classes=1000))
     assert 'model.teacher.head.num_classes is 1000' in refusal(cfg)
 
 
-def test_names_of_another_number_are_refused(root):
+def test_another_number_of_class_names_is_refused(root):
     message = refusal(config_of(root, classes=2, metainfo=dict(classes=('circle', 'cross'))))
     assert 'names 2 classes' in message and '6 class folders' in message
     assert f'metainfo=dict(classes={NAMES!r})' in message
 
 
-def test_names_in_another_order_than_the_folders_are_refused(root):
+def test_class_names_in_another_order_than_the_folders_are_refused(root):
     shuffled = (NAMES[1], NAMES[0], *NAMES[2:])
     message = refusal(config_of(root, metainfo=dict(classes=shuffled)))
-    assert "class 0 is 'cross' in the config and 'circle' by its folder" in message
+    assert "class 0 is 'cross' in the config, but its folder is 'circle'" in message
 
 
-def test_names_that_are_not_those_of_the_folders_are_taken(root):
+def test_class_names_that_differ_from_all_folders_are_accepted(root):
     spoken = tuple(f'a {name}' for name in NAMES)
     assert check_classification_data(config_of(root, metainfo=dict(classes=spoken)))
 
@@ -203,30 +203,30 @@ def test_a_list_of_images_is_read(root):
 
 
 @pytest.mark.parametrize(
-    ('spoil', 'said'),
+    ('damage', 'expected'),
     [
         (lambda text: text + 'circle/1.png\n', "'circle/1.png' in line 13: expected a file name"),
         (lambda text: text + 'circle/1.png circle\n', 'in line 13'),
-        (lambda text: text.replace(' 5', ' 6'), 'has a class 6, but there are 6 classes'),
+        (lambda text: text.replace(' 5', ' 6'), 'has the class index 6, but there are 6 classes'),
         (lambda text: text.replace('cross/', 'crosses/'), "are not in {root}/train: 'crosses/"),
         (lambda text: '', 'is empty'),
     ],
 )
-def test_a_list_of_images_that_cannot_be_is_named(root, spoil, said):
-    message = refusal(listed(root, spoil(lines(root))), 'train')
+def test_an_invalid_list_of_images_is_refused_with_the_reason(root, damage, expected):
+    message = refusal(listed(root, damage(lines(root))), 'train')
     assert str(root / 'train.txt') in message
-    assert said.format(root=root) in message
+    assert expected.format(root=root) in message
 
 
-def test_a_list_of_images_that_is_missing_or_no_text_is_named(root):
+def test_a_list_of_images_that_is_missing_or_not_text_is_named(root):
     cfg = config_of(root, ann_file='train.txt')
     assert f'The list of images {root / "train.txt"} does not exist' in refusal(cfg)
     (root / 'train.txt').write_bytes(b'\x89PNG\xff')
-    assert 'is no text file' in refusal(cfg)
+    assert 'is not a text file' in refusal(cfg)
 
 
 @pytest.mark.skipif(os.name == 'nt' or os.geteuid() == 0, reason='root may read everything')
-def test_a_folder_that_may_not_be_read_is_named(root):
+def test_a_folder_without_read_permission_is_named(root):
     folder = root / 'train' / 'cross'
     folder.chmod(0)
     try:
@@ -235,7 +235,7 @@ def test_a_folder_that_may_not_be_read_is_named(root):
         folder.chmod(0o700)
 
 
-def test_what_is_not_read_from_folders_is_left_alone(tmp_path):
+def test_datasets_that_are_not_read_from_local_folders_are_not_checked(tmp_path):
     for changes in (
         dict(kind='CIFAR10'),
         dict(kind='NoSuchDataset'),

@@ -39,7 +39,7 @@ def edit(root: Path, split: str, change: Callable[[dict[str, Any]], Any]) -> Pat
     return path
 
 
-def test_good_data_are_described_in_a_line_per_dataset(
+def test_valid_data_are_summarised_in_one_line_per_dataset(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     facts = check_detection_data(config_of(small_set))
@@ -49,7 +49,7 @@ def test_good_data_are_described_in_a_line_per_dataset(
     assert all('6 classes' in fact and str(small_set) in fact for fact in facts)
 
 
-def test_only_the_splits_asked_for_are_looked_at(small_set: Path, config_of: MakeConfig) -> None:
+def test_only_the_requested_splits_are_checked(small_set: Path, config_of: MakeConfig) -> None:
     shutil.rmtree(small_set / 'val')
     assert len(check_detection_data(config_of(small_set), ('train',))) == 1
     cfg = config_of(small_set)
@@ -79,18 +79,20 @@ def test_wrapped_datasets_are_found(
     assert str(small_set / 'train') in refusal(cfg)
 
 
-def test_all_parts_of_a_concatenation_are_found() -> None:
-    parts = [dict(ann_file='a'), dict(type='RepeatDataset', dataset=dict(ann_file='b'))]
-    nested = dict(type='ConcatDataset', datasets=parts)
+def test_all_datasets_of_a_concatenation_are_found() -> None:
+    datasets = [dict(ann_file='a'), dict(type='RepeatDataset', dataset=dict(ann_file='b'))]
+    nested = dict(type='ConcatDataset', datasets=datasets)
     view = ConfigView(dict(val_dataloader=dict(dataset=nested)))
     assert [leaf['ann_file'] for leaf in view.datasets('val')] == ['a', 'b']
     assert list(view.datasets('train')) == []
 
 
-# Where data are missing
+# Missing data
 
 
-def test_a_missing_coco_root_is_named_with_the_place_coco_comes_from(config_of: MakeConfig) -> None:
+def test_a_missing_coco_root_is_named_with_the_address_to_get_coco_from(
+    config_of: MakeConfig,
+) -> None:
     cfg = config_of('data/nowhere', ann_file='annotations/instances_train2017.json')
     message = refusal(cfg)
     assert f'data/nowhere (in {Path.cwd()}) does not exist' in message
@@ -98,7 +100,7 @@ def test_a_missing_coco_root_is_named_with_the_place_coco_comes_from(config_of: 
     assert '--data-root DIR' in message
 
 
-def test_a_missing_root_of_ones_own_is_named(tmp_path: Path, config_of: MakeConfig) -> None:
+def test_a_missing_custom_root_is_named(tmp_path: Path, config_of: MakeConfig) -> None:
     message = refusal(config_of(tmp_path / 'nowhere'))
     assert f'The data root {tmp_path / "nowhere"} does not exist' in message
     assert '--data-root DIR' in message
@@ -141,7 +143,7 @@ def test_a_missing_annotation_file_is_named(small_set: Path, config_of: MakeConf
     assert f'{path} is a folder, not a file' in refusal(config_of(small_set))
 
 
-def test_an_absolute_annotation_file_is_not_looked_for_in_the_root(
+def test_an_absolute_path_of_an_annotation_file_ignores_the_root(
     small_set: Path, config_of: MakeConfig, tmp_path: Path
 ) -> None:
     moved = tmp_path / 'moved.json'
@@ -150,7 +152,7 @@ def test_an_absolute_annotation_file_is_not_looked_for_in_the_root(
     assert str(moved) in check_detection_data(cfg, ('train',))[0]
 
 
-def test_paths_without_a_root_are_taken_as_they_are(
+def test_paths_without_a_root_are_used_as_they_are(
     small_set: Path, config_of: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(small_set)
@@ -176,7 +178,7 @@ def test_missing_images_are_counted_and_the_first_ones_named(
     assert "'000001.jpg', '000002.jpg', '000004.jpg' and 1 more" in message
 
 
-def test_images_in_folders_of_their_own_are_found(small_set: Path, config_of: MakeConfig) -> None:
+def test_images_in_subfolders_are_found(small_set: Path, config_of: MakeConfig) -> None:
     (small_set / 'train' / 'sub').mkdir()
     (small_set / 'train' / '000000.jpg').rename(small_set / 'train' / 'sub' / 'x.jpg')
     edit(small_set, 'train', lambda c: c['images'][0].update(file_name='sub/x.jpg'))
@@ -191,7 +193,7 @@ def test_a_dataset_that_does_not_say_where_its_images_are_is_refused(
     assert "data_prefix=dict(img='FOLDER/')" in refusal(config_of(small_set, data_prefix={}))
 
 
-def test_the_evaluators_annotation_file_must_be_there(
+def test_the_annotation_file_of_the_evaluator_must_exist(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     cfg = config_of(small_set)
@@ -205,14 +207,14 @@ def test_the_evaluators_annotation_file_must_be_there(
     assert check_detection_data(cfg)
 
 
-def test_data_on_another_machine_are_not_looked_for(config_of: MakeConfig) -> None:
+def test_data_on_another_machine_are_not_checked(config_of: MakeConfig) -> None:
     cfg = config_of('s3://bucket/coco')
     assert 'was not checked' in check_detection_data(cfg)[0]
     cfg = config_of('bucket', backend_args=dict(backend='petrel'))
     assert 'was not checked' in check_detection_data(cfg)[0]
 
 
-# What annotation files hold
+# Contents of annotation files
 
 
 def test_a_file_that_is_not_coco_is_refused(small_set: Path, config_of: MakeConfig) -> None:
@@ -220,7 +222,7 @@ def test_a_file_that_is_not_coco_is_refused(small_set: Path, config_of: MakeConf
     assert 'not a COCO annotation file' in refusal(config_of(small_set))
 
 
-def test_masks_are_asked_for_where_the_pipeline_loads_them(
+def test_masks_are_required_if_the_pipeline_loads_them(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     edit(small_set, 'train', lambda c: c['annotations'][2].pop('segmentation'))
@@ -243,10 +245,10 @@ BROKEN_MASKS = [
 def test_a_mask_that_cannot_be_decoded_is_refused_before_it_is_loaded(
     small_set: Path, config_of: MakeConfig, mask: Any, place: str
 ) -> None:
-    def spoil(content: dict[str, Any]) -> None:
+    def damage(content: dict[str, Any]) -> None:
         content['annotations'][2]['segmentation'] = mask
 
-    path = edit(small_set, 'val', spoil)
+    path = edit(small_set, 'val', damage)
     cfg = config_of(small_set, pipeline=[dict(type='LoadAnnotations', with_bbox=True)])
     check_detection_data(cfg)
     loads = [dict(type='LoadAnnotations', with_mask=True)]
@@ -267,16 +269,14 @@ def test_a_mask_that_cannot_be_decoded_is_refused_before_it_is_loaded(
     assert f'{path}: annotations[2] (id 3) has ' in message and '--fix' in message
 
 
-def test_crowd_flags_are_asked_for_where_they_are_evaluated(
-    small_set: Path, config_of: MakeConfig
-) -> None:
+def test_crowd_flags_are_required_for_evaluation(small_set: Path, config_of: MakeConfig) -> None:
     edit(small_set, 'train', lambda c: c['annotations'][0].pop('iscrowd'))
     check_detection_data(config_of(small_set))
     edit(small_set, 'val', lambda c: c['annotations'][0].pop('iscrowd'))
     assert "has no 'iscrowd'" in refusal(config_of(small_set))
 
 
-def test_a_list_of_test_images_is_accepted_for_testing_alone(
+def test_a_list_of_test_images_is_accepted_only_for_testing(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     edit(small_set, 'val', lambda c: c.pop('annotations'))
@@ -288,7 +288,7 @@ def test_a_list_of_test_images_is_accepted_for_testing_alone(
     assert 'it has no annotations' in refusal(config_of(small_set), 'val')
 
 
-def test_annotations_that_belong_to_no_image_are_refused(
+def test_annotations_without_any_matching_image_are_refused(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     def as_text(content: dict[str, Any]) -> None:
@@ -301,8 +301,8 @@ def test_annotations_that_belong_to_no_image_are_refused(
 
 def test_stray_annotations_are_mentioned(small_set: Path, config_of: MakeConfig) -> None:
     edit(small_set, 'train', lambda c: c['annotations'][0].update(image_id=999))
-    said = check_detection_data(config_of(small_set))[0]
-    assert 'annotations of images that are not listed: 1 (casvit check names them)' in said
+    fact = check_detection_data(config_of(small_set))[0]
+    assert 'annotations of images that are not listed: 1 (see casvit check)' in fact
 
 
 # Classes
@@ -313,7 +313,7 @@ def with_counts(cfg: Config, number: int) -> Config:
     return cfg
 
 
-def test_classes_that_the_file_lacks_are_named(small_set: Path, config_of: MakeConfig) -> None:
+def test_classes_that_are_not_in_the_file_are_named(small_set: Path, config_of: MakeConfig) -> None:
     classes = ('circle', 'hexagon', 'pentagon')
     cfg = with_counts(config_of(small_set, metainfo=dict(classes=classes)), 3)
     message = refusal(cfg)
@@ -322,7 +322,7 @@ def test_classes_that_the_file_lacks_are_named(small_set: Path, config_of: MakeC
     assert f'metainfo=dict(classes={shapes.CLASSES})' in message
 
 
-def test_classes_come_from_the_dataset_class_where_the_config_names_none(
+def test_classes_come_from_the_dataset_class_if_the_config_names_none(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     cfg = config_of(small_set, metainfo=None)
@@ -335,15 +335,15 @@ def test_the_old_spelling_of_classes_is_pointed_out(small_set: Path, config_of: 
     cfg = config_of(small_set)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.metainfo = dict(CLASSES=shapes.CLASSES)
-    assert "'CLASSES', which nothing reads" in refusal(cfg)
+    assert "'CLASSES', which is ignored" in refusal(cfg)
 
 
-def test_some_of_the_categories_are_enough(small_set: Path, config_of: MakeConfig) -> None:
+def test_a_subset_of_the_categories_is_accepted(small_set: Path, config_of: MakeConfig) -> None:
     cfg = config_of(small_set, metainfo=dict(classes=('circle', 'square', 'ring')))
     facts = check_detection_data(with_counts(cfg, 3), ('train',))
     assert '3 classes' in facts[0]
-    whole = check_detection_data(config_of(small_set), ('train',))
-    assert facts != whole
+    complete = check_detection_data(config_of(small_set), ('train',))
+    assert facts != complete
 
 
 def test_classes_in_another_order_than_the_file_are_refused(
@@ -356,7 +356,7 @@ def test_classes_in_another_order_than_the_file_are_refused(
     assert "metainfo=dict(classes=('circle', 'square', 'ring'))" in message
 
 
-def test_mmdet_numbers_classes_as_the_check_says(small_set: Path) -> None:
+def test_mmdet_numbers_classes_in_the_order_of_the_file(small_set: Path) -> None:
     dataset = CocoDataset(
         data_root=str(small_set),
         ann_file='annotations/instances_train.json',
@@ -378,7 +378,7 @@ def test_a_class_name_without_a_comma_is_pointed_out(
     assert "write classes=('circle',)" in refusal(cfg)
 
 
-def test_classes_may_stand_in_a_file(
+def test_classes_may_be_listed_in_a_file(
     small_set: Path, config_of: MakeConfig, tmp_path: Path
 ) -> None:
     names = tmp_path / 'names.txt'
@@ -386,7 +386,7 @@ def test_classes_may_stand_in_a_file(
     assert check_detection_data(config_of(small_set, metainfo=dict(classes=str(names))))
 
 
-def test_a_model_with_another_number_of_classes_is_refused_with_all_the_places(
+def test_a_model_with_another_number_of_classes_is_refused_with_all_heads_named(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     message = refusal(with_counts(config_of(small_set), 80))
@@ -395,7 +395,7 @@ def test_a_model_with_another_number_of_classes_is_refused_with_all_the_places(
     assert "6 classes ('circle', 'square', 'triangle' and 3 more)" in message
 
 
-def test_counts_of_other_things_are_not_taken_for_classes_of_the_data() -> None:
+def test_counts_of_other_things_are_not_treated_as_class_counts() -> None:
     model = dict(
         data_preprocessor=dict(num_classes=9),
         backbone=dict(num_classes=1000),
@@ -417,17 +417,17 @@ def test_counts_of_other_things_are_not_taken_for_classes_of_the_data() -> None:
 # Other kinds of datasets
 
 
-def test_a_dataset_with_a_format_of_its_own_is_only_looked_for(
+def test_only_the_existence_of_a_dataset_in_another_format_is_checked(
     small_set: Path, config_of: MakeConfig
 ) -> None:
-    (small_set / 'annotations' / 'instances_train.json').write_text('a format of its own')
+    (small_set / 'annotations' / 'instances_train.json').write_text('another format')
     cfg = config_of(small_set, type='LVISV1Dataset')
     assert 'was not checked' in check_detection_data(cfg, ('train',))[0]
     message = refusal(with_counts(cfg, 80), 'train')
     assert f'{COUNTS[0]} is 80' in message
 
 
-def test_a_child_of_mmdets_class_is_checked_as_it_is(
+def test_a_subclass_of_cocodataset_is_checked_in_the_same_way(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     class Mine(CocoDataset):
@@ -443,14 +443,14 @@ def test_a_child_of_mmdets_class_is_checked_as_it_is(
     assert 'is 7' in refusal(cfg)
 
 
-def test_a_type_that_nothing_registers_is_left_to_whoever_builds_it(
+def test_a_type_that_is_not_registered_is_not_checked(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     cfg = config_of(small_set, type='NobodysDataset')
     assert 'was not checked' in check_detection_data(cfg)[0]
 
 
-def test_a_dataset_without_annotation_file_is_left_alone(tmp_path: Path) -> None:
+def test_a_dataset_without_annotation_file_is_not_checked(tmp_path: Path) -> None:
     loader = dict(dataset=dict(type='NobodysDataset', data_root=str(tmp_path)))
     assert 'was not checked' in check_detection_data(Config(dict(train_dataloader=loader)))[0]
 

@@ -1,4 +1,4 @@
-"""The data of a segmentation config: what passes, and the sentences about what does not."""
+"""The data check of segmentation configs: what passes, and the messages for what does not."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ def generated(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(generated, tmp_path) -> Path:
-    """A copy to spoil."""
+    """A copy that tests may damage."""
     return shutil.copytree(generated, tmp_path / 'data')
 
 
@@ -58,18 +58,18 @@ def refusal(cfg) -> str:
     return str(found.value)
 
 
-def mask(root, number=0, split='train') -> Path:
+def mask_file(root, number=0, split='train') -> Path:
     return root / 'labels' / split / f'{number:06d}.png'
 
 
-def test_sound_data_are_counted(root):
+def test_valid_data_are_summarised(root):
     assert check_data(config_of(root), ('train', 'val')) == [
         f'train: 6 images with semantic masks, 7 classes ({root / "train"})',
         f'val: 3 images with semantic masks, 7 classes ({root / "val"})',
     ]
 
 
-def test_a_dataset_without_semantic_masks_can_be_predicted(root):
+def test_a_dataset_without_semantic_masks_is_valid_for_inference(root):
     shutil.rmtree(root / 'labels')
     cfg = config_of(root, data_prefix=dict(img_path='train'), pipeline=PIPELINE[:1])
     assert check_semantic_data(cfg, ('train',)) == [
@@ -92,7 +92,7 @@ def test_a_missing_folder_is_named(root, gone, what):
             check_semantic_data(config_of(root))
 
 
-def test_a_missing_ade20k_says_where_it_comes_from(tmp_path, configs):
+def test_a_missing_ade20k_is_reported_with_the_address_to_get_it_from(tmp_path, configs):
     cfg = Config.fromfile(configs / 'segmentation' / 'semantic_fpn_casvit.py')
     cfg.train_dataloader.dataset.data_root = str(tmp_path / 'ade')
     message = refusal(cfg)
@@ -101,64 +101,64 @@ def test_a_missing_ade20k_says_where_it_comes_from(tmp_path, configs):
 
 
 def test_an_image_without_a_semantic_mask_is_named(root):
-    mask(root, 3).unlink()
+    mask_file(root, 3).unlink()
     message = refusal(config_of(root))
-    assert '1 of the 6 images' in message and str(mask(root, 3)) in message
+    assert '1 of the 6 images' in message and str(mask_file(root, 3)) in message
 
 
 def test_a_semantic_mask_of_another_size_is_named_with_both_sizes(root):
-    cv2.imwrite(str(mask(root, 5)), np.zeros((64, 60), np.uint8))
+    cv2.imwrite(str(mask_file(root, 5)), np.zeros((64, 60), np.uint8))
     message = refusal(config_of(root))
     assert '000005.jpg is 64x64 pixels' in message
-    assert f'{mask(root, 5)} 60x64' in message
+    assert f'{mask_file(root, 5)} is 60x64' in message
 
 
 def test_a_colour_coded_semantic_mask_is_named(root):
-    Image.new('RGB', (64, 64)).save(mask(root, 1))
-    assert f'The semantic mask {mask(root, 1)} is a colour image' in refusal(config_of(root))
+    Image.new('RGB', (64, 64)).save(mask_file(root, 1))
+    assert f'The semantic mask {mask_file(root, 1)} is a colour image' in refusal(config_of(root))
 
 
 def test_a_value_outside_the_classes_is_named(root):
     labels = np.zeros((64, 64), np.uint8)
     labels[0, :3] = 99
-    cv2.imwrite(str(mask(root, 2)), labels)
+    cv2.imwrite(str(mask_file(root, 2)), labels)
     message = refusal(config_of(root))
-    assert f'{mask(root, 2)} has the value 99 in 3 pixels' in message
+    assert f'{mask_file(root, 2)} has the value 99 in 3 pixels' in message
 
 
-def test_masks_of_0_and_255_are_recognised(root):
+def test_masks_of_0_and_255_are_detected(root):
     for path in (root / 'labels').rglob('*.png'):
         mask = np.zeros((64, 64), np.uint8)
         mask[20:40] = 255
         cv2.imwrite(str(path), mask)
-    assert 'nothing but 0 and 255' in refusal(config_of(root))
+    assert 'only 0 and 255' in refusal(config_of(root))
 
 
 def test_a_damaged_image_is_named(root):
     (root / 'train' / '000004.jpg').write_bytes(b'broken')
-    assert '000004.jpg is no image, or damaged' in refusal(config_of(root))
+    assert '000004.jpg is damaged or not an image' in refusal(config_of(root))
 
 
-def test_another_number_of_classes_in_any_head_is_named(root):
+def test_a_head_with_another_number_of_classes_is_named(root):
     model = dict(decode_head=dict(num_classes=7), auxiliary_head=[dict(num_classes=19)])
     message = refusal(config_of(root, model))
     assert 'model.auxiliary_head.0.num_classes is 19' in message
     assert '7 classes' in message
 
 
-def test_a_dataset_without_class_names_is_told_to_name_them(root):
+def test_a_dataset_without_class_names_is_refused(root):
     assert 'metainfo=dict(classes=' in refusal(config_of(root, type='BaseSegDataset'))
 
 
-def test_some_of_the_known_classes_leave_the_maps_as_they_are(root):
+def test_a_subset_of_the_known_classes_is_accepted(root):
     classes = SemanticShapesDataset.METAINFO['classes'][:3]
     cfg = config_of(root, dict(decode_head=dict(num_classes=3)), metainfo=dict(classes=classes))
     assert '3 classes' in check_semantic_data(cfg)[0]
 
 
-def test_a_folder_without_images_of_the_suffix_says_so(root):
-    assert 'ends in .tif' in refusal(config_of(root, img_suffix='.tif'))
+def test_a_folder_without_images_of_the_suffix_is_refused(root):
+    assert 'end in .tif' in refusal(config_of(root, img_suffix='.tif'))
 
 
-def test_a_dataset_of_another_kind_is_left_alone(root):
+def test_a_dataset_of_another_type_is_not_checked(root):
     assert 'was not checked' in check_semantic_data(config_of(root, type='MyOwn'))[0]

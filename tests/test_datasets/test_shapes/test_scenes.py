@@ -15,7 +15,7 @@ def painted(seed: int, size: int = 160, **options: bool) -> scenes.Scene:
 
 @settings(max_examples=40, deadline=None)
 @given(seeds, st.sampled_from([64, 97, 160, 256]))
-def test_objects_are_seen_well_enough_at_every_size(seed: int, size: int) -> None:
+def test_objects_are_visible_enough_at_every_size(seed: int, size: int) -> None:
     scene = painted(seed, size)
     assert scene.image.shape == (size, size, 3)
     assert scene.image.dtype == np.uint8
@@ -45,20 +45,20 @@ def test_objects_lie_inside_the_image(seed: int) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(seeds)
-def test_an_image_is_a_function_of_its_random_stream(seed: int) -> None:
+def test_an_image_depends_only_on_its_random_stream(seed: int) -> None:
     first, second = painted(seed), painted(seed)
     assert np.array_equal(first.image, second.image)
     assert not np.array_equal(first.image, painted(seed + 1).image)
 
 
-def test_an_empty_image_has_a_background_and_nothing_on_it() -> None:
+def test_an_empty_image_has_only_a_background() -> None:
     scene = painted(3, empty=True)
     assert not scene.instances
     assert scene.image.std() > 0
 
 
-def test_every_class_has_its_own_form() -> None:
-    """Its share of the smallest circle around it, which turning does not change."""
+def test_every_class_has_its_own_shape() -> None:
+    """Measured by its share of the enclosing circle, which rotation does not change."""
     shares: dict[str, list[float]] = {name: [] for name in CLASSES}
     for seed in range(120):
         for instance in painted(seed).instances:
@@ -79,7 +79,7 @@ def test_every_class_has_its_own_form() -> None:
         assert np.abs(np.array(shares[name]) - share).max() < 0.08, name
 
 
-def test_a_ring_has_a_hole_that_shows_what_lies_behind() -> None:
+def test_a_ring_has_a_hole() -> None:
     rings = [
         instance.mask
         for seed in range(60)
@@ -94,7 +94,7 @@ def test_a_ring_has_a_hole_that_shows_what_lies_behind() -> None:
         assert (hierarchy[0][:, 3] >= 0).any()
 
 
-def test_objects_stand_out_from_what_surrounds_them() -> None:
+def test_objects_stand_out_from_their_surroundings() -> None:
     distances = []
     for seed in range(60):
         scene = painted(seed)

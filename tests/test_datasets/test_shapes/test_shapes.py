@@ -37,7 +37,7 @@ def split_of_default_set(request: pytest.FixtureRequest, default_set: Path) -> t
     return default_set, request.param
 
 
-def test_the_default_set_has_400_images_to_train_on_and_100_to_validate_on(
+def test_the_default_dataset_has_400_training_and_100_validation_images(
     default_set: Path,
 ) -> None:
     for split, count in (('train', 400), ('val', 100)):
@@ -50,7 +50,7 @@ def test_the_default_set_has_400_images_to_train_on_and_100_to_validate_on(
     assert record['pictures'] == {'train': 400, 'val': 100}
 
 
-def test_a_third_of_the_objects_is_small_and_none_is_tiny(
+def test_a_third_of_the_objects_are_small_and_none_is_tiny(
     split_of_default_set: tuple[Path, str],
 ) -> None:
     longer = np.array([max(a['bbox'][2:]) for a in coco(*split_of_default_set).anns.values()])
@@ -59,8 +59,8 @@ def test_a_third_of_the_objects_is_small_and_none_is_tiny(
     assert longer.max() > 160 / 3
 
 
-def test_a_quarter_of_the_objects_overlaps_another(split_of_default_set: tuple[Path, str]) -> None:
-    """Overlapping means here: the boxes cross, and what is seen of the two touches."""
+def test_a_quarter_of_the_objects_overlap_another(split_of_default_set: tuple[Path, str]) -> None:
+    """Two objects overlap if their boxes intersect and their visible pixels touch."""
     data = coco(*split_of_default_set)
     overlapping = 0
     for image in data.imgs:
@@ -86,7 +86,7 @@ def boxes_cross(first: list[float], second: list[float]) -> bool:
     )
 
 
-def test_every_class_occurs_in_both_splits_about_as_often(
+def test_classes_occur_about_equally_often_in_both_splits(
     split_of_default_set: tuple[Path, str],
 ) -> None:
     data = coco(*split_of_default_set)
@@ -96,7 +96,7 @@ def test_every_class_occurs_in_both_splits_about_as_often(
     assert counts.min() > 0.6 * counts.mean()
 
 
-def test_some_images_are_empty(split_of_default_set: tuple[Path, str]) -> None:
+def test_some_images_are_background_images(split_of_default_set: tuple[Path, str]) -> None:
     data = coco(*split_of_default_set)
     empty = sum(not data.imgToAnns[image] for image in data.imgs)
     assert 0.02 <= empty / len(data.imgs) <= 0.08
@@ -128,7 +128,7 @@ def test_masks_boxes_and_areas_agree_with_the_semantic_masks(
         assert np.array_equal(labels, drawn)
 
 
-def test_train_and_val_share_no_image(default_set: Path) -> None:
+def test_train_and_val_share_no_images(default_set: Path) -> None:
     digests = [
         hashlib.sha256(path.read_bytes()).hexdigest()
         for split in shapes.SPLITS
@@ -157,7 +157,9 @@ def test_another_seed_gives_other_images(tmp_path: Path) -> None:
     assert all(first[name] != second[name] for name in first if name.endswith('.jpg'))
 
 
-def test_an_image_does_not_depend_on_how_many_there_are(tmp_path: Path, default_set: Path) -> None:
+def test_an_image_does_not_depend_on_the_number_of_images(
+    tmp_path: Path, default_set: Path
+) -> None:
     small(tmp_path / 'few')
     few, many = files(tmp_path / 'few'), files(default_set)
     for name in few:
@@ -165,7 +167,7 @@ def test_an_image_does_not_depend_on_how_many_there_are(tmp_path: Path, default_
             assert few[name] == many[name]
 
 
-def test_a_generated_set_is_replaced(small_set: Path) -> None:
+def test_a_generated_dataset_is_replaced(small_set: Path) -> None:
     (small_set / 'train' / '000000.jpg').unlink()
     small(small_set, seed=3)
     assert json.loads((small_set / 'dataset.json').read_text())['seed'] == 3
@@ -180,9 +182,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('content', ['{}', 'no json', '[]', '{"generator": "other"}', None])
-def test_a_folder_with_something_else_in_it_is_left_alone(
-    tmp_path: Path, content: str | None
-) -> None:
+def test_a_folder_with_other_content_is_not_changed(tmp_path: Path, content: str | None) -> None:
     mine = tmp_path / ('photo.jpg' if content is None else 'dataset.json')
     mine.write_text(content or 'mine')
     with pytest.raises(DatasetError, match=r'not empty.*--out'):
@@ -190,13 +190,13 @@ def test_a_folder_with_something_else_in_it_is_left_alone(
     assert list(tmp_path.iterdir()) == [mine]
 
 
-def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / 'set').write_text('mine')
     with pytest.raises(DatasetError, match=r'set is a file'):
         small(tmp_path / 'set')
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('')
     with pytest.raises(DatasetError, match=r'cannot be written.*--data-root DIR'):
         small(tmp_path / 'file' / 'set')
@@ -211,7 +211,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         ({'seed': -2}, 'seed .* at least 0, not -2'),
     ],
 )
-def test_impossible_numbers_are_refused(
+def test_parameters_out_of_range_are_refused(
     tmp_path: Path, option: dict[str, int], message: str
 ) -> None:
     with pytest.raises(DatasetError, match=message):
@@ -219,19 +219,19 @@ def test_impossible_numbers_are_refused(
     assert not (tmp_path / 'set').exists()
 
 
-def test_a_generation_that_is_interrupted_leaves_nothing(
+def test_an_interrupted_generation_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(shapes, '_label_map', interrupt)
+    monkeypatch.setattr(shapes, '_semantic_mask', interrupt)
     with pytest.raises(KeyboardInterrupt):
         small(tmp_path / 'set')
     assert not list(tmp_path.iterdir())
 
 
-def test_a_set_survives_a_replacement_that_fails_at_the_end(
+def test_a_dataset_survives_a_replacement_that_fails_at_the_end(
     small_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = files(small_set)
@@ -248,7 +248,7 @@ def test_a_set_survives_a_replacement_that_fails_at_the_end(
     assert files(small_set) == before
 
 
-def test_several_processes_may_generate_the_same_root_at_once(tmp_path: Path) -> None:
+def test_several_processes_may_generate_the_same_root_concurrently(tmp_path: Path) -> None:
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -269,14 +269,14 @@ def test_several_processes_may_generate_the_same_root_at_once(tmp_path: Path) ->
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder, into which a small set is generated."""
+    """An empty cache folder, into which a small dataset is generated."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     monkeypatch.setattr(shapes, 'generate', small)
     return shapes.default_root()
 
 
-def test_the_default_root_lies_in_the_cache_folder(cache: Path, tmp_path: Path) -> None:
+def test_the_default_root_is_in_the_cache_folder(cache: Path, tmp_path: Path) -> None:
     assert cache == tmp_path / 'cache' / 'casvit_mm' / 'shapes-v1'
 
 
@@ -292,7 +292,7 @@ def test_every_platform_has_a_default_root(
     assert shapes.default_root().parts[-2:] == ('casvit_mm', 'shapes-v1')
 
 
-def test_the_default_root_comes_into_being_when_asked_for_and_stays(cache: Path) -> None:
+def test_the_default_root_is_generated_on_first_use_and_kept(cache: Path) -> None:
     shapes.prepare(cache)
     before = (cache / 'dataset.json').stat().st_mtime_ns
     shapes.prepare(f'{cache}/')
@@ -321,18 +321,16 @@ def test_a_second_process_waits_for_the_first(cache: Path, monkeypatch: pytest.M
     assert shapes.is_generated(cache)
 
 
-def test_a_second_process_does_not_wait_for_ever(
+def test_a_second_process_does_not_wait_forever(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('LOCAL_RANK', '1')
     monkeypatch.setattr(shapes, '_WAIT_SECONDS', 0)
-    with pytest.raises(DatasetError, match=r'not there after 0 seconds'):
+    with pytest.raises(DatasetError, match=r'does not exist after 0 seconds'):
         shapes.prepare(cache)
 
 
-def test_the_tool_writes_what_it_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_tool_applies_its_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / 'set'
     options = ['--num-train', '2', '--num-val', '1', '--size', '96', '--seed', '4']
     assert run_tool('generate_shapes', ['--out', str(out), *options]) == 0
@@ -350,19 +348,19 @@ def test_other_classes_are_drawn_in_a_folder_of_their_own(
     assert ', '.join(shapes.OTHER_CLASSES) in capsys.readouterr().out
     names = {category['name'] for category in coco(out, 'train').cats.values()}
     assert names == set(shapes.OTHER_CLASSES) and not names & set(shapes.CLASSES)
-    assert set(coco(out, 'train').catToImgs) == set(range(1, 7)), 'each is on some image'
+    assert set(coco(out, 'train').catToImgs) == set(range(1, 7)), 'every class occurs'
     assert run_tool('generate_shapes', options) == 2
     assert run_tool('generate_shapes', [*options, '--task', 'classification']) == 2
     assert capsys.readouterr().err.count('--out DIR') == 2
     assert not cache.exists()
 
 
-def test_the_tool_writes_into_the_cache_if_not_told_where(cache: Path) -> None:
+def test_the_tool_writes_into_the_cache_by_default(cache: Path) -> None:
     assert run_tool('generate_shapes', ['--num-train', '2', '--num-val', '1']) == 0
     assert shapes.is_generated(cache)
 
 
-def test_the_tool_refuses_a_foreign_folder_in_a_sentence(
+def test_the_tool_refuses_a_folder_with_other_content(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / 'photo.jpg').write_text('mine')

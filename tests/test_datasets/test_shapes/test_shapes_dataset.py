@@ -35,7 +35,7 @@ def build(root: Path | str | None, split: str = 'train', **options: Any) -> Shap
     )
 
 
-def test_mmdet_sees_the_masks_boxes_and_classes_that_were_drawn(default_set: Path) -> None:
+def test_mmdet_reads_the_masks_boxes_and_classes_that_were_drawn(default_set: Path) -> None:
     dataset = build(default_set, 'val', test_mode=True)
     assert len(dataset) == 100
     assert dataset.metainfo['classes'] == shapes.CLASSES
@@ -52,7 +52,7 @@ def test_mmdet_sees_the_masks_boxes_and_classes_that_were_drawn(default_set: Pat
             assert label == record['bbox_label']
 
 
-def test_the_areas_of_the_masks_are_those_of_the_file(default_set: Path) -> None:
+def test_the_areas_of_the_masks_match_the_file(default_set: Path) -> None:
     dataset = build(default_set, 'val', test_mode=True)
     masks = [dataset[index]['data_samples'].gt_instances.masks.masks for index in range(30)]
     areas = [int(mask.sum()) for group in masks for mask in group]
@@ -63,12 +63,12 @@ def test_the_areas_of_the_masks_are_those_of_the_file(default_set: Path) -> None
     assert areas == wanted
 
 
-def test_empty_images_are_kept_unless_filtered(default_set: Path) -> None:
+def test_background_images_are_kept_unless_filtered(default_set: Path) -> None:
     assert len(build(default_set)) == 400
     assert len(build(default_set, filter_cfg=dict(filter_empty_gt=True, min_size=0))) == 384
 
 
-def test_it_is_generated_into_the_cache_where_no_root_is_given(
+def test_it_is_generated_in_the_cache_if_no_root_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))

@@ -1,4 +1,4 @@
-"""The generated set of one shape an image."""
+"""The generated dataset with one shape per image."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ def files(root: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_layout_is_a_folder_per_class_in_each_split(small: Path) -> None:
+def test_each_split_has_one_folder_per_class(small: Path) -> None:
     for split, count in (('train', 12), ('val', 7)):
         folders = sorted(folder.name for folder in (small / split).iterdir())
         assert tuple(folders) == single_shapes.CLASSES
@@ -48,14 +48,14 @@ def test_the_layout_is_a_folder_per_class_in_each_split(small: Path) -> None:
     assert record['classes'] == list(single_shapes.CLASSES)
 
 
-def test_there_are_at_least_five_classes_all_of_them_as_often(small: Path) -> None:
+def test_there_are_at_least_five_classes_all_equally_frequent(small: Path) -> None:
     assert set(single_shapes.CLASSES) == set(OUTLINES)
     assert len(single_shapes.CLASSES) >= 5
     for folder in (small / 'train').iterdir():
         assert len(list(folder.iterdir())) == 2
 
 
-def test_the_same_numbers_give_the_same_images_and_more_only_add(
+def test_the_same_options_give_the_same_images_and_a_larger_number_only_adds_some(
     small: Path, tmp_path: Path
 ) -> None:
     few(tmp_path / 'again')
@@ -63,52 +63,50 @@ def test_the_same_numbers_give_the_same_images_and_more_only_add(
     few(tmp_path / 'more', num_train=20)
     more = files(tmp_path / 'more')
     same = [key for key, value in files(small).items() if more.get(key) == value]
-    assert len(same) == 12 + 7, 'all images; the record tells another number'
+    assert len(same) == 12 + 7, 'all images; the record has another number'
     few(tmp_path / 'other', seed=1)
     other = files(tmp_path / 'other')
     assert not [key for key, value in files(small).items() if other[key] == value]
 
 
-def test_training_and_validation_have_no_image_in_common(small: Path) -> None:
+def test_train_and_val_share_no_images(small: Path) -> None:
     digests = [hashlib.sha256(data).digest() for data in files(small).values()]
     assert len(set(digests)) == len(digests)
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(64, 128), label=st.integers(0, 5))
 @settings(deadline=None, max_examples=30)
-def test_a_image_of_one_shape_shows_it_against_what_is_behind(
-    seed: int, size: int, label: int
-) -> None:
+def test_the_shape_stands_out_from_the_background(seed: int, size: int, label: int) -> None:
     image = paint_one(np.random.default_rng(seed), size, label)
     assert image.shape == (size, size, 3) and image.dtype == np.uint8
     assert np.ptp(image.astype(int).sum(axis=2)) > 20
 
 
-def test_a_root_of_the_other_set_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_root_of_the_other_dataset_is_not_overwritten(tmp_path: Path) -> None:
     root = tmp_path / 'shapes'
     shapes.generate(root, num_train=1, num_val=1, progress=False)
     before = files(root)
     assert not single_shapes.is_generated(root)
-    with pytest.raises(DatasetError, match='no generated dataset of this kind'):
+    with pytest.raises(DatasetError, match='does not hold a generated dataset of this kind'):
         few(root)
     assert files(root) == before
 
 
-def test_impossible_numbers_are_refused(tmp_path: Path) -> None:
+def test_parameters_out_of_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r'size .* at least 64, not 32'):
         few(tmp_path / 'set', size=32)
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder, into which a small set is generated."""
+    """An empty cache folder, into which a small dataset is generated."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     monkeypatch.setattr(single_shapes, 'generate', few)
     return single_shapes.default_root()
 
 
-def test_the_default_root_comes_into_being_when_asked_for_beside_the_other_sets(
+def test_the_default_root_is_generated_on_first_use_next_to_the_other_dataset(
     cache: Path, tmp_path: Path
 ) -> None:
     assert cache == tmp_path / 'cache' / 'casvit_mm' / 'single-shapes-v1'
@@ -122,27 +120,25 @@ def test_another_missing_root_is_named_with_the_command_that_generates_it(tmp_pa
         single_shapes.prepare(tmp_path / 'nowhere')
 
 
-def test_the_tool_writes_what_it_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_tool_applies_its_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / 'set'
     options = ['--num-train', '6', '--num-val', '6', '--size', '96', '--seed', '4']
     arguments = ['--task', 'classification', '--out', str(out), *options]
     assert run_tool('generate_shapes', arguments) == 0
-    said = capsys.readouterr().out
-    assert str(out) in said and 'classes: circle, cross, ring' in said
+    output = capsys.readouterr().out
+    assert str(out) in output and 'classes: circle, cross, ring' in output
     assert cv2.imread(str(out / 'val' / 'circle' / '000000.png')).shape == (96, 96, 3)
     assert json.loads((out / 'dataset.json').read_text())['seed'] == 4
 
 
-def test_the_tool_writes_into_the_cache_if_not_told_where(cache: Path) -> None:
+def test_the_tool_writes_into_the_cache_by_default(cache: Path) -> None:
     options = ['--task', 'classification', '--num-train', '2', '--num-val', '1']
     assert run_tool('generate_shapes', options) == 0
     assert single_shapes.is_generated(cache)
     assert not shapes.is_generated(shapes.default_root())
 
 
-def test_mmpretrain_reads_it_and_generates_it_where_it_is_missing(cache: Path) -> None:
+def test_mmpretrain_reads_it_and_generates_it_if_it_is_missing(cache: Path) -> None:
     pytest.importorskip('mmpretrain')
     from casvit_mm.datasets import SingleShapesDataset
 

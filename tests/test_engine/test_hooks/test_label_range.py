@@ -1,4 +1,4 @@
-"""Label values outside the classes, found in a batch before the model sees it."""
+"""Class indices out of range are found in a batch before the model gets it."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ CLASSES = ('road', 'sky', 'tree')
 
 
 class Runner:
-    """What the hook touches of a runner."""
+    """The parts of a runner that the hook uses."""
 
     def __init__(self, dataset):
         loader = DataLoader(dataset, batch_size=2, collate_fn=pseudo_collate)
@@ -27,7 +27,7 @@ class Runner:
 
 @pytest.fixture
 def build(tmp_path):
-    """Builds a dataset of two images, the second with given label values."""
+    """Builds a dataset of two images; the mask of the second has the given values."""
 
     def dataset(values, classes=CLASSES, **changes):
         for number, label in enumerate(([0, 1, 2, 255], values)):
@@ -52,7 +52,7 @@ def build(tmp_path):
     return dataset
 
 
-def look(dataset, when='train'):
+def check(dataset, when='train'):
     runner = Runner(dataset)
     batch = next(iter(runner.train_dataloader))
     getattr(LabelRangeHook(), f'before_{when}_iter')(runner, 0, batch)
@@ -61,35 +61,35 @@ def look(dataset, when='train'):
 @pytest.mark.parametrize('when', ['train', 'val', 'test'])
 def test_a_value_outside_the_classes_is_named_with_file_and_count(build, tmp_path, when):
     with pytest.raises(DatasetError) as found:
-        look(build([0, 1, 3, 200]), when)
+        check(build([0, 1, 3, 200]), when)
     assert f'{tmp_path / "1.png"} has the value 3 in 4 pixels, 200 in 4 pixels' in str(found.value)
 
 
-def test_classes_and_ignored_pixels_pass(build):
-    look(build([0, 0, 2, 255]))
+def test_class_indices_and_ignored_pixels_pass(build):
+    check(build([0, 0, 2, 255]))
 
 
-def test_ignored_zeros_pass_and_the_message_counts_as_the_file_does(build):
-    look(build([0, 1, 2, 3], reduce_zero_label=True))
+def test_ignored_zeros_pass_and_the_message_gives_the_value_in_the_file(build):
+    check(build([0, 1, 2, 3], reduce_zero_label=True))
     with pytest.raises(DatasetError, match='the value 4 in 4 pixels'):
-        look(build([0, 1, 2, 4], reduce_zero_label=True))
+        check(build([0, 1, 2, 4], reduce_zero_label=True))
 
 
-def test_datasets_in_wrappers_are_looked_at(build):
+def test_wrapped_datasets_are_checked(build):
     with pytest.raises(DatasetError, match='the value 9 in 4 pixels'):
-        look(ConcatDataset([build([0, 1, 2, 9])]))
+        check(ConcatDataset([build([0, 1, 2, 9])]))
 
 
-def test_a_value_that_the_pipeline_makes_is_told_apart(build, tmp_path):
+def test_a_value_that_the_pipeline_adds_is_reported_as_such(build, tmp_path):
     dataset = build([0, 1, 2, 2])
     runner = Runner(dataset)
     batch = next(iter(runner.train_dataloader))
     batch['data_samples'][0].gt_sem_seg.data[:] = 77
-    with pytest.raises(DatasetError, match=r'77.*a step of the pipeline makes it'):
+    with pytest.raises(DatasetError, match=r'77.*a step of the pipeline adds it'):
         LabelRangeHook().before_train_iter(runner, 0, batch)
 
 
-def test_batches_of_other_tasks_are_left_alone(build):
+def test_batches_of_other_tasks_are_ignored(build):
     runner = Runner(build([0, 1, 2, 2]))
     LabelRangeHook().before_train_iter(runner, 0, dict(inputs=[torch.zeros(3, 4, 4)]))
     LabelRangeHook().before_train_iter(runner, 0, None)
