@@ -1,8 +1,8 @@
-"""What ``import casvit_mm`` registers: names, whose classes are imported when they are built.
+"""Registers names on ``import casvit_mm``; their classes are imported when they are built.
 
-Most of the classes inherit from OpenMMLab's, whose import takes seconds, and a run builds few of
-them. So mmengine's root registries, in which every scope looks last, get a function for each;
-importing the module of a class puts the class in its place.
+Most of the classes inherit from OpenMMLab's, which take seconds to import, and a run builds only a
+few of them. So mmengine's root registries, where every scope looks last, get a factory for each
+class; importing the module of a class replaces the factory with the class.
 """
 
 import importlib
@@ -53,7 +53,7 @@ CLASSES: dict[Registry, dict[str, str]] = {
     },
     RUNNERS: {'CASViTRunner': 'casvit_mm.engine.runner'},
 }
-"""The classes of each root registry: names that configs use, and the modules that define them."""
+"""The classes of each root registry: the names used in configs, and their modules."""
 
 Class = TypeVar('Class', bound=type)
 
@@ -64,7 +64,7 @@ def register_classes() -> None:
     """Registers a factory for every class of :data:`CLASSES`; a second call changes nothing.
 
     Raises:
-        KeyError: Another class of one of the names is registered.
+        KeyError: Another class is registered under one of the names.
     """
     for registry, classes in CLASSES.items():
         for name, module in classes.items():
@@ -73,14 +73,14 @@ def register_classes() -> None:
 
 
 def registered_in(registry: Registry) -> Callable[[Class], Class]:
-    """Registers a class of :data:`CLASSES`, in the place of its factory.
+    """Registers a class of :data:`CLASSES` in place of its factory.
 
-    mmengine's own decorator with ``force=True`` would also displace a class that a person
+    mmengine's own decorator with ``force=True`` would also replace a class that the user
     registered under the same name before this one was imported.
 
     Args:
-        registry: A root registry, or that of the toolbox whose class is inherited from, which gets
-            the class too.
+        registry: A root registry, or the registry of the toolbox whose class is inherited from;
+            the class is added to it and to its root.
 
     Returns:
         The decorator.
@@ -97,15 +97,15 @@ def registered_in(registry: Registry) -> Callable[[Class], Class]:
 
 
 def registered_class(registry: Registry, name: str) -> Any:
-    """The class that a name stands for, for those who look at it rather than build it.
+    """Looks up a registered class without building it.
 
     Args:
         registry: Any registry, of a toolbox or of mmengine.
-        name: What a config gives as ``type``.
+        name: The ``type`` in a config.
 
     Returns:
-        What ``registry.get`` gives, but the class for a factory of this package; None if the name
-        is unknown.
+        The result of ``registry.get``, with the class in place of a factory of this package; None
+        if the name is unknown.
 
     Raises:
         MissingPackageError: The class needs a package that cannot be imported.
@@ -116,7 +116,7 @@ def registered_class(registry: Registry, name: str) -> Any:
 
 
 def _is_ours(registered: Any, module: str) -> bool:
-    """Whether a class of a module, or its factory, is what is registered."""
+    """Whether the registered object is the class of a module, or its factory."""
     return getattr(registered, '__module__', None) == module
 
 
@@ -128,15 +128,15 @@ def _factory(registry: Registry, name: str, module: str) -> Callable[..., Any]:
         return load()(*args, **kwargs)
 
     package = module.rpartition('.')[0]
-    # What mmengine's messages and help() say of it.
+    # For mmengine's messages and help().
     build.__name__ = build.__qualname__ = name
     build.__module__ = module
     build.__doc__ = (
-        f'Builds a {name} from the arguments of the class, which is imported when it is built.\n\n'
-        f'The class, and its documentation: ``from {package} import {name}``.'
+        f'Builds a {name} from the arguments of the class, which is imported on the first call.\n\n'
+        f'For the class and its documentation: ``from {package} import {name}``.'
     )
     if registry is RUNNERS:
-        # mmengine builds runners by this method of their class.
+        # mmengine builds runners with this method of their class.
         build.from_cfg = lambda cfg: load().from_cfg(cfg)
     _loaders[build] = load
     return build

@@ -1,4 +1,4 @@
-"""What measures: how long a forward pass or a training step takes, and what that is to be held to.
+"""Benchmarks of forward passes and training steps, and the limits to compare them with.
 
-Nothing here is imported with the package: the command ``casvit bench`` does.
+Nothing here is imported with the package, only by the command ``casvit bench``.
 """

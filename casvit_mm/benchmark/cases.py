@@ -1,4 +1,4 @@
-"""What can be measured: a model, in a variant, on images of a size."""
+"""Benchmark cases: a model, in a variant, on images of one size."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,29 +7,29 @@ from casvit.tables import ARCHITECTURES, PEERS, VARIANTS
 from casvit_mm.speed.dense_parts import PRECISIONS
 
 PEER_VARIANTS = {'inference': ('reference', 'eager', 'compiled'), 'training': ()}
-"""Of a peer ``reference`` is what timm builds, in NCHW; ``eager`` has its branches merged where its
-authors merge them, channels last; ``compiled`` is that by ``torch.compile`` for this one size, with
-weights as constants, so that norms are folded."""
+"""For a peer, ``reference`` is the model as timm builds it, in NCHW; ``eager`` has its branches
+merged if its authors merge them, in channels last; ``compiled`` is the latter with
+``torch.compile`` for a fixed size, with weights as constants, so that norms are folded."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure.
+    """A single case to measure.
 
     Attributes:
         model: Size of a CAS-ViT backbone ('xs', 's', 'm', 't' or 'l'), a key of
-            :data:`casvit.tables.PEERS`, or the file of a config with a whole model.
-        variant: One of those that the model has in its mode.
+            :data:`casvit.tables.PEERS`, or the config file of a complete model.
+        variant: One of the variants that the model has in this mode.
         precision: A key of :data:`casvit_mm.speed.dense_parts.PRECISIONS`.
-        mode: ``'inference'``, from a normalised image to features or to the answer of a whole
-            model; ``'training'``, forward and backward with the norms' statistics frozen, as the
-            detection recipes train.
+        mode: ``'inference'``, from a normalised image to features, or to predictions of a complete
+            model; ``'training'``, forward and backward with frozen norm statistics, as in the
+            detection recipes.
         image_size: Side of the square image, in pixels.
-        batch_size: Images at once.
-        device: Where.
+        batch_size: Images per batch.
+        device: The device to measure on.
 
     Raises:
-        ValueError: A value is not known, or there is no such variant in this mode.
+        ValueError: A value is unknown, or there is no such variant in this mode.
     """
 
     model: str
@@ -45,12 +45,12 @@ class Case:
             raise ValueError(f'mode={self.mode!r} is unknown; known: {", ".join(VARIANTS)}')
         if self.kind == 'config' and not Path(self.model).is_file():
             names = ', '.join([*ARCHITECTURES, *PEERS])
-            raise ValueError(f'model={self.model!r} is unknown: no file, and none of {names}')
+            raise ValueError(f'model={self.model!r} is neither a config file nor one of {names}')
         known = {'variant': variants(self.model, self.mode), 'precision': PRECISIONS}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(
-                    f'{name}={getattr(self, name)!r} is unknown in {self.mode} of {self.label}; '
+                    f'{name}={getattr(self, name)!r} is unknown for {self.mode} of {self.label}; '
                     f'known: {", ".join(values) or "none"}'
                 )
 
@@ -63,7 +63,7 @@ class Case:
 
     @property
     def label(self) -> str:
-        """What people call the model."""
+        """Display name of the model."""
         if self.kind == 'peer':
             return PEERS[self.model].name
         return f'CAS-ViT {self.model.upper()}' if self.kind == 'backbone' else Path(self.model).stem
@@ -75,5 +75,5 @@ class Case:
 
 
 def variants(model: str, mode: str) -> tuple[str, ...]:
-    """The variants that a model has in a mode."""
+    """The variants of a model in a mode."""
     return (PEER_VARIANTS if model in PEERS else VARIANTS)[mode]

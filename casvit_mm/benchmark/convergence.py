@@ -1,4 +1,4 @@
-"""Whether training faster changes what is learned: the results of finished runs, by switches."""
+"""Reads the results of finished runs, to check that faster training does not change accuracy."""
 
 import json
 from dataclasses import asdict
@@ -14,24 +14,24 @@ METRICS = ('coco/bbox_mAP', 'coco/segm_mAP', 'mIoU', 'accuracy/top1')
 
 
 class RunError(UserError, ValueError):
-    """A folder is not that of a finished run; the message says which."""
+    """A folder does not belong to a finished run; the message says which."""
 
 
 def read_run(work_dir: Path) -> dict[str, Any]:
-    """What a finished training run was and reached.
+    """Reads the settings and results of a finished training run.
 
     Args:
         work_dir: Its folder.
 
     Returns:
-        Name of the folder, seed, switches of its ``speed``, and the metrics of its last validation.
+        Name of the folder, seed, ``speed`` options, and the metrics of the last validation.
 
     Raises:
         RunError: There is no config or no validation in the folder.
     """
     configs = sorted(work_dir.glob('*/vis_data/config.py'))
     if not configs:
-        raise RunError(f'{work_dir} is not the folder of a training run: it has no config.')
+        raise RunError(f'{work_dir} is not the folder of a training run: there is no config in it.')
     cfg = Config.fromfile(configs[-1])
     lines = [
         json.loads(line)
@@ -40,7 +40,7 @@ def read_run(work_dir: Path) -> dict[str, Any]:
     ]
     validations = [line for line in lines if any(metric in line for metric in METRICS)]
     if not validations:
-        raise RunError(f'The run in {work_dir} has no validation.')
+        raise RunError(f'The run in {work_dir} has no validation results.')
     return {
         'run': work_dir.resolve().name,
         'seed': cfg.get('randomness', {}).get('seed'),

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates (MACs) of a model and of its backbone."""
+"""Counts parameters and multiply-accumulates (MACs) of a model and its backbone."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from casvit_mm.config.view import ConfigView
 
 
 def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, int]], int | None]:
-    """Counts a config's model.
+    """Counts the parameters and MACs of a config's model.
 
     Args:
         cfg: The config.
@@ -37,7 +37,7 @@ def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, in
 
 
 def input_channels(cfg: Config) -> int:
-    """Channels of the input: three, unless the backbone is for grey or multispectral images."""
+    """Number of input channels: three, unless the backbone takes grey or multispectral images."""
     return (cfg.model.get('backbone') or {}).get('in_channels', 3)
 
 
@@ -54,7 +54,7 @@ def macs(model: nn.Module, image: Tensor) -> int:
         image: Its input. Shape: ``(1, C, H, W)``.
 
     Returns:
-        Their number, as mmengine's analyser counts.
+        Their number, as counted by mmengine's analyser.
     """
     analyzer = FlopAnalyzer(model, (image,))
     analyzer.unsupported_ops_warnings(False)
@@ -65,7 +65,7 @@ def macs(model: nn.Module, image: Tensor) -> int:
 
 
 class _Tensors(nn.Module):
-    """A detector, segmentor or classifier as a function of one image alone."""
+    """A detector, segmentor or classifier as a function of an image only."""
 
     def __init__(self, model: nn.Module, height: int, width: int) -> None:
         super().__init__()

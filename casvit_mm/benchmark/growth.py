@@ -1,4 +1,4 @@
-"""How cost grows with the input: the exponent of a power law, which for a linear cost is 1."""
+"""How cost grows with the input: the exponent of a power law, which is 1 if it grows linearly."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -10,16 +10,16 @@ LEAST_POINTS = 3
 
 
 def growth(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fits a straight line to log(time) over log(pixels), by model and variant.
+    """Fits a straight line to log(time) over log(pixels) for each model and variant.
 
     Args:
         cases: Records of the cases of a group.
 
     Returns:
-        For each series of at least three sizes: what it is, over what it grows (``'image_size'``
-        at one batch size, or ``'batch_size'`` at one image size), its points (pixels of the whole
-        batch, seconds), the exponent, and the largest deviation from the line as a share of the
-        time.
+        For each series of at least three sizes: the model and variant, what grows
+        (``'image_size'`` at a fixed batch size, or ``'batch_size'`` at a fixed image size), the
+        points (pixels per batch, seconds), the exponent, and the largest relative deviation from
+        the line.
     """
     found = []
     for over, fixed in (('image_size', 'batch_size'), ('batch_size', 'image_size')):
@@ -38,7 +38,7 @@ def growth(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def power_law(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Exponent of a power law through points, and the largest relative deviation from it."""
+    """Fits a power law; returns its exponent and the largest relative deviation from it."""
     sizes, times = np.log(np.array(points, dtype=float)).T
     slope, offset = np.polyfit(sizes, times, 1)
     deviations = np.abs(np.expm1(times - (slope * sizes + offset)))

@@ -1,4 +1,4 @@
-"""What a measurement depends on beside the code: the machine, and how fast it can be at best."""
+"""Describes the machine that a benchmark runs on, and measures its limits."""
 
 import importlib.metadata
 import os
@@ -17,14 +17,14 @@ GEMM = (4096, 1024, 1024)
 
 
 def describe(device: str, threads: int) -> dict[str, Any]:
-    """The machine and the versions.
+    """Describes the machine and the installed versions.
 
     Args:
-        device: Where the measurements run.
+        device: The device to measure on.
         threads: Threads of each process.
 
     Returns:
-        Names, versions, and on a CPU its instruction set as torch uses it.
+        Names, versions, and the CPU instruction set that torch uses.
     """
     facts: dict[str, Any] = {
         'processor': processor(),
@@ -56,16 +56,16 @@ def processor() -> str:
 
 
 def limits(device: str) -> dict[str, Any]:
-    """What bounds a network from above, measured: a large copy, and a large matrix product.
+    """Measures the upper limits of the machine: a large copy and a large matrix product.
 
-    Of several trials the fastest counts: a limit is what the machine can do when nobody disturbs.
+    The fastest of several trials counts, which is the least disturbed.
 
     Args:
-        device: Where.
+        device: The device to measure.
 
     Returns:
         ``copy_bytes_per_second``, read and written bytes together, and ``gemm_flops_per_second``
-        by precision: fp32, and bf16 where the device has instructions for it.
+        by precision: fp32, and bf16 if the device has instructions for it.
     """
     source = torch.ones(COPIED // 4, device=device)
     target = torch.empty_like(source)

@@ -1,8 +1,8 @@
-"""Measures cases side by side: each in a process of its own, the processes taking turns.
+"""Measures cases side by side: each in its own process, the processes taking turns.
 
-A machine that others share, or that grows warm, is not as fast one minute as the next. Cases that
-are compared are measured in turns of a second or two, in an order that turns round each time, and
-a ratio is one of two neighbouring turns.
+The speed of a machine varies from one minute to the next, because it is shared or heats up. So
+cases that are compared take turns of a second or two, in an order that is reversed each time, and
+ratios are computed between neighbouring turns.
 """
 
 import json
@@ -27,13 +27,13 @@ BASELINE = 'reference'
 
 @dataclass(frozen=True)
 class Group:
-    """Cases that are compared with each other: their processes live at once, and take turns.
+    """Cases that are compared with each other; their processes run side by side and take turns.
 
     Attributes:
-        title: What they have in common.
+        title: What the cases have in common.
         cases: The cases.
-        yardstick: One of them that all others are compared with; where None, each is compared with
-            the reference on images of its size.
+        yardstick: The case that all others are compared with; if None, each is compared with the
+            reference at the same image and batch size.
     """
 
     title: str
@@ -49,16 +49,16 @@ class Worker:
     """The process of one case.
 
     Args:
-        case: What it measures.
-        threads: Threads that it computes with.
+        case: The case to measure.
+        threads: Number of threads.
 
     Raises:
-        BenchmarkError: It ends before it is ready.
+        BenchmarkError: The process ends before it is ready.
     """
 
     def __init__(self, case: Case, threads: int) -> None:
         self.case = case
-        # A file and not a pipe: nobody reads it until something fails.
+        # A file rather than a pipe: it is only read if something fails.
         self.said = tempfile.TemporaryFile('w+')  # noqa: SIM115
         command = [sys.executable, '-m', 'casvit_mm.benchmark.worker']
         self.process = subprocess.Popen(
@@ -73,12 +73,12 @@ class Worker:
         self.turns: list[list[float]] = []
 
     def measure(self, seconds: float) -> None:
-        """Takes a turn."""
+        """Measures for one turn."""
         self._tell(f'measure {seconds}\n')
         self.turns.append(self._answer()['seconds'])
 
     def result(self) -> dict[str, Any]:
-        """Ends the process and tells what was measured."""
+        """Ends the process and returns the measurements."""
         self._tell('end\n')
         last = self._answer()
         medians = [statistics.median(turn) for turn in self.turns]
@@ -96,7 +96,7 @@ class Worker:
         }
 
     def close(self) -> None:
-        """Ends the process, whatever it does."""
+        """Kills the process."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.said):
@@ -131,13 +131,13 @@ def measure(
     Args:
         groups: The groups.
         threads: Threads of each process.
-        turns: How often each case gets its turn.
+        turns: Number of turns per case.
         seconds: Length of a turn.
 
     Yields:
-        A record of each group, as soon as it is measured: its title, the yardstick's place among
-        its cases, and under ``cases`` for each what it is, the median time of every turn, their
-        spread, and what :func:`add_ratios` adds.
+        A record of each group as soon as it is measured: its title, the index of the yardstick,
+        and under ``cases`` for each case its settings, the median time of every turn, their
+        spread, and the entries that :func:`add_ratios` adds.
 
     Raises:
         BenchmarkError: A case could not be measured.
@@ -177,14 +177,14 @@ def _worker(case: Case, threads: int) -> Iterator[Worker]:
 
 
 def add_ratios(results: Sequence[dict[str, Any]], yardstick: int | None = None) -> None:
-    """Adds to each case its ``baseline``, and its ``ratio``: how many times as fast it was.
+    """Adds to each case its ``baseline`` and its ``ratio``, the speed-up over the baseline.
 
-    A baseline is given by its place among the results, and a ratio is taken turn by turn.
+    A baseline is given by its index in the results, and ratios are computed turn by turn.
 
     Args:
         results: The cases of a group, changed in place.
-        yardstick: Place of the baseline of all. Where None it is the reference on images of the
-            same size; a case without one has None, and no ratio.
+        yardstick: Index of the baseline of all cases. If None, the baseline is the reference at
+            the same image and batch size; a case without one has None and no ratio.
     """
     for each in results:
         place = _reference(each, results) if yardstick is None else yardstick
@@ -203,7 +203,7 @@ def _reference(result: dict[str, Any], results: Sequence[dict[str, Any]]) -> int
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median and quartiles."""
+    """Computes the median and quartiles."""
     if len(values) == 1:
         return dict.fromkeys(('median', 'low', 'high'), values[0])
     low, median, high = statistics.quantiles(values, n=4, method='inclusive')

@@ -1,6 +1,6 @@
-"""Backbones of others, to be measured beside CAS-ViT, built by timm.
+"""Other backbones to compare CAS-ViT with, built by timm.
 
-Published results are copied from papers, with their source, and never measured here.
+Published results are copied from papers, with their source, and are never measured here.
 """
 
 from typing import Any
@@ -18,12 +18,12 @@ CASVIT_BOX_AP = {'xs': 37.4, 's': 39.8, 'm': 42.3, 't': 43.5}
 
 
 def published_casvit(size: str) -> dict[str, Any]:
-    """Published accuracy of a CAS-ViT, as of a peer."""
+    """Published accuracy of a CAS-ViT, in the form used for peers."""
     return {'box_ap': CASVIT_BOX_AP.get(size), 'source': 'CAS-ViT, arXiv 2408.03703'}
 
 
 def build_peer(name: str) -> nn.Module:
-    """Builds a peer that gives its maps of strides 4 to 32, as a detector takes them.
+    """Builds a peer that outputs feature maps of strides 4 to 32, as used by a detector.
 
     Args:
         name: A key of :data:`casvit.tables.PEERS`.

@@ -1,4 +1,4 @@
-"""Whether the data keep up with the training: what each step of a pipeline takes."""
+"""Times the steps of a data pipeline, to see whether data loading keeps up with training."""
 
 import time
 from collections import defaultdict
@@ -12,15 +12,15 @@ from casvit_mm.datasets.build import build_dataset
 
 
 def time_pipeline(cfg: Config, samples: int) -> dict[str, Any]:
-    """Takes images through the pipeline of a training, in this process.
+    """Runs images through the training pipeline of a config, in this process.
 
     Args:
-        cfg: A config with a ``train_dataloader``, whose data are there.
-        samples: How many images, taken evenly from the dataset; of a smaller one all.
+        cfg: A config with a ``train_dataloader`` whose dataset exists.
+        samples: Number of images, spread evenly over the dataset; all of a smaller dataset.
 
     Returns:
-        The number of images; the spread of the seconds that one takes; and under ``steps``, in
-        their order, the name of each transform and the mean of its seconds.
+        The number of images; the spread of the seconds per image; and under ``steps``, in order,
+        the name of each transform and its mean time in seconds.
 
     Raises:
         DatasetError: No image is left in the dataset.

@@ -1,4 +1,4 @@
-"""What the arguments of the benchmark ask to be measured, and what is known of it beforehand."""
+"""Plans a benchmark: the groups of cases to measure, and known facts to add to the results."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ YARDSTICK = ('m', 'fused')
 
 
 def groups(args: Namespace, configs: Sequence[str], device: str) -> list[Group]:
-    """What the arguments ask for: a group of each model.
+    """Builds the groups of cases that the arguments ask for, one per model.
 
     Args:
         args: The parsed arguments of the command.
-        configs: Files of the configs among them.
-        device: Where to measure.
+        configs: The config files among them.
+        device: The device to measure on.
 
     Raises:
-        CliError: The mode has no such variant, or there is no such peer.
+        CliError: There is no such variant in this mode, or no such peer.
     """
     peers = _peers(args)
     sizes = args.sizes or ([] if args.configs else ['xs', 's', 'm', 't'])
@@ -44,7 +44,7 @@ def groups(args: Namespace, configs: Sequence[str], device: str) -> list[Group]:
 
 
 def add_facts(case: dict[str, Any], limits: dict[str, Any]) -> None:
-    """Adds what is known of a case and not measured (its roofline, a published accuracy)."""
+    """Adds facts that are not measured to a case: its roofline, a published accuracy."""
     if case['kind'] == 'backbone':
         shape = case['model'], case['image_size'], case['batch_size']
         precision, training = case['precision'], case['mode'] == 'training'
@@ -53,7 +53,7 @@ def add_facts(case: dict[str, Any], limits: dict[str, Any]) -> None:
             case['roofline'] = asdict(least)
         case['published'] = published_casvit(case['model'])
     elif case['kind'] == 'config':
-        # Where its file lies is nobody else's matter.
+        # Records are published, and shall not contain paths of this machine.
         case['model'] = case['label']
     elif case['kind'] == 'peer':
         peer = PEERS[case['model']]
@@ -67,7 +67,7 @@ def _peers(args: Namespace) -> list[str]:
     if unknown:
         raise CliError(f'There is no peer {", ".join(unknown)}; there are {", ".join(PEERS)}.')
     if args.mode != 'inference' or len(args.image_size) + len(args.batch_size) > 2:
-        raise CliError('--peers are measured in inference, on one size of images and batch.')
+        raise CliError('--peers needs --mode inference, and a single image size and batch size.')
     return args.peers or list(PEERS)
 
 
@@ -78,7 +78,7 @@ def _cases(model: str, args: Namespace, device: str) -> list[Case]:
         unknown = [each for each in chosen if each not in known]
         if unknown:
             raise CliError(
-                f'There is no {" or ".join(unknown)} variant in {args.mode}: it has '
+                f'There is no variant {" or ".join(unknown)} for {args.mode}; there are '
                 f'{", ".join(known)}.'
             )
     return [

@@ -1,6 +1,6 @@
-"""CAS-ViT's forward pass as published: operation for operation, eager, NCHW.
+"""The published forward pass of CAS-ViT: operation for operation, eager, NCHW.
 
-Every speed-up is measured against this file and compared with it, so none may change it.
+All speed-ups are measured against this file and compared with it, so none may change it.
 
 Source: "CAS-ViT: Convolutional Additive Self-attention Vision Transformers for Efficient Mobile
 Applications", arXiv 2408.03703, and its published implementation.
@@ -13,15 +13,15 @@ from casvit_mm.models import CASViT
 
 
 class Reference(nn.Module):
-    """The reference forward pass on the weights of a backbone, which it shares.
+    """The reference forward pass; it shares the weights of a backbone.
 
-    It knows batch norms, GELU and drop path 0: what the published sizes have.
+    It supports batch norms, GELU and drop path 0, as in the published sizes.
 
     Args:
-        backbone (CASViT): Gives the weights, the depths and the stages that are put out; whether
-            its norms are in training mode decides what these do here.
+        backbone (CASViT): Provides the weights, the depths and the output stages; its norms also
+            determine whether norms here are in training mode.
 
-    Shape: as of the backbone.
+    Shape: as for the backbone.
     """
 
     def __init__(self, backbone: CASViT) -> None:
@@ -83,7 +83,7 @@ class Reference(nn.Module):
         return self.conv(x, name, padding=1, groups=x.shape[1])
 
     def norm(self, x: Tensor, name: str) -> Tensor:
-        """A batch norm, with the statistics of the batch where the backbone's takes them."""
+        """A batch norm, with the statistics of the batch if the backbone's norm uses them."""
         module = self.backbone.get_submodule(name)
         return functional.batch_norm(
             x,

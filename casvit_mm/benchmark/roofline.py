@@ -1,9 +1,9 @@
-"""How fast a forward pass could be at best, by what it computes and what it has to move.
+"""The shortest possible time of a forward pass, from its operations and memory traffic.
 
-Counted are the convolutions of the fused backbone, one by one: each multiplies and adds what it
-must, and reads its input and writes its output once. A convolution cannot take less time than its
-operations at the rate of a large matrix product, nor less than its bytes at the rate of a large
-copy. What lies in a cache moves faster than that, so a share above 1 is possible.
+It is the sum over the convolutions of the fused backbone: each does its multiplications and
+additions, reads its input once and writes its output once. A convolution cannot take less time than
+its operations at the rate of a large matrix product, nor less than its bytes at the rate of a large
+copy. Data in a cache moves faster than that, so a share above 1 is possible.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ BYTES = {'fp32': 4, 'bf16': 2}
 
 @dataclass(frozen=True)
 class Roofline:
-    """The least that a forward pass takes.
+    """The lower bound of a forward pass.
 
     Attributes:
         flops: Multiplications and additions.
-        bytes: Bytes that are read and written.
-        seconds: Sum over the convolutions of what bounds each.
+        bytes: Bytes read and written.
+        seconds: Sum of the lower bounds of the convolutions.
     """
 
     flops: int
@@ -43,17 +43,17 @@ def roofline(
     precision: str = 'fp32',
     training: bool = False,
 ) -> Roofline:
-    """The roofline of a backbone.
+    """Computes the roofline of a backbone.
 
     Args:
-        size: Name of the CAS-ViT.
+        size: Name of the CAS-ViT size.
         image_size: Side of the square image, in pixels.
-        batch_size: Images at once.
-        limits: What :func:`casvit_mm.benchmark.machine.limits` measured.
-        precision: Of operations and of what is moved: one that the limits have.
-        training: Of forward and backward together: the gradients of a convolution's input and of
-            its weights are each a convolution of as many operations and bytes. The gradient of
-            the image, which nobody asks for, is counted too: less than a hundredth.
+        batch_size: Images per batch.
+        limits: The result of :func:`casvit_mm.benchmark.machine.limits`.
+        precision: Precision of operations and data: one that the limits contain.
+        training: Whether to count forward and backward: the gradients of a convolution's input and
+            of its weights are each a convolution with as many operations and bytes. The gradient
+            of the image, which is not needed, is included: less than 1%.
     """
     model = fuse(CASViT(size).eval()).to('meta')
     costs: list[tuple[int, int]] = []
@@ -66,7 +66,8 @@ def roofline(
     flops = sum(each for each, _ in costs)
     if flops != counter.get_total_flops():
         raise RuntimeError(
-            f'counted {flops} operations in convolutions, torch {counter.get_total_flops()} in all'
+            f'counted {flops} operations in convolutions, torch {counter.get_total_flops()} in '
+            'total'
         )
     compute = limits['gemm_flops_per_second'][precision]
     copy = limits['copy_bytes_per_second']

@@ -1,4 +1,4 @@
-"""What is measured, built: one call of it does the work of a case once."""
+"""Builds the models to measure, as functions that do the work of a case once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ from casvit_mm.speed.memory_format import to_channels_last
 from casvit_mm.speed.training import TrainingSpeed, train_faster
 
 OBJECTS = 8
-# By which the scores of two variants may differ, as a share; in low precision it is more.
+# Relative difference allowed between the scores of two variants; larger in low precision.
 ROUNDING = 1e-4
 
 
 @dataclass
 class Subject:
-    """A model, and what is done with it.
+    """A model, and functions that run it.
 
     Attributes:
-        model: Has a ``backbone``, which a variant changes.
-        answer: Computes what the model answers.
-        loss: Computes a scalar that reaches every parameter.
+        model: A model with a ``backbone``, which a variant changes.
+        answer: Computes the predictions.
+        loss: Computes a scalar that depends on every parameter.
     """
 
     model: nn.Module
@@ -49,13 +49,13 @@ class Subject:
 
 
 def prepare(case: Case) -> Callable[[], None]:
-    """Builds what is to be measured.
+    """Builds the model of a case.
 
     Args:
-        case: What.
+        case: The case to measure.
 
     Returns:
-        A function that does it once, and returns when it is done.
+        A function that does the work once, and returns when it is done.
     """
     torch.manual_seed(0)
     image = torch.randn(case.batch_size, 3, case.image_size, case.image_size, device=case.device)
@@ -70,7 +70,7 @@ def prepare(case: Case) -> Callable[[], None]:
 
 
 def change(model: nn.Module, case: Case) -> None:
-    """Makes a model the variant of a case, in place."""
+    """Turns a model into the variant of a case, in place."""
     if case.variant == 'reference':
         model.backbone.forward = Reference(model.backbone).forward
     elif case.mode == 'inference':
@@ -126,14 +126,14 @@ def _peer(case: Case) -> Callable[[Tensor], Any]:
 
 
 def _whole_model(case: Case, image: Tensor) -> Subject:
-    """A config's model with random weights, which answers with as many objects as it may.
+    """A config's model with random weights that returns the maximum number of detections.
 
-    Its detections are those of the highest scores, as of a trained model.
+    They are the detections with the highest scores, as in a trained model.
     """
     cfg = Config.fromfile(case.model)
     scope = ConfigView(cfg).scope
     init_default_scope(scope)
-    # The reference knows no drop path, and there is nothing to start from.
+    # The reference does not support drop path, and the weights are random.
     drop_pretrained(cfg.model)
     cfg.merge_from_dict({'model.backbone.drop_path_rate': 0.0})
     test_cfg = cfg.model.get('test_cfg') or {}
@@ -154,10 +154,10 @@ def _whole_model(case: Case, image: Tensor) -> Subject:
 
 
 def _drop_the_rest(subject: Subject, case: Case) -> None:
-    """Raises a detector's threshold to the lowest score that it answers with.
+    """Raises a detector's threshold to the lowest score of its detections.
 
-    Trained models drop nearly all candidates by their scores; random weights, for which any
-    ordinary threshold is too high or too low, would have it sort millions.
+    Trained models drop nearly all candidates by their scores. With random weights, any ordinary
+    threshold is too high or too low, and the detector would have to sort millions.
     """
     head = getattr(subject.model, 'roi_head', None) or getattr(subject.model, 'bbox_head', None)
     if 'score_thr' not in (getattr(head, 'test_cfg', None) or {}):
@@ -169,7 +169,7 @@ def _drop_the_rest(subject: Subject, case: Case) -> None:
 
 
 def _sample(scope: str, case: Case) -> Any:
-    """Ground truth of an image: some objects, or a semantic mask."""
+    """Ground truth of an image: some objects, a semantic mask, or a label."""
     side, device = case.image_size, case.device
     meta = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), (side, side))
     meta |= dict(scale_factor=(1.0, 1.0), img_id=0, img_path='')
@@ -212,6 +212,6 @@ def _train(subject: Subject, image: Tensor) -> None:
 
 
 def _finish(tensor: Tensor) -> None:
-    """Waits for what a GPU was told to do."""
+    """Waits for the GPU to finish."""
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)

@@ -1,11 +1,11 @@
-"""The process that one case is measured in: thread pools of several would disturb each other.
+"""The process that measures one case: the thread pools of several would disturb each other.
 
-It reads commands from its standard input and answers each with a line of JSON behind
+It reads commands from its standard input and answers each with a line of JSON after
 :data:`ANSWER`, among whatever libraries print:
 
-  (at the start)     {"warm_up": seconds until the first calls were done}
-  measure SECONDS    {"seconds": [time of each call]}, at least three of them
-  end                {"peak_memory": bytes, "operators": their shares in the time}, and it ends
+  (at the start)     {"warm_up": seconds until the first calls are done}
+  measure SECONDS    {"seconds": [time of each call]}, at least three calls
+  end                {"peak_memory": bytes, "operators": shares of the time}, then it exits
 """
 
 import json
@@ -29,24 +29,24 @@ LEAST_CALLS = 3
 
 
 def answer(**content: Any) -> None:
-    """Writes a line for the process that listens."""
+    """Writes a line for the parent process."""
     print(ANSWER + json.dumps(content), flush=True)
 
 
 def peak_memory() -> int:
-    """The most memory that this process had at once, in bytes; a GPU's where it computes there."""
+    """Peak memory of this process in bytes; that of the GPU if it is used."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     status = Path('/proc/self/status')
     if status.exists():
-        # Not of getrusage: there a process inherits the peak of the one that started it.
+        # Not from getrusage, in which a process inherits the peak of its parent.
         return 1024 * int(re.search(r'^VmHWM:\s*(\d+) kB', status.read_text(), re.M)[1])
     memory = psutil.Process().memory_info()
     return getattr(memory, 'peak_wset', memory.rss)
 
 
 def main() -> None:
-    """Serves the case that the first argument describes as JSON; the second is its threads."""
+    """Measures the case given as JSON in the first argument, with the threads in the second."""
     case, threads = Case(**json.loads(sys.argv[1])), int(sys.argv[2])
     torch.set_num_threads(threads)
     if case.kind == 'config':
@@ -67,7 +67,7 @@ def main() -> None:
             call()
             seconds.append(time.perf_counter() - start)
         answer(seconds=seconds)
-    # Before the profile, which takes memory of its own.
+    # Before profiling, which needs memory of its own.
     peak = peak_memory()
     answer(peak_memory=peak, operators=shares(call))
 

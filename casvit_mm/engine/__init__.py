@@ -1,4 +1,4 @@
-"""What joins a run: the runner, hooks, test-time augmentation, launch helpers."""
+"""Components of a run: runner, hooks, optimiser wrappers, samplers, test-time augmentation."""
 
 from typing import TYPE_CHECKING
 

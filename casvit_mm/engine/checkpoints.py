@@ -1,4 +1,4 @@
-"""The checkpoints that a run leaves in its folder: the latest, and the best."""
+"""Finds the latest and the best checkpoint of a run."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 
 def best_checkpoint(work_dir: str | Path) -> Path | None:
-    """The best checkpoint of a run, the newest if there are several.
+    """Finds the best checkpoint of a run, the newest if there are several.
 
     Args:
         work_dir: Folder of the run.
@@ -20,14 +20,14 @@ def best_checkpoint(work_dir: str | Path) -> Path | None:
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The checkpoint that a run continues from.
+    """Finds the checkpoint to resume a run from.
 
     Args:
         work_dir: Folder of the run.
 
     Returns:
-        The file that ``last_checkpoint`` names, in this folder or where it was written, or one that
-        the run finished after it noted that; without such a note the newest of ``epoch_N.pth`` and
+        The file that ``last_checkpoint`` names, in this folder or where it was written, or a newer
+        one of the same run; if there is no ``last_checkpoint``, the newest of ``epoch_N.pth`` and
         ``iter_N.pth``; None if there is none.
     """
     folder = Path(work_dir)
@@ -51,6 +51,6 @@ def _age_and_number(path: Path) -> tuple[int, int]:
 
 
 def _comes_after(path: Path, noted: Path) -> bool:
-    """Whether a file is of a later step of the same run: files of an earlier run may lie there."""
+    """Whether a file is from a later step of the same run: earlier runs may have left files."""
     pairs = zip(_age_and_number(path), _age_and_number(noted), strict=True)
     return all(mine > other for mine, other in pairs)

@@ -1,4 +1,4 @@
-"""Draws what a model answers, and what is annotated, whatever the task."""
+"""Draws predictions and ground truth for any task."""
 
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,20 @@ LEGIBLE = 256
 
 
 def draw(sample: Any, metainfo: dict[str, Any], folder: Path, score_thr: float) -> None:
-    """Draws what stands in a data sample on its image, with the visualiser of the run.
+    """Draws a data sample on its image with the visualiser of the run.
 
     Args:
-        sample: A data sample of mmdet, mmseg or mmpretrain, with predictions, and ground truth
-            where it was loaded.
-        metainfo: Of its dataset: class names and colours.
-        folder: Where the image goes, under the name of the file, as JPEG.
+        sample: A data sample of mmdet, mmseg or mmpretrain, with predictions, and with ground
+            truth if it was loaded.
+        metainfo: Metainfo of its dataset: class names and colours.
+        folder: Output folder; the image is saved under its own name, as JPEG.
         score_thr: Detections below this score are left out.
     """
     visualizer = Visualizer.get_current_instance()
     visualizer.dataset_meta = metainfo
     image = mmcv.imfrombytes(get(sample.img_path), channel_order='rgb')
     path = Path(sample.img_path)
-    # The images of a classifier lie in folders by class, and may be numbered in each.
+    # Images for classification are in one folder per class, and may have the same names in each.
     name = f'{path.parent.name}_{path.stem}' if 'pred_label' in sample else path.stem
     options = {}
     if 'pred_instances' in sample:
@@ -43,14 +43,14 @@ def add_sample(
     out_file: Path,
     **options: Any,
 ) -> None:
-    """Lets the visualiser of any of the toolboxes draw a data sample.
+    """Draws a data sample with the visualiser of any of the toolboxes.
 
     Args:
-        visualizer: Of mmdet, mmseg or mmpretrain, with the ``dataset_meta`` to draw by.
+        visualizer: A visualiser of mmdet, mmseg or mmpretrain, with its ``dataset_meta`` set.
         name: Name of the image.
         image: The RGB image. Shape: ``(H, W, 3)``, uint8.
         sample: The data sample.
-        out_file: Where the image goes.
+        out_file: Output file.
         **options: For the visualiser: ``draw_gt``, ``draw_pred``, ``show`` and its own.
     """
     options['out_file'] = str(out_file)

@@ -1,4 +1,4 @@
-"""Lets one process join a distributed run and leave it, also where there is no GPU."""
+"""Joins and leaves a distributed run, with or without GPUs."""
 
 import gc
 import os
@@ -24,16 +24,16 @@ class LaunchError(UserError, RuntimeError):
 def join_run(cfg: Config, launcher: str) -> None:
     """Prepares a config and this process for the launcher that started it.
 
-    With GPUs mmengine does the rest when the runner is built. Without, ``pytorch`` processes meet
-    here over gloo, which the runner then finds done, and DistributedDataParallel is told that
-    there are no device ids.
+    With GPUs, mmengine does the rest when the runner is built. Without GPUs, ``pytorch`` processes
+    are connected here over gloo, which the runner then skips, and DistributedDataParallel is told
+    that there are no device ids.
 
     Args:
         cfg: The config of the run, changed in place.
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
 
     Raises:
-        LaunchError: The launcher did not start this process, or asks for GPUs that are not there.
+        LaunchError: The launcher did not start this process, or needs GPUs that do not exist.
     """
     cfg.launcher = launcher
     if launcher == 'none':
@@ -42,13 +42,13 @@ def join_run(cfg: Config, launcher: str) -> None:
         unset = [name for name in RANK_VARIABLES if name not in os.environ]
         if unset:
             raise LaunchError(
-                f'--launcher pytorch wants a process that torchrun started ({", ".join(unset)} '
+                f'--launcher pytorch needs a process started by torchrun ({", ".join(unset)} '
                 'unset): use tools/dist_train.sh or tools/dist_test.sh, or python -m '
                 'torch.distributed.run --nproc_per_node=N.'
             )
     elif WORLD_SIZES[launcher] not in os.environ:
         raise LaunchError(
-            f'--launcher {launcher} wants a process that {launcher} started '
+            f'--launcher {launcher} needs a process started by {launcher} '
             f'({WORLD_SIZES[launcher]} is unset).'
         )
     if _has_accelerator():
@@ -56,8 +56,8 @@ def join_run(cfg: Config, launcher: str) -> None:
         return
     if launcher != 'pytorch':
         raise LaunchError(
-            f'--launcher {launcher} needs GPUs, and torch sees none here. Processes on CPUs run '
-            'under --launcher pytorch.'
+            f'--launcher {launcher} needs GPUs, but torch finds none here. To run on CPUs, use '
+            '--launcher pytorch.'
         )
     if not distributed.is_initialized():
         distributed.init_process_group('gloo')
@@ -72,9 +72,9 @@ def join_run(cfg: Config, launcher: str) -> None:
 def leave_run() -> None:
     """Leaves the distributed run, if this process has joined one.
 
-    To be called once nothing of the run is used any more: whatever still holds the process group,
-    such as a wrapped model, keeps threads of it alive, and one of them that wants the interpreter
-    while it shuts down aborts the process.
+    Call it once nothing of the run is used any more: whatever still holds the process group, such
+    as a wrapped model, keeps its threads alive, and a thread that needs the interpreter while it
+    shuts down aborts the process.
     """
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
@@ -82,7 +82,7 @@ def leave_run() -> None:
 
 
 def world_size(launcher: str) -> int:
-    """Number of processes of the run, before they have met."""
+    """Number of processes of the run, also before they are connected."""
     return int(os.environ.get(WORLD_SIZES.get(launcher, ''), 1))
 
 
@@ -96,6 +96,6 @@ def _check_local_rank() -> None:
     count, rank = torch.cuda.device_count(), int(os.environ.get('LOCAL_RANK', 0))
     if torch.cuda.is_available() and rank >= count:
         raise LaunchError(
-            f'Process {rank} of this machine has no GPU: torch sees {count}. Start at most '
-            f'{count} processes per machine.'
+            f'There is no GPU for process {rank} of this machine: torch finds {count}. Start at '
+            f'most {count} processes per machine.'
         )

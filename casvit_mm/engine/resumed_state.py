@@ -1,4 +1,4 @@
-"""What a training run takes from the checkpoint that it continues, besides weights."""
+"""Checks the training state, beyond weights, in a checkpoint that a run resumes from."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,14 @@ HUB = ('log_scalars', 'runtime_info', 'resumed_keys')
 
 
 def check_resumable(checkpoint: Mapping[str, Any], source: str) -> None:
-    """Stops if a checkpoint has weights alone.
+    """Stops if a checkpoint holds only weights.
 
     Args:
         checkpoint: Content of the file.
         source: Its name, for the message.
 
     Raises:
-        CheckpointError: The state of a training run is missing, or part of it.
+        CheckpointError: The state of the training run is missing or incomplete.
     """
     meta = checkpoint.get('meta') or {}
     lacking = [f'meta.{key}' for key in ('epoch', 'iter') if key not in meta]
@@ -30,21 +30,21 @@ def check_resumable(checkpoint: Mapping[str, Any], source: str) -> None:
     if lacking:
         raise CheckpointError(
             f'{source} does not hold the state of a training run ({", ".join(lacking)} missing), '
-            'so that no run can continue from it. To start a new run from its weights, leave out '
+            'so no run can be resumed from it. To start a new run from its weights, leave out '
             f'--resume and add --cfg-options resume=False load_from={source}.'
         )
 
 
 def drop_foreign_state(checkpoint: dict[str, Any], folders: Iterable[str]) -> None:
-    """Leaves out, in place, what a file could make the run execute or delete.
+    """Removes, in place, entries that could make the run execute code or delete files.
 
-    mmengine executes ``meta.config`` and deletes the best checkpoint that ``message_hub`` names, a
-    file or a whole folder, as soon as there is a better one. The config of the run that wrote the
-    file would also end up in the checkpoints of this one.
+    mmengine executes ``meta.config``, and deletes the best checkpoint that ``message_hub`` names,
+    a file or a folder, as soon as there is a better one. The config of the run that wrote the file
+    would also end up in the checkpoints of this run.
 
     Args:
         checkpoint: Content of the file.
-        folders: Those in which this run writes checkpoints, and may delete them.
+        folders: Folders where this run writes checkpoints, and may delete them.
     """
     meta, hub = checkpoint.get('meta'), checkpoint.get('message_hub')
     if isinstance(meta, dict):

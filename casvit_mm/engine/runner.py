@@ -1,4 +1,4 @@
-"""The runner: mmengine's, with this package's checkpoint reader."""
+"""mmengine's runner with this package's checkpoint reader."""
 
 import copy
 from collections.abc import Callable
@@ -33,25 +33,25 @@ CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
 
 @registered_in(RUNNERS)
 class CASViTRunner(Runner):
-    """Runner that reads every layout of checkpoint in use and never loads half a model silently.
+    """Runner that reads all supported checkpoint layouts and never loads half a model silently.
 
-    Testing, validating and resuming want every weight of the model from the file. A training run
-    that starts from a file (``load_from``) may leave heads new, says which, keeps the outputs of
-    classes that it trains again, and wants the whole backbone. Name it in a config:
-    ``runner_type = 'CASViTRunner'``.
+    Testing, validating and resuming need every weight of the model from the file. A training run
+    that starts from a file (``load_from``) needs the complete backbone; heads may be newly
+    initialised, which is logged, and outputs of classes that the file knows are kept. To use it,
+    set ``runner_type = 'CASViTRunner'`` in a config.
 
-    ``load_weights = 'ema'`` in a config loads the moving average of a file that has one beside its
+    ``load_weights = 'ema'`` in a config loads the moving average if a file has one beside its
     weights; see :func:`casvit_mm.models.checkpoint.read_checkpoint`.
 
     ``speed = dict(...)`` in a config makes training faster; see
     :class:`casvit_mm.speed.training.TrainingSpeed`.
 
-    Norms that a config synchronises over GPUs (SyncBN) become ordinary batch norms where there is
-    nothing to synchronise: in a run of one process, and on a CPU, where torch refuses them.
+    Synchronised batch norms (SyncBN) become ordinary ones if there is nothing to synchronise: in a
+    run of one process, and on a CPU, where torch does not support them.
 
-    Checkpoints are written whole or not at all, and the old one is removed after the new one is
-    there; see :class:`casvit_mm.engine.SafeCheckpointHook`. A run whose loss stays NaN stops; see
-    :class:`casvit_mm.engine.StopOnInvalidLossHook`.
+    Checkpoints are written completely or not at all, and the old one is removed only after the new
+    one is on disk; see :class:`casvit_mm.engine.SafeCheckpointHook`. A run whose loss stays NaN is
+    stopped; see :class:`casvit_mm.engine.StopOnInvalidLossHook`.
     """
 
     _whole_model_wanted = False
@@ -60,32 +60,32 @@ class CASViTRunner(Runner):
     def __init__(self, *args: Any, cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         self.speed = TrainingSpeed.of((cfg or {}).get('speed') or {})
         if cfg and cfg.get('speed'):
-            # What the run leaves behind says what it did, not that it chose.
+            # The saved config names the precision that was used, not 'auto'.
             cfg = copy.deepcopy(cfg)
             cfg['speed']['precision'] = self.speed.precision
         super().__init__(*args, cfg=cfg, **kwargs)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Builds the model, with norms that this run can train."""
+        """Builds the model, with batch norms that this run can train."""
         return with_trainable_norms(super().build_model(model))
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
-        """Builds the optimiser's wrapper, as fast as the config's ``speed`` wants it."""
+        """Builds the optimiser wrapper with the options of the config's ``speed``."""
         if isinstance(optim_wrapper, dict) and 'optimizer' in optim_wrapper:
             optim_wrapper = faster_optimizer(optim_wrapper, self.speed)
         return super().build_optim_wrapper(optim_wrapper)
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
-        """Registers the hooks that every run has, those that keep a run from being lost among them.
+        """Registers the default hooks, including those that keep a run from being lost.
 
         Args:
-            hooks: The config's ``default_hooks``; None in place of one leaves it out.
+            hooks: The config's ``default_hooks``; set a hook to None to disable it.
         """
         hooks = {'invalid_loss': dict(type=StopOnInvalidLossHook), **(hooks or {})}
         if hooks['invalid_loss'] is None:
             del hooks['invalid_loss']
         checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
-        # Also a config that names mmengine's hook, as most do, is to lose nothing.
+        # Most configs name mmengine's hook, and they shall not lose checkpoints either.
         if isinstance(checkpoint, dict) and checkpoint.get('type') in CHECKPOINT_HOOKS:
             hooks['checkpoint'] = {**checkpoint, 'type': SafeCheckpointHook}
         super().register_default_hooks(hooks)
@@ -94,13 +94,13 @@ class CASViTRunner(Runner):
     def save_checkpoint(
         self, out_dir: str, filename: str, file_client_args: dict | None = None, **kwargs: Any
     ) -> None:
-        """Saves a checkpoint; into a folder of this machine whole or not at all.
+        """Saves a checkpoint; a local file is written completely or not at all.
 
         Args:
             out_dir: The folder.
             filename: Name of the file in it.
-            file_client_args: As of mmengine's Runner, like ``kwargs``. A file that is not in a
-                folder of this machine is written as mmengine does it.
+            file_client_args: As for mmengine's Runner, like ``kwargs``. Files that are not local
+                are written by mmengine.
         """
         if '://' in str(out_dir) or file_client_args or kwargs.get('backend_args'):
             super().save_checkpoint(out_dir, filename, file_client_args, **kwargs)
@@ -109,29 +109,29 @@ class CASViTRunner(Runner):
             super().save_checkpoint(out_dir, unfinished.name, **kwargs)
 
     def load_or_resume(self) -> None:
-        """Loads the weights or the run that the config asks for."""
+        """Loads weights or resumes a run, as the config asks."""
         if self._resume and self._load_from is None and not self._has_loaded:
             self._load_from = latest_checkpoint(self.work_dir)
             if self._load_from is None:
                 self._resume = False
                 self.logger.warning(
                     f'There is no checkpoint in {self.work_dir} to resume from: the run starts '
-                    'anew.'
+                    'from the beginning.'
                 )
         super().load_or_resume()
 
     def train(self) -> nn.Module:
-        """Trains, as fast as the config's ``speed`` wants it."""
+        """Trains the model with the options of the config's ``speed``."""
         self.register_hook(TrainingSpeedHook(self.speed))
         return super().train()
 
     @master_only
     def dump_config(self) -> None:
-        """Writes the whole config into the work dir, except over the file that it was read from."""
+        """Writes the full config into the work dir, unless that would overwrite its own file."""
         file = Path(self.cfg.filename or f'{self.timestamp}.py')
         target = Path(self.work_dir, file.name)
         if file.is_file() and file.resolve().parent == target.parent.resolve():
-            # Some hundred lines that a person may edit; the run's own folder has the whole of it.
+            # The user's own file must stay; the folder of the run has the full config anyway.
             return
         super().dump_config()
         if target.suffix == '.py':
@@ -149,16 +149,16 @@ class CASViTRunner(Runner):
 
         Args:
             filename: The file.
-            map_location: Where tensors go, as in ``torch.load``.
-            strict: Want every weight, also where this run would not.
-            revise_keys: Not needed: published and DistributedDataParallel keys are known.
+            map_location: Device of the tensors, as in ``torch.load``.
+            strict: Whether to require every weight even if this run would not.
+            revise_keys: Ignored: published and DistributedDataParallel keys are known.
 
         Returns:
             The content of the file.
 
         Raises:
-            CheckpointError: The file cannot be read, does not fit the model, or has no state of
-                a run to resume.
+            CheckpointError: The file cannot be read, does not fit the model, or lacks the state
+                of a run to resume.
         """
         weights = self.cfg.get('load_weights', 'model')
         checkpoint = read_checkpoint(filename, map_location, weights)
@@ -175,7 +175,7 @@ class CASViTRunner(Runner):
         return checkpoint
 
     def _keep_known_classes(self, checkpoint: dict[str, Any]) -> None:
-        """Fits the last layers of a checkpoint to the classes that this run trains."""
+        """Adapts the last layers of a checkpoint to the classes that this run trains."""
         metainfo = getattr(self.train_dataloader.dataset, 'metainfo', {})
         meta = checkpoint.get('meta') or {}
         old = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or ()
@@ -188,7 +188,7 @@ class CASViTRunner(Runner):
         )
         if known:
             self.logger.info(
-                f'The checkpoint knows {len(known)} of the {len(new)} classes, whose outputs are '
+                f'The checkpoint knows {len(known)} of the {len(new)} classes; their outputs are '
                 f'kept: {", ".join(known[:20])}{" …" if len(known) > 20 else ""}.'
             )
 
@@ -196,7 +196,7 @@ class CASViTRunner(Runner):
         """Continues the training run that wrote ``filename``.
 
         Raises:
-            CheckpointError: The file cannot be read, or its state is not that of such a run.
+            CheckpointError: The file cannot be read, or holds the state of another kind of run.
         """
         self._whole_model_wanted = self._is_resuming = True
         try:
@@ -204,8 +204,8 @@ class CASViTRunner(Runner):
         except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
             raise CheckpointError(
                 f'{filename} holds the state of another kind of run, or it is damaged: '
-                f'{error or type(error).__name__}. A run resumes with the optimizer and schedule '
-                'that it began with.'
+                f'{error or type(error).__name__}. A run must be resumed with the optimizer and '
+                'schedule that it was started with.'
             ) from error
         finally:
             self._is_resuming = False
@@ -228,13 +228,13 @@ class CASViTRunner(Runner):
 
 
 def with_trainable_norms(model: nn.Module) -> nn.Module:
-    """Makes synchronised norms ordinary ones where there is nothing to synchronise.
+    """Replaces synchronised batch norms with ordinary ones if there is nothing to synchronise.
 
     Args:
         model: The model, changed in place.
 
     Returns:
-        It.
+        The model.
     """
     if get_world_size() > 1 and torch.cuda.is_available():
         return model

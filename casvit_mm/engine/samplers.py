@@ -1,4 +1,4 @@
-"""Multi-scale batches: every batch at one of several sizes, all processes at the same one."""
+"""Multi-scale batches: each batch at one of several sizes, the same one in all processes."""
 
 from collections.abc import Iterator, Sized
 from itertools import cycle, islice
@@ -14,9 +14,9 @@ from casvit_mm.registration import registered_in
 
 
 class SizedIndex(int):
-    """Index of a sample that also says at which size the sample is wanted.
+    """Index of a sample that also carries the image size to load it at.
 
-    It goes wherever an index goes: to worker processes, through the dataset into
+    The size survives wherever an index goes: to worker processes, through the dataset into
     ``results['sample_idx']``, and through the arithmetic of mmengine's ``RepeatDataset`` and
     ``ConcatDataset``.
 
@@ -46,27 +46,28 @@ class SizedIndex(int):
 class MultiScaleBatchSampler(Sampler):
     """Batches of several sizes, for :class:`MultiScaleRandomResizedCrop`.
 
-    An epoch goes through the sizes in turn, as often as its samples allow, and takes these batches
-    in a random order: each index comes once, and every epoch has the same number of batches, on
-    which schedules rely. A smaller size has a larger batch, so that the pixels of a batch stay
-    about constant; a larger one keeps the batch of the base size, as the rate is made for it.
-    Processes whose samplers have the same length, seed and epoch agree on the size of every step.
+    An epoch is divided into batches of each size in turn, which come in random order: each index
+    is used once, and every epoch has the same number of batches, on which schedules rely. Smaller
+    sizes have larger batches, so the number of pixels per batch stays about constant; larger sizes
+    keep the batch size of the base size, for which the learning rate is set. Processes whose
+    samplers have the same length, seed and epoch use the same size at every step.
 
     Args:
-        sampler (Sampler): Where indices come from. Its ``seed`` and ``epoch``, which mmengine's
-            DefaultSampler has, decide the order of the sizes.
-        batch_size (int): Samples of a batch of the base size.
+        sampler (Sampler): Source of the indices. Its ``seed`` and ``epoch``, which mmengine's
+            DefaultSampler has, determine the order of the sizes.
+        batch_size (int): Batch size at the base size.
         base_size (int): Side of an image in pixels. Defaults to 224.
         scale_range (tuple[int, int]): Smallest and largest side. Defaults to (160, 320).
-        num_scales (int): Sides, evenly between these two, beside the base size. Defaults to 5.
+        num_scales (int): Number of sides, spaced evenly over this range, besides the base size.
+            Defaults to 5.
         divisor (int): Sides are rounded to multiples of it. Defaults to 32.
-        drop_last (bool): Whether to leave out the batch that is not full. Defaults to False.
+        drop_last (bool): Whether to drop a last batch that is not full. Defaults to False.
 
     Raises:
-        ValueError: A number is not possible.
+        ValueError: An argument is out of range, or the sampler has no length.
 
-    Source: CAS-ViT, arXiv 2408.03703, whose published training samples scales so; the idea is of
-    "MobileViT", arXiv 2110.02178, section 3.3.
+    Source: CAS-ViT, arXiv 2408.03703, whose published training samples scales this way; the idea is
+    from "MobileViT", arXiv 2110.02178, section 3.3.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class MultiScaleBatchSampler(Sampler):
         drop_last: bool = False,
     ) -> None:
         if not isinstance(sampler, Sized):
-            raise ValueError(f'the sampler {type(sampler).__name__} has no length')
+            raise ValueError(f'the sampler {type(sampler).__name__} has no length: it needs one')
         if min(batch_size, num_scales, divisor) < 1 or not divisor <= scale_range[0]:
             raise ValueError(
                 f'batch_size={batch_size}, num_scales={num_scales}, divisor={divisor}, '
@@ -106,7 +107,7 @@ class MultiScaleBatchSampler(Sampler):
             yield [SizedIndex(index, size) for index in islice(indices, count)]
 
     def _cycle(self) -> list[tuple[int, int]]:
-        """Sizes and their batches, the base size first: a small dataset has that one at least."""
+        """Sizes and their batch sizes, the base size first: a small dataset has at least that."""
         ordered = sorted(self.sizes, key=lambda size: size != self.base_size)
         pixels = self.base_size**2 * self.batch_size
         return [(size, max(self.batch_size, pixels // size**2)) for size in ordered]
@@ -117,7 +118,7 @@ def _rounded(side: float, divisor: int) -> int:
 
 
 def _divide(samples: int, sizes: list[tuple[int, int]], drop_last: bool) -> list[tuple[int, int]]:
-    """Divides samples among batches: pairs of size and number of samples, the sizes in turn."""
+    """Divides samples into batches, taking the sizes in turn: pairs (size, number of samples)."""
     batches = []
     for size, batch in cycle(sizes):
         count = min(batch, samples)
@@ -129,15 +130,15 @@ def _divide(samples: int, sizes: list[tuple[int, int]], drop_last: bool) -> list
 
 @registered_in(TRANSFORMS)
 class MultiScaleRandomResizedCrop(BaseTransform):
-    """mmpretrain's RandomResizedCrop, at the size that :class:`MultiScaleBatchSampler` asks for.
+    """mmpretrain's RandomResizedCrop, at the size that :class:`MultiScaleBatchSampler` sets.
 
-    **Required Keys:** img; sample_idx, where a size is asked for.
+    **Required Keys:** img; sample_idx, if it carries a size.
 
     **Modified Keys:** img, img_shape
 
     Args:
-        scale (int | tuple[int, int]): Size for samples without one of their own, as a dataset
-            gives them that is read without that sampler.
+        scale (int | tuple[int, int]): Size of samples that carry none, because another sampler is
+            used.
         **kwargs: As for mmpretrain's ``RandomResizedCrop``.
     """
 
@@ -153,10 +154,10 @@ class MultiScaleRandomResizedCrop(BaseTransform):
         """Crops and resizes.
 
         Args:
-            results: What the pipeline made so far.
+            results: The results of the pipeline so far.
 
         Returns:
-            The same, with another image.
+            The results with the new image.
         """
         index = results.get('sample_idx')
         self.crop.scale = (index.size,) * 2 if isinstance(index, SizedIndex) else self.scale

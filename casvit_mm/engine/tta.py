@@ -16,10 +16,10 @@ with toolbox('mmdet'):
 
 @registered_in(MODELS)
 class InstanceTTAModel(DetTTAModel):
-    """Merges the detections of several views of an image: boxes, and masks where there are any.
+    """Merges the detections of several views of an image: boxes, and masks if there are any.
 
-    Detections of all views are flipped back and go through one non-maximum suppression by box; a
-    mask stays with the detection that it belongs to. (mmdet's own model refuses masks.)
+    Detections of all views are flipped back and go through one non-maximum suppression of the
+    boxes; each mask stays with its detection. (mmdet's own model does not support masks.)
 
     Args:
         tta_cfg (dict): ``nms``, as in :func:`mmcv.ops.batched_nms`, and ``max_per_img``.

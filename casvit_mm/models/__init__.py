@@ -1,4 +1,4 @@
-"""What CAS-ViT is: sizes, token mixers, the backbone, and the reader of its checkpoints."""
+"""The CAS-ViT model: sizes, token mixers, backbone, classifier, and checkpoint loading."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""CAS-ViT as an image classifier: one linear head or two, and distillation from a teacher."""
+"""CAS-ViT as an image classifier, with one or two linear heads and distillation from a teacher."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,25 +22,25 @@ with toolbox('mmpretrain'):
 
 @registered_in(MODELS)
 class CASViTClsHead(LinearClsHead):
-    """One linear classifier, or two of one shape side by side.
+    """One linear classifier, or two of the same shape side by side.
 
     ::
 
-        pooled features ─┬─ fc ───────┬─ evaluating: the mean of the logits
+        pooled features ─┬─ fc ───────┬─ evaluation: the mean of the logits
                          └─ dist_fc ──┘  training: both
 
-    Trained without a teacher, the two share the labels, and the loss is the mean of theirs. With
-    one, ``dist_fc`` learns the class that the teacher names (hard distillation).
+    Without a teacher, both heads are trained on the labels and their losses are averaged. With a
+    teacher, ``dist_fc`` learns the class that the teacher predicts (hard distillation).
 
     Args:
         num_classes (int): Number of classes.
         in_channels (int): Channels of the pooled features.
-        two_heads (bool): Whether there is a ``dist_fc``. Defaults to False, as the published
-            training has it; the published parameter counts are of two heads.
+        two_heads (bool): Whether to add a ``dist_fc``. Defaults to False, as in the published
+            training; the published parameter counts include both heads.
         init_cfg (dict, optional): Initialisation. Defaults to a truncated normal of std 0.02, bias
             0.
         **kwargs: As for mmpretrain's ``LinearClsHead``: ``loss``, ``topk``, ``cal_acc`` (of
-            ``fc`` alone).
+            ``fc`` only).
 
     Source: the published implementation for the two heads; "Training data-efficient image
     transformers & distillation through attention", arXiv 2012.12877, section 4, for their use.
@@ -61,10 +61,10 @@ class CASViTClsHead(LinearClsHead):
             self.dist_fc = nn.Linear(in_channels, num_classes)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, Tensor]:
-        """The logits.
+        """Computes the logits.
 
-        Shape: ``(B, in_channels)`` as the last of ``feats`` -> ``(B, num_classes)``; two of them
-        from two heads in training mode.
+        Shape: ``(B, in_channels)`` as the last of ``feats`` -> ``(B, num_classes)``; in training
+        mode, two heads return one tensor each.
         """
         features = self.pre_logits(feats)
         if not self.two_heads:
@@ -79,16 +79,16 @@ class CASViTClsHead(LinearClsHead):
         teacher_labels: Tensor | None = None,
         **kwargs: Any,
     ) -> dict[str, Tensor]:
-        """The losses of a batch.
+        """Computes the losses of a batch.
 
         Args:
             feats: Features, of which the last are used. Shape: ``(B, in_channels)``.
             data_samples: The labels.
-            teacher_labels: What ``dist_fc`` is to answer instead. Shape: ``(B,)``, int64.
-            **kwargs: For the loss.
+            teacher_labels: Targets of ``dist_fc`` instead of the labels. Shape: ``(B,)``, int64.
+            **kwargs: Passed on to the loss.
 
         Returns:
-            ``loss``; of two heads ``loss_cls`` and ``loss_dist``, each by half.
+            ``loss``; with two heads ``loss_cls`` and ``loss_dist``, each halved.
         """
         features = self.pre_logits(feats)
         losses = self._get_loss(self.fc(features), data_samples, **kwargs)
@@ -104,7 +104,7 @@ class CASViTClsHead(LinearClsHead):
 
 
 class _Aside:
-    """Holds a module that is no part of the one that uses it: of its weights, modes and copies."""
+    """Hides a module from the one that uses it: from its weights, modes and copies."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -115,26 +115,26 @@ class _Aside:
 
 @registered_in(MODELS)
 class CASViTClassifier(ImageClassifier):
-    """mmpretrain's classifier, which reads published files and learns from a teacher on request.
+    """mmpretrain's classifier that also reads published files and can learn from a teacher.
 
     Args:
-        backbone (dict): Config of a :class:`casvit_mm.models.CASViT` with ``out_indices=(3,)``:
-            its output norm is the classifier's.
+        backbone (dict): Config of a :class:`casvit_mm.models.CASViT` with ``out_indices=(3,)``;
+            its output norm is used as the classifier's.
         neck (dict, optional): Config of the pooling. Defaults to None.
         head (dict, optional): Config of a :class:`CASViTClsHead`. Defaults to None.
-        teacher (dict, optional): Config of a trained classifier of mmpretrain that knows the same
-            classes, with ``init_cfg=dict(type='Pretrained', checkpoint=FILE)``. It is given the
-            images as this model's preprocessor leaves them. It is no part of this model: not
-            trained, not saved, built for training only. Wants a head of ``two_heads=True``.
-            Defaults to None.
+        teacher (dict, optional): Config of a trained mmpretrain classifier for the same classes,
+            with ``init_cfg=dict(type='Pretrained', checkpoint=FILE)``. It gets the images as
+            preprocessed for this model. It does not become part of this model: it is not trained,
+            not saved, and built for training only. Needs a head with ``two_heads=True``. Defaults
+            to None.
         init_cfg (dict | list[dict], optional): Initialisation. With ``dict(type='Pretrained',
             checkpoint=FILE)``, FILE is any file that :mod:`casvit_mm.models.checkpoint` reads;
-            ``weights='ema'`` takes its moving average. A head of other classes starts new.
-            Defaults to None.
+            ``weights='ema'`` loads its moving average. A head for other classes is newly
+            initialised. Defaults to None.
         **kwargs: As for mmpretrain's ``ImageClassifier``.
 
     Raises:
-        ValueError: The teacher has no checkpoint, or the head has no second part to learn from it.
+        ValueError: The teacher has no checkpoint, or the model has no second head to learn from it.
     """
 
     def __init__(
@@ -150,19 +150,19 @@ class CASViTClassifier(ImageClassifier):
             if not split_pretrained(teacher.get('init_cfg'))[0]:
                 raise ValueError(
                     "the teacher needs init_cfg=dict(type='Pretrained', checkpoint=FILE): "
-                    'what it answers from random weights teaches nothing'
+                    'nothing can be learned from random weights'
                 )
             if not getattr(self.head, 'two_heads', False):
                 raise ValueError(
-                    "a teacher is learned from by the second head: head=dict(type='CASViTClsHead', "
-                    'two_heads=True)'
+                    'a teacher needs a second head that learns from it: head=dict('
+                    "type='CASViTClsHead', two_heads=True)"
                 )
         self._teacher_cfg = teacher
         self._teacher: _Aside | None = None
         self._register_load_state_dict_pre_hook(self._adapt_on_load)
 
     def init_weights(self) -> None:
-        """Initialises the weights; files are read by this package's own reader.
+        """Initialises the weights, and loads pretrained ones with this package's reader.
 
         Raises:
             CheckpointError: A file cannot be read, or does not fit.
@@ -177,7 +177,7 @@ class CASViTClassifier(ImageClassifier):
             self._teacher = _Aside(self._build_teacher(self._teacher_cfg))
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """The losses of a batch.
+        """Computes the losses of a batch.
 
         Args:
             inputs: Normalised images. Shape: ``(B, C, H, W)``.
@@ -192,14 +192,14 @@ class CASViTClassifier(ImageClassifier):
         return self.head.loss(features, data_samples, teacher_labels=self._ask_teacher(inputs))
 
     def adapt_state_dict(self, state_dict: dict[str, Tensor], prefix: str = '') -> list[str]:
-        """Rewrites in place what a file holds for a classifier into what this one expects.
+        """Rewrites the weights of a classifier, in place, to those that this one expects.
 
         Args:
-            state_dict: Weights, changed in place; keys that do not start with ``prefix`` stay.
-            prefix: Where this classifier stands in ``state_dict``.
+            state_dict: Weights, changed in place; only keys that start with ``prefix``.
+            prefix: Prefix of this classifier's keys.
 
         Returns:
-            Sentences that say what was changed or left out.
+            Sentences about what was changed or left out.
         """
         two_heads = getattr(self.head, 'two_heads', False)
         return adapt_classifier_keys(state_dict, prefix, two_heads)
@@ -216,11 +216,11 @@ class CASViTClassifier(ImageClassifier):
     @torch.no_grad()
     def _ask_teacher(self, inputs: Tensor) -> Tensor:
         if self._teacher is None:
-            raise RuntimeError('The teacher is built by init_weights(), which was not called.')
+            raise RuntimeError('The teacher is not built yet: call init_weights() first.')
         return self._teacher.module(inputs, mode='tensor').argmax(dim=1)
 
     def _build_teacher(self, cfg: dict) -> nn.Module:
-        """Builds the teacher, reads its weights, and puts it where this model is."""
+        """Builds the teacher, loads its weights, and moves it to the device of this model."""
         cfg = dict(cfg)
         files, others = split_pretrained(cfg.pop('init_cfg'))
         teacher = MODELS.build(dict(cfg, init_cfg=others))
@@ -231,8 +231,8 @@ class CASViTClassifier(ImageClassifier):
         known = getattr(teacher.head, 'num_classes', self.head.num_classes)
         if known != self.head.num_classes:
             raise CheckpointError(
-                f'The teacher knows {known} classes, the model {self.head.num_classes}: '
-                'a teacher names classes by the same numbers.'
+                f'The teacher has {known} classes, the model {self.head.num_classes}: '
+                'both must have the same classes.'
             )
         device = next(self.parameters()).device
         return teacher.requires_grad_(False).eval().to(device)

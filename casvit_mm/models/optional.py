@@ -1,4 +1,4 @@
-"""The toolboxes of OpenMMLab that one task needs and the others do not."""
+"""OpenMMLab toolboxes that only some tasks need."""
 
 import importlib
 import logging
@@ -15,12 +15,12 @@ from casvit.extras import SET_UP
 
 
 class Toolbox(NamedTuple):
-    """What a task needs.
+    """A toolbox that a task needs.
 
     Attributes:
         task: The task.
-        modules: What must be importable.
-        install: What to install.
+        modules: Modules that must be importable.
+        install: Packages to install.
     """
 
     task: str
@@ -46,8 +46,8 @@ TOOLBOXES = {
         'that belongs to the installed torch',
     ),
 }
-# A torchvision that was built for another torch raises a RuntimeError, a toolbox of another mmcv
-# an AssertionError.
+# A torchvision built for another torch raises a RuntimeError, a toolbox that needs another mmcv an
+# AssertionError.
 _IMPORT_ERRORS = (ImportError, RuntimeError, AssertionError)
 
 
@@ -55,7 +55,7 @@ _IMPORT_ERRORS = (ImportError, RuntimeError, AssertionError)
 def import_error(module: str) -> str:
     """Why a module cannot be imported; empty if it can.
 
-    It is tried once: the second attempt at a module that is half imported says something else.
+    The import is tried once: a second attempt at a half-imported module fails for other reasons.
     """
     try:
         importlib.import_module(module)
@@ -76,7 +76,7 @@ def toolbox_error(name: str) -> str:
 
 @contextmanager
 def toolbox(name: str) -> Iterator[None]:
-    """Imports inside are of a toolbox; if that fails, the error says what to install.
+    """Context for imports from a toolbox; if one fails, the error says what to install.
 
     Args:
         name: A key of :data:`TOOLBOXES`.
@@ -93,7 +93,7 @@ def toolbox(name: str) -> Iterator[None]:
 
 
 def import_toolbox(name: str) -> None:
-    """Imports all models and data of a toolbox, and keeps to itself what they print meanwhile.
+    """Imports all models and datasets of a toolbox; whatever they print goes to the debug log.
 
     Args:
         name: A key of :data:`TOOLBOXES`.
@@ -112,11 +112,12 @@ def import_toolbox(name: str) -> None:
 
 
 def forget_broken_packages() -> None:
-    """Lets a process of this package detect and segment although torchvision is broken.
+    """Makes detection and segmentation work in this process although torchvision is broken.
 
-    A torchvision that was built for another torch raises a RuntimeError. mmdet and mmseg, which
-    import it and mmpretrain if they are there, expect no more than an ImportError: after this,
-    importing them raises one. It changes the process, and is not for those of other people.
+    A torchvision built for another torch raises a RuntimeError on import. mmdet and mmseg import
+    it and mmpretrain if they are installed, but handle only an ImportError: after this call,
+    importing them raises one. This affects the whole process, so use it only in commands of this
+    package, not in a library call.
     """
     for module in TOOLBOXES['mmpretrain'].modules:
         if import_error(module):
@@ -125,12 +126,12 @@ def forget_broken_packages() -> None:
 
 
 def require_mmpretrain() -> None:
-    """Stops if mmpretrain is not installed, for configs that are of no use without it.
+    """Stops if mmpretrain is not installed, for configs that cannot be used without it.
 
-    It is not imported: reading a config takes no seconds.
+    It is only looked up, not imported, so that reading a config stays fast.
 
     Raises:
-        MissingPackageError: It is not; the message says what to install.
+        MissingPackageError: It is not installed; the message says what to install.
     """
     try:
         missing = find_spec('mmpretrain') is None

@@ -1,4 +1,4 @@
-"""What configs derive from a row of the table of CAS-ViT sizes."""
+"""Config fragments derived from the table of CAS-ViT sizes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,16 +9,16 @@ from casvit.tables import ARCHITECTURES, Architecture
 def dense_sizes(
     out_indices: Sequence[int], **inputs: Sequence[int] | int
 ) -> dict[str, dict[str, Any]]:
-    """What a detector or segmentor changes from one size to the next.
+    """The settings of a detector or segmentor that depend on the size.
 
     Args:
-        out_indices: Stages (0 to 3) that the backbone gives.
-        **inputs: Parts of the model that take features of the backbone, each with the stages that
-            it takes: several for ``in_channels`` that are a list, one for a number. Defaults to
+        out_indices: Stages (0 to 3) that the backbone outputs.
+        **inputs: Parts of the model that take features of the backbone, each with its stages: a
+            sequence if its ``in_channels`` is a list, an integer if it is a number. Defaults to
             ``neck=out_indices``.
 
     Returns:
-        For every size of the table a fragment to merge into ``model``: the backbone's ``arch``,
+        For every size, a fragment to merge into ``model``: the backbone's ``arch``,
         ``drop_path_rate`` and ``init_cfg``, and the ``in_channels`` of those parts.
 
     Example:
@@ -41,14 +41,14 @@ def dense_sizes(
 
 
 def classifier_sizes(*, pretrained: bool = False) -> dict[str, dict[str, Any]]:
-    """What a classifier changes from one size to the next.
+    """The settings of a classifier that depend on the size.
 
     Args:
-        pretrained: Whether it starts from the published ImageNet file.
+        pretrained: Whether to start from the published ImageNet weights.
 
     Returns:
-        For every size of the table a fragment to merge into ``model``: the backbone's ``arch``,
-        the head's ``in_channels``, and if ``pretrained`` the model's ``init_cfg``.
+        For every size, a fragment to merge into ``model``: the backbone's ``arch``, the head's
+        ``in_channels``, and if ``pretrained`` the model's ``init_cfg``.
     """
     return {
         name: dict(

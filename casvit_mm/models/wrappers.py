@@ -1,14 +1,14 @@
-"""Models inside the wrappers that runs put around them."""
+"""Unwraps models from the wrappers of distributed runs and test-time augmentation."""
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside wrappers for distributed runs and test-time augmentation.
+    """Returns the model inside wrappers for distributed runs and test-time augmentation.
 
     Args:
-        model: Wrapped or not.
+        model: A model, wrapped or not.
     """
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module

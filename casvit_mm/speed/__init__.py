@@ -1,1 +1,1 @@
-"""The same numbers in less time: memory format, precision, compilation, folded norms."""
+"""Faster training and inference: memory format, precision, compilation, folded norms."""

@@ -1,8 +1,8 @@
-"""The dense parts of a model, and what makes any of them faster: compilation, lower precision.
+"""The dense parts of a model, and ways to make them faster: compilation, lower precision.
 
-Dense parts map tensors to tensors: backbone, neck, the convolutions of heads. What stands between
-and behind them (proposals, RoIAlign, non-maximum suppression, losses) is left alone, in float32:
-mmcv's operators know no bfloat16, and losses need the digits.
+Dense parts map tensors to tensors: backbone, neck, the convolutions of heads. Everything between
+and after them (proposals, RoIAlign, non-maximum suppression, losses) stays in float32: mmcv's
+operators do not support bfloat16, and losses need the precision.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from casvit import tables
 try:
     from torch.fx.experimental import _config as shape_config
 except ImportError:
-    # Before torch 2.3: a square first image costs one more compilation.
+    # Before torch 2.3, where a square first image costs one more compilation.
     shape_config = None
 
 PRECISIONS = dict(
@@ -28,9 +28,9 @@ PRECISIONS = dict(
 )
 """Precisions of the dense parts, by name."""
 
-# Generated C++ calls the kernels one after the other, instead of generated Python: with constant
-# weights measured to be faster, and compiled in a quarter of a minute more. With gradients it takes
-# many minutes to compile for next to nothing. Of older versions nothing is known.
+# Generated C++ instead of generated Python calls the kernels: measured to be faster with constant
+# weights, for 15 more seconds of compilation. With gradients it takes many minutes to compile and
+# gains next to nothing. Older versions were not measured.
 CALLS_IN_CPP = digit_version(torch.__version__) >= digit_version('2.13')
 
 PER_IMAGE = ('backbone', 'neck', 'rpn_head', 'bbox_head', 'decode_head')
@@ -38,7 +38,7 @@ PER_REGION = ('roi_head.bbox_head', 'roi_head.mask_head')
 
 
 def per_image(model: nn.Module) -> list[nn.Module]:
-    """The dense parts that a batch of images passes through once.
+    """Finds the dense parts that a batch of images passes through once.
 
     Args:
         model: A detector, segmentor or classifier.
@@ -47,7 +47,7 @@ def per_image(model: nn.Module) -> list[nn.Module]:
 
 
 def dense_parts(model: nn.Module) -> list[nn.Module]:
-    """All dense parts: those of :func:`per_image`, and those that regions pass through.
+    """Finds all dense parts: those of :func:`per_image`, and those that regions pass through.
 
     Args:
         model: A detector, segmentor or classifier.
@@ -70,31 +70,30 @@ def _found(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
 def compiled(
     function: Callable, *, dynamic: bool = True, constant_weights: bool = False, **options: Any
 ) -> Callable:
-    """``torch.compile``, by default for inputs of any height and width.
+    """Wraps ``torch.compile``, by default for inputs of any height and width.
 
-    Height and width stay two numbers also where the first image is square: one compilation
-    serves all sizes of photographs, and one more those batches that have another number of
-    images than one. Below some 320 pixels a side torch takes other kernels for the deeper
-    stages, and compiles anew for them, a few times in all.
+    Height and width stay independent even if the first image is square: one compilation covers all
+    image sizes, and one more covers batches of several images. Below about 320 pixels a side,
+    torch uses other kernels for the deeper stages and recompiles a few times.
 
     Args:
-        function: What to compile.
-        dynamic: Whether for inputs of any size.
-        constant_weights: Take the weights as they are at the first call, for as long as the
-            process lives: they are converted and laid out once, as kernels want them. Without
-            effect while gradients are wanted.
+        function: The function to compile.
+        dynamic: Whether to compile for inputs of any size.
+        constant_weights: Treat the weights as constants from the first call on, until the process
+            ends: they are converted to the layout that the kernels need only once. No effect while
+            gradients are computed.
         **options: For ``torch.compile``, such as its ``backend``.
     """
     inner = torch.compile(function, dynamic=dynamic, **options)
 
-    # Not the attributes of the function: a wrapper around this one is not the compiled one.
+    # Without the attributes of the function: a wrapper around this one is not the compiled one.
     @wraps(function, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         with ExitStack() as stack:
             if shape_config:
                 stack.enter_context(shape_config.patch(use_duck_shape=False))
             if constant_weights:
-                # In the options of torch.compile it would come too late for what traces.
+                # As options of torch.compile these would be set too late for tracing.
                 on_cpu = next(tensors(args)).device.type == 'cpu'
                 in_cpp = on_cpu and CALLS_IN_CPP and not torch.is_grad_enabled()
                 stack.enter_context(inductor_config.patch(freezing=True, cpp_wrapper=in_cpp))
@@ -105,7 +104,7 @@ def compiled(
 
 
 def at_precision(function: Callable, dtype: torch.dtype) -> Callable:
-    """Runs a function by autocast; the tensors that it returns are float32 again."""
+    """Runs a function under autocast; the tensors that it returns are float32 again."""
 
     @wraps(function, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -117,26 +116,26 @@ def at_precision(function: Callable, dtype: torch.dtype) -> Callable:
 
 
 def is_compiled(function: Callable) -> bool:
-    """Whether a forward pass is compiled, at whatever precision."""
+    """Whether a forward pass is compiled, at any precision."""
     return hasattr(in_full_precision(function), 'compiles')
 
 
 def in_full_precision(function: Callable) -> Callable:
-    """What :func:`at_precision` was given to make a function; any other function is itself."""
+    """The function that :func:`at_precision` wraps; any other function is returned as it is."""
     while hasattr(function, 'lowers'):
         function = function.lowers
     return function
 
 
 def as_written(function: Callable) -> Callable:
-    """A forward pass as it was before it was compiled and its precision lowered."""
+    """The original forward pass, before it was compiled or its precision lowered."""
     while inner := getattr(function, 'lowers', None) or getattr(function, 'compiles', None):
         function = inner
     return function
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples and lists."""
+    """Yields the tensors in nested tuples and lists."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (list, tuple)):
@@ -145,7 +144,7 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def as_float32(value: Any) -> Any:
-    """Floating-point tensors as float32, alone or in tuples and lists."""
+    """Converts floating-point tensors to float32, alone or in nested tuples and lists."""
     if isinstance(value, Tensor):
         return value.float() if value.is_floating_point() else value
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The device that a model runs on, and what it can compute in."""
+"""Chooses the device that a model runs on, and checks the precisions that it supports."""
 
 import torch
 
@@ -8,17 +8,17 @@ from casvit_mm.speed.matrix_products import gains_from, works_in
 
 
 class DeviceError(UserError, ValueError):
-    """A device cannot be used, or not in a precision; the message is the whole explanation."""
+    """A device or its precision cannot be used; the message says why."""
 
 
 def usable_device(name: str | None) -> str:
-    """The device to run on.
+    """Chooses the device to run on.
 
     Args:
-        name: What was asked for; None takes the first GPU if there is one, else the CPU.
+        name: The requested device; None selects the first GPU if there is one, else the CPU.
 
     Raises:
-        DeviceError: There is no such device.
+        DeviceError: The device does not exist or cannot be used.
     """
     if name is None:
         return 'cuda:0' if torch.cuda.is_available() else 'cpu'
@@ -31,17 +31,17 @@ def usable_device(name: str | None) -> str:
 
 
 def check_precision(precision: str, device: str) -> str:
-    """Looks whether a device can compute in a precision, and gains from it.
+    """Checks whether a device supports a precision and is faster in it.
 
     Args:
         precision: A key of :data:`casvit_mm.speed.dense_parts.PRECISIONS`.
-        device: Where the model runs.
+        device: The device that the model runs on.
 
     Returns:
-        A sentence if the device gains nothing from it; empty if there is nothing to say.
+        A note if the device is no faster in this precision; otherwise empty.
 
     Raises:
-        DeviceError: This torch does not compute in it there.
+        DeviceError: This torch does not support the precision on the device.
     """
     dtype = PRECISIONS[precision]
     if dtype is torch.float32:
@@ -49,9 +49,9 @@ def check_precision(precision: str, device: str) -> str:
     name = 'CPU' if torch.device(device).type == 'cpu' else 'device'
     if not works_in(device, dtype):
         raise DeviceError(
-            f'torch {torch.__version__} does not compute in {precision} on this {name}: choose '
+            f'torch {torch.__version__} does not support {precision} on this {name}: choose '
             'another precision.'
         )
     if gains_from(device, dtype):
         return ''
-    return f'Note: this {name} is not faster in {precision} than in fp32.'
+    return f'Note: this {name} is no faster in {precision} than in fp32.'

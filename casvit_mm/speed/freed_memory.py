@@ -1,4 +1,4 @@
-"""What becomes of memory that tensors on a CPU no longer need."""
+"""Keeps memory that CPU tensors have freed for reuse."""
 
 import ctypes
 import platform
@@ -9,17 +9,17 @@ NEVER = -1
 
 
 def keep_freed_memory() -> bool:
-    """Has this process keep freed memory for its next tensors.
+    """Makes this process keep freed memory for its next tensors.
 
-    The C library hands large blocks back to the system as soon as they are freed. A forward pass
-    asks for the same blocks again a moment later, and then the system clears them, page by page:
-    the larger an image, the larger the share of the time that this takes. Here the blocks stay
-    with the process instead, from now on and until it ends: it needs no more memory than it needed
-    at its peak, but also goes on holding that much. Allocators that replace the C library's
-    (jemalloc, tcmalloc) keep memory by themselves and are left alone.
+    The C library returns large blocks to the system as soon as they are freed. The next forward
+    pass asks for the same blocks again, and the system has to clear them page by page: the larger
+    the image, the larger the share of time that this takes. After this call, the process keeps the
+    blocks until it ends: it needs no more memory than at its peak, but it does not release any
+    either. Allocators that replace the C library's (jemalloc, tcmalloc) keep memory themselves and
+    are not affected.
 
     Returns:
-        Whether that could be asked for: on Linux with glibc.
+        Whether this is supported: True on Linux with glibc.
 
     Source: The GNU C Library, "Malloc Tunable Parameters".
     """

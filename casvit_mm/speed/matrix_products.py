@@ -1,4 +1,4 @@
-"""How fast a device multiplies matrices, measured: most of what a network computes is that."""
+"""Measures how fast a device multiplies matrices, which is most of what a network computes."""
 
 import time
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-# Enough to fill a CPU, and done in hundredths of a second.
+# Large enough to use a whole CPU, and done in hundredths of a second.
 PROBE = (1024, 512, 512)
-# Where the casts between the precisions cost what the products save.
+# Below this ratio, casts between the precisions cost more than the products save.
 WORTHWHILE = 1.25
-# Names of a CPU's instructions in torch, and the compute capability of a GPU.
+# Torch's names of the CPU instructions, and the compute capability that a GPU needs.
 INSTRUCTIONS = {
     torch.bfloat16: (('avx512_bf16', 'amx_bf16', 'bf16'), (8, 0)),
     torch.float16: (('avx512_fp16', 'amx_fp16', 'fp16'), (7, 0)),
@@ -20,12 +20,12 @@ INSTRUCTIONS = {
 
 
 def least_seconds(call: Callable[[], Any], device: torch.device | str, repeats: int = 25) -> float:
-    """The shortest of several times that a call takes: what it takes when nobody disturbs.
+    """Times a call several times and returns the shortest, which is the least disturbed.
 
     Args:
         call: Does the work once.
-        device: Where; a GPU is waited for.
-        repeats: How often.
+        device: The device that it runs on; a GPU is synchronised.
+        repeats: Number of calls.
     """
     seconds = []
     for _ in range(repeats):
@@ -40,12 +40,12 @@ def least_seconds(call: Callable[[], Any], device: torch.device | str, repeats: 
 def flops_per_second(
     device: torch.device | str, dtype: torch.dtype, shape: tuple[int, int, int]
 ) -> float:
-    """Multiplications and additions per second in a matrix product.
+    """Measures the floating-point operations per second in a matrix product.
 
     Args:
-        device: Where.
-        dtype: In what.
-        shape: Rows of the left matrix, its columns, columns of the right one.
+        device: The device to measure.
+        dtype: The precision.
+        shape: Rows of the left matrix, its columns, columns of the right matrix.
     """
     rows, inner, columns = shape
     left = torch.rand(rows, inner, device=device).to(dtype)
@@ -57,8 +57,8 @@ def computes(device: torch.device | str, dtype: torch.dtype) -> bool:
     """Whether a device has instructions for a lower precision.
 
     Args:
-        device: A CPU or a CUDA GPU; of others nothing is known, so no. A CPU is asked by a
-            function that torch has had since 2.11: before, no.
+        device: A CPU or a CUDA GPU; False for any other. For a CPU this needs torch 2.11 or later;
+            False before.
         dtype: ``torch.bfloat16`` or ``torch.float16``.
     """
     kind = torch.device(device).type
@@ -71,12 +71,12 @@ def computes(device: torch.device | str, dtype: torch.dtype) -> bool:
 
 @lru_cache
 def works_in(device: torch.device | str, dtype: torch.dtype) -> bool:
-    """Whether torch computes in a precision by autocast on a device, however slowly.
+    """Whether autocast supports a precision on a device, fast or slow.
 
-    Versions before 2.3 know no float16 on a CPU.
+    Versions before 2.3 do not support float16 on a CPU.
 
     Args:
-        device: Where.
+        device: The device.
         dtype: The precision.
     """
     one = torch.ones(1, 1, 1, 1, device=device)
@@ -92,11 +92,11 @@ def works_in(device: torch.device | str, dtype: torch.dtype) -> bool:
 def gains_from(device: torch.device | str, dtype: torch.dtype) -> bool:
     """Whether a network is faster in a lower precision than in float32 on a device.
 
-    GPUs that have instructions for it are. Of CPUs that have them some multiply twice as fast, and
-    others half as fast, so a small product is timed in both.
+    GPUs with instructions for it always are. Among CPUs with such instructions, some multiply twice
+    as fast and others half as fast, so a small product is timed in both precisions.
 
     Args:
-        device: As of :func:`computes`, like ``dtype``.
+        device: As for :func:`computes`.
         dtype: The precision.
     """
     if not computes(device, dtype):

@@ -1,4 +1,4 @@
-"""The layout of a model's tensors in memory."""
+"""The memory layout of a model's tensors."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 def to_channels_last(model: nn.Module) -> None:
     """Converts the backbone of a model to channels last (NHWC), in place.
 
-    Neck and heads follow the layout of what they are given. mmcv's operators are given the
-    ordinary layout: RoIAlign, for one, takes no heed of strides on a CPU, and reads channels-last
-    maps as if they were not. The function that the model computes, its state dict and its
-    checkpoints stay the same. Called twice, it changes nothing more.
+    Neck and heads use the layout of their inputs. mmcv's operators get the ordinary layout:
+    RoIAlign, for example, ignores strides on a CPU and would misread channels-last features. The
+    results of the model, its state dict and its checkpoints stay the same. A second call changes
+    nothing.
 
     Args:
-        model (nn.Module): Has a ``backbone``.
+        model (nn.Module): A model with a ``backbone``.
     """
     model.backbone.to(memory_format=torch.channels_last)
     for module in model.modules():
@@ -27,7 +27,7 @@ def to_channels_last(model: nn.Module) -> None:
 def _ordinary_layout(
     _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Forward pre-hook that hands tensors on in NCHW order in memory."""
+    """Forward pre-hook that makes input tensors contiguous in NCHW order."""
     return (
         tuple(_contiguous(value) for value in args),
         {key: _contiguous(value) for key, value in kwargs.items()},

@@ -1,4 +1,4 @@
-"""What makes a training run faster without another result: the ``speed`` of a config."""
+"""Makes training faster without changing its results: the ``speed`` of a config."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -19,45 +19,43 @@ from casvit_mm.speed.freed_memory import keep_freed_memory
 from casvit_mm.speed.matrix_products import gains_from
 from casvit_mm.speed.memory_format import to_channels_last
 
-# In this version it was measured to be faster; between 2.1 and this one nothing was measured.
+# Measured to be faster in this version; versions between 2.1 and this one were not measured.
 FAST_CHANNELS_LAST = digit_version('2.13')
-# From these on torch has them in one pass: on GPUs, and on a CPU.
+# The first versions of torch with fused optimisers on each device.
 FUSED_OPTIMIZERS = {'cuda': digit_version('2.1'), 'cpu': digit_version('2.4')}
 WITH_FUSED = ('Adam', 'AdamW', 'SGD')
 
 
 class SpeedError(UserError, ValueError):
-    """A config's ``speed`` asks for what is not there; the message is the whole explanation."""
+    """A config's ``speed`` has an invalid option; the message says which."""
 
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """What is done to make a training run faster; a config's ``speed`` has these as its keys.
+    """Options that make a training run faster, set as keys of ``speed`` in a config.
 
     Attributes:
-        channels_last: Train the backbone in NHWC order in memory, in which its convolutions are
-            faster. A torch that is slower in that order keeps the ordinary one: before 2.13 on a
-            CPU, where the gradient of a depthwise convolution takes torch 2.1 some thirty times
-            as long.
-        fold_norms: Let convolutions take up the frozen norms beside them; see
-            :func:`casvit_mm.speed.folded_norms.fold_frozen_norms`. Without effect where norms
-            are trained (``norm_eval=False``).
-        fused_optimizer: Update all weights in one pass where torch can (Adam, AdamW, SGD), in as
-            few groups as there are different options. A run resumes with the value that it began
-            with.
+        channels_last: Train the backbone in NHWC memory order, in which its convolutions are
+            faster. Ignored if torch is slower in that order: before 2.13 on a CPU, where the
+            gradient of a depthwise convolution takes about thirty times as long in torch 2.1.
+        fold_norms: Fold frozen norms into the adjacent convolutions; see
+            :func:`casvit_mm.speed.folded_norms.fold_frozen_norms`. No effect if the norms are
+            trained (``norm_eval=False``).
+        fused_optimizer: Update all weights in one pass if torch supports it (Adam, AdamW, SGD),
+            with one parameter group per set of options. A run must be resumed with the value that
+            it was started with.
         compile: Compile the backbone, forward and backward, with ``torch.compile``. The first
             step takes minutes on a CPU. Validation is not compiled.
-        precision: What the dense parts compute in: a key of
-            :data:`casvit_mm.speed.dense_parts.PRECISIONS`. In a config also ``'auto'``: bf16 where
-            the device is faster in it, see
-            :func:`casvit_mm.speed.matrix_products.gains_from`, else fp32. fp16 needs a GPU.
-            A config with an ``optim_wrapper`` other than OptimWrapper keeps that one's
-            precision.
-        keep_memory: Have the process keep freed memory for the next step; see
-            :func:`casvit_mm.speed.freed_memory.keep_freed_memory`. Without effect on a GPU.
+        precision: Precision of the dense parts: a key of
+            :data:`casvit_mm.speed.dense_parts.PRECISIONS`. In a config also ``'auto'``: bf16 if the
+            device is faster in it, see :func:`casvit_mm.speed.matrix_products.gains_from`, else
+            fp32. fp16 needs a GPU. If the config has an ``optim_wrapper`` other than OptimWrapper,
+            the precision of that wrapper is used.
+        keep_memory: Keep freed memory for the next step; see
+            :func:`casvit_mm.speed.freed_memory.keep_freed_memory`. No effect on a GPU.
 
     Raises:
-        SpeedError: The precision is not known.
+        SpeedError: The precision is unknown.
     """
 
     channels_last: bool = False
@@ -76,18 +74,20 @@ class TrainingSpeed:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> 'TrainingSpeed':
-        """Reads a config's ``speed``, for this machine.
+        """Reads the ``speed`` of a config for this machine.
 
         Args:
-            options: Attributes; the precision may be ``'auto'``.
+            options: The attributes; the precision may be ``'auto'``.
 
         Raises:
-            SpeedError: A key or value is not known, or fp16 is wanted and there is no GPU.
+            SpeedError: A key or value is unknown, or fp16 is requested and there is no GPU.
         """
         known = [field.name for field in fields(cls)]
         unknown = [key for key in options if key not in known]
         if unknown:
-            raise SpeedError(f'speed has no {", ".join(unknown)}; it has {", ".join(known)}.')
+            raise SpeedError(
+                f'speed has unknown keys: {", ".join(unknown)}; known: {", ".join(known)}.'
+            )
         device = get_device()
         if options.get('precision') == 'auto':
             options = {
@@ -105,19 +105,19 @@ class TrainingSpeed:
 def train_faster(
     model: nn.Module, speed: TrainingSpeed, tell: Callable[[str], None] | None = None
 ) -> None:
-    """Prepares a model to be trained faster, in place; parameters, buffers and their names stay.
+    """Prepares a model for faster training, in place; parameters, buffers and their names stay.
 
-    May be called again, as a second training of one runner does: nothing is done twice.
+    May be called again, as when a runner trains twice: nothing is done twice.
 
     Args:
-        model: Has a ``backbone``, with its weights, where it is to be trained.
-        speed: What to do, but for the optimiser and the precision: those are the optimiser
-            wrapper's, see :func:`faster_optimizer`.
-        tell: Is given a sentence on what cannot be done, or takes long.
+        model: A model with a ``backbone``, with its weights loaded, on the training device.
+        speed: The options. Those of the optimiser and the precision are applied by the optimiser
+            wrapper, see :func:`faster_optimizer`.
+        tell: Called with a sentence about anything that is not possible or takes long.
     """
     tell = tell or (lambda sentence: None)
     if speed.keep_memory and not keep_freed_memory():
-        tell('speed.keep_memory: only the C library of Linux (glibc) can be asked for that.')
+        tell('speed.keep_memory: only supported by the C library of Linux (glibc).')
     if speed.channels_last:
         _channels_last(model, tell)
     if speed.fold_norms:
@@ -130,7 +130,7 @@ def train_faster(
 
 
 def compiler_options(model: nn.Module) -> dict[str, Any]:
-    """What ``torch.compile`` is to be told to compile a training step on the model's device.
+    """Options for ``torch.compile`` to compile a training step on the model's device.
 
     Args:
         model: The model, on the device that it is trained on.
@@ -140,17 +140,17 @@ def compiler_options(model: nn.Module) -> dict[str, Any]:
     """
     if not _is_on_cpu(model) or digit_version(torch.__version__) < FAST_CHANNELS_LAST:
         return {}
-    # The compiler chooses NHWC for graphs with convolutions. A backward graph has none, only their
-    # gradients: left alone, it copies the input of each depthwise one into an order between NHWC
-    # and NCHW, and the gradient's operator copies it back.
+    # The compiler chooses NHWC for graphs with convolutions. A backward graph has only their
+    # gradients: by default, the input of each depthwise one is copied into an order between NHWC
+    # and NCHW, and copied back by the gradient's operator.
     return {'options': {'force_layout_optimization': True}}
 
 
 def _channels_last(model: nn.Module, tell: Callable[[str], None]) -> None:
     if _is_on_cpu(model) and digit_version(torch.__version__) < FAST_CHANNELS_LAST:
         tell(
-            f'speed.channels_last: torch {torch.__version__} keeps the ordinary layout, in which '
-            'it is faster.'
+            f'speed.channels_last: ignored, as torch {torch.__version__} is faster in the ordinary '
+            'layout.'
         )
         return
     to_channels_last(model)
@@ -163,15 +163,15 @@ def _is_on_cpu(model: nn.Module) -> bool:
 def _fold(model: nn.Module, tell: Callable[[str], None]) -> None:
     backbone = model.backbone
     if not isinstance(backbone, CASViT) or not is_frozen_in(backbone):
-        tell('speed.fold_norms: nothing to fold, the norms of the backbone are trained.')
+        tell('speed.fold_norms: nothing to fold, as the norms of the backbone are trained.')
         return
     fold_frozen_norms(backbone)
 
 
 def in_training_only(function: Callable, otherwise: Callable) -> Callable:
-    """Calls a function where gradients are wanted, and another where not."""
+    """Wraps two functions: one to call if gradients are enabled, another if not."""
 
-    # Not the attributes of the function: this one is compiled in training only.
+    # Without the attributes of the function: this one is compiled in training only.
     @wraps(function, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         return (function if torch.is_grad_enabled() else otherwise)(*args, **kwargs)
@@ -181,14 +181,14 @@ def in_training_only(function: Callable, otherwise: Callable) -> Callable:
 
 
 def faster_optimizer(options: dict[str, Any], speed: TrainingSpeed) -> dict[str, Any]:
-    """The config of an optimiser's wrapper with what ``speed`` asks for.
+    """Applies the ``speed`` options to the config of an optimiser wrapper.
 
     Args:
-        options: A config's ``optim_wrapper``.
-        speed: What to do.
+        options: The ``optim_wrapper`` of a config.
+        speed: The options.
 
     Returns:
-        A copy.
+        A changed copy.
     """
     options = ConfigDict(options).copy()
     device = get_device()

@@ -1,1 +1,1 @@
-"""Hooks of a run, one a file."""
+"""Hooks of a run, one per file."""

@@ -1,4 +1,4 @@
-"""Makes the model of a test run faster."""
+"""Accelerates the model of a test run."""
 
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
@@ -10,10 +10,10 @@ from casvit_mm.registration import registered_in
 
 @registered_in(HOOKS)
 class AccelerationHook(Hook):
-    """Makes the model of a test run faster; its weights have been loaded then.
+    """Accelerates the model of a test run once its weights are loaded.
 
     Args:
-        fuse (bool): See :class:`Acceleration`, like the others. Defaults to False.
+        fuse (bool): See :class:`Acceleration` for all arguments. Defaults to False.
         compile (bool): Defaults to False.
         precision (str): Defaults to 'fp32'.
         keep_memory (bool): Defaults to False.
@@ -32,12 +32,12 @@ class AccelerationHook(Hook):
         """Changes the model in place.
 
         Raises:
-            ValueError: The model is to be fused, and an EMAHook would swap its weights.
+            ValueError: The model is to be fused, but an EMAHook would swap its weights.
         """
         if self.acceleration.fuse and any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise ValueError(
-                'EMAHook swaps the weights of a model that is being tested, and a fused model has '
-                'others: leave EMAHook out of custom_hooks here. A checkpoint of a run with it '
-                'holds the average anyway.'
+                'EMAHook swaps the weights of the model for testing, which a fused model does not '
+                'have: leave EMAHook out of custom_hooks here. Checkpoints of a run with EMAHook '
+                'hold the average anyway.'
             )
         accelerate(runner.model, self.acceleration)

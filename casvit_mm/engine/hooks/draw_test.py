@@ -14,10 +14,10 @@ from casvit_mm.registration import registered_in
 
 @registered_in(HOOKS)
 class DrawTestHook(Hook):
-    """Draws every image of a test run, ground truth beside prediction.
+    """Draws every image of a test run, with the ground truth beside the prediction.
 
     Args:
-        folder (str): Where to.
+        folder (str): Output folder.
         score_thr (float): Detections below this score are not drawn. Defaults to 0.3.
     """
 

@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no number any more."""
+"""Stops a run whose loss stays NaN or infinite."""
 
 import math
 from collections.abc import Mapping
@@ -17,25 +17,25 @@ from casvit_mm.registration import registered_in
 
 
 class InvalidLossError(UserError, RuntimeError):
-    """The loss of a run stays NaN or infinite; the message is the whole explanation."""
+    """The loss of a run stays NaN or infinite; the message explains what to do."""
 
 
 @registered_in(HOOKS)
 class StopOnInvalidLossHook(Hook):
     """Stops training if the loss is not finite several times in a row.
 
-    A single one may pass: mixed precision in float16 leaves out the step then. Once weights are
-    NaN all that follows is, and mmengine trains on to the end.
-    :class:`casvit_mm.engine.CASViTRunner` uses this hook by itself;
-    ``default_hooks = dict(invalid_loss=None)`` in a config leaves it out.
+    A single such loss is harmless: mixed precision in float16 skips that step. But once the weights
+    are NaN they stay NaN, and mmengine would train on to the end.
+    :class:`casvit_mm.engine.CASViTRunner` uses this hook by default;
+    ``default_hooks = dict(invalid_loss=None)`` in a config disables it.
 
     Args:
-        patience (int): Losses in a row that stop the run. Defaults to 3.
+        patience (int): Number of such losses in a row that stops the run. Defaults to 3.
     """
 
     def __init__(self, patience: int = 3) -> None:
         if patience < 1:
-            raise ValueError(f'patience={patience} is not at least 1')
+            raise ValueError(f'patience={patience}: expected at least 1')
         self.patience = patience
         self.in_a_row = 0
 
@@ -46,22 +46,22 @@ class StopOnInvalidLossHook(Hook):
         data_batch: Any = None,
         outputs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Looks at the losses of a step.
+        """Checks the losses of a step.
 
         Raises:
-            InvalidLossError: They were not finite for too long.
+            InvalidLossError: The loss was not finite for too many steps in a row.
         """
         losses = {name: value for name, value in (outputs or {}).items() if 'loss' in name}
-        # Their sum says it for all.
+        # Their sum is finite only if all are.
         total = {'loss': losses['loss']} if 'loss' in losses else losses
         broken = bool(_not_finite(total))
         if not _in_any_process(broken):
             self.in_a_row = 0
             return
-        wrong = _not_finite(losses)
+        found = _not_finite(losses)
         self.in_a_row += 1
-        what = ', '.join(f'{name} = {value}' for name, value in wrong.items())
-        what = what or 'a loss of another process is'
+        what = ', '.join(f'{name} = {value}' for name, value in found.items())
+        what = what or 'in another process'
         step = f'step {runner.iter + 1}'
         runner.logger.warning(
             f'The loss is not finite at {step}: {what} ({self.in_a_row} of {self.patience} in a '
@@ -69,8 +69,8 @@ class StopOnInvalidLossHook(Hook):
         )
         if self.in_a_row >= self.patience:
             raise InvalidLossError(
-                f'The loss is not finite {self.patience} steps in a row, the last one {step} '
-                f'({what}), so the run stops: nothing can be learned from there on. '
+                f'The loss was not finite for {self.patience} steps in a row, the last one {step} '
+                f'({what}). The run stops, as it could not learn anything from here on. '
                 f'{_left(runner)} What often helps: a lower learning rate (--cfg-options '
                 'optim_wrapper.optimizer.lr=LR), clipped gradients (--cfg-options '
                 'optim_wrapper.clip_grad.max_norm=10), training without --amp, and casvit check '
@@ -88,9 +88,9 @@ def _not_finite(losses: Mapping[str, Any]) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if not math.isfinite(number)}
 
 
-def _in_any_process(wrong: bool) -> bool:
-    """The same answer in all processes of a run, so that all of them stop at one step."""
-    found = torch.tensor(float(wrong))
+def _in_any_process(broken: bool) -> bool:
+    """Whether it holds in any process of a run, so that all of them stop at the same step."""
+    found = torch.tensor(float(broken))
     all_reduce(found, 'max')
     return bool(found)
 
@@ -99,4 +99,4 @@ def _left(runner: Runner) -> str:
     last = latest_checkpoint(runner.work_dir)
     if last is None:
         return 'No checkpoint had been saved yet.'
-    return f'The last checkpoint from before is {last}; --resume continues from it.'
+    return f'The last checkpoint is {last}; --resume continues from it.'

@@ -15,13 +15,13 @@ from casvit_mm.registration import registered_in
 
 @registered_in(HOOKS)
 class PreviewHook(Hook):
-    """Draws a few validation images, ground truth beside prediction, at every validation.
+    """Draws a few validation images at every validation, ground truth beside prediction.
 
-    The images of a later validation replace those of an earlier one, so that the folder shows
-    what the model last answered. Ground truth is drawn where the validation pipeline loads it.
+    Every validation overwrites the images of the one before, so the folder shows the latest
+    predictions. Ground truth is drawn if the validation pipeline loads it.
 
     Args:
-        num_pictures (int): Images to draw, taken evenly over the validation set. Defaults to 8.
+        num_pictures (int): Images to draw, spread evenly over the validation set. Defaults to 8.
         score_thr (float): Detections below this score are not drawn. Defaults to 0.5.
         folder (str): Folder under the run's ``work_dir``. Defaults to 'preview'.
     """
@@ -46,6 +46,6 @@ class PreviewHook(Hook):
         if batch_idx not in due or not outputs or not is_main_process():
             return
         folder = Path(runner.work_dir) / self.folder
-        # Where there are fewer batches than images, one batch gives several.
+        # If there are fewer batches than images to draw, several come from one batch.
         for sample in outputs[: -(-self.num_pictures // batches)]:
             draw(sample, runner.val_dataloader.dataset.metainfo, folder, self.score_thr)

@@ -1,4 +1,4 @@
-"""Smaller images at the start of a training, so that its first steps cost less."""
+"""Smaller images at the start of training, so that the first steps cost less."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,23 +17,22 @@ from casvit_mm.registration import registered_in
 
 
 class NotASegmentorError(UserError, ValueError):
-    """What works on semantic masks was given another model; the message says which."""
+    """A hook for semantic segmentation was given another model; the message says which."""
 
 
 @registered_in(HOOKS)
 class ProgressiveSizeHook(Hook):
-    """Shrinks the images and semantic masks of a segmentor's batches until an iteration.
+    """Shrinks the images and semantic masks of a segmentor's batches up to an iteration.
 
-    What a model learns first, it learns from small images as well, and their steps cost
-    less. Several of these hooks, each with its own iterations, make several sizes. Where the
-    data preprocessor pads to one size, it pads to the share of that size meanwhile. Validation
-    always sees the images as they are.
+    Early in training a model learns as much from small images, and their steps cost less. Use
+    several of these hooks, each with its own iterations, for several sizes. If the data
+    preprocessor pads to a fixed size, that size is scaled as well. Validation always uses the full
+    size.
 
     Args:
-        scale (float): Sides of the small images, as a share of those that the pipeline gives:
-            above 0, below 1.
-        end (int): The iteration, counted from 0, from which on images stay as they are.
-        begin (int): The iteration from which on they are shrunk. Defaults to 0.
+        scale (float): Factor for the sides of the images from the pipeline: above 0, below 1.
+        end (int): First iteration, counted from 0, at full size again.
+        begin (int): First iteration at the smaller size. Defaults to 0.
 
     Raises:
         ValueError: ``scale`` or the iterations are not as described.
@@ -52,7 +51,7 @@ class ProgressiveSizeHook(Hook):
         self._full_size: tuple[int, int] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Remembers what size the data preprocessor pads to.
+        """Remembers the size that the data preprocessor pads to.
 
         Raises:
             NotASegmentorError: The model has a data preprocessor of another kind.
@@ -60,8 +59,8 @@ class ProgressiveSizeHook(Hook):
         preprocessor = data_preprocessor(runner)
         if not hasattr(preprocessor, 'size'):
             raise NotASegmentorError(
-                'ProgressiveSizeHook shrinks semantic masks, for semantic segmentation; this model '
-                f'has a {type(preprocessor).__name__}. Take the hook out of custom_hooks.'
+                'ProgressiveSizeHook is for semantic segmentation, but this model has a '
+                f'{type(preprocessor).__name__}. Remove the hook from custom_hooks.'
             )
         self._full_size = preprocessor.size
 
@@ -73,7 +72,7 @@ class ProgressiveSizeHook(Hook):
         for index, (image, sample) in enumerate(zip(inputs, samples, strict=True)):
             height, width = self._small(image.shape[-2:])
             inputs[index] = shrunk_image(image, height, width)
-            shrink_maps(sample, height, width)
+            shrink_masks(sample, height, width)
         preprocessor = data_preprocessor(runner)
         if preprocessor.size is not None:
             preprocessor.size = self._small(preprocessor.size)
@@ -81,7 +80,7 @@ class ProgressiveSizeHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Has the data preprocessor pad to its own size again."""
+        """Restores the size that the data preprocessor pads to."""
         data_preprocessor(runner).size = self._full_size
 
     def _small(self, sides: Sequence[int]) -> tuple[int, int]:
@@ -90,13 +89,13 @@ class ProgressiveSizeHook(Hook):
 
 
 def data_preprocessor(runner: Runner) -> nn.Module:
-    """What makes batches of the images, of the model that a run trains."""
+    """The data preprocessor of the model that a run trains."""
     model = unwrap(runner.model)
     return model.data_preprocessor
 
 
 def shrunk_image(image: Tensor, height: int, width: int) -> Tensor:
-    """A smaller image of the same type, without aliasing.
+    """Shrinks an image with antialiasing, keeping its dtype.
 
     Args:
         image: Shape: ``(C, H, W)``.
@@ -111,13 +110,13 @@ def shrunk_image(image: Tensor, height: int, width: int) -> Tensor:
     return small.to(image.dtype)
 
 
-def shrink_maps(sample: BaseDataElement, height: int, width: int) -> None:
-    """Gives the maps of a sample another size, in place; every value is one that was there.
+def shrink_masks(sample: BaseDataElement, height: int, width: int) -> None:
+    """Resizes the semantic masks of a sample in place, with nearest-neighbour interpolation.
 
     Args:
-        sample: What mmseg packs beside an image.
-        height: Pixels.
-        width: Pixels.
+        sample: The data sample that mmseg packs with an image.
+        height: New height in pixels.
+        width: New width in pixels.
     """
     for name, value in sample.items():
         if isinstance(value, PixelData):

@@ -1,4 +1,4 @@
-"""Checkpoints that a run which is killed, or goes astray, does not lose."""
+"""Saves checkpoints such that a killed or diverging run always leaves a usable one."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -19,33 +19,32 @@ from casvit_mm.config.text import escape_braces
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
 
-# As written_whole names files that a process did not finish.
+# The names that written_whole gives to files until they are complete.
 UNFINISHED = '.*.pth.[0-9]*'
 
 
 @registered_in(HOOKS)
 class SafeCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook, which always leaves a whole and usable checkpoint behind.
+    """mmengine's CheckpointHook, but always with a complete and usable checkpoint on disk.
 
-    - A checkpoint that is too many, or no longer the best, is removed once the new one is on the
-      disk. mmengine removes it before: a run that is killed in between, with
-      ``max_keep_ckpts=1``, has none.
-    - Weights that are not finite are not saved, and replace nothing.
+    - A checkpoint that is no longer needed is removed only after the new one is on disk. mmengine
+      removes it first: with ``max_keep_ckpts=1``, a run killed in between has none left.
+    - Weights that are not finite are not saved, and never replace a checkpoint.
     - A metric that is not finite is never the best.
 
-    :class:`casvit_mm.engine.CASViTRunner` writes each file whole or not at all, and uses this hook
-    for a config that asks for ``CheckpointHook``. Arguments are those of ``CheckpointHook``.
+    :class:`casvit_mm.engine.CASViTRunner` writes each file completely or not at all, and uses this
+    hook if a config asks for ``CheckpointHook``. It takes the arguments of ``CheckpointHook``.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Prepares the folder, and removes what an earlier run could not finish."""
+        """Prepares the folder, and removes unfinished files of an earlier run."""
         super().before_train(runner)
         if is_main_process() and '://' not in str(self.out_dir):
             for file in Path(self.out_dir).glob(UNFINISHED):
                 file.unlink(missing_ok=True)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Writes the config so that its texts stay texts when it is read again."""
+        """Escapes braces in the config, so that its strings survive when it is read again."""
         meta = checkpoint.get('meta') or {}
         if isinstance(meta.get('cfg'), str):
             meta['cfg'] = escape_braces(meta['cfg'])
@@ -62,7 +61,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _removing_afterwards(self) -> Iterator[None]:
-        """Removes files only once all that is to be written has been."""
+        """Removes files only after everything has been written."""
         if isinstance(self.file_backend, _LateRemoval):
             yield
             return
@@ -76,10 +75,10 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 class _LateRemoval:
-    """A file backend that puts removals off.
+    """A file backend that postpones removals.
 
     Args:
-        backend: The backend that does all the work.
+        backend: The backend that does the work.
     """
 
     def __init__(self, backend: Any) -> None:
@@ -90,15 +89,15 @@ class _LateRemoval:
         return getattr(self._backend, name)
 
     def remove(self, path: str) -> None:
-        """Puts off the removal of a file."""
+        """Postpones the removal of a file."""
         self._wanted.append((self._backend.remove, path, _identity(path)))
 
     def rmtree(self, path: str) -> None:
-        """Puts off the removal of a folder."""
+        """Postpones the removal of a folder."""
         self._wanted.append((self._backend.rmtree, path, _identity(path)))
 
     def carry_out(self) -> None:
-        """Removes what is still what it was: a path may have been written anew meanwhile."""
+        """Removes the files, except for those that have been overwritten in the meantime."""
         for remove, path, identity in self._wanted:
             if identity == _identity(path):
                 remove(path)
@@ -112,12 +111,12 @@ def _identity(path: str) -> int | None:
 
 
 def _is_usable(runner: Runner, what: str) -> bool:
-    """Whether all weights of a run's model are finite; says so if they are not."""
+    """Whether all weights of a run's model are finite; logs a warning if not."""
     if all_finite(unwrap(runner.model)):
         return True
     runner.logger.warning(
         f'No {what} is saved: the model has weights that are not finite (NaN or infinite). '
-        'The one before stays.'
+        'The previous one is kept.'
     )
     return False
 
@@ -133,13 +132,13 @@ def all_finite(model: nn.Module) -> bool:
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             tensors += [b for b in (module.running_mean, module.running_var) if b is not None]
-    # The sum of a tensor with a value that is not finite is not finite either; one that overflows
-    # is looked at value by value.
+    # If a value of a tensor is not finite, neither is their sum. A sum may also overflow, so the
+    # values are then checked one by one.
     return all(bool(t.sum().isfinite()) or bool(t.isfinite().all()) for t in tensors)
 
 
 def _finite(metrics: Mapping[str, Any], runner: Runner) -> dict[str, Any]:
-    """Metrics with None, which mmengine passes over, in place of what is not finite."""
+    """Replaces metrics that are not finite with None, which mmengine skips."""
     finite = {}
     for name, value in metrics.items():
         number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value

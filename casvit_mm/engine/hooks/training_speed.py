@@ -1,4 +1,4 @@
-"""Prepares a model to be trained faster, once its weights have been loaded."""
+"""Prepares a model for faster training once its weights are loaded."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -10,10 +10,10 @@ from casvit_mm.speed.training import TrainingSpeed, train_faster
 
 
 class TrainingSpeedHook(Hook):
-    """Prepares the model of a run, when its weights have been loaded.
+    """Prepares the model of a run for faster training once its weights are loaded.
 
     Args:
-        speed: What to do.
+        speed: The options.
     """
 
     priority = 'VERY_LOW'
@@ -26,5 +26,5 @@ class TrainingSpeedHook(Hook):
         model, tell, precision = unwrap(runner.model), runner.logger.info, self.speed.precision
         device = next(model.parameters()).device
         if precision != 'fp32' and not gains_from(device, PRECISIONS[precision]):
-            tell(f'speed.precision: this device is not faster in {precision} than in fp32.')
+            tell(f'speed.precision: this device is no faster in {precision} than in fp32.')
         train_faster(model, self.speed, tell)

@@ -1,1 +1,1 @@
-"""Optimiser wrappers, and how parameters are grouped."""
+"""Optimiser wrappers and their constructors."""

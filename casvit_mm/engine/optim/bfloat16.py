@@ -16,17 +16,17 @@ from casvit_mm.speed.dense_parts import PRECISIONS, at_precision, dense_parts
 class BFloat16OptimWrapper(OptimWrapper):
     """Trains the dense parts of a model in bfloat16, on a GPU or a CPU.
 
-    Weights, losses, and what stands between the dense parts stay float32, and gradients need no
-    scaling: bfloat16 reaches as far as float32 does. mmengine's AmpOptimWrapper trains in float16,
-    and only on a GPU. Validation computes as without this wrapper.
+    Weights, losses and everything between the dense parts stay float32, and gradients need no
+    scaling, since bfloat16 has the range of float32. mmengine's AmpOptimWrapper trains in float16,
+    and only on a GPU. Validation is not affected.
 
     Args:
-        kwargs: As mmengine's OptimWrapper takes them.
+        kwargs: As for mmengine's OptimWrapper.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Lets the dense parts of the model compute in bfloat16, for a forward pass.
+        """Runs the dense parts of the model in bfloat16 during a forward pass.
 
         Args:
             model: The model, or its wrapper for a distributed run.

@@ -1,4 +1,4 @@
-"""Few groups of parameters in the optimiser, which then needs few passes."""
+"""Merges parameter groups, so that the optimiser needs fewer passes."""
 
 from typing import Any
 
@@ -11,15 +11,16 @@ from casvit_mm.registration import registered_in
 
 @registered_in(OPTIM_WRAPPER_CONSTRUCTORS)
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's constructor, with one group for all parameters of equal options.
+    """mmengine's constructor, with one group for all parameters that have the same options.
 
-    With ``paramwise_cfg`` mmengine gives each parameter a group of its own: hundreds, which a fused
-    or foreach optimiser and the schedulers walk one by one. What the optimiser does is the same.
-    A checkpoint holds its state by group: a run resumes with the constructor that it began with.
+    With ``paramwise_cfg``, mmengine gives each parameter a group of its own: hundreds, which a
+    fused or foreach optimiser and the schedulers process one by one. The result of the optimiser
+    is the same. A checkpoint stores its state by group, so a run must be resumed with the
+    constructor that it was started with.
 
     Args:
         optim_wrapper_cfg (dict): Config of the optimiser wrapper.
-        paramwise_cfg (dict, optional): As mmengine's own takes it.
+        paramwise_cfg (dict, optional): As for mmengine's own constructor.
     """
 
     def add_params(
@@ -29,9 +30,9 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
         Args:
             params: Groups of parameters, extended in place.
-            module: The module; the model where ``prefix`` is empty.
+            module: The module; the model if ``prefix`` is empty.
             prefix: Its name in the model.
-            kwargs: What mmengine hands on.
+            kwargs: Passed on to mmengine.
         """
         super().add_params(params, module, prefix, **kwargs)
         if not prefix:
@@ -39,7 +40,7 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             params[:] = merge_alike(params)
 
     def adjust(self, params: list[dict], model: nn.Module) -> None:
-        """Changes the options of the groups, each of one parameter, before they are merged.
+        """Adjusts the options of the groups, one per parameter, before they are merged.
 
         Args:
             params: The groups, changed in place.
@@ -48,13 +49,13 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 
 def merge_alike(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Makes one group of all that have equal options.
+    """Merges groups that have the same options.
 
     Args:
         groups: Groups as a torch optimiser takes them.
 
     Returns:
-        As many as there are different options, in the order in which those first occur.
+        One group per set of options, in the order of first occurrence.
     """
     merged: list[dict[str, Any]] = []
     for group in groups:

@@ -1,4 +1,4 @@
-"""Checkpoints: read, loaded into models, translated from the published layout, published."""
+"""Checkpoints: reading, loading into models, translating published keys, publishing."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""Keeps what a checkpoint knows of classes that the new data have as well.
+"""Keeps the classification weights of classes that a checkpoint and a new dataset share.
 
-A detector fine-tuned on other classes gets new classification layers, because theirs have another
-number of outputs. Where a class of the same name was known, its outputs are taken over.
+A detector fine-tuned on other classes gets new classification layers, because the number of
+outputs differs. Outputs of classes with the same name are copied from the checkpoint.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClassLayer:
-    """How the outputs of a layer belong to classes.
+    """How the outputs of a layer are assigned to classes.
 
     Attributes:
-        each: Number of outputs of a class; None where it depends on the anchors.
-        class_major: Whether all outputs of a class stand together (``class * n + i``), or all
-            classes of an anchor (``i * classes + class``).
-        background: Whether one more class, the last, is the background.
+        each: Number of outputs per class; None if it depends on the anchors.
+        class_major: Whether outputs are ordered by class (``class * n + i``) or by anchor
+            (``i * classes + class``).
+        background: Whether there is one more class, the background, in last place.
     """
 
     each: int | None = 1
@@ -27,7 +27,7 @@ class ClassLayer:
     background: bool = False
 
 
-# By the name that heads of mmdet, mmseg and mmpretrain give their last layers.
+# Keyed by the names that heads in mmdet, mmseg and mmpretrain give to their last layers.
 CLASS_LAYERS = {
     'fc_cls': ClassLayer(background=True),
     'fc_reg': ClassLayer(each=4, class_major=True),
@@ -48,17 +48,17 @@ def keep_known_classes(
     old: Sequence[str],
     new: Sequence[str],
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Fits the outputs of known classes into the layers of a model.
+    """Copies the outputs of shared classes into the last layers of a model.
 
     Args:
         weights: Weights of a checkpoint.
-        model: Those of the model, which stay for classes that the checkpoint does not know.
+        model: Weights of the model, kept for classes that the checkpoint does not know.
         old: Classes of the checkpoint.
         new: Classes of the model.
 
     Returns:
-        The weights, in which the last layers have the classes of the model, in its order; and the
-        classes that were known.
+        The weights, with the classes of the model in the last layers, in the model's order; and
+        the shared classes.
     """
     fitted = dict(weights)
     if list(old) == list(new):
@@ -83,9 +83,9 @@ def keep_known_classes(
 
 
 def _class_layer(key: str) -> ClassLayer | None:
-    """What is known of the layer of a key such as ``roi_head.bbox_head.fc_cls.weight``."""
+    """The layout of the layer of a key such as ``roi_head.bbox_head.fc_cls.weight``, if known."""
     parts = key.split('.')[:-1]
-    # Layers in a list carry their number: `bbox_head.rtm_cls.0.weight`.
+    # Keys of layers in a list end with their index: `bbox_head.rtm_cls.0.weight`.
     while parts and parts[-1].isdigit():
         parts.pop()
     if not any(part.endswith('head') for part in parts):
@@ -94,9 +94,9 @@ def _class_layer(key: str) -> ClassLayer | None:
 
 
 def _rows(layer: ClassLayer, classes: int, value: Tensor) -> Tensor | None:
-    """Outputs of each class. Shape: ``(classes, n)``; None where the layer is for all classes."""
+    """Output indices of each class. Shape: ``(classes, n)``; None if it is class-agnostic."""
     outputs = value.shape[0] - layer.background
-    # One output for all, or one for the only class: what it knows of objects serves either way.
+    # A single output, class-agnostic or of the only class, is loaded as it is.
     if outputs <= 1 and not layer.background:
         return None
     if not classes or outputs % classes or outputs // classes != (layer.each or outputs // classes):

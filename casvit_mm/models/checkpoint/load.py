@@ -1,4 +1,4 @@
-"""Loading weights into a model: never half of a backbone, and never silently."""
+"""Loads weights into a model: never half a backbone, and never silently."""
 
 import logging
 import re
@@ -19,15 +19,15 @@ NATIVE_CLASSIFIER = re.compile(r'head\.(fc|dist_fc)\.')
 
 @dataclass
 class LoadReport:
-    """What did not match when weights were loaded.
+    """Mismatches found when weights were loaded.
 
     Attributes:
-        missing: Keys of the model that the file lacks.
-        unexpected: Keys of the file that the model lacks.
-        mismatched: Keys of both with different shapes: (key, shape in the file, in the model).
+        missing: Keys of the model that are not in the file.
+        unexpected: Keys of the file that are not in the model.
+        mismatched: Keys in both with different shapes: (key, shape in the file, in the model).
         matched: Number of keys that were loaded.
-        notes: What was adapted or left out on purpose, in sentences.
-        sizes: Size of the CAS-ViT in the file and in the model, where both are known.
+        notes: Sentences about what was adapted or left out on purpose.
+        sizes: Size of the CAS-ViT in the file and in the model; None if unknown.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class LoadReport:
     sizes: tuple[str | None, str | None] = (None, None)
 
     def describe(self) -> str:
-        """One sentence on what did not match; empty where everything did."""
+        """Describes the mismatches in one sentence; empty if there are none."""
         parts = []
         if self.missing:
             parts.append(f'missing {some(self.missing, quoted=False)}')
@@ -52,7 +52,7 @@ class LoadReport:
             parts.append(f'of another shape {some(shapes, quoted=False)}')
         in_file, in_model = self.sizes
         if in_file != in_model and in_file is not None:
-            known = in_model.upper() if in_model else 'another arch'
+            known = in_model.upper() if in_model else 'a different arch'
             parts.append(f'this looks like size {in_file.upper()}, the config says {known}')
         return '; '.join(parts)
 
@@ -60,21 +60,22 @@ class LoadReport:
 def load_into(
     model: nn.Module, checkpoint: dict[str, Any], *, strict: bool, source: str = 'the checkpoint'
 ) -> LoadReport:
-    """Loads the weights of a checkpoint into a model, never half of a backbone and never silently.
+    """Loads the weights of a checkpoint into a model, never half a backbone and never silently.
+
+    If the checkpoint holds weights of another structure (a fused model), the model is rebuilt in
+    place.
 
     Args:
-        model: A whole detector, segmentor or classifier, or a bare backbone; wrappers for
-            distributed training or test-time augmentation are looked into.
-        checkpoint: What :func:`read_checkpoint` returned.
+        model: A detector, segmentor or classifier, or a bare backbone; wrappers for distributed
+            training or test-time augmentation are unwrapped.
+        checkpoint: The result of :func:`read_checkpoint`.
         strict: Whether every weight of the model must come from the file (testing, resuming).
-            Else heads may differ (fine-tuning on other classes), and what does is logged; the
-            backbone must fit in either case.
+            If not, heads may differ (fine-tuning on other classes) and differences are logged;
+            the backbone must fit in either case.
         source: Name of the file, for messages.
 
-    A model whose file holds weights of another structure (fused ones) is rebuilt in place.
-
     Returns:
-        What did not match.
+        The mismatches.
 
     Raises:
         CheckpointError: The weights do not fit.
@@ -104,7 +105,7 @@ def load_into(
 def match_weights(
     model: nn.Module, weights: dict[str, Tensor]
 ) -> tuple[LoadReport, dict[str, Tensor]]:
-    """Compares weights with what a model wants, changing neither.
+    """Compares weights with those that a model expects, changing neither.
 
     Args:
         model: The model.
@@ -143,7 +144,7 @@ def match_weights(
 
 
 def _backbone_prefix(model: nn.Module) -> str | None:
-    # A classifier around the backbone adapts weights too: the innermost module is the backbone.
+    # A classifier around the backbone adapts weights too; the innermost module is the backbone.
     names = [name for name, part in model.named_modules() if hasattr(part, 'adapt_state_dict')]
     return (f'{names[-1]}.' if names[-1] else '') if names else None
 
@@ -155,7 +156,7 @@ def _advice(weights: dict[str, Tensor], report: LoadReport, model: nn.Module) ->
         astray = astray or any(map(NATIVE_CLASSIFIER.match, weights))
     if astray and _backbone_prefix(model):
         return (
-            ' It holds a backbone or classifier alone: give it as '
+            ' It holds only a backbone or a classifier: pass it as '
             'model.backbone.init_cfg.checkpoint instead.'
         )
     return ''

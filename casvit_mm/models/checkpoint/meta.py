@@ -1,6 +1,6 @@
-"""What a checkpoint says about its model, checked: a file may come from anybody.
+"""Checks the metadata of a checkpoint, since the file may come from an untrusted source.
 
-Nothing of it is looked up, imported or executed; what is not of the expected type is left out.
+Nothing in it is looked up, imported or executed; values of an unexpected type are ignored.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,21 +9,21 @@ from typing import Any
 
 
 def usable_meta(meta: Any) -> tuple[dict[str, Any], list[str]]:
-    """Leaves out of a checkpoint's ``meta`` what is not of the type that readers of it expect.
+    """Removes values of unexpected types from the ``meta`` of a checkpoint.
 
     Args:
-        meta: What the file has under ``meta``.
+        meta: The value that the file has under ``meta``.
 
     Returns:
-        A copy without those values, and a note for each of them.
+        A copy without those values, and a note about each of them.
     """
     if meta is None:
         return {}, []
     if not isinstance(meta, Mapping):
-        return {}, [f'ignored meta, which is of type {_kind(meta)}: expected a dict']
+        return {}, [f'ignored meta of type {_kind(meta)}: expected a dict']
     notes: list[str] = []
     usable = _usable(meta, META, 'meta', notes)
-    # None says what a missing key says. A dataset's own stay: a resumed run compares them.
+    # None means the same as a missing key. It stays in dataset_meta, which a resumed run compares.
     usable = {key: value for key, value in usable.items() if value is not None}
     if 'dataset_meta' in usable:
         dataset_meta = usable['dataset_meta']
@@ -37,27 +37,23 @@ def _usable(
     usable = {}
     for key, value in values.items():
         if not isinstance(key, str):
-            notes.append(
-                f'ignored a key of {where}, which is of type {_kind(key)}: expected a text'
-            )
+            notes.append(f'ignored a key of type {_kind(key)} in {where}: expected a string')
             continue
         expected, is_usable = checks.get(key) or checks.get(key.lower()) or ANYTHING
         if value is None or is_usable(value):
             usable[key] = value
         else:
-            notes.append(
-                f'ignored {where}.{key}, which is of type {_kind(value)}: expected {expected}'
-            )
+            notes.append(f'ignored {where}.{key} of type {_kind(value)}: expected {expected}')
     return usable
 
 
 def is_names(value: Any) -> bool:
-    """Whether a value is a list of texts, as class names are."""
+    """Whether a value is a list of strings, such as class names."""
     return isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)
 
 
 def is_palette(value: Any) -> bool:
-    """Whether a value is a list of RGB colours, three whole numbers from 0 to 255 each."""
+    """Whether a value is a list of RGB colours, each of three integers from 0 to 255."""
     return isinstance(value, (list, tuple)) and all(map(_is_colour, value))
 
 
@@ -69,7 +65,7 @@ def _is_colour(value: Any) -> bool:
     )
 
 
-def _is_whole(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= 0
 
 
@@ -81,10 +77,10 @@ Check = tuple[str, Callable[[Any], bool]]
 ANYTHING: Check = ('anything', lambda value: True)
 NAMES: Check = ('a list of class names', is_names)
 PALETTE: Check = ('a list of RGB colours', is_palette)
-WHOLE: Check = ('a whole number', _is_whole)
+COUNT: Check = ('a non-negative integer', _is_count)
 DATASET_META: dict[str, Check] = {'classes': NAMES, 'palette': PALETTE}
 META: dict[str, Check] = {
     'dataset_meta': ('a dict', lambda value: isinstance(value, Mapping)),
     **DATASET_META,
-    **dict.fromkeys(('epoch', 'iter', 'seed'), WHOLE),
+    **dict.fromkeys(('epoch', 'iter', 'seed'), COUNT),
 }

@@ -1,4 +1,4 @@
-"""Starting from a checkpoint: what ``init_cfg`` of type Pretrained means for CAS-ViT."""
+"""Pretrained weights: how ``init_cfg`` of type Pretrained works for CAS-ViT."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,16 +23,17 @@ PUBLISHED_CLASSIFIER = re.compile(r'(norm|head|dist_head)\.')
 
 
 def split_pretrained(init_cfg: Any) -> tuple[list[dict], list[dict] | None]:
-    """Parts an ``init_cfg`` into those of type Pretrained, and the others as mmengine takes them.
+    """Splits an ``init_cfg`` into configs of type Pretrained, and the others for mmengine.
 
     Args:
-        init_cfg: One dict, several, or None.
+        init_cfg: A dict, a list of dicts, or None.
 
     Returns:
-        The configs that name a file; the others, None where there are none.
+        The configs that name a file; the others, or None if there are none.
 
     Raises:
-        CheckpointError: It is neither, or one of type Pretrained names no file.
+        CheckpointError: ``init_cfg`` is none of these, or a config of type Pretrained names no
+            file.
     """
     configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
     if not isinstance(configs, (list, tuple)) or not all(isinstance(c, Mapping) for c in configs):
@@ -50,7 +51,7 @@ def split_pretrained(init_cfg: Any) -> tuple[list[dict], list[dict] | None]:
 
 
 def _is_pretrained(cfg: Mapping) -> bool:
-    """Whether a config of an initialisation is of type Pretrained, by its name or its class."""
+    """Whether an initialisation config is of type Pretrained, given by name or as a class."""
     kind = cfg.get('type')
     return kind is PretrainedInit or str(kind).rsplit('.', 1)[-1] in (
         'Pretrained',
@@ -59,17 +60,17 @@ def _is_pretrained(cfg: Mapping) -> bool:
 
 
 def pretrained_files(init_cfg: Any, option: str) -> Iterator[tuple[str, str]]:
-    """The files that an ``init_cfg`` names.
+    """Lists the files that an ``init_cfg`` names.
 
     Args:
-        init_cfg: One dict, several, or None.
-        option: Where the config has it, such as ``'model.backbone.init_cfg'``.
+        init_cfg: A dict, a list of dicts, or None.
+        option: Its path in the config, such as ``'model.backbone.init_cfg'``.
 
     Yields:
-        Each file, and the option that names another one in its place.
+        Each file, and the config option to set to use another one.
 
     Raises:
-        CheckpointError: As :func:`split_pretrained`, with the option.
+        CheckpointError: As for :func:`split_pretrained`; the message names the option.
     """
     try:
         pretrained, _ = split_pretrained(init_cfg)
@@ -85,44 +86,44 @@ def pretrained_files(init_cfg: Any, option: str) -> Iterator[tuple[str, str]]:
 def require_pretrained(
     path: str | Path, option: str = 'model.backbone.init_cfg.checkpoint'
 ) -> None:
-    """Stops early where a file to start from is not there; addresses (``://``) are not looked at.
+    """Stops early if a pretrained file does not exist; URLs (``://``) are not checked.
 
     Args:
         path: The file.
-        option: Where the config names it.
+        option: The config option that names it.
 
     Raises:
-        CheckpointError: There is no such file; says where the authors publish theirs.
+        CheckpointError: The file does not exist; the message tells where to download it.
     """
     if '://' in str(path) or Path(path).expanduser().is_file():
         return
     part = 'backbone' if 'backbone' in option else 'classifier'
     raise CheckpointError(
-        f'The pretrained {part} {path} does not exist. The authors publish the ImageNet files '
+        f'The pretrained {part} {path} does not exist. The authors publish the ImageNet weights '
         '(cas-vit-xs.pth, -s, -m, -t) in the model zoo of '
-        'https://github.com/Tianfang-Zhang/CAS-ViT: put the file there as it is, name another one '
-        f'with --cfg-options {option}=FILE, or train without it by --from-scratch.'
+        'https://github.com/Tianfang-Zhang/CAS-ViT: download the file to that path, use another '
+        f'one with --cfg-options {option}=FILE, or train without it with --from-scratch.'
     )
 
 
 def refuse_fused(state_dict: Mapping[str, Tensor], prefix: str) -> None:
-    """Stops before the weights of a fused model reach a backbone that is not fused.
+    """Refuses to load the weights of a fused model into a backbone that is not fused.
 
-    OpenMMLab's own loaders know no structures: they would leave out what does not fit, which is
-    most of the backbone, and go on.
+    OpenMMLab's own loaders do not check the structure: they would skip the weights that do not
+    fit, which is most of the backbone, and carry on.
 
     Args:
-        state_dict: What is about to be loaded.
-        prefix: Where the backbone stands in it.
+        state_dict: The weights to be loaded.
+        prefix: Prefix of the backbone's keys.
 
     Raises:
-        CheckpointError: The second layer of the stem, a norm unless fused, is a convolution.
+        CheckpointError: The second layer of the stem is a convolution: a norm if not fused.
     """
     second = state_dict.get(f'{prefix}stem.1.weight')
     if second is not None and second.ndim == 4:
         raise CheckpointError(
             'These are the weights of a fused model, which only this package can load: build the '
-            'model without a checkpoint (init_detector(config, None), say), then '
+            'model without a checkpoint (such as init_detector(config, None)), then call '
             'casvit_mm.models.load_into(model, casvit_mm.models.read_checkpoint(FILE), '
             'strict=True).'
         )
@@ -131,23 +132,24 @@ def refuse_fused(state_dict: Mapping[str, Tensor], prefix: str) -> None:
 def load_pretrained_backbone(
     backbone: nn.Module, path: str | Path, prefix: str | None = None, weights: str = 'model'
 ) -> LoadReport:
-    """Loads a pretrained file into a dense-prediction backbone (``init_cfg`` of type Pretrained).
+    """Loads pretrained weights into a dense-prediction backbone (``init_cfg`` of type Pretrained).
 
-    Files of classifiers serve as they are, published ones and those trained with this package:
-    their head and the norm before it are left out, and the output norms, which they lack, start as
-    identities. Files of whole detectors or segmentors give their backbone.
+    Classifier checkpoints can be used as they are, both published ones and those trained with this
+    package: their head and the norm before it are left out, and the output norms, which they lack,
+    start as identities. From a detector or segmentor checkpoint only the backbone is loaded.
 
     Args:
         backbone: The :class:`CASViT` to fill.
         path: The file.
-        prefix: Where the backbone stands in the file; detected automatically if None.
-        weights: Which weights of the file, as for :func:`read_checkpoint`.
+        prefix: Prefix of the backbone's keys in the file; detected automatically if None.
+        weights: Which weights of the file to use, as for :func:`read_checkpoint`.
 
     Returns:
-        What did not match.
+        The mismatches.
 
     Raises:
-        CheckpointError: The file is missing or unreadable, or the backbone would be half loaded.
+        CheckpointError: The file is missing or unreadable, or only part of the backbone would be
+            loaded.
     """
     require_pretrained(path)
     content = read_checkpoint(path, weights=weights)['state_dict']
@@ -166,10 +168,10 @@ def load_pretrained_backbone(
         report.missing = [key for key in report.missing if key not in new]
         if new:
             names = sorted({key.rsplit('.', 1)[0] for key in new})
-            said.append(f'output norms newly made ({", ".join(names)})')
+            said.append(f'output norms newly initialised ({", ".join(names)})')
     if report.missing or report.mismatched or not fitting:
         raise CheckpointError(
-            f'{path} does not fit the backbone: {report.describe() or "it holds none of its keys"}.'
+            f'{path} does not fit the backbone: {report.describe() or "none of its keys match"}.'
         )
     backbone.load_state_dict(fitting, strict=False)
     if report.unexpected:
@@ -181,18 +183,19 @@ def load_pretrained_backbone(
 def load_pretrained_classifier(
     classifier: nn.Module, path: str | Path, weights: str = 'model'
 ) -> LoadReport:
-    """Loads a pretrained file into a classifier (``init_cfg`` of type Pretrained).
+    """Loads pretrained weights into a classifier (``init_cfg`` of type Pretrained).
 
     Args:
-        classifier: The :class:`CASViTClassifier` to fill; its head may be of other classes.
+        classifier: The :class:`CASViTClassifier` to fill; its head may have other classes.
         path: The file.
-        weights: Which weights of the file, as for :func:`read_checkpoint`.
+        weights: Which weights of the file to use, as for :func:`read_checkpoint`.
 
     Returns:
-        What did not match.
+        The mismatches.
 
     Raises:
-        CheckpointError: The file is missing or unreadable, or the backbone would be half loaded.
+        CheckpointError: The file is missing or unreadable, or only part of the backbone would be
+            loaded.
     """
     require_pretrained(path, 'model.init_cfg.checkpoint')
     return load_into(
@@ -203,12 +206,12 @@ def load_pretrained_classifier(
 def _without_classifier(
     weights: dict[str, Tensor], prefix: str
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """What stands behind ``prefix`` less the parts of a classifier, and the names of those."""
+    """Weights under ``prefix`` without those of a classifier's head, and the names left out."""
     inside = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
     left_out = {match[1] for key in inside if (match := PUBLISHED_CLASSIFIER.match(key))}
     inside = {key: v for key, v in inside.items() if not PUBLISHED_CLASSIFIER.match(key)}
     if prefix and any(map(NATIVE_CLASSIFIER.match, weights)):
-        # The norm before a classifier's pooling is no output norm of a detector.
+        # The norm before a classifier's pooling is not an output norm of a detector.
         left_out |= {'head'} | {'.'.join(k.split('.')[:2]) for k in inside if 'out_norms.' in k}
         inside = {key: v for key, v in inside.items() if not key.startswith('out_norms.')}
     return inside, sorted(left_out)

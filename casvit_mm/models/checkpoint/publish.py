@@ -1,4 +1,4 @@
-"""Clean checkpoints to hand out: weights and what is known about them, nothing of the training."""
+"""Clean checkpoints to share: weights and metadata, without the training state."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from casvit_mm.models.checkpoint.published_layout import (
 from casvit_mm.models.checkpoint.read import read_checkpoint
 
 SUFFIXES = ('.pth', '.safetensors')
-# Of a run's meta; its config stays out, which names the folders of the machine it ran on.
+# The config of the run is left out: it names folders of the machine that it ran on.
 META = ('dataset_meta', 'epoch', 'iter', 'CLASSES', 'PALETTE', 'structure')
 CLASSIFIER_HEAD = 'head.fc.weight'
 
@@ -35,12 +35,12 @@ def publish(
 
     Args:
         source: Any file that :func:`casvit_mm.models.checkpoint.read_checkpoint` reads.
-        out: Where to; ``.pth`` or ``.safetensors``. The first eight digits of the file's SHA-256
-            are put in before the suffix.
+        out: Output file, ``.pth`` or ``.safetensors``. The first eight digits of the file's
+            SHA-256 are inserted before the suffix.
         layout: Names of the weights: ``'native'``, those of this package, or ``'published'``,
-            those of the authors' files, which other CAS-ViT code reads. There a classifier stands
-            under ``model``, a detector or segmentor under ``state_dict``.
-        weights: Which weights, as for ``read_checkpoint``.
+            those of the authors' files, which other CAS-ViT code reads. The latter stores a
+            classifier under ``model``, and a detector or segmentor under ``state_dict``.
+        weights: Which weights to use, as for ``read_checkpoint``.
 
     Returns:
         The file that was written.
@@ -59,27 +59,27 @@ def publish(
     if layout == 'published':
         if 'structure' in meta:
             raise CheckpointError(
-                f'{source} holds a {meta["structure"]} model, which the published layout has no '
-                'names for: publish the checkpoint that it was made from.'
+                f'{source} holds a {meta["structure"]} model, which the published layout cannot '
+                'store: publish the checkpoint that it was made from.'
             )
         state = published_weights(state)
     return write_weights(state, meta, out, layout=layout, digest=True)
 
 
 def writable(out: str | Path) -> Path:
-    """The path of a checkpoint to be written.
+    """Checks the path of a checkpoint to be written.
 
     Raises:
-        CheckpointError: It has another suffix than checkpoints have.
+        CheckpointError: Its suffix is not one of checkpoints.
     """
     out = Path(out).expanduser()
     if out.suffix not in SUFFIXES:
-        raise CheckpointError(f'The file {out} is to end in {" or ".join(SUFFIXES)}.')
+        raise CheckpointError(f'The file {out} must end in {" or ".join(SUFFIXES)}.')
     return out
 
 
 def clean_meta(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What of a checkpoint's meta is about the model, and not about its training."""
+    """The part of a checkpoint's meta that describes the model, not its training."""
     return {key: value for key, value in (checkpoint.get('meta') or {}).items() if key in META}
 
 
@@ -95,16 +95,16 @@ def write_weights(
 
     Args:
         state: The weights.
-        meta: What is known about them.
-        out: Where to; see :func:`writable`.
+        meta: Their metadata.
+        out: Output file; see :func:`writable`.
         layout: As for :func:`publish`.
-        digest: Whether to put the first eight digits of the file's SHA-256 into its name.
+        digest: Whether to add the first eight digits of the file's SHA-256 to its name.
 
     Returns:
         The file that was written.
 
     Raises:
-        CheckpointError: It cannot be written.
+        CheckpointError: The file cannot be written.
     """
     state = {key: value.contiguous() for key, value in state.items()}
     if out.suffix == '.safetensors':
@@ -121,14 +121,14 @@ def write_weights(
 
 
 def native_weights(state: dict[str, Tensor], source: str = 'the checkpoint') -> dict[str, Tensor]:
-    """Weights under the names of this package, whichever of the two layouts they come in.
+    """Renames weights of either layout to the names of this package.
 
     Args:
         state: Weights of a CAS-ViT, alone or in a classifier, detector or segmentor.
         source: Name of their file, for the message.
 
     Raises:
-        CheckpointError: They are no CAS-ViT's.
+        CheckpointError: They are not the weights of a CAS-ViT.
     """
     if 'norm.weight' in state and 'patch_embed.0.weight' in state:
         state = {to_native_classifier_key(key): value for key, value in state.items()}
@@ -137,11 +137,13 @@ def native_weights(state: dict[str, Tensor], source: str = 'the checkpoint') -> 
             return {_under(prefix, to_native_key, key): value for key, value in state.items()}
         if f'{prefix}stem.0.weight' in state:
             return state
-    raise CheckpointError(f'{source} holds no CAS-ViT: neither stem.0.weight nor patch_embed.')
+    raise CheckpointError(
+        f'{source} holds no CAS-ViT: it has neither stem.0.weight nor patch_embed.'
+    )
 
 
 def published_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under the names of the authors' files.
+    """Renames weights to the names of the authors' files.
 
     Args:
         state: Weights under the names of this package.
@@ -153,9 +155,9 @@ def published_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of which no two share memory, which safetensors refuses: heads share convolutions.
+    """Copies weights that share memory, which safetensors refuses: heads share convolutions.
 
-    Each name keeps its weights, so that a model that shares nothing loads the file too.
+    Every name keeps its weights, so a model that shares none can load the file too.
     """
     seen: set[int] = set()
     unshared = {}
@@ -171,7 +173,7 @@ def _under(prefix: str, translate: Any, key: str) -> str:
 
 
 def _as_json(value: Any) -> str | None:
-    """A value as safetensors' metadata hold it; None for what JSON has no form for."""
+    """A value as safetensors metadata store it; None if JSON cannot represent it."""
     try:
         return json.dumps(value, default=str)
     except (TypeError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The layout of published CAS-ViT files: their keys, and how they become those of this package.
+"""The layout of published CAS-ViT files: translates their keys to this package's and back.
 
 Source: the published implementation (class ``RCViT``) and its checkpoint files.
 """
@@ -51,20 +51,20 @@ STEM_WEIGHT = 'stem.0.weight'
 def adapt_backbone_keys(
     state_dict: dict[str, Tensor], prefix: str, in_channels: int, out_indices: Sequence[int]
 ) -> list[str]:
-    """Rewrites, in place, what a file holds for a CAS-ViT into what the backbone expects.
+    """Rewrites the weights of a CAS-ViT, in place, to those that the backbone expects.
 
-    Published keys become native ones; published output norms of stages that are not asked for are
-    left out; a stem of another number of input channels is adapted. Native weights stay as they
-    are, so that running this twice changes nothing.
+    Published keys are translated; published output norms of stages that the backbone does not
+    output are left out; an RGB stem is adapted to another number of input channels. Native weights
+    stay as they are, so running this twice changes nothing.
 
     Args:
-        state_dict: Weights; only keys that start with ``prefix`` are touched.
-        prefix: Where the backbone stands, e.g. ``'backbone.'``, or ``''``.
+        state_dict: Weights; only keys that start with ``prefix`` are changed.
+        prefix: Prefix of the backbone's keys, such as ``'backbone.'``, or ``''``.
         in_channels: Input channels of the backbone.
         out_indices: Stages that it outputs.
 
     Returns:
-        Sentences that say what was adapted or left out, key translation excepted.
+        Sentences about what was adapted or left out, except for translated keys.
     """
     notes = []
     if f'{prefix}patch_embed.0.weight' in state_dict:
@@ -84,7 +84,7 @@ def adapt_backbone_keys(
         if unused:
             published = [f'norm{2 * int(name[-2])}' for name in unused]
             notes.append(
-                f'left out {", ".join(published)}, the output norm of a stage that is not asked for'
+                f'left out {", ".join(published)}: output norms of stages that are not used'
             )
     stem = state_dict.get(f'{prefix}{STEM_WEIGHT}')
     if stem is not None and stem.ndim == 4 and stem.shape[1] == 3 != in_channels:
@@ -94,7 +94,7 @@ def adapt_backbone_keys(
 
 
 def to_native_key(key: str) -> str:
-    """Translates one key of a published file to the name it has in :class:`CASViT`."""
+    """Translates a key of a published file to its name in :class:`CASViT`."""
     for pattern, replacement in PUBLISHED_KEYS:
         key, count = re.subn(pattern, replacement, key)
         if count:
@@ -118,20 +118,20 @@ def to_published_key(key: str) -> str:
 
 
 def adapt_classifier_keys(state_dict: dict[str, Tensor], prefix: str, two_heads: bool) -> list[str]:
-    """Rewrites, in place, what a file holds for a classifier into what the classifier expects.
+    """Rewrites the weights of a classifier, in place, to those that the classifier expects.
 
-    Published keys become native ones, those inside the backbone excepted, which it adapts itself.
-    A file of two heads and a classifier of one, or the other way round, are brought together so
-    that the answer at test stays the file's: the mean of two linear heads is the linear head of
-    their mean. Native weights of as many heads stay as they are.
+    Published keys are translated, except inside the backbone, which adapts its own. If the file
+    has two heads and the classifier one, or the other way round, the weights are converted such
+    that predictions stay the same: the mean of two linear heads is the linear head of their mean.
+    Native weights with the same number of heads stay as they are.
 
     Args:
-        state_dict: Weights; only keys that start with ``prefix`` are touched.
-        prefix: Where the classifier stands, ``''`` mostly.
+        state_dict: Weights; only keys that start with ``prefix`` are changed.
+        prefix: Prefix of the classifier's keys, usually ``''``.
         two_heads: Whether the classifier has two heads.
 
     Returns:
-        Sentences that say what was adapted, key translation excepted.
+        Sentences about what was adapted, except for translated keys.
     """
     if {f'{prefix}patch_embed.0.weight', f'{prefix}norm.weight'} <= state_dict.keys():
         for key in [key for key in state_dict if key.startswith(prefix)]:
@@ -142,15 +142,15 @@ def adapt_classifier_keys(state_dict: dict[str, Tensor], prefix: str, two_heads:
         first, second = f'{prefix}head.fc.{name}', f'{prefix}head.dist_fc.{name}'
         if first in state_dict and second in state_dict and not two_heads:
             state_dict[first] = (state_dict[first] + state_dict.pop(second)) / 2
-            notes = ['its two heads became one, their mean, which answers the same']
+            notes = ['merged the two heads into their mean, which predicts the same']
         elif first in state_dict and second not in state_dict and two_heads:
             state_dict[second] = state_dict[first].clone()
-            notes = ['its one head serves as both, which answers the same']
+            notes = ['copied the single head into both heads, which predicts the same']
     return notes
 
 
 def to_native_classifier_key(key: str) -> str:
-    """Translates one key of a published ImageNet file; those of the backbone get its prefix."""
+    """Translates a key of a published ImageNet file; backbone keys get the backbone's prefix."""
     for pattern, replacement in PUBLISHED_CLASSIFIER_KEYS:
         key, count = re.subn(pattern, replacement, key)
         if count:
@@ -159,7 +159,7 @@ def to_native_classifier_key(key: str) -> str:
 
 
 def to_published_classifier_key(key: str) -> str:
-    """Translates one key of a classifier of this package to that of a published ImageNet file."""
+    """Translates a key of this package's classifier to that of a published ImageNet file."""
     key = key.replace('backbone.out_norms.3.', 'norm.', 1)
     key = re.sub(r'^head\.fc\.', 'head.', key)
     key = re.sub(r'^head\.dist_fc\.', 'dist_head.', key)
@@ -167,11 +167,11 @@ def to_published_classifier_key(key: str) -> str:
 
 
 def adapt_input_channels(weight: Tensor, in_channels: int) -> Tensor:
-    """Makes an RGB convolution one of ``in_channels`` inputs with the same response to grey.
+    """Adapts an RGB convolution to ``in_channels`` inputs, keeping its response to grey.
 
-    The RGB filters repeat over the channels, scaled by ``3 / in_channels``; what their sum over
-    channels then lacks is spread evenly, so that an input whose channels are all equal gives the
-    same answer as before.
+    The RGB filters are repeated over the channels and scaled by ``3 / in_channels``; what their
+    sum over channels then lacks is spread evenly, so an input whose channels are all equal gives
+    the same output as before.
 
     Shape: ``(O, 3, kh, kw) -> (O, in_channels, kh, kw)``.
     """
@@ -181,7 +181,7 @@ def adapt_input_channels(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def guess_size(weights: dict[str, Tensor], prefix: str = '') -> str | None:
-    """Name of the CAS-ViT size whose native weights stand behind ``prefix``; None if unknown."""
+    """Name of the CAS-ViT size that the native weights under ``prefix`` have; None if unknown."""
     depths = []
     for stage in range(4):
         pattern = re.compile(rf'{re.escape(prefix)}stages\.{stage}\.(\d+)\.')

@@ -1,11 +1,12 @@
-"""The one reader of checkpoints: published CAS-ViT files, OpenMMLab's, and ``.safetensors``.
+"""Reads checkpoints: published CAS-ViT files, OpenMMLab files, and ``.safetensors``.
 
 A checkpoint is a dict with ``state_dict`` and whatever else the file holds (``meta``,
 ``optimizer``, …). Published files keep the key names of the published code; a :class:`CASViT`
-translates them itself before any ``load_state_dict``, wherever it stands in a model and whoever
-loads (mmdet's inferencers, say).
+translates them itself before any ``load_state_dict``, wherever it is in a model and whichever
+code loads it (mmdet's inferencers, for example).
 
-Files are unpickled by an allow-list: they can name tensors, arrays and plain records, nothing else.
+Files are unpickled with an allow-list: they may hold tensors, arrays and plain records, nothing
+else.
 """
 
 import json
@@ -26,33 +27,33 @@ from casvit_mm.models.checkpoint.structures import structure_of
 from casvit_mm.models.checkpoint.unpickling import ALLOW_LIST, ForbiddenGlobalError
 
 AVERAGES = ('model_ema', 'state_dict_ema')
-# What torch.compile puts into keys, at any depth, with the prefix of DistributedDataParallel on
-# either side of it.
+# torch.compile adds its prefix to keys at any depth, with the prefix of DistributedDataParallel
+# on either side of it.
 WRAPPERS = re.compile(r'^(?:module\.)+|(?:^|(?<=\.))(?:module\.)*(?:_orig_mod\.)+(?:module\.)*')
 
 
 def read_checkpoint(
     path: str | Path, map_location: Any = 'cpu', weights: str = 'model'
 ) -> dict[str, Any]:
-    """Reads a checkpoint of any layout in use.
+    """Reads a checkpoint of any supported layout.
 
     Args:
-        path: A file, or any address that mmengine's file backends open. ``.safetensors`` is read
+        path: A file, or any URL that mmengine's file backends can open. ``.safetensors`` is read
             as such; anything else is a ``torch.save`` file: ``{'state_dict': …}`` (OpenMMLab),
             ``{'model': …}`` (published ImageNet files), or the bare weights.
-        map_location: Where tensors go, as in ``torch.load``.
-        weights: Which weights, where a file has two sets: ``'model'``, those it is meant to be
-            used with, or ``'ema'``, their exponential moving average (``model_ema`` of a published
-            ImageNet file; a run with OpenMMLab's EMAHook has it under ``state_dict`` anyway).
+        map_location: Device of the tensors, as in ``torch.load``.
+        weights: Which weights to use if a file has two sets: ``'model'``, the regular ones, or
+            ``'ema'``, their exponential moving average (``model_ema`` of a published ImageNet
+            file; a run with OpenMMLab's EMAHook stores it under ``state_dict`` anyway).
 
     Returns:
-        The file's records, with the weights under ``state_dict`` (without the ``module.`` of
+        The content of the file, with the weights under ``state_dict`` (without the ``module.`` of
         DistributedDataParallel and the ``_orig_mod.`` of torch.compile in their keys). Values of
-        ``meta`` that are not of the expected type are left out, and the log says so.
+        ``meta`` that are not of the expected type are left out, with a warning in the log.
 
     Raises:
-        CheckpointError: There is no such file, it is not a checkpoint, it lacks the weights that
-            were asked for, or it holds objects that a checkpoint has no use for.
+        CheckpointError: The file does not exist, is not a checkpoint, lacks the requested weights,
+            or holds objects that do not belong in a checkpoint.
         ValueError: ``weights`` is neither of the two.
     """
     if weights not in ('model', 'ema'):
@@ -77,7 +78,7 @@ def read_checkpoint(
 
 
 def require_checkpoint(path: str | Path) -> None:
-    """Stops early where a checkpoint is not there; addresses with ``://`` are not looked at.
+    """Stops early if a checkpoint does not exist; URLs (``://``) are not checked.
 
     Raises:
         CheckpointError: There is no such file.
@@ -97,14 +98,14 @@ def _read_file(local: Path, name: str, map_location: Any) -> Any:
         )
     except ForbiddenGlobalError as error:
         raise CheckpointError(
-            f'The checkpoint {name} holds an object of type {error}, which is no weight and could '
-            'run code when it is loaded. Where you trust it, save its weights alone '
+            f'The checkpoint {name} holds an object of type {error}, which is not a weight and '
+            'could run code when it is loaded. If you trust the file, save only its weights '
             '(torch.save(model.state_dict(), …)).'
         ) from error
     except OSError:
         raise
     except Exception as error:
-        # Of a file that is damaged on purpose, the unpickler raises almost anything.
+        # The unpickler may raise almost anything on a file that was damaged on purpose.
         raise CheckpointError(
             f'The file {name} is not a checkpoint, or it is damaged ({local.stat().st_size:,} '
             f'bytes; {str(error).splitlines()[0] if str(error) else type(error).__name__}). '
@@ -128,7 +129,7 @@ def _read_safetensors(local: Path, name: str, map_location: Any) -> dict[str, An
 
 
 def _decode(text: str) -> Any:
-    """What a text of a safetensors header stands for: they hold nothing but texts."""
+    """Decodes a value of a safetensors header, which can hold only strings."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -136,9 +137,9 @@ def _decode(text: str) -> Any:
 
 
 def _with_state_dict(content: Any, name: str, weights: str) -> dict[str, Any]:
-    """Finds the weights in what a file holds and puts them under ``state_dict``."""
+    """Finds the weights in the content of a file and puts them under ``state_dict``."""
     if isinstance(content, dict):
-        # EMAHook saves the average as what the file is for, and the weights of training beside it.
+        # EMAHook saves the average as state_dict, and the weights of training beside it.
         average = weights == 'ema' and 'ema_state_dict' not in content
         for key in AVERAGES if average else ('state_dict', 'model'):
             if _is_weights(content.get(key)):
@@ -147,8 +148,8 @@ def _with_state_dict(content: Any, name: str, weights: str) -> dict[str, Any]:
         if average:
             raise CheckpointError(
                 f'The file {name} holds no moving average of its weights: expected it under '
-                f"{' or '.join(map(repr, AVERAGES))}. Leave out weights='ema' to take the weights "
-                'themselves.'
+                f"{' or '.join(map(repr, AVERAGES))}. Leave out weights='ema' to use the regular "
+                'weights.'
             )
         if _is_weights(content):
             return {'state_dict': content}
@@ -157,18 +158,18 @@ def _with_state_dict(content: Any, name: str, weights: str) -> dict[str, Any]:
         found = f'a {type(content).__name__}'
     raise CheckpointError(
         f"The file {name} holds {found}, but no weights: expected them under 'state_dict' or "
-        "'model', or as the whole file."
+        "'model', or at the top level."
     )
 
 
 def _without_wrappers(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Weights under the keys that they have without wrappers around the model or parts of it."""
+    """Removes the prefixes of wrappers, around the model or parts of it, from the keys."""
     plain: dict[str, Tensor] = {}
     for key, value in weights.items():
         own = WRAPPERS.sub('', key)
         if own in plain and plain[own] is not value:
             raise CheckpointError(
-                f'The file {name} holds two weights for {own}: with and without the prefix of a '
+                f'The file {name} holds two weights for {own}, with and without the prefix of a '
                 'wrapper (module., _orig_mod.). Save the unwrapped model.'
             )
         plain[own] = value

@@ -1,4 +1,4 @@
-"""Unpickling by an allow-list, so that loading a checkpoint cannot run code of the file."""
+"""Unpickling with an allow-list, so that loading a checkpoint cannot run code from the file."""
 
 import argparse
 import collections
@@ -21,7 +21,7 @@ _ANNEALING = frozenset({'_annealing_cos', '_annealing_linear'})
 
 
 def _own_method(owner: Any, name: str) -> Any:
-    """Stands for the ``getattr`` by which mmengine's training state pickles its own methods."""
+    """Replaces the ``getattr`` with which mmengine's training state pickles its own methods."""
     of_history = owner is HistoryBuffer and not name.startswith('_')
     of_schedule = owner is OneCycleParamScheduler and name in _ANNEALING
     if not (of_history or of_schedule):
