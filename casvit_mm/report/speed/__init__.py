@@ -1,1 +1,1 @@
-"""The page about speed."""
+"""The page on speed."""

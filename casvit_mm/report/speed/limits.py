@@ -1,26 +1,27 @@
-"""How far measured times are from what a machine allows, and where they go."""
+"""Compares measured times with the limits of the machine, and shows what takes the time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 LIMITS = """\
-### How far that is from the limit
+### Distance to the limit
 
 A convolution cannot take less time than its operations at the rate of a large matrix product, nor
 less than its bytes (input and output once) at the rate of a large copy; both rates are measured
-beside the cases. The sum over all convolutions of the fused backbone is the least that a forward
-pass takes, three times that the least of a training step, and the share is that by what the fastest
-variant in this precision took. By that limit no variant could be more than so many times as fast as
-the reference, on this machine and as long as it reads from memory and not from a cache.
+together with the cases. The sum over all convolutions of the fused backbone is the minimum time of
+a forward pass; a training step takes at least three times as long. The share is this minimum
+divided by the time of the fastest variant in the same precision. The last column is the largest
+speed-up over the reference that is possible on this machine, as long as data comes from memory and
+not from a cache.
 """
 
 OPERATORS = """\
 ### Where the time goes
 
-Shares of operators in the time of the fastest variants, by torch's profiler; named is what takes a
-twentieth or more. Compiled code that calls its convolutions from C++ hides them from the profiler:
-then it is the fastest of the other variants.
+Shares of operators in the time of the fastest variants, according to torch's profiler; operators
+below 5% are not listed. The profiler cannot see convolutions that compiled code calls from C++: in
+this case the table shows the fastest of the other variants.
 """
 LEAST_SHARE = 0.05
 CONVOLUTION = 'conv'
@@ -31,9 +32,9 @@ class Convolutions:
     """All convolutions of a case.
 
     Attributes:
-        share: In its time.
-        rate: Multiplications and additions per second, of those that the fused backbone has; None
-            where they were not counted.
+        share: Their share of the time.
+        rate: Their floating-point operations per second, counted on the fused backbone; None if
+            not counted.
     """
 
     share: float
@@ -41,10 +42,10 @@ class Convolutions:
 
 
 def convolutions(case: dict[str, Any]) -> Convolutions:
-    """What the convolutions of a backbone take.
+    """Sums up the convolutions of a case.
 
     Args:
-        case: Of a record.
+        case: A case of a record.
     """
     share = sum(part for name, part in case['operators'].items() if CONVOLUTION in name)
     rate = None
@@ -54,14 +55,14 @@ def convolutions(case: dict[str, Any]) -> Convolutions:
 
 
 def limits_table(records: Sequence[dict[str, Any]]) -> str:
-    """Markdown: for each size, input, mode and precision, the share of the limit that is reached.
+    """Markdown table of the share of the limit reached, for each size, input, mode and precision.
 
     Args:
-        records: What ``casvit bench`` measured.
+        records: Records of ``casvit bench``.
     """
     lines = [
-        '| model | input | mode | precision | GFLOP | MB | least ms | fastest | its share '
-        '| at most |',
+        '| model | input | mode | precision | GFLOP | MB | minimum ms | fastest variant | share '
+        '| largest possible speed-up |',
         '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
     ]
     for slow, best in fastest(records):
@@ -79,12 +80,12 @@ def limits_table(records: Sequence[dict[str, Any]]) -> str:
 
 
 def operators_table(records: Sequence[dict[str, Any]]) -> str:
-    """Markdown: for each model, input, mode and precision, what its fastest variant does.
+    """Markdown table of the operators of the fastest variant, for each model, input and mode.
 
-    Of those in which the profiler saw convolutions.
+    Only variants count in which the profiler saw convolutions.
 
     Args:
-        records: What ``casvit bench`` measured.
+        records: Records of ``casvit bench``.
     """
     lines = ['| model | input | mode | variant | ms | operators |', '| --- ' * 6 + '|']
     for _, best in fastest(records, lambda case: convolutions(case).share >= LEAST_SHARE):
@@ -104,11 +105,11 @@ def fastest(
     records: Sequence[dict[str, Any]],
     among: Callable[[dict[str, Any]], bool] = lambda case: True,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """For every reference and precision, the reference and the fastest case compared with it.
+    """Yields, for every reference and precision, the reference and the fastest case.
 
     Args:
-        records: What ``casvit bench`` measured.
-        among: Which cases count.
+        records: Records of ``casvit bench``.
+        among: Whether a case counts.
     """
     for record in records:
         for group in record['groups']:

@@ -1,4 +1,4 @@
-"""The page on speed, from the records of benchmarks."""
+"""Writes the page on speed from the records of benchmarks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,17 +23,22 @@ from casvit_mm.report.speed.table import (
 INTRODUCTION = """\
 # Speed
 
-How fast the backbones and whole models are, measured: every case in a process of its own, the
-processes taking turns, so that a ratio is one of neighbouring turns. Given are medians, and
-quartiles over the turns in brackets. The *reference* is the published forward pass, operation for
-operation, eager, in float32 and NCHW. *Eager* is this package's, channels last; *folded* (training)
-has frozen norms taken up by the convolutions beside them; *fused* (inference) is what `fuse` makes
-of it; *compiled* is the last of these by `torch.compile`. In float32 all compute the same, to 1e-5
-of the largest value. All but the reference have the process keep freed memory, as `--fuse` and
-`--compile` do. Whole models have random weights and answer with as many objects as they may; their
-threshold drops all other candidates, as it does in a trained model.
+Measured speed of the backbones and of full models. Every case runs in its own process, and the
+processes take turns, so that ratios are computed between neighbouring turns. The tables give
+medians, with quartiles over the turns in brackets. The variants are:
 
-This page is written from the records by
+- *reference*: the published forward pass, operation for operation, eager, in float32 and NCHW.
+- *eager*: the forward pass of this package, in channels last.
+- *folded* (training): as *eager*, with frozen norms folded into the adjacent convolutions.
+- *fused* (inference): the model after `fuse`.
+- *compiled*: the folded or fused model, compiled with `torch.compile`.
+
+In float32, all variants compute the same result, within 1e-5 of the largest value. All but the
+reference keep freed memory, as `--fuse` and `--compile` do. Full models have random weights and
+return the maximum number of detections; their score threshold drops all other candidates, as in a
+trained model.
+
+This page is generated from the benchmark records by
 
 ```bash
 {command}
@@ -41,55 +46,57 @@ This page is written from the records by
 """
 
 PEERS = """\
-### Beside other backbones
+### Comparison with other backbones
 
-Box AP is published (COCO, Mask R-CNN with FPN, 12 epochs; its source stands beside it), latency is
-measured here, of the backbone alone, each in the fastest variant that was measured. On the front is
-what no other is both faster than and at least as accurate as; CAS-ViT S, M and T are meant to be. A
-latency is that of the common yardstick over all turns, by how many times as fast the backbone was
-in neighbouring turns.
-Those of others are compiled for this one size of images, which is faster, CAS-ViT for all sizes.
-EfficientFormer, and EfficientFormerV2 as timm has it, take images of one size and are left out.
+Box AP is the published value (COCO, Mask R-CNN with FPN, 12 epochs; see the last column for its
+source). Latency is measured here, for the backbone only, with its fastest variant. A backbone is on
+the Pareto front if no other one is both faster and at least as accurate; the target is to have
+CAS-ViT S, M and T on it. Latency is computed as the median latency of a common yardstick, divided
+by the speed-up of the backbone over it in neighbouring turns.
+
+Other backbones are compiled for this image size only, which is faster; CAS-ViT is compiled for all
+sizes. EfficientFormer, and EfficientFormerV2 in timm, take images of one size only and are left
+out.
 """
 
 CONVERGENCE = """\
-## What the switches of training do to the result
+## Accuracy of faster training
 
-Mask R-CNN on the generated images from random weights: the demo, with several seeds. Aimed at are
-means that are at most 0.02 apart.
+Mask R-CNN, trained from random weights on the generated demo dataset with several seeds. The target
+is that the means differ by at most 0.02.
 """
 
 PIPELINES = """\
-### What the data take
+### Data loading
 
-Of the images that a training reads: medians and quartiles of one after the other in one process,
-and means of the transforms. So many images per second a worker of the data loader prepares; a
-training waits for its data only where all workers together prepare fewer than it takes.
+Time to prepare a training image in one process (median and quartiles) and mean time of each
+transform, and the resulting number of images per second that one data loader worker prepares.
+Training waits for data only if all workers together prepare fewer images than it consumes.
 """
 
 TARGETS_TEXT = """\
-### Against what was aimed at
+### Compared with the targets
 """
 
 MISSED = """\
-What was missed, how much more the limit further below allows at all, and what takes the time:
-convolutions, whose limit is the rate of matrix products that stands above each table, or what lies
-between them. Compiled code that calls its convolutions from C++ hides them from the profiler: then
-they are those of the fused variant.
+For each missed target: the speed-up that the limit allows (see below), and the time spent in
+convolutions, which are limited by the rate of matrix products given above each table; the rest is
+spent between them. The profiler cannot see convolutions that compiled code calls from C++: in this
+case the numbers are those of the fused variant.
 """
 
 NO_GPU = """\
-On a GPU nothing was measured yet. Aimed at there, in training of Mask R-CNN M with the same batch:
-2.5 times as many images per second as the reference in float32, in at most 0.6 of its memory.
-There are no kernels of this package's own for GPUs; such would be aimed at 70% of the rate of a
-copy, and the whole backbone with them at 3 times the reference in bf16, 32 images of 512x512 at
-once.
+Nothing has been measured on a GPU yet. The target for training Mask R-CNN M with the same batch
+size is 2.5 times as many images per second as the reference in float32, with at most 0.6 times its
+memory. This package has no GPU kernels of its own. The target for such kernels would be 70% of the
+rate of a copy, and for the full backbone with them 3 times the speed of the reference in bf16, with
+32 images of 512x512 per batch.
 """
 
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio to the reference that a variant is to reach in every size."""
+    """A speed-up over the reference that a variant is to reach in every size."""
 
     mode: str
     variant: str
@@ -98,7 +105,7 @@ class Target:
 
     @property
     def name(self) -> str:
-        """What a table calls it."""
+        """Its name in tables."""
         variant = self.variant if self.precision == 'fp32' else f'{self.variant} {self.precision}'
         return f'{self.mode}, {variant}'
 
@@ -109,7 +116,7 @@ TARGETS = (
     Target('inference', 'compiled', 'bf16', 4.5),
     Target('training', 'best', 'fp32', 2.0),
 )
-"""On a CPU, at 512x512, one image at a time; ``best`` is the fastest variant of any precision."""
+"""On a CPU, at 512x512 and batch size 1; ``best`` is the fastest variant of any precision."""
 
 
 def speed_page(
@@ -117,13 +124,13 @@ def speed_page(
     command: str,
     plots: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
-    """The page.
+    """Writes the page.
 
     Args:
-        records: What ``casvit bench`` measured.
-        command: What writes the page, to stand in it.
-        plots: By machine, addresses of the images of
-            :func:`casvit_mm.report.speed.plots.speed_plots`, as seen from the page, by their names.
+        records: Records of ``casvit bench``.
+        command: The command that generates the page, to be quoted in it.
+        plots: For each machine, the paths of the plots of
+            :func:`casvit_mm.report.speed.plots.speed_plots`, relative to the page, by name.
 
     Returns:
         Markdown.
@@ -148,7 +155,7 @@ def _of_machine(records: Sequence[dict[str, Any]], plots: Mapping[str, str]) -> 
     for record in measured:
         yield f'### {_title(record)}\n\n{speed_table(record)}\n'
     if 'area' in plots:
-        yield f'![latency against the number of pixels]({plots["area"]})\n'
+        yield f'![Latency against the number of pixels]({plots["area"]})\n'
     if any('roofline' in best for _, best in fastest(measured)):
         yield from (LIMITS, limits_table(measured) + '\n')
     if any(fastest(measured)):
@@ -156,9 +163,9 @@ def _of_machine(records: Sequence[dict[str, Any]], plots: Mapping[str, str]) -> 
     if standing := standings(measured):
         names = ', '.join(each.label for each in front(standing))
         yield from (PEERS, standings_table(standing) + '\n')
-        yield f'On the front, the fastest first: {names}.\n'
+        yield f'On the Pareto front, fastest first: {names}.\n'
     if 'accuracy' in plots:
-        yield f'![published box AP against measured latency]({plots["accuracy"]})\n'
+        yield f'![Published box AP against measured latency]({plots["accuracy"]})\n'
     for record in records:
         if record.get('pipelines'):
             yield from (PIPELINES, pipeline_table(record) + '\n')
@@ -169,18 +176,18 @@ def _title(record: dict[str, Any]) -> str:
     modes = ' and '.join(sorted({case['mode'] for case in cases}))
     kinds = {case['kind'] for case in cases}
     if 'config' in kinds:
-        return f'Measured: {modes} of whole models'
+        return f'Results: {modes} of full models'
     if 'peer' in kinds:
-        return f'Measured: {modes} beside other backbones'
-    return f'Measured: {modes} of the backbones'
+        return f'Results: {modes} of CAS-ViT and other backbones'
+    return f'Results: {modes} of the backbones'
 
 
 def targets_table(records: Sequence[dict[str, Any]]) -> str:
-    """Markdown: what was aimed at, and what each size reached."""
+    """Markdown table of the targets and the speed-up of each size."""
     sizes = _sizes(records)
     names = [size.upper() for size in sizes]
     lines = [
-        f'| times as fast as the reference | aim | {" | ".join(names)} |',
+        f'| times as fast as the reference | target | {" | ".join(names)} |',
         f'| --- | --- | {" | ".join("---" for _ in names)} |',
     ]
     for target in TARGETS:
@@ -190,7 +197,7 @@ def targets_table(records: Sequence[dict[str, Any]]) -> str:
 
 
 def missed(records: Sequence[dict[str, Any]]) -> list[str]:
-    """A paragraph on why aims were missed, if any were."""
+    """Paragraphs on why targets were missed, if any were."""
     lines = []
     for target in TARGETS:
         for size in _sizes(records):
@@ -199,19 +206,17 @@ def missed(records: Sequence[dict[str, Any]]) -> list[str]:
                 continue
             seconds, least = best['seconds']['median'], best.get('roofline')
             allowed = (
-                f', where the limit allows {_median_ratio(best) * seconds / least["seconds"]:.1f}'
-                if least
-                else ''
+                f', limit {_median_ratio(best) * seconds / least["seconds"]:.1f}' if least else ''
             )
             lines.append(
-                f'- {target.name}, {best["label"]}: {_median_ratio(best):.2f} of {target.ratio} '
-                f'times{allowed}. {_convolutions_sentence(records, best)}'
+                f'- {target.name}, {best["label"]}: {_median_ratio(best):.2f} times (target '
+                f'{target.ratio}{allowed}). {_convolutions_sentence(records, best)}'
             )
     return [MISSED, '\n'.join(lines) + '\n', *_slow_bf16(records)] if lines else []
 
 
 def _convolutions_sentence(records: Sequence[dict[str, Any]], case: dict[str, Any]) -> str:
-    """What the convolutions take of a case, or of its fused sibling where a profile hides them."""
+    """The time of the convolutions in a case, or in the fused variant if a profile hides them."""
     before = ''
     if not convolutions(case).share:
         before = f'It takes {1000 * case["seconds"]["median"]:.0f} ms. '
@@ -220,25 +225,25 @@ def _convolutions_sentence(records: Sequence[dict[str, Any]], case: dict[str, An
     taken, seconds = convolutions(case), case['seconds']['median']
     rate = f', at {taken.rate / 1e9:.0f} GFLOP/s' if taken.rate else ''
     return (
-        f'{before}Of the {1000 * seconds:.0f} ms ({case["name"]}) convolutions take '
+        f'{before}Of the {1000 * seconds:.0f} ms ({case["name"]}), convolutions take '
         f'{1000 * taken.share * seconds:.0f} ms{rate}.'
     )
 
 
 def _slow_bf16(records: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A sentence where the machine is no faster in bf16."""
+    """Yields a sentence if the machine is slower in bf16."""
     for record in records:
         rates = record['limits']['gemm_flops_per_second']
         if rates.get('bf16', rates['fp32']) < rates['fp32']:
             yield (
-                f'In bf16 this machine multiplies matrices {rates["bf16"] / rates["fp32"]:.2f} '
-                "times as fast as in float32: `precision='auto'` trains in float32 on it.\n"
+                f'In bf16, this machine multiplies matrices {rates["bf16"] / rates["fp32"]:.2f} '
+                "times as fast as in float32, so `precision='auto'` trains in float32.\n"
             )
             return
 
 
 def _reached(records: Sequence[dict[str, Any]], size: str, target: Target) -> str:
-    """The ratio of one size, and whether it is what was aimed at."""
+    """The speed-up of a size, and whether it reaches the target."""
     best = _best(records, size, target)
     if best is None:
         return 'not measured'
@@ -247,7 +252,7 @@ def _reached(records: Sequence[dict[str, Any]], size: str, target: Target) -> st
 
 
 def _sizes(records: Sequence[dict[str, Any]]) -> list[str]:
-    """The sizes that were compared with their reference, from small to large."""
+    """Sizes that were compared with their reference, from small to large."""
     known = {case['model'] for case in _comparable(records)}
     return [size for size in ('xs', 's', 'm', 't', 'l') if size in known]
 
@@ -257,7 +262,7 @@ def _median_ratio(case: dict[str, Any]) -> float:
 
 
 def _best(records: Sequence[dict[str, Any]], size: str, target: Target) -> dict[str, Any] | None:
-    """The fastest case of a size that an aim is about, if one was measured."""
+    """The fastest case of a size that a target applies to, if one was measured."""
     meant = [
         case
         for case in _comparable(records)
@@ -272,7 +277,7 @@ def _best(records: Sequence[dict[str, Any]], size: str, target: Target) -> dict[
 
 
 def _comparable(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Cases of backbones that were compared with their reference on the images of the aims."""
+    """Cases of backbones that were compared with their reference at the size of the targets."""
     for record in records:
         for group in record['groups']:
             for case in group['cases']:

@@ -1,4 +1,4 @@
-"""Where each backbone stands: what is published of its accuracy against what was measured here."""
+"""Compares backbones: their published accuracy against the latency measured here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Standing:
-    """A backbone at its best.
+    """A backbone in its fastest variant.
 
     Attributes:
         label: Its name.
         ours: Whether it is a CAS-ViT.
-        variant: The fastest of those that were measured.
-        seconds: Its latency: that of the yardstick over all turns, by how many times as fast this
-            was in neighbouring turns.
-        seconds_eager: The same of its reference variant; None where that was not measured.
-        box_ap: Published; None where nothing is.
-        source: Where.
+        variant: The fastest of the measured variants.
+        seconds: Its latency: the median of the yardstick, divided by the speed-up over it in
+            neighbouring turns.
+        seconds_eager: The same for the reference variant; None if it was not measured.
+        box_ap: Published box AP; None if there is none.
+        source: Source of the box AP.
     """
 
     label: str
@@ -30,7 +30,7 @@ class Standing:
 
 
 def standings(records: Sequence[dict[str, Any]]) -> list[Standing]:
-    """Every backbone of the records that have a yardstick, the fastest first."""
+    """All backbones that were compared with a yardstick, the fastest first."""
     found: dict[str, Standing] = {}
     groups = [
         group
@@ -59,7 +59,7 @@ def standings(records: Sequence[dict[str, Any]]) -> list[Standing]:
 
 
 def front(all_standings: Sequence[Standing]) -> list[Standing]:
-    """Those that no other is both faster than and at least as accurate as, the fastest first."""
+    """The Pareto front: backbones that no other beats in speed and accuracy, the fastest first."""
     best, found = float('-inf'), []
     for each in sorted(all_standings, key=lambda each: (each.seconds, -(each.box_ap or 0))):
         if each.box_ap is not None and each.box_ap > best:
@@ -69,11 +69,11 @@ def front(all_standings: Sequence[Standing]) -> list[Standing]:
 
 
 def standings_table(all_standings: Sequence[Standing]) -> str:
-    """Markdown: all, the fastest first."""
+    """Markdown table of all backbones, the fastest first."""
     on_front = front(all_standings)
     lines = [
-        '| backbone | ms, at its best | variant | ms, eager NCHW | box AP (published) | '
-        'on the front | source of the AP |',
+        '| backbone | ms, fastest variant | variant | ms, eager NCHW | box AP (published) | '
+        'on the Pareto front | source of the AP |',
         '| --- | --- | --- | --- | --- | --- | --- |',
     ]
     for each in all_standings:

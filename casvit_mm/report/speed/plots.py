@@ -1,4 +1,4 @@
-"""Plots of the records of benchmarks, as PNG."""
+"""Plots benchmark records, as PNG."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -13,15 +13,15 @@ from casvit_mm.report.speed.peers import Standing, front, standings
 
 OURS, OTHERS = '#c2410c', '#2563a8'
 DPI = 130
-# Of a name beside its point, in points, and the side of the text that is there.
+# Offsets of a name from its point, in points, and the alignment of its text.
 PLACES = (((-5, 5), 'right'), ((6, 4), 'left'), ((-5, -10), 'right'), ((6, -10), 'left'))
 
 
 def speed_plots(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
-    """The plots that the records have something for.
+    """Draws the plots that the records have data for.
 
     Args:
-        records: What ``casvit bench`` measured.
+        records: Records of ``casvit bench``.
 
     Returns:
         PNG files by name: ``accuracy``, published box AP against measured latency; ``area``,
@@ -44,7 +44,7 @@ def _accuracy(records: Sequence[dict[str, Any]]) -> bytes | None:
         color='0.75',
         linewidth=1.2,
         zorder=1,
-        label='front',
+        label='Pareto front',
     )
     for ours, colour, label in ((True, OURS, 'CAS-ViT'), (False, OTHERS, 'others')):
         chosen = [each for each in known if each.ours == ours]
@@ -57,17 +57,17 @@ def _accuracy(records: Sequence[dict[str, Any]]) -> bytes | None:
         )
     axes.set_xscale('log')
     _plain_ticks(axes)
-    axes.set_xlabel('latency of the backbone in ms, measured, each at its best (log scale)')
-    axes.set_ylabel('box AP on COCO, published (Mask R-CNN 1x)')
+    axes.set_xlabel('measured latency of the backbone in ms, fastest variant (log scale)')
+    axes.set_ylabel('published box AP on COCO (Mask R-CNN 1x)')
     axes.legend(frameon=False, loc='lower right')
     _label(figure, axes, known, line)
     return _png(figure)
 
 
 def _label(figure: Figure, axes: Axes, known: Sequence[Standing], line: Sequence[Standing]) -> None:
-    """Names beside their points, where they cover neither each other nor a point.
+    """Places names next to their points, such that they cover neither each other nor a point.
 
-    Those on the front stand above it, where there is room, the others below it.
+    Names of backbones on the Pareto front are above it if there is room, the others below it.
     """
     figure.draw_without_rendering()
     points = [(1000 * each.seconds, each.box_ap) for each in known]
@@ -111,15 +111,15 @@ def _area(records: Sequence[dict[str, Any]]) -> bytes | None:
     axes.set_xscale('log')
     axes.set_yscale('log')
     _plain_ticks(axes)
-    axes.set_xlabel('pixels of the image, in millions (log scale)')
-    axes.set_ylabel('latency in ms, measured (log scale)')
+    axes.set_xlabel('megapixels of the image (log scale)')
+    axes.set_ylabel('measured latency in ms (log scale)')
     axes.grid(alpha=0.3, which='both')
     axes.legend(frameon=False)
     return _png(figure)
 
 
 def _plain_ticks(axes: Axes) -> None:
-    """Numbers as people write them, where an axis is logarithmic."""
+    """Uses plain numbers, not powers of ten, on logarithmic axes."""
     for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
         if scale == 'log':
             axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))

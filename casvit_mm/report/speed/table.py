@@ -1,4 +1,4 @@
-"""The records of a benchmark as tables."""
+"""Formats the records of a benchmark as tables."""
 
 import json
 import math
@@ -15,13 +15,13 @@ METRICS = {
 
 
 def speed_table(record: dict[str, Any]) -> str:
-    """Markdown: a line on the machine, a table of all cases, and how cost grows.
+    """Markdown: a line on the machine, a table of all cases, and a table on how cost grows.
 
     Args:
-        record: What ``casvit bench`` measured.
+        record: A record of ``casvit bench``.
 
     Returns:
-        The text; times in milliseconds, each median with its quartiles.
+        The text; times are in milliseconds, as medians with quartiles.
     """
     lines = [
         machine_line(record),
@@ -43,26 +43,26 @@ def speed_table(record: dict[str, Any]) -> str:
 
 
 def machine_line(record: dict[str, Any]) -> str:
-    """Where and when a record was measured."""
+    """A line on where and when a record was measured."""
     limits = record['limits']
     rates = limits['gemm_flops_per_second'].items()
     products = ' and '.join(f'{rate / 1e9:.0f} GFLOP/s ({name})' for name, rate in rates)
     note = f'; {record["note"]}' if record.get('note') else ''
     return (
         f'{machine_name(record)}; torch {record["machine"]["versions"]["torch"]}; '
-        f'{record["date"]}; copies {limits["copy_bytes_per_second"] / 1e9:.1f} GB/s, multiplies '
-        f'matrices at {products}{note}'
+        f'{record["date"]}; copy {limits["copy_bytes_per_second"] / 1e9:.1f} GB/s, matrix product '
+        f'{products}{note}'
     )
 
 
 def machine_name(record: dict[str, Any]) -> str:
-    """What a record was measured on: its GPU, or its processor and how many threads of it."""
+    """The machine of a record: its GPU, or its processor and the number of threads used."""
     machine = record['machine']
     return machine.get('gpu') or f'{machine["processor"]}, {machine["threads"]} threads'
 
 
 def by_machine(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The records that have a machine, by its name, in the order that the machines appear in."""
+    """Groups the records by machine, in order of appearance; records without one are left out."""
     found: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         if record.get('machine'):
@@ -71,37 +71,37 @@ def by_machine(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, An
 
 
 def growth_table(series: Sequence[dict[str, Any]]) -> str:
-    """Markdown: exponents of power laws; a cost that is linear in the number of pixels has 1.
+    """Markdown table of power-law exponents; a cost that is linear in the number of pixels has 1.
 
-    What a call costs whatever its input makes the exponent smaller, so that between the two
-    largest inputs is told too.
+    The fixed cost of a call makes the exponent smaller, so the exponent between the two largest
+    inputs is given too.
     """
     lines = [
-        '| model | variant | mode | grows over | pixels in all | exponent | off the line by | '
-        'exponent of the two largest |',
+        '| model | variant | mode | growing | pixels per batch | exponent | deviation from the fit '
+        '| exponent between the two largest |',
         '| --- | --- | --- | --- | --- | --- | --- | --- |',
     ]
     for each in series:
         fixed = (
-            f'image side, batch {each["batch_size"]}'
+            f'image size, at batch size {each["batch_size"]}'
             if each['over'] == 'image_size'
-            else f'batch, {each["image_size"]}x{each["image_size"]}'
+            else f'batch size, at {each["image_size"]}x{each["image_size"]}'
         )
         first, *_, (before, seconds_before), (last, seconds_last) = each['points']
         steepness = math.log(seconds_last / seconds_before) / math.log(last / before)
         lines.append(
             f'| {each["label"]} | {each["name"]} | {each["mode"]} | {fixed} | '
             f'{first[0]:,} to {last:,} | {each["exponent"]:.2f} | '
-            f'{each["deviation"]:.0%} at most | {steepness:.2f} |'
+            f'at most {each["deviation"]:.0%} | {steepness:.2f} |'
         )
     return '\n'.join(lines)
 
 
 def convergence_table(record: dict[str, Any]) -> str:
-    """Markdown: what runs reached, by their switches; each metric's mean, and the single runs.
+    """Markdown table of the metrics of runs by ``speed`` options: means, and the single runs.
 
     Args:
-        record: What ``casvit bench --runs`` read.
+        record: A record of ``casvit bench --runs``.
     """
     by_switches: dict[str, list[dict[str, Any]]] = {}
     for run in record['runs']:
@@ -109,7 +109,7 @@ def convergence_table(record: dict[str, Any]) -> str:
     names = [name for name in METRICS if any(name in run['metrics'] for run in record['runs'])]
     titles = [METRICS[name] for name in names]
     lines = [
-        f'| speed | seeds | {" | ".join(titles)} |',
+        f'| `speed` options | seeds | {" | ".join(titles)} |',
         f'| --- | --- | {" | ".join("---" for _ in names)} |',
     ]
     for switches, runs in by_switches.items():
@@ -124,13 +124,13 @@ def convergence_table(record: dict[str, Any]) -> str:
 
 
 def pipeline_table(record: dict[str, Any]) -> str:
-    """Markdown: how many images a worker prepares for training, and what that takes.
+    """Markdown table of the time to prepare training images, and images per second per worker.
 
     Args:
-        record: What ``casvit bench --pipelines`` measured.
+        record: A record of ``casvit bench --pipelines``.
     """
     lines = [
-        '| config | images | ms each | a worker, per second | steps, ms |',
+        '| config | images | ms per image | images per second and worker | ms per transform |',
         '| --- | --- | --- | --- | --- |',
     ]
     for each in record['pipelines']:
