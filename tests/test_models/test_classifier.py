@@ -73,7 +73,7 @@ def save(tmp_path):
 def log(monkeypatch):
     """What is said to the log."""
     said = []
-    for module in ('checkpoint', 'classifier'):
+    for module in ('checkpoint.load', 'classifier'):
         monkeypatch.setattr(
             f'casvit_mm.models.{module}.print_log', lambda text, **_: said.append(str(text))
         )

@@ -11,15 +11,15 @@ from mmengine.utils import digit_version
 from torch import nn
 from torch.profiler import profile
 
+from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
+from casvit_mm.engine.optim.bfloat16 import BFloat16OptimWrapper
 from casvit_mm.models import CASViT
 from casvit_mm.models.mixers import depthwise
 from casvit_mm.speed.dense_parts import compiled
 from casvit_mm.speed.memory_format import to_channels_last
 from casvit_mm.speed.training import (
     FAST_CHANNELS_LAST,
-    BFloat16OptimWrapper,
     TrainingSpeed,
-    TrainingSpeedHook,
     compiler_options,
     faster_optimizer,
 )

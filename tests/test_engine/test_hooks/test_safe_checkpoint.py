@@ -14,7 +14,8 @@ from mmengine.hooks import CheckpointHook
 from toy_runs import toy_run, whole
 
 from casvit import files
-from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook, all_finite, latest_checkpoint
+from casvit_mm.engine.checkpoints import latest_checkpoint
+from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook, all_finite
 
 TOY_RUNS = Path(__file__).parents[2] / 'toy_runs.py'
 

@@ -42,7 +42,7 @@ def save(tmp_path):
 def log(monkeypatch):
     """What is said to the log, one string."""
     said = []
-    for module in ('checkpoint', 'pretrained', 'casvit'):
+    for module in ('checkpoint.load', 'checkpoint.pretrained', 'casvit'):
         monkeypatch.setattr(
             f'casvit_mm.models.{module}.print_log', lambda text, **_: said.append(str(text))
         )
