@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Fixtures that several tests share."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 if workers := int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 0)):
-    # Before torch is imported, for the processes that tests start too: workers share the cores.
+    # Set before torch is imported, also for processes that tests start: workers share the cores.
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // workers)))
 
 from casvit_mm.engine.launch import RANK_VARIABLES
@@ -26,16 +26,16 @@ def configs() -> Path:
 
 @pytest.fixture(scope='session')
 def photographs() -> Path:
-    """Real photographs with annotations; tests that want them are skipped where there are none."""
+    """Real photographs with annotations; tests that need them are skipped if there are none."""
     folder = os.environ.get('CASVIT_TEST_DATA')
     if not folder:
-        pytest.skip('CASVIT_TEST_DATA is unset: no real photographs to test on')
+        pytest.skip('CASVIT_TEST_DATA is not set: no real photographs to test with')
     return Path(folder)
 
 
 @pytest.fixture
 def started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What torchrun tells the only process of a run."""
+    """The environment that torchrun gives to the only process of a run."""
     values = ('0', '1', '0', '127.0.0.1', '0')
     for name, value in zip(RANK_VARIABLES, values, strict=True):
         monkeypatch.setenv(name, value)
@@ -43,7 +43,7 @@ def started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class TrainedDemo:
-    """The detection demo's run: its folder, last checkpoint, and the seconds that it took."""
+    """A run of the detection demo: its folder, last checkpoint, and duration in seconds."""
 
     work_dir: Path
     last: str
@@ -52,7 +52,7 @@ class TrainedDemo:
 
 @pytest.fixture(scope='session')
 def trained_demo(tmp_path_factory: pytest.TempPathFactory) -> TrainedDemo:
-    """Mask R-CNN, trained on the generated set from random weights as `make demo` does: minutes."""
+    """Mask R-CNN, trained on generated images from random weights as in `make demo`: minutes."""
     from long_runs import tool
 
     work_dir = tmp_path_factory.mktemp('demo')

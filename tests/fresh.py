@@ -1,4 +1,4 @@
-"""Programs in a Python process of their own, in which nothing is imported yet."""
+"""Runs programs in a new Python process, in which nothing is imported yet."""
 
 import os
 import subprocess
@@ -13,12 +13,12 @@ def run(code: str, *arguments: object, folder: Path | None = None) -> str:
     """Runs a program, which must succeed.
 
     Args:
-        code: The program; its lines may be indented alike.
+        code: The program; it may be indented.
         *arguments: Its ``sys.argv[1:]``.
-        folder: Where it runs. Defaults to the current folder.
+        folder: Working directory. Defaults to the current folder.
 
     Returns:
-        What it printed.
+        Its output.
     """
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', textwrap.dedent(code), *map(str, arguments)],

@@ -1,4 +1,4 @@
-"""Runs of minutes, as a person would start them, and what they logged."""
+"""Runs that take minutes, started as users would, and their logs."""
 
 import json
 import os
@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def tool(name, *arguments, env=None):
-    """Runs a tool; returns what it printed and the seconds it took."""
+    """Runs a tool; returns its output and its duration in seconds."""
     begun = time.perf_counter()
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / 'tools' / f'{name}.py'), *map(str, arguments)],
@@ -25,18 +25,18 @@ def tool(name, *arguments, env=None):
 
 
 def scalars(work_dir):
-    """Every line that the runs in a folder logged."""
+    """All lines logged by the runs in a folder."""
     files = sorted(Path(work_dir).rglob('scalars.json'))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 def reached(work_dir, *metrics):
-    """The values of metrics at the last validation of the runs in a folder."""
+    """Values of metrics in the last validation of the runs in a folder."""
     last = [line for line in scalars(work_dir) if metrics[0] in line][-1]
     return [last[metric] for metric in metrics]
 
 
 def report(capsys, text):
-    """Shows a figure although the test passes."""
+    """Prints a text even if the test passes."""
     with capsys.disabled():
         print(f'\n{text}')

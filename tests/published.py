@@ -1,7 +1,7 @@
-"""Weights laid out as the published CAS-ViT files are: pseudo-random, fixed, stored nowhere.
+"""Weights in the layout of published CAS-ViT files: pseudo-random but fixed, and never stored.
 
-Every tensor is drawn from a generator seeded by its own key. What the published implementation
-answers on them stands in ``data/golden/official_outputs.npz``.
+Every tensor is drawn from a generator seeded by its own key. The outputs of the published
+implementation with these weights are in ``data/golden/official_outputs.npz``.
 """
 
 import json
@@ -19,7 +19,7 @@ SIZES = ('xs', 's', 'm', 't')
 
 
 def draw(key: str, shape: list[int]) -> Tensor:
-    """The fixed tensor of one key, plausible for its role: no activation dies or explodes."""
+    """The fixed tensor of a key, plausible for its role: activations neither vanish nor explode."""
     rng = np.random.default_rng(zlib.crc32(key.encode()))
     if key.endswith('num_batches_tracked'):
         return torch.tensor(1000, dtype=torch.int64)
@@ -35,7 +35,7 @@ def draw(key: str, shape: list[int]) -> Tensor:
 
 
 def weights(size: str, kind: str) -> dict[str, Tensor]:
-    """All tensors of a published file: kind is ``backbone``, ``classification``, or a head's."""
+    """All tensors of a published file; kind is ``backbone``, ``classification`` or a head."""
     keys = json.loads((GOLDEN / 'official_keys' / f'{size}_{kind}.json').read_text())
     return {name: draw(name, shape) for name, shape in keys.items()}
 
@@ -47,6 +47,6 @@ def image(height: int, width: int, batch: int = 1) -> Tensor:
 
 
 def outputs() -> dict[str, np.ndarray]:
-    """What the published implementation answered."""
+    """The outputs of the published implementation."""
     with np.load(GOLDEN / 'official_outputs.npz') as arrays:
         return dict(arrays)

@@ -1,4 +1,4 @@
-"""Configs and options with which a run takes seconds, and a way to run several in one process."""
+"""Configs and options for runs of a few seconds, and a way to run several in one process."""
 
 from mmengine.utils import ManagerMixin
 
@@ -22,7 +22,7 @@ QUICK = [
 
 
 def run_tool(name, arguments):
-    """Runs a command as a process of its own would: mmengine keeps its singletons otherwise."""
+    """Runs a command as in a new process: without singletons that mmengine keeps between runs."""
     kinds = [ManagerMixin]
     while kinds:
         kind = kinds.pop()

@@ -1,4 +1,4 @@
-"""Small models with weights at random, as files that a run would have written."""
+"""Small models with random weights, and the checkpoints that a run would have written."""
 
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ DEMOS = {
     'classification': 'classification/casvit-xs_demo_shapes.py',
 }
 
-# Weights at random give all classes the same score, but for rounding.
+# Random weights would give all classes nearly the same score.
 LAST_LAYERS = {'fc_cls': 15, 'retina_cls.weight': 3, 'conv_seg': 40, 'head.fc': 40}
 
 
 def build(cfg: Config, seed: int = 0) -> torch.nn.Module:
-    """The model of a config, whose outputs for different inputs are far apart."""
+    """Builds the model of a config such that its outputs for different inputs differ clearly."""
     torch.manual_seed(seed)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = revert_sync_batchnorm(MODELS.build(cfg.model))
@@ -38,7 +38,7 @@ def build(cfg: Config, seed: int = 0) -> torch.nn.Module:
 def write_checkpoint(
     cfg: Config, path: Path, meta: dict[str, Any] | None = None, seed: int = 0
 ) -> Path:
-    """Writes what a run saves: the weights, and the config as text."""
+    """Writes a checkpoint like that of a run: the weights, and the config as text."""
     meta = {'cfg': escape_braces(cfg.pretty_text)} if meta is None else meta
     torch.save({'state_dict': build(cfg, seed).state_dict(), 'meta': meta}, path)
     return path

@@ -1,4 +1,4 @@
-"""Names that the packages of casvit_mm have without importing what defines them."""
+"""Public names of the packages of casvit_mm, whose modules are imported on first use."""
 
 import ast
 import importlib
@@ -14,7 +14,7 @@ PACKAGES = (
 
 
 @pytest.mark.parametrize('name', PACKAGES)
-def test_every_public_name_is_what_type_checkers_are_told(name):
+def test_public_names_match_those_that_type_checkers_see(name):
     package = importlib.import_module(name)
     told = {}
     for node in ast.walk(ast.parse(Path(package.__file__).read_text(encoding='utf-8'))):
@@ -31,7 +31,7 @@ def test_every_public_name_is_what_type_checkers_are_told(name):
             assert value is getattr(importlib.import_module(module), attribute)
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error():
     import casvit_mm.models
 
     with pytest.raises(AttributeError, match=r"'casvit_mm\.models' has no attribute 'CASWit'"):
@@ -40,7 +40,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
         from casvit_mm.models import CASWit  # noqa: F401
 
 
-def test_what_configs_import_needs_no_torch():
+def test_imports_in_configs_do_not_import_torch():
     fresh.run(
         """
         import sys
@@ -58,7 +58,7 @@ def test_what_configs_import_needs_no_torch():
     )
 
 
-def test_a_class_is_reached_from_the_package_and_inherited_from():
+def test_classes_of_the_package_can_be_accessed_and_subclassed():
     fresh.run(
         """
         import casvit_mm

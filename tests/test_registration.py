@@ -1,4 +1,4 @@
-"""What importing the package registers, and what it leaves alone."""
+"""What importing the package registers, and what it leaves unchanged."""
 
 import importlib
 import inspect
@@ -30,10 +30,10 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize('registry, name, module', ENTRIES)
-def test_every_name_stands_for_the_class_of_that_name(registry, name, module):
+def test_every_registered_name_belongs_to_the_class_of_that_name(registry, name, module):
     cls = registered_class(registry, name)
     assert inspect.isclass(cls) and (cls.__name__, cls.__module__) == (name, module)
-    # Imported, it is in its factory's place.
+    # Once imported, the class replaces its factory.
     assert registry.get(name) is cls
 
 
@@ -53,18 +53,18 @@ def test_every_class_that_the_package_registers_is_in_the_table():
             assert own <= set(CLASSES.get(registry, ())), place
 
 
-def test_a_name_that_is_not_registered_has_no_class():
+def test_an_unregistered_name_has_no_class():
     assert registered_class(MODELS, 'CASWit') is None
 
 
-def test_a_class_of_others_is_what_the_registry_gives():
+def test_classes_of_other_packages_are_those_of_the_registry():
     pytest.importorskip('mmdet')
     from mmdet.registry import MODELS as DETECTORS
 
     assert registered_class(DETECTORS, 'FPN') is DETECTORS.get('FPN')
 
 
-# A process that imports the package
+# Importing the package in a new process
 
 
 def test_importing_the_package_imports_no_toolbox_and_changes_nothing_else():
@@ -87,7 +87,7 @@ def test_importing_the_package_imports_no_toolbox_and_changes_nothing_else():
     )
 
 
-def test_a_name_says_what_it_is_and_becomes_the_class_once_it_is_built():
+def test_a_factory_has_documentation_and_is_replaced_by_the_class_once_it_is_built():
     fresh.run(
         """
         import importlib, inspect, pydoc, re
@@ -107,13 +107,13 @@ def test_a_name_says_what_it_is_and_becomes_the_class_once_it_is_built():
         factory = MODELS.get('CASViT')
         backbone = MODELS.build(dict(type='CASViT', arch='xs'))
         assert MODELS.get('CASViT') is type(backbone) and inspect.isclass(type(backbone))
-        # Whoever keeps the function can go on using it.
+        # Code that kept the factory can still use it.
         assert type(factory(arch='xs')) is type(backbone)
         """
     )
 
 
-def test_a_class_of_the_same_name_that_is_there_before_the_package_collides():
+def test_importing_the_package_fails_if_a_class_of_the_same_name_is_registered():
     fresh.run(
         """
         from mmengine.registry import MODELS
@@ -125,17 +125,17 @@ def test_a_class_of_the_same_name_that_is_there_before_the_package_collides():
         except KeyError as error:
             assert 'CASViT is already registered' in str(error)
         else:
-            raise AssertionError('two classes of one name')
+            raise AssertionError('two classes with the same name')
         """
     )
 
 
-def test_importing_the_package_again_is_allowed():
+def test_the_package_can_be_imported_again():
     importlib.reload(casvit_mm)
     from casvit_mm.models import CASViT
 
     assert MODELS.get('CASViT') is CASViT
-    # As a notebook that reloads edited modules does.
+    # Notebooks that reload edited modules do this.
     assert registered_in(MODELS)(CASViT) is CASViT
 
 
@@ -245,7 +245,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize('scope', TOOLBOXES)
-def test_a_config_that_imports_the_package_alone_builds_from_the_registries_of(scope, tmp_path):
+def test_a_config_that_imports_only_the_package_builds_from_the_registries_of(scope, tmp_path):
     pytest.importorskip(scope)
     dataset, values, read = PARTS[scope]
     generated = single_shapes if scope == 'mmpretrain' else shapes
@@ -255,12 +255,12 @@ def test_a_config_that_imports_the_package_alone_builds_from_the_registries_of(s
     fresh.run(code, scope, tmp_path / 'set', dataset, folder=tmp_path)
 
 
-# What goes wrong
+# Errors
 
 
 @pytest.fixture(scope='module')
 def answers():
-    """What a process says in which no toolbox can be imported."""
+    """Results and errors from a process in which no toolbox can be imported."""
     return json.loads(
         fresh.run(
             """
@@ -314,11 +314,11 @@ def test_a_class_of_the_same_name_collides(answers):
     )
 
 
-def test_a_class_that_took_the_name_by_force_keeps_it_when_ours_is_imported(answers):
+def test_a_class_registered_by_force_keeps_its_name_when_ours_is_imported(answers):
     assert answers['forced'] == "<class '__main__.SafeCheckpointHook'>"
 
 
-def test_what_cannot_be_built_is_named_in_the_message(answers):
+def test_a_message_names_the_value_that_cannot_be_built(answers):
     assert answers['arch'] == "ValueError: arch='huge' is unknown; known sizes: xs, s, m, t, l"
     assert re.match(r"TypeError: CASViT.*'arhc'", answers['argument'])
     assert answers['name'].startswith('KeyError')
@@ -355,7 +355,9 @@ def test_a_command_names_the_type_and_the_value(tmp_path):
         ('SemanticShapesDataset', 'Semantic segmentation needs mmseg', 'onedl-mmsegmentation'),
     ],
 )
-def test_a_class_whose_toolbox_is_missing_says_what_to_install(answers, name, sentence, package):
+def test_if_the_toolbox_of_a_class_is_missing_the_error_says_what_to_install(
+    answers, name, sentence, package
+):
     assert answers[name].startswith(f'MissingPackageError: {sentence}, which cannot be imported')
     assert f'install {package} ' in answers[name]
 
@@ -367,7 +369,7 @@ def test_the_backbone_needs_no_toolbox(answers):
 # Fused files
 
 
-def test_a_fused_file_loads_into_the_detector_of_init_detector(tmp_path, configs):
+def test_a_fused_checkpoint_loads_into_the_model_of_init_detector(tmp_path, configs):
     pytest.importorskip('mmdet')
     config = configs / 'detection/mask_rcnn_casvit-xs_demo_shapes.py'
     said = fresh.run(
@@ -392,7 +394,7 @@ def test_a_fused_file_loads_into_the_detector_of_init_detector(tmp_path, configs
         from casvit_mm.deploy import fuse, fusion
         weights = fuse(trained).state_dict()
         torch.save(dict(state_dict=weights, meta=dict(structure=fusion.FUSED)), 'fused.pth')
-        # What a process looks like that has not fused.
+        # As in a process that has not fused anything.
         for name in [name for name in sys.modules if name.startswith('casvit_mm.deploy')]:
             del sys.modules[name]
         from casvit_mm.models.checkpoint.structures import STRUCTURES

@@ -1,7 +1,7 @@
-"""Runs of a model of one weight, which take milliseconds an epoch.
+"""Runs of a model with one weight, which take milliseconds per epoch.
 
 As a script, ``python toy_runs.py RUNNER WORK_DIR``, it kills a run at each file that it touches,
-and prints, as JSON, what was left behind each time.
+and prints the files that were left each time as JSON.
 """
 
 import json
@@ -25,7 +25,7 @@ KILLED = 9
 
 
 class Numbers(Dataset):
-    """As many numbers as an epoch has steps."""
+    """A dataset with one number for each step of an epoch."""
 
     def __init__(self):
         self.metainfo = dict(classes=('one',))
@@ -38,7 +38,7 @@ class Numbers(Dataset):
 
 
 class Line(BaseModel):
-    """Learns a slope. ``scripted`` has factors for the loss of some steps, counted from 1."""
+    """Learns a slope. ``scripted`` maps steps, counted from 1, to factors for their loss."""
 
     def __init__(self, scripted=None):
         super().__init__()
@@ -48,16 +48,16 @@ class Line(BaseModel):
 
     def forward(self, x, mode='tensor'):
         x = torch.stack(x) if isinstance(x, list) else x
-        answer = self.layer(x)
+        output = self.layer(x)
         if mode != 'loss':
-            return answer
+            return output
         self.step += 1
-        error = (answer - 2 * x).square().mean()
+        error = (output - 2 * x).square().mean()
         return dict(loss_line=error * self.scripted.get(self.step, 1))
 
 
 class Scores(BaseMetric):
-    """Answers with a given score each time."""
+    """A metric that returns given scores, one per validation."""
 
     def __init__(self, scores):
         super().__init__()
@@ -71,7 +71,7 @@ class Scores(BaseMetric):
 
 
 def toy_run(work_dir, *, runner='CASViTRunner', epochs=3, scores=None, scripted=None, **options):
-    """A runner, as a config builds it in a process of its own."""
+    """A runner, as built from a config in a new process."""
     kinds = [ManagerMixin]
     while kinds:
         kind = kinds.pop()
@@ -106,10 +106,10 @@ def toy_run(work_dir, *, runner='CASViTRunner', epochs=3, scores=None, scripted=
 
 
 def killed_at(number, runner, work_dir):
-    """Trains in a child that ends as if killed before its ``number``-th touch of a file.
+    """Trains in a child process that is killed before it touches a file for the nth time.
 
     Returns:
-        Whether it was killed; else it came to its end.
+        Whether it was killed; if not, it finished.
     """
     child = os.fork()
     if not child:
@@ -139,13 +139,13 @@ def _train_until(number, runner, work_dir):
                 os._exit(KILLED)
 
     work_dir.mkdir(parents=True)
-    # Built once, since to gather what an environment is takes seconds.
+    # The runner is built only once, since collecting facts about the environment takes seconds.
     runner._work_dir = str(work_dir)
     sys.addaudithook(count)
     runner.train()
 
 
-def whole(file):
+def is_readable(file):
     """Whether a checkpoint can be read."""
     try:
         return 'state_dict' in torch.load(file, weights_only=False)
@@ -154,7 +154,7 @@ def whole(file):
 
 
 def main(runner, where):
-    """Kills runs, later each time, until one comes to its end."""
+    """Kills runs, each one later than the one before, until one finishes."""
     torch.set_num_threads(1)
     runner = toy_run(Path(where, 'built'), runner=runner)
     left = []
@@ -163,7 +163,7 @@ def main(runner, where):
         if not killed_at(number, runner, work_dir):
             break
         files = sorted(path.name for path in work_dir.glob('*.pth'))
-        broken = [name for name in files if not whole(work_dir / name)]
+        broken = [name for name in files if not is_readable(work_dir / name)]
         left.append(dict(work_dir=str(work_dir), files=files, broken=broken))
     print(json.dumps(left))
 

@@ -1,4 +1,4 @@
-"""Runs a function in two processes that train together over gloo, as torchrun starts them."""
+"""Runs a function in two processes of a distributed run over gloo, as started by torchrun."""
 
 import os
 import socket
@@ -9,11 +9,11 @@ from torch import distributed, multiprocessing
 
 
 def in_two_processes(function: Callable[..., None], *arguments: Any) -> None:
-    """Calls a function of a module in both; an error in either is raised here.
+    """Calls a function in both processes; an error in either is raised here.
 
     Args:
-        function: Is given the arguments.
-        arguments: Can be pickled.
+        function: A function at the top level of a module.
+        arguments: Its arguments, which must be picklable.
     """
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))

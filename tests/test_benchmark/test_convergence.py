@@ -1,4 +1,4 @@
-"""What finished runs reached, read from their folders."""
+"""Results of finished runs, read from their folders."""
 
 import json
 
@@ -9,7 +9,7 @@ from casvit.cli.main import run_tool
 
 @pytest.fixture
 def finished(tmp_path):
-    """Writes what a run leaves behind."""
+    """Writes the files that a run leaves behind."""
 
     def write(name, config, lines):
         folder = tmp_path / name / '20260101_000000' / 'vis_data'
@@ -25,7 +25,7 @@ def validation(box):
     return {'coco/bbox_mAP': box, 'coco/segm_mAP': box - 0.05, 'step': 1}
 
 
-def test_the_last_validation_counts_and_switches_are_told(finished, tmp_path, capsys):
+def test_the_last_validation_counts_and_speed_options_are_shown(finished, tmp_path, capsys):
     plain = finished(
         'plain', 'randomness = dict(seed=3)', [{'loss': 1.0}, validation(0.2), validation(0.5)]
     )

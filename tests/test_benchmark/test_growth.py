@@ -24,11 +24,11 @@ def test_the_exponent_of_a_power_law_is_found(exponent):
     assert deviation < 1e-9
 
 
-def test_what_is_off_the_line_is_told():
+def test_the_deviation_from_a_power_law_is_returned():
     assert power_law([(1, 1.0), (10, 20.0), (100, 100.0)])[1] > 0.3
 
 
-def test_sides_and_batches_are_series_of_their_own():
+def test_image_sizes_and_batch_sizes_are_separate_series():
     cases = [case(side, 1, side**2 * 1e-6) for side in (256, 64, 128)]
     cases += [case(64, batch, 0.004 * batch**1.5) for batch in (2, 4, 8)]
     by_side, by_batch = growth(cases)
@@ -39,5 +39,5 @@ def test_sides_and_batches_are_series_of_their_own():
     assert len(by_batch['points']) == 4
 
 
-def test_two_sizes_make_no_series():
+def test_two_sizes_are_too_few_for_a_series():
     assert not growth([case(64, 1, 1.0), case(128, 1, 2.0), case(256, 1, 3.0, model='s')])

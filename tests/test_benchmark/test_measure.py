@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, side by side. How fast that is, no test asserts."""
+"""The benchmark measures cases side by side; the measured speed itself is not tested."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from casvit_mm.benchmark.measure import BenchmarkError, Group, Worker, add_ratio
 from casvit_mm.benchmark.plan import add_facts
 
 
-def test_a_spread_is_a_median_with_its_quartiles():
+def test_a_spread_is_a_median_with_quartiles():
     assert spread([4.0, 1.0, 2.0, 3.0, 5.0]) == {'low': 2.0, 'median': 3.0, 'high': 4.0}
     assert spread([2.0]) == {'low': 2.0, 'median': 2.0, 'high': 2.0}
 
@@ -22,7 +22,7 @@ def result(name, *turns, side=512):
     return {'name': name, 'turns': list(turns), **shape}
 
 
-def test_ratios_are_of_neighbouring_turns():
+def test_ratios_are_computed_between_neighbouring_turns():
     results = [
         result('reference', 2.0, 8.0, 2.0),
         result('fused', 1.0, 4.0, 1.0),
@@ -33,7 +33,7 @@ def test_ratios_are_of_neighbouring_turns():
     assert results[2]['ratio']['low'] == 1.5
 
 
-def test_a_ratio_is_to_the_reference_on_images_of_the_same_size_and_else_there_is_none():
+def test_there_is_a_ratio_only_if_the_reference_was_measured_at_the_same_image_size():
     results = [
         result('reference', 2.0),
         result('fused', 1.0),
@@ -47,13 +47,13 @@ def test_a_ratio_is_to_the_reference_on_images_of_the_same_size_and_else_there_i
     assert [each['baseline'] for each in results] == [0, 0, 2, 2, None]
 
 
-def test_a_yardstick_is_what_all_are_compared_with():
+def test_all_cases_are_compared_with_the_yardstick():
     results = [result('fused', 2.0), result('reference', 4.0), result('compiled', 1.0)]
     add_ratios(results, yardstick=0)
     assert [each['ratio']['median'] for each in results] == [1.0, 0.5, 2.0]
 
 
-def test_processes_take_turns_and_every_group_is_compared_within_itself():
+def test_processes_take_turns_and_cases_are_compared_within_their_group():
     variants = {'xs': ('reference', 'fused'), 's': ('reference',)}
     groups = [
         Group(size, tuple(Case(size, variant, image_size=32) for variant in names))
@@ -72,7 +72,7 @@ def test_processes_take_turns_and_every_group_is_compared_within_itself():
             assert case['peak_memory'] > 100 * 1024**2
 
 
-def test_a_process_that_fails_is_told_with_its_reason():
+def test_if_a_process_fails_the_error_gives_the_reason():
     with pytest.raises(BenchmarkError, match=r"device='nowhere'.*(nowhere|device)"):
         Worker(Case('xs', 'reference', device='nowhere'), threads=1)
 
@@ -86,16 +86,16 @@ def test_a_process_that_fails_is_told_with_its_reason():
         (dict(variant='fused', mode='training'), 'reference, eager, folded, compiled'),
         (dict(model='resnet18', variant='fused'), 'ResNet-18; known: reference, eager, compiled'),
         (dict(model='resnet18', mode='training'), 'ResNet-18; known: none'),
-        (dict(model='nothing'), 'nothing.* no file, and none of xs, .*resnet18'),
+        (dict(model='nothing'), 'nothing.* neither a config file nor one of xs, .*resnet18'),
     ],
     ids=str,
 )
-def test_what_cannot_be_measured_is_named(options, said):
+def test_an_impossible_case_is_rejected_with_the_possible_values(options, said):
     with pytest.raises(ValueError, match=said):
         Case(**{'model': 'xs', 'variant': 'eager', **options})
 
 
-def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
+def test_the_command_prints_a_table_and_writes_the_record(tmp_path, capsys):
     out = tmp_path / 'results' / 'here.json'
     arguments = ['--sizes', 'xs', '--variants', 'reference', 'fused', '--image-size', '32']
     arguments += ['--turns', '1', '--seconds', '0.01', '--threads', '1', '--device', 'cpu']
@@ -126,13 +126,13 @@ def test_the_command_prints_a_table_and_keeps_the_record(tmp_path, capsys):
     assert not page.exists()
 
 
-def test_a_record_names_a_config_and_not_the_folder_that_it_lies_in():
+def test_a_record_names_a_config_without_its_folder():
     case = dict(kind='config', model='/home/somebody/retinanet.py', label='retinanet')
     add_facts(case, {})
     assert case['model'] == 'retinanet'
 
 
-def test_what_was_measured_before_a_failure_is_kept(tmp_path, capsys):
+def test_results_measured_before_a_failure_are_kept(tmp_path, capsys):
     config = tmp_path / 'of_nobody.py'
     config.write_text("model = dict(type='ModelOfNobody')\n")
     out = tmp_path / 'here.json'
@@ -147,7 +147,7 @@ def test_what_was_measured_before_a_failure_is_kept(tmp_path, capsys):
     ('content', 'said'),
     [(None, 'cannot be read'), ('{', 'no record'), ('[]', 'no record'), ('{"groups": []}', 'no')],
 )
-def test_what_is_no_record_makes_no_page(content, said, tmp_path, capsys):
+def test_no_page_is_written_from_an_invalid_record(content, said, tmp_path, capsys):
     file, page = tmp_path / 'record.json', tmp_path / 'page.md'
     if content is not None:
         file.write_text(content)
@@ -160,9 +160,9 @@ def test_what_is_no_record_makes_no_page(content, said, tmp_path, capsys):
 
 def test_a_fused_model_is_not_offered_for_training(capsys):
     assert run_tool('bench', ['--mode', 'training', '--variants', 'fused']) == 2
-    assert 'no fused variant in training' in capsys.readouterr().err
+    assert 'no variant fused for training' in capsys.readouterr().err
 
 
-def test_a_device_that_is_not_there_is_a_sentence(capsys):
+def test_a_missing_device_is_reported_in_a_sentence(capsys):
     assert run_tool('bench', ['--device', 'nowhere']) == 2
     assert "The device 'nowhere' cannot be used" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Where the time of a call goes."""
+"""Which operators the time of a call is spent in."""
 
 import pytest
 import torch
@@ -7,8 +7,8 @@ from mmengine.utils import digit_version
 from casvit_mm.benchmark.operators import GENERATED, shares
 
 
-def test_shares_are_of_the_whole_and_the_largest_comes_first():
-    # Large enough that the pause of a busy machine does not turn the order round.
+def test_shares_sum_to_one_and_the_largest_comes_first():
+    # Large enough that a pause of a busy machine does not change the order.
     left = torch.rand(1000, 1000)
 
     def call():
@@ -24,7 +24,7 @@ def test_shares_are_of_the_whole_and_the_largest_comes_first():
     digit_version(torch.__version__) < digit_version('2.4'),
     reason='torch 2.1 leaves them out of its profile',
 )
-def test_kernels_that_were_generated_are_one_entry():
+def test_generated_kernels_are_one_entry():
     compiled = torch.compile(lambda x: (x.sin() + 1).cos() * 2, dynamic=True)
     image = torch.rand(64, 3, 64, 64)
     compiled(image)

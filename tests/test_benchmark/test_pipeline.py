@@ -1,4 +1,4 @@
-"""What the data of a training take, transform by transform."""
+"""The time to load training data, transform by transform."""
 
 import json
 
@@ -18,7 +18,7 @@ def root(tmp_path_factory):
     return folder
 
 
-def test_every_transform_of_the_training_is_timed(root, configs, tmp_path, capsys):
+def test_every_transform_of_the_training_pipeline_is_timed(root, configs, tmp_path, capsys):
     out, page = tmp_path / 'here.json', tmp_path / 'speed.md'
     arguments = ['--pipelines', CONFIG, '--data-root', str(root), '--samples', '5']
     assert run_tool('bench', [*arguments, '--out', str(out)]) == 0
@@ -31,10 +31,10 @@ def test_every_transform_of_the_training_is_timed(root, configs, tmp_path, capsy
     assert row in capsys.readouterr().out
 
     assert run_tool('bench', ['--page', str(page), '--records', str(out)]) == 0
-    assert '## What the data take' in page.read_text() and row in page.read_text()
+    assert '### Data loading' in page.read_text() and row in page.read_text()
 
 
-def test_of_a_smaller_dataset_all_images_are_taken(root, tmp_path):
+def test_all_images_of_a_smaller_dataset_are_used(root, tmp_path):
     out = tmp_path / 'here.json'
     arguments = ['--pipelines', CONFIG, '--data-root', str(root), '--out', str(out)]
     assert run_tool('bench', arguments) == 0
@@ -50,7 +50,7 @@ def test_of_a_smaller_dataset_all_images_are_taken(root, tmp_path):
     ],
     ids=str,
 )
-def test_data_that_are_not_there_are_a_sentence(arguments, said, capsys, tmp_path, monkeypatch):
+def test_missing_data_is_reported_in_a_sentence(arguments, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_tool('bench', arguments) == 2
     stderr = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The forward pass that every speed-up is held to."""
+"""The forward pass that all speed-ups are compared with."""
 
 import copy
 
@@ -12,7 +12,7 @@ from casvit_mm.models import CASViT
 
 
 @pytest.mark.parametrize('size', published.SIZES)
-def test_it_answers_as_the_published_implementation(size):
+def test_it_matches_the_published_implementation(size):
     backbone = CASViT(size).eval()
     backbone.load_state_dict(published.weights(size, 'backbone'))
     golden = published.outputs()
@@ -24,7 +24,7 @@ def test_it_answers_as_the_published_implementation(size):
 
 
 @pytest.mark.parametrize('norm_eval', [True, False])
-def test_the_backbone_does_the_same_to_the_bit_forward_and_backward(norm_eval):
+def test_the_backbone_is_bit_identical_forward_and_backward(norm_eval):
     torch.manual_seed(0)
     backbone = CASViT('xs', norm_eval=norm_eval, out_indices=(1, 3)).train()
     twin = copy.deepcopy(backbone)

@@ -1,4 +1,4 @@
-"""What a forward pass costs at least."""
+"""The minimum cost of a forward pass."""
 
 import pytest
 
@@ -11,18 +11,18 @@ LIMITS = dict(gemm_flops_per_second=dict(fp32=1e11, bf16=4e11), copy_bytes_per_s
 @pytest.mark.parametrize(
     ('size', 'macs'), [('xs', 0.547), ('s', 0.912), ('m', 1.859), ('t', 3.557)]
 )
-def test_operations_are_those_of_the_paper_s_network(size, macs):
+def test_operations_match_those_of_the_paper(size, macs):
     assert roofline(size, 224, 1, LIMITS).flops / 2e9 == pytest.approx(macs, rel=0.01)
 
 
-def test_cost_is_linear_in_pixels_and_images():
+def test_cost_is_linear_in_pixels_and_batch_size():
     one = roofline('xs', 256, 1, LIMITS)
     assert roofline('xs', 256, 8, LIMITS).flops == pytest.approx(8 * one.flops, rel=1e-3)
     assert roofline('xs', 1024, 1, LIMITS).flops == pytest.approx(16 * one.flops, rel=1e-3)
     assert roofline('xs', 1024, 1, LIMITS).bytes == pytest.approx(16 * one.bytes, rel=0.2)
 
 
-def test_each_convolution_is_bound_by_what_takes_it_longer():
+def test_each_convolution_is_bound_by_compute_or_memory_whichever_takes_longer():
     one = roofline('xs', 256, 1, LIMITS)
     compute, copy = one.flops / 1e11, one.bytes / 1e10
     assert max(compute, copy) <= one.seconds <= compute + copy

@@ -1,4 +1,4 @@
-"""What is measured does what it says: answers are the same in every variant, gradients arrive."""
+"""The measured models are correct: all variants give the same results, and gradients arrive."""
 
 import pytest
 import torch
@@ -43,14 +43,14 @@ def test_training_computes_the_same_loss_in_every_variant():
 
 
 @pytest.mark.parametrize('name', DETECTORS)
-def test_a_whole_detector_finds_as_many_objects_as_it_may_in_every_variant(configs, name):
+def test_a_full_detector_returns_the_maximum_number_of_objects_in_every_variant(configs, name):
     found = []
     for variant in ('reference', 'eager', 'fused'):
         built = subject(config(configs, name), variant)
         with torch.no_grad():
             (sample,) = built.answer()
         head = built.model.roi_head if name.startswith('mask') else built.model.bbox_head
-        # Whatever is found by a higher score than the threshold was found without it.
+        # Detections above the threshold are also found without it.
         assert 0.99 < head.test_cfg.score_thr / sample.pred_instances.scores.min() < 1
         found.append(sample.pred_instances.scores)
         assert ('masks' in sample.pred_instances) == name.startswith('mask')
@@ -60,7 +60,7 @@ def test_a_whole_detector_finds_as_many_objects_as_it_may_in_every_variant(confi
 
 
 @pytest.mark.parametrize('name', [*DETECTORS, 'semantic_fpn_casvit-xs_40k_ade20k-512x512'])
-def test_a_whole_model_trains_on_objects_that_it_is_given(configs, name):
+def test_a_full_model_trains_on_the_given_objects(configs, name):
     losses = []
     for variant in ('reference', 'folded'):
         built = subject(config(configs, name), variant, mode='training')
@@ -72,7 +72,7 @@ def test_a_whole_model_trains_on_objects_that_it_is_given(configs, name):
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def test_a_segmentor_answers_with_a_map_and_a_classifier_with_a_class(configs):
+def test_a_segmentor_predicts_a_semantic_mask_and_a_classifier_a_class(configs):
     with torch.no_grad():
         segmentor = config(configs, 'semantic_fpn_casvit-xs_40k_ade20k-512x512')
         (sample,) = subject(segmentor, 'fused').answer()
@@ -81,7 +81,7 @@ def test_a_segmentor_answers_with_a_map_and_a_classifier_with_a_class(configs):
         assert sample.pred_label.numel() == 1
 
 
-def test_a_peer_gives_maps_of_strides_4_to_32():
+def test_a_peer_outputs_feature_maps_of_strides_4_to_32():
     pytest.importorskip('timm')
     for name in ('resnet18', 'repvit_m1_1', 'swin_tiny_patch4_window7_224'):
         with torch.no_grad():
@@ -92,7 +92,7 @@ def test_a_peer_gives_maps_of_strides_4_to_32():
         assert [tuple(side) for side in sides] == [(32, 40), (16, 20), (8, 10), (4, 5)]
 
 
-def test_a_peer_with_its_branches_merged_computes_the_same():
+def test_a_peer_can_be_run_with_its_branches_merged():
     pytest.importorskip('timm')
     image = torch.rand(1, 3, 64, 64)
     networks = [
@@ -104,7 +104,7 @@ def test_a_peer_with_its_branches_merged_computes_the_same():
         assert len(network(image)) == 4
 
 
-def test_every_peer_is_one_of_timm_and_every_published_figure_has_a_source():
+def test_every_peer_is_in_timm_and_every_published_figure_has_a_source():
     timm = pytest.importorskip('timm')
     assert not set(PEERS) - set(timm.list_models())
     for peer in PEERS.values():
@@ -113,5 +113,5 @@ def test_every_peer_is_one_of_timm_and_every_published_figure_has_a_source():
 
 
 @pytest.mark.parametrize('mode', ['inference', 'training'])
-def test_a_case_is_done_by_one_call(mode):
+def test_one_call_does_the_work_of_a_case(mode):
     prepare(Case('xs', 'eager', mode=mode, image_size=32))()

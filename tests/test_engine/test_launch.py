@@ -7,12 +7,12 @@ from torch import distributed
 
 from casvit_mm.engine.launch import RANK_VARIABLES, LaunchError, join_run, world_size
 
-without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='is about machines without GPU')
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU')
 
 
 @pytest.fixture
 def no_launcher(monkeypatch):
-    """No variable of a launcher is set."""
+    """Unsets the environment variables of all launchers."""
     for name in (*RANK_VARIABLES, 'SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE'):
         monkeypatch.delenv(name, raising=False)
 
@@ -26,13 +26,13 @@ def test_without_a_launcher_nothing_is_joined(no_launcher):
 
 
 @pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
-def test_a_process_that_the_launcher_did_not_start_is_told_so(launcher, no_launcher):
+def test_a_process_that_was_not_started_by_the_launcher_is_rejected(launcher, no_launcher):
     with pytest.raises(LaunchError, match='unset'):
         join_run(Config(dict()), launcher)
 
 
 @without_gpu
-def test_slurm_without_gpus_is_refused_with_what_works(no_launcher, monkeypatch):
+def test_slurm_without_gpus_is_rejected_with_an_alternative(no_launcher, monkeypatch):
     monkeypatch.setenv('SLURM_NTASKS', '2')
     assert world_size('slurm') == 2
     with pytest.raises(LaunchError, match='--launcher pytorch'):

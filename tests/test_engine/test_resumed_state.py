@@ -1,4 +1,4 @@
-"""What a run takes from the checkpoint that it continues: nothing that executes or deletes."""
+"""Training state of a checkpoint: nothing in it can execute code or delete files."""
 
 import pytest
 from mmengine.logging import HistoryBuffer
@@ -12,7 +12,7 @@ def state(**runtime_info):
     return dict(meta=dict(epoch=1, iter=2), message_hub=hub)
 
 
-def test_the_state_of_a_run_is_complete():
+def test_a_complete_state_is_accepted():
     check_resumable(state(), 'run.pth')
 
 
@@ -26,13 +26,13 @@ def test_the_state_of_a_run_is_complete():
         ({**state(), 'message_hub': {**state()['message_hub'], 'resumed_keys': 3}}, 'resumed_keys'),
     ],
 )
-def test_weights_alone_are_no_run_to_continue(checkpoint, lacking):
+def test_a_run_cannot_be_resumed_from_an_incomplete_state(checkpoint, lacking):
     with pytest.raises(CheckpointError, match=lacking) as error:
         check_resumable(checkpoint, 'run.pth')
     assert 'load_from=run.pth' in str(error.value)
 
 
-def test_a_config_inside_a_checkpoint_is_dropped_wherever_mmengine_would_execute_it(tmp_path):
+def test_a_config_inside_a_checkpoint_is_dropped_if_mmengine_would_execute_it(tmp_path):
     checkpoint = state(cfg='import os', experiment_name='mine')
     checkpoint['meta'] |= dict(config='import os', cfg='text')
     drop_foreign_state(checkpoint, [str(tmp_path)])
@@ -40,7 +40,7 @@ def test_a_config_inside_a_checkpoint_is_dropped_wherever_mmengine_would_execute
     assert checkpoint['message_hub']['runtime_info'] == dict(experiment_name='mine')
 
 
-def test_only_the_best_checkpoint_of_the_runs_own_folders_may_be_deleted(tmp_path):
+def test_only_best_checkpoints_in_the_folders_of_the_run_may_be_deleted(tmp_path):
     own, other = tmp_path / 'run', tmp_path / 'other'
     for folder in (own, other, own / 'best_folder.pth'):
         folder.mkdir()
@@ -63,7 +63,7 @@ def test_only_the_best_checkpoint_of_the_runs_own_folders_may_be_deleted(tmp_pat
     assert checkpoint['message_hub']['runtime_info'] == kept
 
 
-def test_numbers_that_mmengine_compares_and_formats_are_numbers():
+def test_values_that_mmengine_expects_to_be_numbers_are_dropped_if_they_are_not():
     checkpoint = state(best_score='high', best_score_a=0.5, keep_ckpt_ids=['../../other'])
     drop_foreign_state(checkpoint, [])
     assert checkpoint['message_hub']['runtime_info'] == dict(best_score_a=0.5)
@@ -73,7 +73,7 @@ def test_numbers_that_mmengine_compares_and_formats_are_numbers():
 
 
 @pytest.mark.parametrize('odd', [{}, {'meta': 3}, {'message_hub': 3}, {'message_hub': {}}])
-def test_what_has_no_state_stays_as_it_is(odd):
+def test_a_checkpoint_without_state_stays_as_it_is(odd):
     checkpoint = dict(odd)
     drop_foreign_state(checkpoint, [])
     assert checkpoint == odd

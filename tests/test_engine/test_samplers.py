@@ -21,7 +21,7 @@ pytest.importorskip('mmpretrain')
 
 
 def of_rank(sampler, rank, world_size, seed, epoch):
-    """What the sampler is in one process of several."""
+    """The sampler as it is in one of several processes."""
     sampler = copy.copy(sampler)
     sampler.rank, sampler.world_size = rank, world_size
     sampler.num_samples = -(-len(sampler.dataset) // world_size)
@@ -40,7 +40,7 @@ numbers = dict(samples=st.integers(1, 700), batch_size=st.integers(1, 40), epoch
 
 @given(**numbers, drop_last=st.booleans())
 @settings(deadline=None)
-def test_every_index_comes_once_and_the_length_is_the_number_of_batches(
+def test_every_index_is_used_once_and_the_length_is_the_number_of_batches(
     samples, batch_size, epoch, drop_last
 ):
     sampler = batches(samples, batch_size, epoch=epoch, drop_last=drop_last)
@@ -55,7 +55,7 @@ def test_every_index_comes_once_and_the_length_is_the_number_of_batches(
 
 @given(**numbers)
 @settings(deadline=None)
-def test_a_batch_has_one_size_and_about_as_many_pixels_as_one_of_the_base_size(
+def test_a_batch_has_one_size_and_about_as_many_pixels_as_at_the_base_size(
     samples, batch_size, epoch
 ):
     sampler = batches(samples, batch_size, epoch=epoch)
@@ -76,9 +76,7 @@ def test_a_batch_has_one_size_and_about_as_many_pixels_as_one_of_the_base_size(
 
 @given(**numbers, world_size=st.integers(2, 8), seed=st.integers(0, 9))
 @settings(deadline=None)
-def test_all_processes_have_the_same_size_in_the_same_step(
-    samples, batch_size, epoch, world_size, seed
-):
+def test_all_processes_use_the_same_size_in_each_step(samples, batch_size, epoch, world_size, seed):
     steps = [
         [
             (batch[0].size, len(batch))
@@ -91,7 +89,7 @@ def test_all_processes_have_the_same_size_in_the_same_step(
 
 @given(**numbers)
 @settings(deadline=None)
-def test_every_epoch_has_as_many_batches_and_an_epoch_is_the_same_again(samples, batch_size, epoch):
+def test_all_epochs_have_equally_many_batches_and_are_reproducible(samples, batch_size, epoch):
     lengths = {len(list(batches(samples, batch_size, epoch=e))) for e in range(3)}
     assert len(lengths) == 1
     first, second = (list(batches(samples, batch_size, epoch=epoch)) for _ in range(2))
@@ -108,27 +106,27 @@ def test_the_order_of_sizes_differs_between_epochs_and_seeds():
     assert len(orders) == 9
 
 
-def test_the_published_sizes_come_equally_often():
+def test_the_published_sizes_are_used_equally_often():
     counts = Counter(batch[0].size for batch in batches(100_000, 128))
     assert set(counts) == {160, 192, 224, 256, 288, 320}
     assert max(counts.values()) - min(counts.values()) <= 1
     assert set(batches(1000, 64, base_size=384).sizes) == {160, 192, 256, 288, 320, 384}
 
 
-def test_the_published_batches_of_each_size():
+def test_the_batch_size_at_each_size_is_as_published():
     full = {}
     for batch in batches(100_000, 128):
         full[batch[0].size] = max(len(batch), full.get(batch[0].size, 0))
     assert full == {160: 250, 192: 174, 224: 128, 256: 128, 288: 128, 320: 128}
 
 
-def test_a_sampler_of_torch_serves_too():
+def test_a_sampler_of_torch_works_too():
     drawn = list(MultiScaleBatchSampler(RandomSampler(range(50)), 8))
     assert sorted(int(i) for batch in drawn for i in batch) == list(range(50))
 
 
 @pytest.mark.parametrize('wrong', [dict(batch_size=0), dict(scale_range=(16, 64)), dict(divisor=0)])
-def test_impossible_numbers_are_refused(wrong):
+def test_impossible_arguments_are_rejected(wrong):
     with pytest.raises(ValueError, match='expected at least 1'):
         MultiScaleBatchSampler(DefaultSampler(range(4)), **{'batch_size': 2, **wrong})
     with pytest.raises(ValueError, match='no length'):
@@ -146,7 +144,7 @@ def test_an_index_keeps_its_size_wherever_it_goes(index, size, other):
 
 
 @DATASETS.register_module()
-class NoisePictures(BaseDataset):
+class NoiseImages(BaseDataset):
     """A few PNG files of noise."""
 
     def load_data_list(self):
@@ -165,7 +163,7 @@ def files(tmp_path_factory):
 
 def loader(files, workers, dataset=None, **kwargs):
     noise = dict(
-        type='NoisePictures',
+        type='NoiseImages',
         ann_file=files,
         pipeline=[
             dict(type='mmpretrain.LoadImageFromFile'),
@@ -193,7 +191,7 @@ def loader(files, workers, dataset=None, **kwargs):
 
 @pytest.mark.parametrize('workers', [0, 2])
 @pytest.mark.parametrize('serialize', [True, False])
-def test_images_of_a_batch_have_the_size_that_the_sampler_asked_for(files, workers, serialize):
+def test_images_of_a_batch_have_the_size_that_the_sampler_sets(files, workers, serialize):
     loaded = loader(files, workers, serialize_data=serialize)
     loaded.batch_sampler.sampler.seed = 3
     asked = [(batch[0].size, len(batch)) for batch in loaded.batch_sampler]
@@ -212,12 +210,12 @@ def test_images_of_a_batch_have_the_size_that_the_sampler_asked_for(files, worke
         lambda noise: dict(type=ConcatDataset, datasets=[noise, noise]),
     ],
 )
-def test_sizes_arrive_through_wrapped_datasets(files, wrapper):
+def test_sizes_pass_through_dataset_wrappers(files, wrapper):
     sizes = {batch['inputs'][0].shape[-1] for batch in loader(files, 0, wrapper)}
     assert {32, 64} <= sizes
 
 
-def test_the_crop_has_a_size_of_its_own_for_samples_without_one():
+def test_the_crop_uses_its_own_size_for_samples_without_one():
     crop = TRANSFORMS.build(dict(type='MultiScaleRandomResizedCrop', scale=48))
     image = np.zeros((80, 100, 3), np.uint8)
     assert crop(dict(img=image, sample_idx=SizedIndex(1, 32)))['img'].shape == (32, 32, 3)

@@ -49,7 +49,7 @@ def test_an_object_seen_in_both_views_is_one_detection_with_the_better_mask(tta)
     assert torch.equal(found.masks, view(False, [[2, 3, 10, 12]], [0.9]).pred_instances.masks)
 
 
-def test_at_most_the_wanted_number_is_kept_best_first(tta):
+def test_at_most_max_per_img_detections_are_kept_best_first(tta):
     plain = view(False, [[0, 0, 4, 4], [10, 10, 16, 16]], [0.3, 0.5])
     flipped = view(True, [[0, 0, 6, 6]], [0.8])
     (merged,) = tta.merge_preds([[plain, flipped]])
@@ -59,7 +59,7 @@ def test_at_most_the_wanted_number_is_kept_best_first(tta):
     assert found.masks[0, :6, 24:].all() and found.masks[0].sum() == 36
 
 
-def test_detectors_without_masks_merge_too(tta):
+def test_detections_without_masks_are_merged_too(tta):
     views = [
         view(False, [[2, 3, 10, 12]], [0.6], masks=False),
         view(True, [[20, 3, 28, 12]], [0.9], masks=False),
@@ -69,6 +69,6 @@ def test_detectors_without_masks_merge_too(tta):
     assert 'masks' not in merged.pred_instances
 
 
-def test_nothing_found_stays_nothing(tta):
+def test_views_without_detections_give_none(tta):
     (merged,) = tta.merge_preds([[view(False, [], []), view(True, [], [])]])
     assert len(merged.pred_instances) == 0

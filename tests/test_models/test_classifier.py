@@ -1,4 +1,4 @@
-"""The classifier: its answers, its two heads, its teacher."""
+"""The classifier: its predictions, its two heads, its teacher."""
 
 import argparse
 import copy
@@ -71,7 +71,7 @@ def save(tmp_path):
 
 @pytest.fixture
 def log(monkeypatch):
-    """What is said to the log."""
+    """The messages that are logged."""
     said = []
     for module in ('checkpoint.load', 'classifier'):
         monkeypatch.setattr(
@@ -93,7 +93,7 @@ def without_second_head(weights):
 
 
 @pytest.mark.parametrize('size', published.SIZES)
-def test_logits_of_a_published_file_equal_the_published_ones(size, save, log):
+def test_logits_from_a_published_file_match_the_published_ones(size, save, log):
     weights = published.weights(size, 'classification')
     args = argparse.Namespace(lr=6e-3, model=f'rcvit_{size}')
     file = save({'model': weights, 'optimizer': {'state': {}}, 'epoch': 299, 'args': args})
@@ -105,7 +105,7 @@ def test_logits_of_a_published_file_equal_the_published_ones(size, save, log):
 
 
 @pytest.mark.parametrize('size', published.SIZES)
-def test_published_keys_become_exactly_the_keys_of_the_classifier(size):
+def test_translated_published_keys_are_exactly_those_of_the_classifier(size):
     weights = published.weights(size, 'classification')
     native = [
         '.'.join(['backbone', to_native_key(key.removeprefix('backbone.'))])
@@ -116,42 +116,42 @@ def test_published_keys_become_exactly_the_keys_of_the_classifier(size):
     assert sorted(native) == sorted(classifier(size, two_heads=True).state_dict())
 
 
-def test_a_file_of_two_heads_answers_the_same_in_a_classifier_of_one(save, log):
+def test_a_file_with_two_heads_gives_the_same_logits_in_a_classifier_with_one(save, log):
     file = save({'model': published.weights('xs', 'classification')})
     model = classifier('xs')
     report = load_into(model, read_checkpoint(file), strict=True, source='it')
     assert not report.describe()
     assert_golden(model, 'xs')
-    assert log == ['it: its two heads became one, their mean, which answers the same']
+    assert log == ['it: merged the two heads into their mean, which predicts the same']
 
 
-def test_a_file_of_one_head_answers_the_same_in_a_classifier_of_two(save, log):
+def test_a_file_with_one_head_gives_the_same_logits_in_a_classifier_with_two(save, log):
     weights = without_second_head(published.weights('xs', 'classification'))
     one, two = classifier('xs'), classifier('xs', two_heads=True)
     for model in (one, two):
         load_into(model, read_checkpoint(save({'model': weights})), strict=True, source='it')
-    assert log == ['it: its one head serves as both, which answers the same']
+    assert log == ['it: copied the single head into both heads, which predicts the same']
     image = published.image(64, 64)
     with torch.no_grad():
         torch.testing.assert_close(one.eval()(image), two.eval()(image))
 
 
-def test_native_files_cross_between_one_head_and_two_alike(save, log):
+def test_native_files_can_also_change_the_number_of_heads(save, log):
     two, one = tiny(), tiny(two_heads=False)
     image = torch.rand(2, 3, 32, 32)
     load_into(one, read_checkpoint(save({'state_dict': two.state_dict()})), strict=True)
     with torch.no_grad():
         torch.testing.assert_close(one.eval()(image), two.eval()(image))
-    assert any('two heads became one' in text for text in log)
+    assert any('merged the two heads' in text for text in log)
 
 
-def test_a_published_file_loads_through_plain_load_state_dict_too():
+def test_a_published_file_also_loads_with_plain_load_state_dict():
     model = classifier('xs', two_heads=True)
     model.load_state_dict(published.weights('xs', 'classification'), strict=True)
     assert_golden(model, 'xs')
 
 
-def test_the_moving_average_is_taken_on_request(save):
+def test_the_moving_average_is_loaded_on_request(save):
     trained = published.weights('xs', 'classification')
     average = {key: value * 0.5 for key, value in trained.items()}
     file = save({'model': trained, 'model_ema': average})
@@ -168,7 +168,7 @@ def test_the_moving_average_is_taken_on_request(save):
     assert backbone.stem[0].bias.data.equal(average['patch_embed.0.bias'])
 
 
-def test_a_file_without_a_moving_average_says_so(save):
+def test_a_file_without_a_moving_average_is_reported(save):
     file = save({'model': published.weights('xs', 'classification')})
     with pytest.raises(CheckpointError, match='holds no moving average'):
         read_checkpoint(file, weights='ema')
@@ -176,7 +176,7 @@ def test_a_file_without_a_moving_average_says_so(save):
         read_checkpoint(file, weights='averages')
 
 
-def test_the_average_of_a_run_with_ema_hook_is_what_its_file_is_for(save):
+def test_from_a_run_with_ema_hook_the_average_is_loaded(save):
     runner = argparse.Namespace(model=tiny())
     hook = EMAHook(momentum=0.5)
     hook.before_run(runner)
@@ -191,7 +191,7 @@ def test_the_average_of_a_run_with_ema_hook_is_what_its_file_is_for(save):
         assert (weights['head.fc.weight'] == 7).all(), wanted
 
 
-def test_a_head_of_other_classes_starts_new_and_the_norm_before_it_comes_along(save, log):
+def test_a_head_for_other_classes_is_new_but_the_norm_before_it_is_loaded(save, log):
     weights = published.weights('xs', 'classification')
     file = save({'model': weights})
     pretrained = dict(type='Pretrained', checkpoint=str(file))
@@ -204,14 +204,14 @@ def test_a_head_of_other_classes_starts_new_and_the_norm_before_it_comes_along(s
         load_into(model, read_checkpoint(file), strict=True)
 
 
-def test_a_file_of_another_size_is_refused_and_both_sizes_named(save):
+def test_a_file_of_another_size_is_rejected_and_the_error_names_both_sizes(save):
     file = save({'model': published.weights('s', 'classification')})
     with pytest.raises(CheckpointError, match='looks like size S, the config says XS') as error:
         load_into(classifier('xs'), read_checkpoint(file), strict=False)
     assert 'init_cfg' not in str(error.value)
 
 
-def test_the_pretrained_file_of_a_classifier_is_named_where_it_is_missing():
+def test_the_error_for_a_missing_pretrained_file_names_the_option_of_the_classifier():
     pretrained = dict(type='Pretrained', checkpoint='checkpoints/none.pth')
     model = classifier(TINY, channels=8, init_cfg=pretrained)
     with pytest.raises(CheckpointError, match=r'model\.init_cfg\.checkpoint=FILE'):
@@ -230,7 +230,7 @@ def test_training_returns_both_logits_and_evaluation_their_mean():
     )
 
 
-def test_both_heads_learn_the_labels_by_half():
+def test_both_heads_learn_the_labels_with_half_the_loss_each():
     loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original')
     model, images = tiny(loss=loss), torch.rand(3, 3, 32, 32)
     labels = torch.tensor([0, 3, 1])
@@ -252,9 +252,9 @@ def test_one_head_has_one_loss():
 
 
 def test_predictions_are_scores_that_sum_to_one():
-    (answer,) = tiny().eval()(torch.rand(1, 3, 32, 32), mode='predict')
-    assert answer.pred_score.shape == (4,)
-    assert answer.pred_score.sum().item() == pytest.approx(1)
+    (prediction,) = tiny().eval()(torch.rand(1, 3, 32, 32), mode='predict')
+    assert prediction.pred_score.shape == (4,)
+    assert prediction.pred_score.sum().item() == pytest.approx(1)
 
 
 def test_the_head_is_initialised_as_published():
@@ -266,7 +266,7 @@ def test_the_head_is_initialised_as_published():
 
 @pytest.fixture
 def taught(save):
-    """A student, its teacher, and the file that the teacher was read from."""
+    """A student, its teacher, and the original of the teacher."""
     teacher = tiny(two_heads=False)
     with torch.no_grad():
         teacher.head.fc.bias += torch.tensor([0.0, 0.0, 100.0, 0.0])
@@ -282,7 +282,7 @@ def taught(save):
     return student, student._teacher.module, teacher
 
 
-def test_the_second_head_learns_what_the_teacher_names(taught):
+def test_the_second_head_learns_the_predictions_of_the_teacher(taught):
     student, _, _ = taught
     images = torch.rand(3, 3, 32, 32)
     losses = student.train()(images, samples(0, 3, 1), mode='loss')
@@ -295,7 +295,7 @@ def test_the_second_head_learns_what_the_teacher_names(taught):
     )
 
 
-def test_the_teacher_is_frozen_and_no_part_of_the_student(taught):
+def test_the_teacher_is_frozen_and_not_part_of_the_student(taught):
     student, teacher, original = taught
     assert student.state_dict().keys() == tiny().state_dict().keys()
     own = {id(p) for p in student.parameters()}
@@ -306,10 +306,10 @@ def test_the_teacher_is_frozen_and_no_part_of_the_student(taught):
     assert not teacher.training
     assert all(value.equal(before[key]) for key, value in teacher.state_dict().items())
     assert all(value.equal(before[key]) for key, value in original.state_dict().items())
-    assert copy.deepcopy(student)._teacher.module is teacher, 'a moving average copies the student'
+    assert copy.deepcopy(student)._teacher.module is teacher, 'a moving average copies the model'
 
 
-def test_the_teacher_goes_where_the_student_goes(taught):
+def test_the_teacher_is_converted_together_with_the_student(taught):
     student, teacher, _ = taught
     student.double()
     assert {p.dtype for p in teacher.parameters()} == {torch.float64}
@@ -326,20 +326,20 @@ def test_a_student_is_tested_without_its_teacher(taught):
         student.train()(images, samples(0, 1), mode='loss')
 
 
-def test_a_teacher_without_weights_or_without_a_head_to_learn_is_refused():
+def test_a_teacher_without_weights_or_without_a_second_head_is_rejected():
     pretrained = dict(type='Pretrained', checkpoint='some.pth')
-    with pytest.raises(ValueError, match='teaches nothing'):
+    with pytest.raises(ValueError, match='nothing can be learned'):
         tiny(teacher=dict(type='ImageClassifier'))
     with pytest.raises(ValueError, match='two_heads=True'):
         tiny(two_heads=False, teacher=dict(type='ImageClassifier', init_cfg=pretrained))
 
 
-def test_a_teacher_of_other_classes_is_refused(taught, save):
+def test_a_teacher_for_other_classes_is_rejected(taught, save):
     teacher = tiny(two_heads=False, classes=7)
     file = save({'state_dict': teacher.state_dict()}, 'seven.pth')
     config = dict(taught[0]._teacher_cfg, init_cfg=dict(type='Pretrained', checkpoint=str(file)))
     config['head'] = dict(config['head'], num_classes=7)
-    with pytest.raises(CheckpointError, match='knows 7 classes, the model 4'):
+    with pytest.raises(CheckpointError, match='has 7 classes, the model 4'):
         tiny(teacher=config)
 
 
@@ -357,7 +357,7 @@ def test_any_classifier_of_mmpretrain_can_teach(save):
     assert set(losses) == {'loss_cls', 'loss_dist'}
 
 
-def test_golden_keys_name_both_heads():
-    """The key lists that the other tests are made from hold what a two-headed file holds."""
+def test_the_golden_keys_include_both_heads():
+    """The other tests rely on key lists of files with two heads."""
     keys = json.loads((published.GOLDEN / 'official_keys/xs_classification.json').read_text())
     assert {'norm.weight', 'head.weight', 'dist_head.weight'} <= keys.keys()

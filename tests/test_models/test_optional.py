@@ -1,4 +1,4 @@
-"""What works where mmpretrain or torchvision cannot be imported."""
+"""What works if mmpretrain or torchvision cannot be imported."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip('mmdet')
 
-# Before anything else, as an environment without the package, or with a broken one, would have it.
+# Runs first, to imitate an environment without the package or with a broken one.
 BLOCK = """
 import sys
 from importlib.abc import MetaPathFinder
@@ -29,7 +29,7 @@ CASES = [('mmpretrain', 'missing'), ('torchvision', 'broken')]
 
 @pytest.fixture(scope='module', params=CASES, ids='-'.join)
 def run(request, tmp_path_factory, configs):
-    """Runs a command of casvit in such an environment."""
+    """Runs code in such an environment."""
     package, error = request.param
     folder = tmp_path_factory.mktemp('blocked')
     block = BLOCK.format(package=package, error=ERRORS[error])
@@ -47,7 +47,7 @@ def run(request, tmp_path_factory, configs):
     return call
 
 
-def test_detection_trains_and_segmentation_builds(run):
+def test_a_detector_trains_and_a_segmentor_builds(run):
     done = run(
         """
         from casvit.cli.main import run_tool
@@ -86,7 +86,7 @@ val_evaluator = dict(ann_file='tried/annotations/instances_val.json')
 """
 
 
-def test_the_short_runs_of_finetune_work(run, configs, tmp_path):
+def test_the_trial_runs_of_finetune_work(run, configs, tmp_path):
     demo = configs / 'detection' / 'mask_rcnn_casvit-xs_demo_shapes.py'
     config = tmp_path / 'tried.py'
     config.write_text(TRIED.format(base=str(demo)))
@@ -102,7 +102,7 @@ def test_the_short_runs_of_finetune_work(run, configs, tmp_path):
     assert "tried {'gpu'" in done.stdout
 
 
-def test_importing_and_building_hides_nothing_from_the_process(run):
+def test_importing_and_building_hides_no_module_from_the_process(run):
     done = run(
         """
         import casvit_mm
@@ -121,7 +121,7 @@ def test_importing_and_building_hides_nothing_from_the_process(run):
     assert 'Classification needs mmpretrain' in done.stdout
 
 
-def test_asking_for_classification_says_what_to_install(run):
+def test_classification_is_rejected_with_what_to_install(run):
     done = run(
         """
         from casvit.cli.main import run_tool

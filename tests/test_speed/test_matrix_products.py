@@ -1,4 +1,4 @@
-"""Whether a device gains from bfloat16 is measured where its instructions do not tell."""
+"""Whether a device gains from bfloat16 is measured if its instructions do not tell."""
 
 import time
 
@@ -15,14 +15,14 @@ from casvit_mm.speed.matrix_products import (
 
 
 @pytest.fixture(autouse=True)
-def forgetful():
+def empty_cache():
     gains_from.cache_clear()
     yield
     gains_from.cache_clear()
 
 
 @pytest.mark.parametrize(('times_as_fast', 'gains'), [(2.4, True), (1.1, False), (0.5, False)])
-def test_a_cpu_gains_where_its_products_are_clearly_faster(times_as_fast, gains, monkeypatch):
+def test_a_cpu_gains_if_its_products_are_clearly_faster(times_as_fast, gains, monkeypatch):
     def rate(device, dtype, shape):
         return times_as_fast if dtype is torch.bfloat16 else 1.0
 
@@ -32,7 +32,7 @@ def test_a_cpu_gains_where_its_products_are_clearly_faster(times_as_fast, gains,
 
 
 @pytest.mark.parametrize(('device', 'instructions'), [('cpu', False), ('cuda', True)])
-def test_nothing_is_measured_where_instructions_tell(device, instructions, monkeypatch):
+def test_nothing_is_measured_if_the_instructions_tell(device, instructions, monkeypatch):
     monkeypatch.setattr(matrix_products, 'computes', lambda *asked: instructions)
     monkeypatch.delattr(matrix_products, 'flops_per_second')
     assert gains_from(device, torch.bfloat16) is instructions
@@ -44,13 +44,13 @@ def test_the_shortest_of_the_calls_counts():
     assert next(waits, None) is None
 
 
-def test_a_product_of_twice_the_size_is_counted_as_twice_the_work(monkeypatch):
+def test_a_product_of_twice_the_size_counts_as_twice_the_work(monkeypatch):
     monkeypatch.setattr(matrix_products, 'least_seconds', lambda call, device: 0.5)
     assert flops_per_second('cpu', torch.float32, (4, 8, 16)) == 2 * 4 * 8 * 16 / 0.5
     assert flops_per_second('cpu', torch.float32, (8, 8, 16)) == 2 * 8 * 8 * 16 / 0.5
 
 
-def test_what_torch_does_not_compute_in_is_found_by_trying(monkeypatch):
+def test_an_unsupported_precision_is_detected_by_trying_it(monkeypatch):
     works_in.cache_clear()
     assert works_in('cpu', torch.bfloat16)
     works_in.cache_clear()

@@ -1,4 +1,4 @@
-"""The switches that make a training run faster."""
+"""The options that make a training run faster."""
 
 import copy
 import logging
@@ -26,7 +26,7 @@ from casvit_mm.speed.training import (
 
 
 class Runner:
-    """What the hook touches of a runner."""
+    """The parts of a runner that the hook uses."""
 
     def __init__(self, model):
         self.model = model
@@ -34,7 +34,7 @@ class Runner:
 
 
 class Detector(nn.Module):
-    """A backbone and what a detector pools from it."""
+    """A backbone and the RoI pooling of a detector."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +48,7 @@ class Detector(nn.Module):
 
 
 class Dense(Detector):
-    """A detector that convolves what the backbone emits, and has none of mmcv's operators."""
+    """A detector with a convolution after the backbone, and without mmcv's operators."""
 
     def __init__(self):
         super().__init__()
@@ -60,14 +60,14 @@ class Dense(Detector):
         return [*levels, self.lateral(levels[0])]
 
 
-def answers_and_gradients(detector, image):
-    answers = detector(image)
-    sum(answer.square().mean() for answer in answers).backward()
-    return [answer.detach() for answer in answers], [p.grad for p in detector.parameters()]
+def outputs_and_gradients(detector, image):
+    outputs = detector(image)
+    sum(output.square().mean() for output in outputs).backward()
+    return [output.detach() for output in outputs], [p.grad for p in detector.parameters()]
 
 
 @pytest.mark.parametrize('kind', [Detector, Dense])
-def test_channels_last_changes_no_feature_no_pooled_feature_and_no_gradient(kind):
+def test_channels_last_changes_neither_features_nor_gradients(kind):
     torch.manual_seed(0)
     plain = kind().train()
     laid_out = copy.deepcopy(plain)
@@ -77,17 +77,17 @@ def test_channels_last_changes_no_feature_no_pooled_feature_and_no_gradient(kind
     assert plain.state_dict().keys() == laid_out.state_dict().keys()
 
     image = torch.rand(2, 3, 96, 64)
-    expected, expected_gradients = answers_and_gradients(plain, image)
-    answers, gradients = answers_and_gradients(laid_out, image)
-    for answer, reference in zip(answers, expected, strict=True):
-        assert (answer - reference).abs().max() <= 1e-5 * reference.abs().max()
+    expected, expected_gradients = outputs_and_gradients(plain, image)
+    outputs, gradients = outputs_and_gradients(laid_out, image)
+    for output, reference in zip(outputs, expected, strict=True):
+        assert (output - reference).abs().max() <= 1e-5 * reference.abs().max()
     largest = max(gradient.abs().max() for gradient in expected_gradients)
     for gradient, reference in zip(gradients, expected_gradients, strict=True):
         assert (gradient - reference).abs().max() <= 1e-4 * largest
 
 
 @pytest.mark.parametrize(('torch_version', 'converts'), [('2.1.2', False), ('2.13.0', True)])
-def test_a_torch_that_is_slower_channels_last_keeps_the_ordinary_layout(
+def test_a_torch_that_is_slower_in_channels_last_keeps_the_ordinary_layout(
     torch_version, converts, monkeypatch
 ):
     monkeypatch.setattr(torch, '__version__', torch_version)
@@ -97,7 +97,7 @@ def test_a_torch_that_is_slower_channels_last_keeps_the_ordinary_layout(
 
 
 class Model(nn.Module):
-    """A backbone with statistics as after some training, and a head."""
+    """A backbone with statistics as after training, and a head."""
 
     def __init__(self, **options):
         super().__init__()
@@ -116,12 +116,12 @@ class Model(nn.Module):
 def gradients(model, image):
     model.zero_grad()
     model.train()
-    answer = model(image)
-    answer.square().mean().backward()
-    return answer.detach(), [p.grad for p in model.parameters() if p.grad is not None]
+    output = model(image)
+    output.square().mean().backward()
+    return output.detach(), [p.grad for p in model.parameters() if p.grad is not None]
 
 
-SWITCHES = [
+OPTIONS = [
     dict(channels_last=True),
     dict(fold_norms=True),
     dict(channels_last=True, fold_norms=True),
@@ -129,25 +129,25 @@ SWITCHES = [
 ]
 
 
-@pytest.mark.parametrize('switches', SWITCHES, ids=lambda each: '+'.join(each))
-def test_each_switch_leaves_answers_gradients_and_names_as_they_were(switches, monkeypatch):
-    # Traced, but run by torch's own kernels: to write and build others takes minutes.
+@pytest.mark.parametrize('options', OPTIONS, ids=lambda each: '+'.join(each))
+def test_each_option_keeps_outputs_gradients_and_names(options, monkeypatch):
+    # Traced, but run with torch's own kernels: generating and building others takes minutes.
     monkeypatch.setattr('casvit_mm.speed.training.compiled', partial(compiled, backend='eager'))
     torch.manual_seed(0)
     model = Model()
     plain = copy.deepcopy(model)
-    TrainingSpeedHook(TrainingSpeed(**switches)).before_train(Runner(model))
+    TrainingSpeedHook(TrainingSpeed(**options)).before_train(Runner(model))
     assert model.state_dict().keys() == plain.state_dict().keys()
     image = torch.rand(2, 3, 64, 96)
     expected, expected_gradients = gradients(plain, image)
-    answer, found = gradients(model, image)
-    assert (answer - expected).abs().max() <= 1e-5 * expected.abs().max()
+    output, found = gradients(model, image)
+    assert (output - expected).abs().max() <= 1e-5 * expected.abs().max()
     largest = max(gradient.abs().max() for gradient in expected_gradients)
     for gradient, reference in zip(found, expected_gradients, strict=True):
         assert (gradient - reference).abs().max() <= 1e-4 * largest
 
 
-def test_activation_checkpointing_and_folding_go_together():
+def test_activation_checkpointing_works_with_folded_norms():
     torch.manual_seed(0)
     model = Model()
     plain = copy.deepcopy(model)
@@ -158,7 +158,7 @@ def test_activation_checkpointing_and_folding_go_together():
         assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max() + 1e-3))
 
 
-def test_norms_that_are_trained_are_not_folded_and_that_is_said(caplog):
+def test_trained_norms_are_not_folded_and_the_log_says_so(caplog):
     model = Model(norm_eval=False)
     with caplog.at_level('INFO'):
         TrainingSpeedHook(TrainingSpeed(fold_norms=True)).before_train(Runner(model))
@@ -167,7 +167,7 @@ def test_norms_that_are_trained_are_not_folded_and_that_is_said(caplog):
 
 
 @pytest.mark.parametrize('possible', [True, False])
-def test_where_memory_cannot_be_kept_that_is_said(possible, monkeypatch, caplog):
+def test_if_memory_cannot_be_kept_the_log_says_so(possible, monkeypatch, caplog):
     monkeypatch.setattr('casvit_mm.speed.training.keep_freed_memory', lambda: possible)
     with caplog.at_level('INFO'):
         TrainingSpeedHook(TrainingSpeed(keep_memory=True)).before_train(Runner(Model()))
@@ -192,7 +192,7 @@ def test_only_training_is_compiled(monkeypatch):
 
 @pytest.mark.skipif(
     torch.cuda.is_available() or digit_version(torch.__version__) < FAST_CHANNELS_LAST,
-    reason='is about a CPU, and a torch that trains in NHWC on it',
+    reason='needs a CPU, and a torch that trains in NHWC on it',
 )
 def test_a_compiled_backward_pass_copies_no_input_of_a_depthwise_convolution():
     torch.manual_seed(0)
@@ -214,7 +214,7 @@ def test_a_compiled_backward_pass_copies_no_input_of_a_depthwise_convolution():
         assert torch.allclose(parameter.grad, reference, rtol=1e-4, atol=1e-5)
 
 
-def test_the_dense_parts_compute_in_bfloat16_and_nothing_else_does():
+def test_only_the_dense_parts_compute_in_bfloat16():
     torch.manual_seed(0)
     model = Model()
     seen = {}
@@ -226,10 +226,10 @@ def test_the_dense_parts_compute_in_bfloat16_and_nothing_else_does():
     wrapper = BFloat16OptimWrapper(optimizer=optimizer)
     before = model.backbone.stem[0].weight.clone()
     with wrapper.optim_context(model):
-        answer = model(torch.rand(2, 3, 64, 64))
+        output = model(torch.rand(2, 3, 64, 64))
     assert seen['backbone.stem.0'].dtype == torch.bfloat16
-    assert seen['neck'].dtype == answer.dtype == torch.float32
-    wrapper.update_params(answer.square().mean())
+    assert seen['neck'].dtype == output.dtype == torch.float32
+    wrapper.update_params(output.square().mean())
     weight = model.backbone.stem[0].weight
     assert weight.dtype == torch.float32 and not torch.equal(weight, before)
     seen.clear()
@@ -237,7 +237,7 @@ def test_the_dense_parts_compute_in_bfloat16_and_nothing_else_does():
     assert seen['backbone.stem.0'].dtype == torch.float32
 
 
-def test_a_step_that_fails_leaves_the_precision_of_the_model_as_it_was():
+def test_a_failed_step_restores_the_precision_of_the_model():
     model = Model()
     wrapper = BFloat16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(RuntimeError), wrapper.optim_context(model):
@@ -278,7 +278,7 @@ def test_the_precision_fits_the_device(device, bf16, precision, expected, monkey
     assert WRAPPER['type'] == 'OptimWrapper'
 
 
-def test_float16_on_a_cpu_is_refused_in_a_sentence(monkeypatch):
+def test_float16_on_a_cpu_is_rejected_in_a_sentence(monkeypatch):
     on(monkeypatch, 'cpu')
     with pytest.raises(ValueError, match='needs a GPU'):
         TrainingSpeed.of(dict(precision='fp16'))
@@ -288,7 +288,7 @@ def test_float16_on_a_cpu_is_refused_in_a_sentence(monkeypatch):
     ('kind', 'torch_version', 'fused'),
     [('AdamW', '2.13.0', True), ('AdamW', '2.1.2', None), ('RMSprop', '2.13.0', None)],
 )
-def test_an_optimiser_is_fused_where_torch_has_it_so(kind, torch_version, fused, monkeypatch):
+def test_an_optimiser_is_fused_if_torch_supports_it(kind, torch_version, fused, monkeypatch):
     on(monkeypatch, 'cpu', torch_version=torch_version)
     options = faster_optimizer(
         dict(optimizer=dict(type=kind, lr=1e-3)), TrainingSpeed(fused_optimizer=True)
@@ -297,7 +297,7 @@ def test_an_optimiser_is_fused_where_torch_has_it_so(kind, torch_version, fused,
     assert options['constructor'] == 'GroupedOptimWrapperConstructor'
 
 
-def test_an_optimiser_keeps_what_its_config_says(monkeypatch):
+def test_an_optimiser_keeps_the_options_of_its_config(monkeypatch):
     on(monkeypatch, 'cpu')
     options = dict(
         constructor='CASViTLayerDecayConstructor', optimizer=dict(type='AdamW', lr=1, fused=False)
@@ -308,8 +308,11 @@ def test_an_optimiser_keeps_what_its_config_says(monkeypatch):
 
 @pytest.mark.parametrize(
     ('speed', 'words'),
-    [(dict(compiled=True), r'no compiled; it has .*compile'), (dict(precision='fp8'), 'fp8.*auto')],
+    [
+        (dict(compiled=True), r'unknown keys: compiled; known: .*compile'),
+        (dict(precision='fp8'), 'fp8.*auto'),
+    ],
 )
-def test_what_speed_does_not_know_is_named(speed, words):
+def test_unknown_keys_and_values_of_speed_are_named(speed, words):
     with pytest.raises(ValueError, match=words):
         TrainingSpeed.of(speed)

@@ -1,4 +1,4 @@
-"""Hooks that draw what a model answers."""
+"""Hooks that draw predictions."""
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from casvit_mm.engine.hooks.preview import PreviewHook
 
 
 class Images(Dataset):
-    """Some images of the generated dataset."""
+    """A dataset of some length, with the metainfo of a generated one."""
 
     def __init__(self, number, metainfo):
         self.number = number
@@ -28,7 +28,7 @@ class Images(Dataset):
 
 
 class Runner:
-    """What the hooks touch of a runner."""
+    """The parts of a runner that the hooks use."""
 
     def __init__(self, work_dir=None, metainfo=ShapesDataset.METAINFO, number=1):
         self.work_dir = work_dir
@@ -37,9 +37,7 @@ class Runner:
 
 
 @pytest.mark.parametrize(('loaded', 'width'), [(True, 128), (False, 64)])
-def test_an_image_without_objects_is_drawn_beside_its_prediction_like_any_other(
-    loaded, width, tmp_path
-):
+def test_a_background_image_is_drawn_beside_its_prediction_like_any_other(loaded, width, tmp_path):
     DetLocalVisualizer.get_instance(f'preview {loaded}')
     image = tmp_path / 'empty.png'
     cv2.imwrite(str(image), np.full((64, 64, 3), 127, np.uint8))
@@ -60,7 +58,7 @@ def test_an_image_without_objects_is_drawn_beside_its_prediction_like_any_other(
 
 @pytest.fixture
 def segmented(tmp_path):
-    """An image with a semantic mask, and another one as the answer."""
+    """An image with a semantic mask, and another mask as the prediction."""
     from mmseg.structures import SegDataSample
 
     image = tmp_path / 'street.png'
@@ -82,12 +80,12 @@ def test_a_semantic_mask_is_drawn_beside_its_prediction(segmented, tmp_path):
     drawn = cv2.imread(str(tmp_path / 'preview' / 'street.jpg'))
     assert drawn.shape == (64, 128, 3)
     red = np.array(SemanticShapesDataset.METAINFO['palette'][1][::-1])
-    # Away from the class names, which stand in the middle of their areas.
+    # Away from the class names, which are drawn in the middle of their areas.
     assert np.abs(drawn[4, 4] - red).max() < 8 and np.abs(drawn[60, 124] - red).max() < 8
     assert drawn[60, 4].max() < 8 and drawn[4, 124].max() < 8
 
 
-def test_every_image_of_a_test_is_drawn(segmented, tmp_path):
+def test_every_image_of_a_test_run_is_drawn(segmented, tmp_path):
     from mmseg.visualization import SegLocalVisualizer
 
     SegLocalVisualizer.get_instance('all semantic masks')

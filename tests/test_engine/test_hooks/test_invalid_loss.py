@@ -1,4 +1,4 @@
-"""Runs whose loss is no number any more."""
+"""Runs whose loss becomes NaN or infinite."""
 
 import math
 
@@ -29,13 +29,13 @@ def test_a_loss_that_stays_invalid_stops_the_run(value, tmp_path):
     ]
 
 
-def test_before_any_checkpoint_the_message_names_none(tmp_path):
+def test_if_there_is_no_checkpoint_yet_the_message_says_so(tmp_path):
     with pytest.raises(InvalidLossError, match='No checkpoint had been saved yet'):
         toy_run(tmp_path, scripted=from_step(1)).train()
 
 
-def test_a_loss_that_recovers_is_only_told(tmp_path):
-    # As dynamic loss scaling lets pass: such a step changes no weight.
+def test_a_loss_that_recovers_is_only_a_warning(tmp_path):
+    # As with dynamic loss scaling, such a step changes no weights.
     class Forgiving(torch.optim.SGD):
         def step(self, closure=None):
             if all(p.grad.isfinite().all() for g in self.param_groups for p in g['params']):
@@ -52,7 +52,7 @@ def test_a_loss_that_recovers_is_only_told(tmp_path):
     assert runner.epoch == 3
 
 
-def test_the_hook_can_be_left_out_or_made_patient(tmp_path):
+def test_the_hook_can_be_disabled_or_made_more_patient(tmp_path):
     def patience(**options):
         runner = toy_run(tmp_path, default_hooks=options)
         return [h.patience for h in runner.hooks if isinstance(h, StopOnInvalidLossHook)]
@@ -65,11 +65,11 @@ def test_the_hook_can_be_left_out_or_made_patient(tmp_path):
 
 
 def both_stop(where):
-    """The loss of one process alone becomes NaN; both have to stop at the same step."""
+    """The loss becomes NaN in one process only; both have to stop at the same step."""
     rank = torch.distributed.get_rank()
     runner = toy_run(where, scripted=from_step(2) if rank else {}, launcher='none')
-    # Not wrapped, so that the weights of the other process stay what they are.
-    with pytest.raises(InvalidLossError, match='' if rank else 'a loss of another process'):
+    # The model is not wrapped, so that the weights of the other process stay finite.
+    with pytest.raises(InvalidLossError, match='' if rank else 'in another process'):
         runner.train()
     assert runner.iter == STEPS - 1
 

@@ -1,4 +1,4 @@
-"""Smaller images at the start of a training."""
+"""Smaller images at the start of training."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ from casvit_mm.engine.hooks.progressive_size import NotASegmentorError
 
 
 def batch(height=96, width=64, images=2):
-    """Dark images with a bright rectangle, whose label is 3; the rest is 0, a corner ignored."""
+    """Dark images with a bright rectangle of class 3; the rest is class 0, a corner ignored."""
     labels = torch.zeros(1, height, width, dtype=torch.int64)
     labels[:, height // 3 : 2 * height // 3, width // 4 : 3 * width // 4] = 3
     pixels = torch.where(labels == 3, 200, 10).expand(3, -1, -1).to(torch.uint8)
@@ -32,7 +32,7 @@ def batch(height=96, width=64, images=2):
 
 
 def at(iteration, **padding):
-    """A runner at an iteration, as far as the hook asks it."""
+    """The parts of a runner at an iteration that the hook uses."""
     preprocessor = SegDataPreProcessor(pad_val=0, seg_pad_val=255, **padding)
     return SimpleNamespace(iter=iteration, model=SimpleNamespace(data_preprocessor=preprocessor))
 
@@ -45,9 +45,7 @@ def after(hook, iteration, data):
 
 
 @pytest.mark.parametrize(('iteration', 'sides'), [(4, 96), (5, 48), (8, 48), (9, 96)])
-def test_images_are_small_from_the_first_iteration_to_the_last_and_then_as_they_were(
-    iteration, sides
-):
+def test_images_are_small_from_begin_to_end_and_full_size_otherwise(iteration, sides):
     data = after(ProgressiveSizeHook(scale=0.5, begin=5, end=9), iteration, batch(96, 96))
     assert {tuple(image.shape) for image in data['inputs']} == {(3, sides, sides)}
     for sample in data['data_samples']:
@@ -57,12 +55,12 @@ def test_images_are_small_from_the_first_iteration_to_the_last_and_then_as_they_
 
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0.4, 0.95), st.integers(32, 90), st.integers(32, 90))
-def test_labels_stay_on_what_they_label_and_no_value_is_invented(scale, height, width):
+def test_semantic_masks_stay_aligned_with_images_and_get_no_new_values(scale, height, width):
     data = after(ProgressiveSizeHook(scale, end=1), 0, batch(height, width))
     image, labels = data['inputs'][0], data['data_samples'][0].gt_sem_seg.data[0]
     assert image.dtype == torch.uint8 and labels.dtype == torch.int64
     assert set(labels.unique().tolist()) <= {0, 3, 255}
-    # Where neither is mixed with a neighbour.
+    # Pixels that are not mixed with their neighbours.
     bright, dark = image[0] == 200, image[0] == 10
     assert (labels[bright] == 3).all() and (labels[dark] != 3).all()
     assert bright.any() and dark.any()
@@ -70,7 +68,7 @@ def test_labels_stay_on_what_they_label_and_no_value_is_invented(scale, height, 
 
 @pytest.mark.parametrize('padding', [dict(size=(96, 96)), dict(size_divisor=32)])
 def test_a_small_batch_is_padded_to_the_small_size_and_the_next_one_to_the_full_size(padding):
-    # Of three sizes: where two hooks meet, their shares multiply.
+    # Three sizes: while both hooks are active, their scales multiply.
     hooks = [ProgressiveSizeHook(scale=2 / 3, end=2), ProgressiveSizeHook(scale=0.5, end=1)]
     runner = at(0, **padding)
     for hook in hooks:
@@ -97,12 +95,12 @@ def test_a_small_batch_is_padded_to_the_small_size_and_the_next_one_to_the_full_
         (dict(scale=0.5, begin=-1, end=5), 'at least 0'),
     ],
 )
-def test_impossible_arguments_are_refused(arguments, said):
+def test_impossible_arguments_are_rejected(arguments, said):
     with pytest.raises(ValueError, match=said):
         ProgressiveSizeHook(**arguments)
 
 
-def test_a_model_that_is_no_segmentor_is_refused_in_a_sentence():
+def test_a_model_that_is_not_a_segmentor_is_rejected_in_a_sentence():
     runner = SimpleNamespace(model=SimpleNamespace(data_preprocessor=ImgDataPreprocessor()))
     with pytest.raises(NotASegmentorError, match='this model has'):
         ProgressiveSizeHook(scale=0.5, end=1).before_train(runner)

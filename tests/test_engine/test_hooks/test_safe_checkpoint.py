@@ -1,4 +1,4 @@
-"""Checkpoints of runs that are killed or go astray."""
+"""Checkpoints of runs that are killed or diverge."""
 
 import errno
 import json
@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
-from toy_runs import toy_run, whole
+from toy_runs import is_readable, toy_run
 
 from casvit import files
 from casvit_mm.engine.checkpoints import latest_checkpoint
@@ -26,7 +26,7 @@ def names(folder, pattern='*.pth'):
 
 @pytest.fixture(scope='module')
 def killed(tmp_path_factory):
-    """What runs left behind that were killed at one of their files, the next one each time."""
+    """The files left by runs that were killed at each file that they touch."""
     if not hasattr(sys, 'addaudithook') or sys.platform == 'win32':
         pytest.skip('needs fork')
     where = tmp_path_factory.mktemp('killed')
@@ -34,7 +34,7 @@ def killed(tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     left = json.loads(done.stdout.splitlines()[-1])
-    # Each epoch writes a checkpoint and the best, removes what is too many, and notes the last.
+    # Each epoch writes a checkpoint and the best one, removes old ones, and notes the last one.
     assert len(left) > 15
     return left
 
@@ -43,7 +43,7 @@ def test_a_killed_run_leaves_no_broken_file(killed):
     assert not [each for each in killed if each['broken']]
 
 
-def test_once_a_checkpoint_was_there_a_killed_run_always_leaves_one(killed):
+def test_after_the_first_checkpoint_a_killed_run_always_leaves_one(killed):
     first = next(i for i, each in enumerate(killed) if 'epoch_1.pth' in each['files'])
     assert first < 6
     for each in killed[first:]:
@@ -53,14 +53,14 @@ def test_once_a_checkpoint_was_there_a_killed_run_always_leaves_one(killed):
         assert any(name.startswith('best_') for name in each['files']), each
 
 
-def test_a_killed_run_resumes_and_comes_to_the_same_end(killed):
+def test_a_killed_run_can_be_resumed_and_ends_with_the_same_weights(killed):
     undisturbed = None
     for each in (killed[-1], killed[1], killed[8], killed[11], killed[14]):
         work_dir = Path(each['work_dir'])
         last = latest_checkpoint(work_dir)
         assert (last is None) == (not any(n.startswith('epoch') for n in each['files']))
         toy_run(work_dir, resume=True).train()
-        # A best one that the run had no time to remove may lie beside.
+        # There may also be a best one that the run had no time to remove.
         assert {'best_mAP_epoch_3.pth', 'epoch_3.pth'} <= set(names(work_dir))
         assert names(work_dir, 'epoch*') == ['epoch_3.pth']
         assert not names(work_dir, '.*.pth.*')
@@ -77,7 +77,7 @@ def test_a_config_that_names_another_checkpoint_hook_gets_the_safe_one(kind, tmp
     assert kinds == [SafeCheckpointHook]
 
 
-def test_a_checkpoint_hook_can_be_left_out(tmp_path):
+def test_the_checkpoint_hook_can_be_disabled(tmp_path):
     runner = toy_run(tmp_path, default_hooks=dict(checkpoint=None))
     assert not any(isinstance(hook, CheckpointHook) for hook in runner.hooks)
 
@@ -92,14 +92,14 @@ def test_a_metric_that_is_not_finite_is_never_the_best(broken, rule, tmp_path):
 
 
 @pytest.mark.parametrize('save_best', ['auto', ['mAP']])
-def test_the_best_is_chosen_as_before_among_finite_metrics(save_best, tmp_path):
+def test_the_best_checkpoint_is_chosen_as_usual_among_finite_metrics(save_best, tmp_path):
     checkpoint = dict(type='CheckpointHook', interval=1, save_best=save_best)
     toy_run(tmp_path, scores=[0.1, 0.7, 0.3], default_hooks=dict(checkpoint=checkpoint)).train()
     assert names(tmp_path) == ['best_mAP_epoch_2.pth', 'epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
 
 
 def test_weights_that_are_not_finite_replace_no_checkpoint(tmp_path):
-    # The loss is NaN in the second epoch, once, and the weights are from then on.
+    # The loss is NaN once in the second epoch, and the weights are NaN from then on.
     runner = toy_run(
         tmp_path,
         scripted={6: math.nan},
@@ -113,7 +113,7 @@ def test_weights_that_are_not_finite_replace_no_checkpoint(tmp_path):
     assert all(value.isfinite().all() for value in saved.values())
 
 
-def test_values_whose_sum_overflows_are_finite():
+def test_finite_values_whose_sum_overflows_count_as_finite():
     layer = torch.nn.Linear(4, 4)
     layer.weight.data.fill_(3e38)
     assert all_finite(layer)
@@ -125,7 +125,7 @@ def test_values_whose_sum_overflows_are_finite():
     assert not all_finite(norm)
 
 
-def test_a_full_disk_is_a_sentence_and_keeps_the_old_checkpoint(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_that_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     toy_run(tmp_path, epochs=1).train()
     before = (tmp_path / 'epoch_1.pth').read_bytes()
 
@@ -140,7 +140,7 @@ def test_a_full_disk_is_a_sentence_and_keeps_the_old_checkpoint(tmp_path, monkey
     assert not names(tmp_path, '.*')
 
 
-def test_a_run_continues_from_the_newest_checkpoint_if_its_note_is_lost(tmp_path):
+def test_a_run_continues_from_the_newest_checkpoint_if_last_checkpoint_is_unusable(tmp_path):
     toy_run(
         tmp_path, default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1))
     ).train()
@@ -151,7 +151,7 @@ def test_a_run_continues_from_the_newest_checkpoint_if_its_note_is_lost(tmp_path
         assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_3.pth')
 
 
-def test_a_folder_that_was_moved_continues_from_its_own_checkpoint(tmp_path):
+def test_a_run_in_a_moved_folder_continues_from_its_own_checkpoint(tmp_path):
     toy_run(tmp_path / 'old', epochs=2).train()
     (tmp_path / 'old').rename(tmp_path / 'new')
     assert latest_checkpoint(tmp_path / 'new') == str(tmp_path / 'new' / 'epoch_2.pth')
@@ -161,14 +161,14 @@ def test_a_folder_that_was_moved_continues_from_its_own_checkpoint(tmp_path):
     assert names(tmp_path / 'new', 'epoch*') == ['epoch_3.pth']
 
 
-def test_resuming_where_nothing_is_starts_anew_and_says_so(tmp_path, caplog):
+def test_resuming_without_a_checkpoint_starts_from_the_beginning_with_a_warning(tmp_path, caplog):
     (tmp_path / 'last_checkpoint').write_text('')
     runner = toy_run(tmp_path, epochs=1, resume=True)
     messages = []
     runner.logger.warning = messages.append
     runner.train()
-    assert any('starts anew' in message for message in messages)
-    assert whole(tmp_path / 'epoch_1.pth')
+    assert any('starts from the beginning' in message for message in messages)
+    assert is_readable(tmp_path / 'epoch_1.pth')
 
 
 def test_an_unfinished_file_of_a_killed_run_is_removed(tmp_path):
@@ -177,7 +177,7 @@ def test_an_unfinished_file_of_a_killed_run_is_removed(tmp_path):
     assert not names(tmp_path, '.*')
 
 
-def test_a_config_inside_a_checkpoint_reads_its_texts_as_they_are(tmp_path, monkeypatch):
+def test_strings_of_a_config_inside_a_checkpoint_are_read_unchanged(tmp_path, monkeypatch):
     marker = tmp_path / 'ran'
     name = f"{{{{$NOT_SET:'+open('{marker}','w').write('x')+'}}}}"
     runner = toy_run(tmp_path, epochs=1)

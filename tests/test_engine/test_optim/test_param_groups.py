@@ -1,4 +1,4 @@
-"""Parameters of equal options are one group, and learn as before."""
+"""Parameters with the same options share a group, and training stays the same."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ RULES = dict(
 
 
 def trained(constructor, optimizer, rules):
-    """A model after three steps, and its optimiser."""
+    """Trains a model for three steps; returns it and its optimiser."""
     init_default_scope('mmengine')
     torch.manual_seed(0)
     model = CASViT('xs', norm_eval=False).double()
@@ -27,14 +27,14 @@ def trained(constructor, optimizer, rules):
         model, dict(constructor=constructor, optimizer=optimizer, paramwise_cfg=rules)
     )
     for _ in range(3):
-        pictures = torch.rand(2, 3, 32, 32, dtype=torch.float64)
-        wrapper.update_params(sum(level.square().mean() for level in model(pictures)))
+        images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+        wrapper.update_params(sum(level.square().mean() for level in model(images)))
     return model, wrapper.optimizer
 
 
 @pytest.mark.parametrize('optimizer', OPTIMIZERS)
 @pytest.mark.parametrize('rules', [RULES, None])
-def test_what_is_learned_is_equal_to_the_bit(optimizer, rules):
+def test_the_trained_weights_are_bit_identical(optimizer, rules):
     ours, grouped = trained('GroupedOptimWrapperConstructor', optimizer, rules)
     theirs, single = trained('DefaultOptimWrapperConstructor', optimizer, rules)
     for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
@@ -43,7 +43,7 @@ def test_what_is_learned_is_equal_to_the_bit(optimizer, rules):
     assert rules is None or len(single.param_groups) > 100
 
 
-def test_groups_of_other_options_stay_apart():
+def test_groups_with_different_options_stay_separate():
     tensors = [torch.zeros(1) for _ in range(5)]
     options = [dict(lr=1.0), dict(lr=2.0), dict(lr=1.0), dict(), dict(lr=1.0, weight_decay=0.0)]
     groups = [dict(params=[each], **option) for each, option in zip(tensors, options, strict=True)]

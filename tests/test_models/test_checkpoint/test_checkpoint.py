@@ -1,4 +1,4 @@
-"""The reader of checkpoints."""
+"""Reading and loading checkpoints."""
 
 import argparse
 import pickle
@@ -21,7 +21,7 @@ from casvit_mm.models.checkpoint.published_layout import (
 
 
 class Detector(nn.Module):
-    """A backbone and one layer behind it: enough of a detector to load weights into."""
+    """A backbone and one more layer: enough of a detector to load weights into."""
 
     def __init__(self, classes=3, **backbone):
         super().__init__()
@@ -40,7 +40,7 @@ def save(tmp_path):
 
 @pytest.fixture
 def log(monkeypatch):
-    """What is said to the log, one string."""
+    """The messages that are logged."""
     said = []
     for module in ('checkpoint.load', 'checkpoint.pretrained', 'casvit'):
         monkeypatch.setattr(
@@ -54,13 +54,13 @@ def equal(left, right):
 
 
 @pytest.mark.parametrize('size', published.SIZES)
-def test_published_keys_become_exactly_the_keys_of_the_backbone(size):
+def test_translated_published_keys_are_exactly_those_of_the_backbone(size):
     native = [to_native_key(key) for key in published.weights(size, 'backbone')]
     assert sorted(native) == sorted(CASViT(size).state_dict())
 
 
 @pytest.mark.parametrize('size', published.SIZES)
-def test_published_classification_file_loads_into_the_dense_backbone(size, save, log):
+def test_a_published_classification_file_loads_into_the_dense_backbone(size, save, log):
     weights = published.weights(size, 'classification')
     file = save({'model': weights, 'optimizer': {'lr': 1.0}, 'args': argparse.Namespace(lr=6e-3)})
     backbone = CASViT(size, init_cfg=dict(type='Pretrained', checkpoint=str(file)))
@@ -75,11 +75,11 @@ def test_published_classification_file_loads_into_the_dense_backbone(size, save,
         assert torch.equal(state[f'out_norms.{index}.running_var'], torch.ones(channels))
     (line,) = [text for text in log if 'tensors loaded' in text]
     assert 'left out the classifier (dist_head, head, norm)' in line
-    assert 'output norms newly made (out_norms.0' in line
+    assert 'output norms newly initialised (out_norms.0' in line
 
 
 def our_classifier_weights(size='xs'):
-    """What a classification run of this package saves."""
+    """Weights as saved by a classification run of this package."""
     backbone = CASViT(size, out_indices=(3,)).state_dict()
     for value in backbone.values():
         value.add_(1)
@@ -89,9 +89,7 @@ def our_classifier_weights(size='xs'):
     }
 
 
-def test_our_classification_file_loads_into_the_dense_backbone_without_the_classifiers_norm(
-    save, log
-):
+def test_our_classification_file_loads_into_the_dense_backbone_without_its_norm(save, log):
     weights = our_classifier_weights()
     backbone = CASViT('xs', init_cfg=dict(type='Pretrained', checkpoint=str(save(weights))))
     backbone.init_weights()
@@ -103,10 +101,10 @@ def test_our_classification_file_loads_into_the_dense_backbone_without_the_class
             assert torch.equal(value, weights[f'backbone.{key}']), key
     (line,) = [text for text in log if 'tensors loaded' in text]
     assert 'left out the classifier (head, out_norms.3)' in line
-    assert 'output norms newly made (out_norms.0' in line
+    assert 'output norms newly initialised (out_norms.0' in line
 
 
-def test_a_published_classifier_and_ours_of_the_same_weights_give_the_same_backbone(save):
+def test_a_published_classifier_and_ours_with_the_same_weights_give_the_same_backbone(save):
     published_weights = published.weights('xs', 'classification')
     ours = {
         f'backbone.{to_native_key(key)}': value
@@ -123,26 +121,26 @@ def test_a_published_classifier_and_ours_of_the_same_weights_give_the_same_backb
     assert equal(*states)
 
 
-def test_output_norms_that_a_detector_file_lacks_are_not_made_up(save):
+def test_output_norms_missing_in_a_detector_file_are_an_error(save):
     weights = {f'backbone.{k}': v for k, v in CASViT('xs').state_dict().items()}
     file = save({k: v for k, v in weights.items() if 'out_norms.0' not in k})
     with pytest.raises(CheckpointError, match=r'missing out_norms\.0\.weight'):
         load_pretrained_backbone(CASViT('xs'), file)
 
 
-def test_a_backbone_file_without_output_norms_serves_like_a_classifiers(save, log):
+def test_a_backbone_file_without_output_norms_loads_like_that_of_a_classifier(save, log):
     weights = {k: v for k, v in CASViT('xs').state_dict().items() if 'out_norms' not in k}
     load_pretrained_backbone(CASViT('xs'), save(weights))
-    assert any('output norms newly made' in text for text in log)
+    assert any('output norms newly initialised' in text for text in log)
 
 
-def test_our_classification_file_for_a_whole_detector_is_pointed_to_init_cfg(save):
+def test_the_error_for_our_classification_file_in_a_detector_suggests_init_cfg(save):
     file = save({'state_dict': our_classifier_weights()})
     with pytest.raises(CheckpointError, match=r'model.backbone.init_cfg.checkpoint'):
         load_into(Detector(), read_checkpoint(file), strict=False)
 
 
-def test_backbone_of_a_detector_file_of_mmcv_1_loads_where_it_stands(save):
+def test_a_detector_file_of_mmcv_1_loads_into_a_detector_and_into_a_backbone(save):
     weights = {f'backbone.{k}': v for k, v in published.weights('xs', 'backbone').items()} | {
         'head.weight': torch.rand(3, 220),
         'head.bias': torch.rand(3),
@@ -159,14 +157,14 @@ def test_backbone_of_a_detector_file_of_mmcv_1_loads_where_it_stands(save):
     assert equal(alone.state_dict(), detector.backbone.state_dict())
 
 
-def test_published_keys_load_through_plain_load_state_dict_too():
+def test_published_keys_also_load_with_plain_load_state_dict():
     weights = published.weights('xs', 'backbone')
     detector = nn.ModuleDict({'backbone': CASViT('xs')})
     detector.load_state_dict({f'backbone.{k}': v for k, v in weights.items()}, strict=True)
     assert torch.equal(detector['backbone'].out_norms['3'].bias.data, weights['norm6.bias'])
 
 
-def test_output_norm_of_a_stage_not_asked_for_is_left_out_and_said(save, log):
+def test_the_output_norm_of_an_unused_stage_is_left_out_and_logged(save, log):
     file = save(published.weights('xs', 'backbone'))
     backbone = CASViT('xs', out_indices=(1, 2, 3))
     report = load_into(backbone, read_checkpoint(file), strict=True)
@@ -174,7 +172,7 @@ def test_output_norm_of_a_stage_not_asked_for_is_left_out_and_said(save, log):
     assert any('left out norm0' in text for text in log)
 
 
-def test_native_weights_round_trip_in_every_layout(save, tmp_path):
+def test_native_weights_survive_a_round_trip_in_every_layout(save, tmp_path):
     backbone = CASViT('xs')
     weights = backbone.state_dict()
     save_file(weights, tmp_path / 'weights.safetensors', metadata={'format': 'pt'})
@@ -192,7 +190,7 @@ def test_native_weights_round_trip_in_every_layout(save, tmp_path):
         assert equal(other.state_dict(), weights), file
 
 
-def test_what_a_training_run_saves_beside_weights_comes_back(save):
+def test_training_state_is_read_back(save):
     content = {
         'state_dict': CASViT('xs').state_dict(),
         'message_hub': {'loss': HistoryBuffer([1.0, 2.0], [1, 1])},
@@ -221,7 +219,7 @@ SCHEDULES = {
 
 @pytest.mark.parametrize('schedule', SCHEDULES)
 @pytest.mark.parametrize('optimizer', ['SGD', 'AdamW'])
-def test_the_state_of_a_run_comes_back_whatever_its_schedule(optimizer, schedule, save):
+def test_training_state_is_read_back_for_every_schedule(optimizer, schedule, save):
     layer = nn.Linear(2, 2)
     stepped = getattr(torch.optim, optimizer)(layer.parameters(), lr=0.1)
     layer(torch.ones(1, 2)).sum().backward()
@@ -240,7 +238,7 @@ def test_the_state_of_a_run_comes_back_whatever_its_schedule(optimizer, schedule
 
 
 @pytest.mark.parametrize(('in_file', 'in_model'), [('s', 'm'), ('xs', 's'), ('t', 'l')])
-def test_a_file_of_another_size_is_refused_and_both_sizes_named(in_file, in_model, save):
+def test_a_file_of_another_size_is_rejected_and_the_error_names_both_sizes(in_file, in_model, save):
     file = save({'state_dict': CASViT(in_file).state_dict()})
     said = f'this looks like size {in_file.upper()}, the config says {in_model.upper()}'
     with pytest.raises(CheckpointError, match=said):
@@ -250,11 +248,11 @@ def test_a_file_of_another_size_is_refused_and_both_sizes_named(in_file, in_mode
 
 
 @pytest.mark.parametrize('size', ARCHITECTURES)
-def test_every_size_is_recognised_by_its_weights(size):
+def test_every_size_is_recognised_from_its_weights(size):
     assert guess_size(CASViT(size).state_dict()) == size
 
 
-def test_a_backbone_is_never_half_loaded(save):
+def test_a_backbone_is_never_partly_loaded(save):
     weights = Detector().state_dict()
     del weights['backbone.stages.2.1.mlp.fc1.weight']
     file = save({'state_dict': weights})
@@ -265,7 +263,7 @@ def test_a_backbone_is_never_half_loaded(save):
     assert equal(detector.state_dict(), before)
 
 
-def test_a_head_of_other_classes_is_new_in_training_and_an_error_in_testing(save, log):
+def test_a_head_for_other_classes_is_new_in_training_and_an_error_in_testing(save, log):
     checkpoint = read_checkpoint(save({'state_dict': Detector(classes=80).state_dict()}))
     detector = Detector(classes=3)
     report = load_into(detector, checkpoint, strict=False)
@@ -275,7 +273,7 @@ def test_a_head_of_other_classes_is_new_in_training_and_an_error_in_testing(save
         load_into(detector, checkpoint, strict=True)
 
 
-def test_an_imagenet_file_for_a_whole_detector_is_pointed_to_init_cfg(save):
+def test_the_error_for_an_imagenet_file_in_a_detector_suggests_init_cfg(save):
     file = save({'model': published.weights('xs', 'classification')})
     with pytest.raises(CheckpointError, match=r'model.backbone.init_cfg.checkpoint'):
         load_into(Detector(), read_checkpoint(file), strict=False)
@@ -300,12 +298,12 @@ def test_rgb_weights_are_adapted_to_other_input_channels_keeping_the_mean(in_cha
     assert any(f'adapted to {in_channels} input channels' in text for text in log)
 
 
-def test_three_channels_are_not_touched_by_the_adaptation():
+def test_three_channels_are_not_changed_by_the_adaptation():
     weight = torch.rand(8, 3, 3, 3)
     torch.testing.assert_close(adapt_input_channels(weight, 3), weight)
 
 
-def test_random_weights_with_frozen_statistics_are_warned_about(log):
+def test_there_is_a_warning_about_random_weights_with_frozen_statistics(log):
     CASViT('xs', norm_eval=True).init_weights()
     assert any('norm_eval=False' in text for text in log)
     log.clear()
@@ -315,14 +313,14 @@ def test_random_weights_with_frozen_statistics_are_warned_about(log):
 
 class Attack:
     def __reduce__(self):
-        return (print, ('code of the file runs',))
+        return (print, ('code from the file runs',))
 
 
-def test_a_file_that_would_run_code_is_refused(save, capsys):
+def test_a_file_that_would_run_code_is_rejected(save, capsys):
     file = save({'state_dict': {'a': torch.zeros(1)}, 'meta': Attack()})
-    with pytest.raises(CheckpointError, match=r'builtins\.print, which is no weight'):
+    with pytest.raises(CheckpointError, match=r'builtins\.print, which is not a weight'):
         read_checkpoint(file)
-    assert 'code of the file runs' not in capsys.readouterr().out
+    assert 'code from the file runs' not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -335,7 +333,7 @@ def test_a_file_that_would_run_code_is_refused(save, capsys):
         (pickle.dumps([1, 2]), 'is not a checkpoint'),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_named(content, said, tmp_path):
+def test_the_error_names_a_file_that_is_not_a_checkpoint(content, said, tmp_path):
     file = tmp_path / 'weights.pth'
     file.write_bytes(content)
     with pytest.raises(CheckpointError, match=said) as error:
@@ -343,7 +341,7 @@ def test_a_file_that_is_no_checkpoint_is_named(content, said, tmp_path):
     assert str(file) in str(error.value)
 
 
-def test_a_truncated_checkpoint_is_named(save):
+def test_a_truncated_checkpoint_is_reported(save):
     file = save(CASViT('xs').state_dict())
     file.write_bytes(file.read_bytes()[:100_000])
     with pytest.raises(CheckpointError, match='damaged'):
@@ -358,26 +356,26 @@ def test_a_truncated_checkpoint_is_named(save):
         ({}, 'nothing in it'),
     ],
 )
-def test_a_file_without_weights_is_named(content, said, save):
+def test_a_file_without_weights_is_reported(content, said, save):
     with pytest.raises(CheckpointError, match=said):
         read_checkpoint(save(content))
 
 
-def test_a_damaged_safetensors_file_is_named(tmp_path):
+def test_a_damaged_safetensors_file_is_reported(tmp_path):
     file = tmp_path / 'weights.safetensors'
     file.write_bytes(b'\x00' * 20)
     with pytest.raises(CheckpointError, match='not a safetensors file'):
         read_checkpoint(file)
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path):
+def test_a_missing_file_and_a_folder_are_reported(tmp_path):
     with pytest.raises(CheckpointError, match=r'nowhere\.pth does not exist'):
         read_checkpoint(tmp_path / 'nowhere.pth')
     with pytest.raises(CheckpointError, match='is a folder'):
         read_checkpoint(tmp_path)
 
 
-def test_a_missing_pretrained_file_says_where_the_authors_publish_it():
+def test_the_error_for_a_missing_pretrained_file_says_where_to_download_it():
     backbone = CASViT('xs', init_cfg=dict(type='Pretrained', checkpoint='checkpoints/none.pth'))
     with pytest.raises(CheckpointError, match='--from-scratch') as error:
         backbone.init_weights()
@@ -389,8 +387,8 @@ class GetattrAttack:
         return (getattr, (argparse.Namespace, '__init__'))
 
 
-def test_getattr_of_a_file_reaches_nothing_but_methods_of_training_state(save):
-    with pytest.raises(CheckpointError, match=r'builtins\.getattr, which is no weight'):
+def test_getattr_in_a_file_can_only_reach_methods_of_training_state(save):
+    with pytest.raises(CheckpointError, match=r'builtins\.getattr, which is not a weight'):
         read_checkpoint(save({'state_dict': {'a': torch.zeros(1)}, 'meta': GetattrAttack()}))
 
 
@@ -409,7 +407,7 @@ def test_getattr_of_a_file_reaches_nothing_but_methods_of_training_state(save):
     ],
 )
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
-def test_prefixes_of_compiled_and_distributed_models_are_taken_off_at_any_depth(
+def test_prefixes_of_compiled_and_distributed_models_are_removed_at_any_depth(
     wrap, suffix, save, tmp_path
 ):
     weights = Detector().state_dict()
@@ -425,7 +423,7 @@ def test_prefixes_of_compiled_and_distributed_models_are_taken_off_at_any_depth(
     load_into(Detector(), read_checkpoint(file), strict=True)
 
 
-def test_a_compiled_model_saves_what_the_plain_one_loads(save):
+def test_a_plain_model_loads_the_weights_of_a_compiled_one(save):
     detector = Detector()
     detector.backbone = torch.compile(detector.backbone, backend='eager')
     file = save(torch.compile(detector, backend='eager').state_dict())
@@ -435,11 +433,11 @@ def test_a_compiled_model_saves_what_the_plain_one_loads(save):
 
 
 @pytest.mark.parametrize('key', ['my_orig_mod.weight', 'head.submodule.weight', 'orig_mod.weight'])
-def test_names_that_only_look_like_a_prefix_stay(key, save):
+def test_names_that_only_look_like_a_prefix_are_kept(key, save):
     assert list(read_checkpoint(save({key: torch.zeros(1)}))['state_dict']) == [key]
 
 
-def test_two_weights_of_one_name_are_refused(save):
+def test_two_weights_with_the_same_name_are_rejected(save):
     file = save({'_orig_mod.head.weight': torch.zeros(1), 'head.weight': torch.ones(1)})
     with pytest.raises(CheckpointError, match=r'two weights for head\.weight'):
         read_checkpoint(file)

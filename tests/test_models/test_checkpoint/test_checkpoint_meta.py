@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself, by whoever wrote it: nothing of it is imported or called."""
+"""Metadata of checkpoints from untrusted sources: nothing in it is imported or called."""
 
 import json
 import sys
@@ -31,8 +31,8 @@ def write(tmp_path):
 
 
 @pytest.fixture
-def module_of_a_stranger(tmp_path, monkeypatch):
-    """A module that can be imported, and leaves a file behind if it is, or if it is called."""
+def untrusted_module(tmp_path, monkeypatch):
+    """An importable module that creates a file if it is imported or called."""
     (tmp_path / 'strange_module.py').write_text(
         'from pathlib import Path\n'
         f'Path({str(tmp_path / "imported")!r}).touch()\n'
@@ -64,32 +64,32 @@ def module_of_a_stranger(tmp_path, monkeypatch):
     ],
 )
 def test_a_structure_is_looked_up_by_its_exact_name_and_nothing_is_imported(
-    name, suffix, write, module_of_a_stranger, capsys
+    name, suffix, write, untrusted_module, capsys
 ):
     model = nn.Linear(2, 2)
     file = write({'structure': name}, suffix, model.state_dict())
     with pytest.raises(CheckpointError, match=r'does not know; known: fused'):
         load_into(model, read_checkpoint(file), strict=True)
-    assert not (module_of_a_stranger / 'imported').exists()
+    assert not (untrusted_module / 'imported').exists()
     assert 'strange_module' not in sys.modules
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
 @pytest.mark.parametrize('value', [['fused'], {'type': 'fused'}, 3, True, 1.5])
-def test_a_structure_that_is_no_text_is_named(value, suffix, write):
+def test_a_structure_that_is_not_a_string_is_reported(value, suffix, write):
     with pytest.raises(
         CheckpointError, match=r'meta\.structure is of type .*expected a name \(fused\)'
     ):
         read_checkpoint(write({'structure': value}, suffix))
 
 
-def test_a_structure_of_bytes_is_named(write):
+def test_a_structure_of_bytes_is_reported(write):
     with pytest.raises(CheckpointError, match=r'meta\.structure is of type bytes'):
         read_checkpoint(write({'structure': b'fused'}))
 
 
 @pytest.mark.parametrize('meta', [[], ['a'], 'text', 3, b'bytes', torch.zeros(2), ('a',)])
-def test_a_meta_that_is_no_dict_is_left_out_and_said(meta, write, caplog, tmp_path):
+def test_a_meta_that_is_not_a_dict_is_ignored(meta, write, caplog, tmp_path):
     model = CASViT('xs')
     file = write(meta, weights=model.state_dict())
     content = read_checkpoint(file)
@@ -124,7 +124,7 @@ ODD_DATASET_META = [
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
 @pytest.mark.parametrize('odd', ODD_DATASET_META, ids=repr)
-def test_class_names_and_colours_of_another_form_are_left_out(odd, suffix, write, tmp_path):
+def test_class_names_and_colours_of_an_unexpected_type_are_ignored(odd, suffix, write, tmp_path):
     if suffix == '.safetensors' and "b'" in repr(odd):
         pytest.skip('JSON has no bytes')
     file = write({'dataset_meta': odd, 'epoch': 3}, suffix, CASViT('xs').state_dict())
@@ -136,7 +136,7 @@ def test_class_names_and_colours_of_another_form_are_left_out(odd, suffix, write
         assert read_checkpoint(publish(file, tmp_path / f'out{out}'))['meta']['epoch'] == 3
 
 
-def test_what_is_of_the_expected_form_stays():
+def test_values_of_the_expected_type_are_kept():
     meta = dict(
         dataset_meta=dict(classes=('cat', 'dog'), palette=[(1, 2, 3), [4, 5, 6]], reduce=True),
         CLASSES=('cat',),
@@ -151,7 +151,7 @@ def test_what_is_of_the_expected_form_stays():
     assert not notes
 
 
-def test_what_a_dataset_says_of_itself_stays_comparable():
+def test_the_metainfo_of_a_dataset_stays_comparable():
     dataset_meta = dict(classes=None, label_map=None, palette=[], reduce_zero_label=False)
     usable, notes = usable_meta(dict(dataset_meta=dataset_meta))
     assert usable == dict(dataset_meta=dataset_meta)
@@ -160,20 +160,20 @@ def test_what_a_dataset_says_of_itself_stays_comparable():
 
 @pytest.mark.parametrize('key', ['epoch', 'iter', 'seed'])
 @pytest.mark.parametrize('value', ['3', [3], -1, 1.5, True, {}])
-def test_counts_that_are_no_whole_numbers_are_left_out_with_a_note(key, value):
+def test_counts_that_are_not_integers_are_ignored_with_a_note(key, value):
     usable, (note,) = usable_meta({key: value})
     assert not usable
-    assert f'meta.{key}' in note and 'a whole number' in note
+    assert f'meta.{key}' in note and 'a non-negative integer' in note
 
 
-def test_metadata_too_deep_for_json_stay_text(tmp_path):
+def test_metadata_nested_too_deeply_for_json_is_ignored(tmp_path):
     file = tmp_path / 'deep.safetensors'
     save_file(WEIGHTS, file, metadata={'dataset_meta': '[' * 100_000, 'epoch': '3'})
     assert read_checkpoint(file)['meta'] == {'epoch': 3}
 
 
 class Odd:
-    """Unpickles as a call of an allowed function with arguments that it does not take."""
+    """Unpickles as a call of an allowed function with invalid arguments."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -191,8 +191,8 @@ class Odd:
         Odd(torch.Size, 'text'),
         Odd(slice),
     ],
-    ids=['nothing', 'numbers', 'texts', 'size', 'slice'],
+    ids=['nothing', 'numbers', 'strings', 'size', 'slice'],
 )
-def test_a_file_that_misuses_what_it_may_name_is_called_damaged(odd, write):
+def test_a_file_that_misuses_an_allowed_function_is_reported_as_damaged(odd, write):
     with pytest.raises(CheckpointError, match='not a checkpoint, or it is damaged'):
         read_checkpoint(write({'odd': odd}))

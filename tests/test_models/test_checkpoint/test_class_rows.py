@@ -1,4 +1,4 @@
-"""What a checkpoint knows of a class goes where the new model has that class."""
+"""Outputs of classes in a checkpoint move to the rows of the same classes in the new model."""
 
 import pytest
 import torch
@@ -21,13 +21,13 @@ def test_a_softmax_classifier_keeps_the_known_class_and_the_background():
     assert torch.equal(new, torch.stack([old[1], torch.tensor([-1.0, -1.0]), old[3]]))
 
 
-def test_boxes_of_a_class_stand_together():
+def test_box_outputs_are_ordered_by_class():
     old, new, _ = fitted('roi_head.bbox_head.fc_reg.weight', 12, 8)
     assert torch.equal(new[:4], old[4:8]) and (new[4:] == -1).all()
 
 
 @pytest.mark.parametrize('name', ['retina_cls', 'rtm_cls.0'])
-def test_classes_of_an_anchor_stand_together(name):
+def test_anchor_outputs_are_ordered_by_anchor(name):
     old, new, _ = fitted(f'bbox_head.{name}.weight', 9, 6)
     for anchor in range(3):
         assert torch.equal(new[anchor * 2], old[anchor * 3 + 1])
@@ -38,18 +38,18 @@ def test_classes_of_an_anchor_stand_together(name):
     'key',
     ['decode_head.conv_seg.weight', 'roi_head.mask_head.conv_logits.weight', 'head.fc.weight'],
 )
-def test_layers_of_one_output_a_class(key):
+def test_layers_with_one_output_per_class(key):
     old, new, _ = fitted(key, 3, 2)
     assert torch.equal(new[0], old[1]) and (new[1] == -1).all()
 
 
-def test_classes_in_another_order_are_exchanged_although_the_sizes_fit():
+def test_classes_in_another_order_are_reordered_although_the_sizes_match():
     old, new, known = fitted('decode_head.conv_seg.bias', 3, 3, new=['cow', 'cat', 'dog'])
     assert known == ['cow', 'cat', 'dog']
     assert torch.equal(new, old[[2, 0, 1]])
 
 
-def test_other_classes_of_the_same_number_do_not_inherit_from_strangers():
+def test_the_same_number_of_different_classes_does_not_take_over_weights():
     _, new, known = fitted('decode_head.conv_seg.weight', 3, 3, new=['a', 'b', 'c'])
     assert known == [] and (new == -1).all()
 
@@ -63,7 +63,7 @@ def test_other_classes_of_the_same_number_do_not_inherit_from_strangers():
         ('rpn_head.rpn_cls.weight', 3),
     ],
 )
-def test_layers_for_all_classes_stay_as_they_are(key, rows):
+def test_class_agnostic_layers_stay_as_they_are(key, rows):
     old, new, _ = fitted(key, rows, rows, old=['a', 'b', 'c'], new=['x', 'y', 'z'])
     assert torch.equal(old, new)
 

@@ -1,4 +1,4 @@
-"""Clean checkpoints: what is in them, and that nothing of the weights is lost."""
+"""Clean checkpoints: their content, and that no weights are lost."""
 
 import argparse
 import hashlib
@@ -29,13 +29,13 @@ def detector(size='xs', head='retinanet'):
 
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('size', published.SIZES)
-def test_published_names_come_back_from_native_ones(size, kind):
+def test_translating_published_names_to_native_ones_is_reversible(size, kind):
     weights = published.weights(size, kind)
     assert equal(published_weights(native_weights(weights)), weights)
 
 
 @pytest.mark.parametrize('head', ['retinanet', 'mask_rcnn', 'semantic_fpn'])
-def test_detectors_and_segmentors_translate_their_backbone_alone(head):
+def test_only_the_backbone_of_detectors_and_segmentors_is_translated(head):
     weights = detector(head=head)
     native = native_weights(weights)
     assert 'backbone.stem.0.weight' in native and 'backbone.patch_embed.0.weight' not in native
@@ -45,7 +45,7 @@ def test_detectors_and_segmentors_translate_their_backbone_alone(head):
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
 @pytest.mark.parametrize('layout', ['native', 'published'])
-def test_a_round_trip_through_a_file_is_exact_to_the_bit(layout, suffix, tmp_path):
+def test_a_round_trip_through_a_file_is_bit_exact(layout, suffix, tmp_path):
     torch.save({'state_dict': native_weights(detector())}, tmp_path / 'run.pth')
     first = publish(tmp_path / 'run.pth', tmp_path / f'first{suffix}', layout=layout)
     again = publish(first, tmp_path / f'again{suffix}')
@@ -55,7 +55,7 @@ def test_a_round_trip_through_a_file_is_exact_to_the_bit(layout, suffix, tmp_pat
     assert ('backbone.network.0.0.norm1.weight' in names) == (layout == 'published')
 
 
-def test_a_file_holds_weights_and_class_names_and_nothing_of_the_training(tmp_path):
+def test_a_file_holds_weights_and_class_names_but_no_training_state(tmp_path):
     meta = dict(
         dataset_meta=dict(classes=('cat', 'dog'), palette=[(1, 2, 3), (4, 5, 6)]),
         cfg="work_dir = '/home/somebody'",
@@ -71,7 +71,7 @@ def test_a_file_holds_weights_and_class_names_and_nothing_of_the_training(tmp_pa
         assert content['meta']['epoch'] == 12 and 'cfg' not in content['meta']
 
 
-def test_the_name_holds_the_hash_of_the_file(tmp_path):
+def test_the_file_name_contains_the_hash_of_the_file(tmp_path):
     torch.save(detector(), tmp_path / 'run.pth')
     written = publish(tmp_path / 'run.pth', tmp_path / 'new' / 'out.safetensors')
     digest = hashlib.sha256(written.read_bytes()).hexdigest()
@@ -79,7 +79,7 @@ def test_the_name_holds_the_hash_of_the_file(tmp_path):
     assert [path.name for path in written.parent.iterdir()] == [written.name]
 
 
-def test_a_classifier_stands_under_model_as_the_authors_have_it(tmp_path):
+def test_a_classifier_is_stored_under_model_as_in_the_authors_files(tmp_path):
     weights = published.weights('xs', 'classification')
     torch.save({'state_dict': native_weights(weights)}, tmp_path / 'run.pth')
     written = publish(tmp_path / 'run.pth', tmp_path / 'out.pth', layout='published')
@@ -95,7 +95,7 @@ def test_the_moving_average_is_published_on_request(tmp_path):
     assert equal(torch.load(written, weights_only=True)['model'], average)
 
 
-def test_what_cannot_be_published_is_refused_in_a_sentence(tmp_path):
+def test_files_that_cannot_be_published_are_rejected_in_a_sentence(tmp_path):
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / 'other.pth')
     with pytest.raises(CheckpointError, match=r'other\.pth holds no CAS-ViT'):
         publish(tmp_path / 'other.pth', tmp_path / 'out.pth')
@@ -106,7 +106,7 @@ def test_what_cannot_be_published_is_refused_in_a_sentence(tmp_path):
     assert not list(tmp_path.glob('out*'))
 
 
-def test_the_command_says_what_it_wrote(tmp_path, capsys):
+def test_the_command_prints_the_file_that_it_wrote(tmp_path, capsys):
     torch.save(detector(), tmp_path / 'run.pth')
     arguments = [str(tmp_path / 'run.pth'), str(tmp_path / 'out.pth')]
     assert run_tool('publish_model', arguments) == 0
@@ -115,7 +115,7 @@ def test_the_command_says_what_it_wrote(tmp_path, capsys):
 
 
 class Tiny(nn.Module):
-    """The model whose files of an earlier day are kept."""
+    """The model of the stored checkpoints of an earlier version."""
 
     def __init__(self):
         super().__init__()
@@ -129,7 +129,7 @@ class Tiny(nn.Module):
 @pytest.mark.parametrize(
     'name', ['training.pth', 'native.pth', 'native.safetensors', 'published.pth']
 )
-def test_files_of_an_earlier_day_load_and_answer_as_they_did(name):
+def test_checkpoints_of_an_earlier_version_load_and_give_the_same_outputs(name):
     model = Tiny().eval()
     content = read_checkpoint(OWN_FORMAT / name)
     load_into(model, content, strict=True)
@@ -141,19 +141,19 @@ def test_files_of_an_earlier_day_load_and_answer_as_they_did(name):
 
 
 class TwoLevels(nn.Module):
-    """A backbone, and a head that is shared between two levels, as RTMDet's are."""
+    """A backbone, and a head that is shared between two levels, as in RTMDet."""
 
     def __init__(self):
         super().__init__()
         self.backbone = CASViT('xs')
         self.heads = nn.ModuleList([nn.Conv2d(8, 4, 3), nn.Conv2d(8, 4, 3)])
         self.heads[1].weight = self.heads[0].weight
-        # A part of the memory of another one.
+        # A view of part of another tensor.
         self.register_buffer('part', self.heads[0].bias.detach()[1:3])
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
-def test_weights_that_share_memory_are_published_under_all_their_names(suffix, tmp_path):
+def test_weights_that_share_memory_are_published_under_each_name(suffix, tmp_path):
     model = TwoLevels()
     torch.save(model.state_dict(), tmp_path / 'run.pth')
     written = publish(tmp_path / 'run.pth', tmp_path / f'out{suffix}')
@@ -162,7 +162,7 @@ def test_weights_that_share_memory_are_published_under_all_their_names(suffix, t
     load_into(TwoLevels(), content, strict=True)
 
 
-def test_what_json_has_no_form_for_is_left_out_of_safetensors(tmp_path):
+def test_values_that_json_cannot_represent_are_left_out_of_safetensors(tmp_path):
     classes = ('cat',)
     loop = []
     loop.append(loop)
