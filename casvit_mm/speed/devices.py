@@ -54,4 +54,4 @@ def check_precision(precision: str, device: str) -> str:
         )
     if gains_from(device, dtype):
         return ''
-    return f'Note: this {name} is no faster in {precision} than in fp32.'
+    return f'Note: this {name} is not faster in {precision} than in fp32.'

@@ -90,7 +90,7 @@ def test_a_precision_that_this_torch_does_not_have_is_a_sentence(
     monkeypatch.setattr('casvit_mm.commands.devices.works_in', lambda *asked: False)
     answer = call('test', DEMO, checkpoint, '--precision', 'fp16', '--data-root', shapes, *QUICK)
     assert answer.code == 2
-    assert 'does not compute in fp16 on this' in answer.err
+    assert 'does not support fp16 on this' in answer.err
     assert 'Traceback' not in answer.err
 
 

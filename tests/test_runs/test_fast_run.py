@@ -112,4 +112,4 @@ def test_a_switch_that_is_not_known_is_a_sentence(configs, root, tmp_path, capsy
     config.write_text(CONFIG.format(configs=configs, more='speed = dict(quick=True)'))
     assert run_tool('train', [config, '--data-root', root, '--work-dir', tmp_path]) == 2
     shown = capsys.readouterr().err
-    assert 'speed has no quick; it has channels_last' in shown and 'Traceback' not in shown
+    assert 'unknown keys: quick; known: channels_last' in shown and 'Traceback' not in shown

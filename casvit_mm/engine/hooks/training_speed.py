@@ -26,5 +26,5 @@ class TrainingSpeedHook(Hook):
         model, tell, precision = unwrap(runner.model), runner.logger.info, self.speed.precision
         device = next(model.parameters()).device
         if precision != 'fp32' and not gains_from(device, PRECISIONS[precision]):
-            tell(f'speed.precision: this device is no faster in {precision} than in fp32.')
+            tell(f'speed.precision: this device is not faster in {precision} than in fp32.')
         train_faster(model, self.speed, tell)

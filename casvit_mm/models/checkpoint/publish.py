@@ -59,8 +59,8 @@ def publish(
     if layout == 'published':
         if 'structure' in meta:
             raise CheckpointError(
-                f'{source} holds a {meta["structure"]} model, which the published layout cannot '
-                'store: publish the checkpoint that it was made from.'
+                f'{source} holds a {meta["structure"]} model, which the published layout has no '
+                'names for: publish the checkpoint that it was made from.'
             )
         state = published_weights(state)
     return write_weights(state, meta, out, layout=layout, digest=True)
