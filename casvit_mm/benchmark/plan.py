@@ -53,7 +53,7 @@ def add_facts(case: dict[str, Any], limits: dict[str, Any]) -> None:
             case['roofline'] = asdict(least)
         case['published'] = published_casvit(case['model'])
     elif case['kind'] == 'config':
-        # Records are published, and shall not contain paths of this machine.
+        # Records may be published, so they must not contain local paths.
         case['model'] = case['label']
     elif case['kind'] == 'peer':
         peer = PEERS[case['model']]

@@ -39,12 +39,12 @@ class Subject:
 
     Attributes:
         model: A model with a ``backbone``, which a variant changes.
-        answer: Computes the predictions.
+        predict: Computes the predictions.
         loss: Computes a scalar that depends on every parameter.
     """
 
     model: nn.Module
-    answer: Callable[[], Any]
+    predict: Callable[[], Any]
     loss: Callable[[], Tensor]
 
 
@@ -62,10 +62,10 @@ def prepare(case: Case) -> Callable[[], None]:
     if case.kind == 'peer':
         network = _peer(case)
         return lambda: _infer(lambda: network(image), image)
-    subject = _whole_model(case, image) if case.kind == 'config' else _backbone(case, image)
+    subject = _full_model(case, image) if case.kind == 'config' else _backbone(case, image)
     change(subject.model, case)
     if case.mode == 'inference':
-        return lambda: _infer(subject.answer, image)
+        return lambda: _infer(subject.predict, image)
     return lambda: _train(subject, image)
 
 
@@ -106,7 +106,7 @@ def _backbone(case: Case, image: Tensor) -> Subject:
     model.train(case.mode == 'training').to(case.device)
     return Subject(
         model,
-        answer=lambda: model.backbone(image),
+        predict=lambda: model.backbone(image),
         loss=lambda: sum(level.square().mean() for level in model.backbone(image)),
     )
 
@@ -125,7 +125,7 @@ def _peer(case: Case) -> Callable[[Tensor], Any]:
     return network
 
 
-def _whole_model(case: Case, image: Tensor) -> Subject:
+def _full_model(case: Case, image: Tensor) -> Subject:
     """A config's model with random weights that returns the maximum number of detections.
 
     They are the detections with the highest scores, as in a trained model.
@@ -145,7 +145,7 @@ def _whole_model(case: Case, image: Tensor) -> Subject:
     samples = [_sample(scope, case) for _ in range(case.batch_size)]
     subject = Subject(
         model,
-        answer=lambda: model(image, samples, mode='predict'),
+        predict=lambda: model(image, samples, mode='predict'),
         loss=lambda: model.parse_losses(model(image, samples, mode='loss'))[0],
     )
     if case.mode == 'inference':
@@ -163,7 +163,7 @@ def _drop_the_rest(subject: Subject, case: Case) -> None:
     if 'score_thr' not in (getattr(head, 'test_cfg', None) or {}):
         return
     with torch.no_grad():
-        lowest = min(float(each.pred_instances.scores.min()) for each in subject.answer())
+        lowest = min(float(each.pred_instances.scores.min()) for each in subject.predict())
     rounding = max(ROUNDING, 2 * torch.finfo(PRECISIONS[case.precision]).eps)
     head.test_cfg.score_thr = lowest * (1 - rounding)
 
@@ -199,9 +199,9 @@ def _sample(scope: str, case: Case) -> Any:
     return DetDataSample(metainfo=meta, gt_instances=objects, ignored_instances=nothing)
 
 
-def _infer(answer: Callable[[], Any], image: Tensor) -> None:
+def _infer(predict: Callable[[], Any], image: Tensor) -> None:
     with torch.no_grad():
-        answer()
+        predict()
     _finish(image)
 
 

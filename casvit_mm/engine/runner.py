@@ -85,7 +85,7 @@ class CASViTRunner(Runner):
         if hooks['invalid_loss'] is None:
             del hooks['invalid_loss']
         checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
-        # Most configs name mmengine's hook, and they shall not lose checkpoints either.
+        # Most configs name mmengine's hook: they get the safe one too.
         if isinstance(checkpoint, dict) and checkpoint.get('type') in CHECKPOINT_HOOKS:
             hooks['checkpoint'] = {**checkpoint, 'type': SafeCheckpointHook}
         super().register_default_hooks(hooks)

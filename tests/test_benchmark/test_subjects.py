@@ -16,7 +16,7 @@ def subject(model, variant, precision='fp32', mode='inference', side=64):
     case = Case(str(model), variant, precision, mode, image_size=side)
     torch.manual_seed(0)
     image = torch.randn(1, 3, side, side)
-    build = subjects._whole_model if case.kind == 'config' else subjects._backbone
+    build = subjects._full_model if case.kind == 'config' else subjects._backbone
     built = build(case, image)
     change(built.model, case)
     return built
@@ -48,7 +48,7 @@ def test_a_full_detector_returns_the_maximum_number_of_objects_in_every_variant(
     for variant in ('reference', 'eager', 'fused'):
         built = subject(config(configs, name), variant)
         with torch.no_grad():
-            (sample,) = built.answer()
+            (sample,) = built.predict()
         head = built.model.roi_head if name.startswith('mask') else built.model.bbox_head
         # Detections above the threshold are also found without it.
         assert 0.99 < head.test_cfg.score_thr / sample.pred_instances.scores.min() < 1
@@ -75,9 +75,9 @@ def test_a_full_model_trains_on_the_given_objects(configs, name):
 def test_a_segmentor_predicts_a_semantic_mask_and_a_classifier_a_class(configs):
     with torch.no_grad():
         segmentor = config(configs, 'semantic_fpn_casvit-xs_40k_ade20k-512x512')
-        (sample,) = subject(segmentor, 'fused').answer()
+        (sample,) = subject(segmentor, 'fused').predict()
         assert sample.pred_sem_seg.data.shape == (1, 64, 64)
-        (sample,) = subject(config(configs, 'casvit-xs_8xb128_in1k'), 'fused').answer()
+        (sample,) = subject(config(configs, 'casvit-xs_8xb128_in1k'), 'fused').predict()
         assert sample.pred_label.numel() == 1
 
 

@@ -72,12 +72,12 @@ def save(tmp_path):
 @pytest.fixture
 def log(monkeypatch):
     """The messages that are logged."""
-    said = []
+    messages = []
     for module in ('checkpoint.load', 'classifier'):
         monkeypatch.setattr(
-            f'casvit_mm.models.{module}.print_log', lambda text, **_: said.append(str(text))
+            f'casvit_mm.models.{module}.print_log', lambda text, **_: messages.append(str(text))
         )
-    return said
+    return messages
 
 
 def assert_golden(model, size):
@@ -198,7 +198,7 @@ def test_a_head_for_other_classes_is_new_but_the_norm_before_it_is_loaded(save, 
     model = classifier('xs', two_heads=True, classes=5, init_cfg=pretrained)
     model.init_weights()
     assert model.backbone.out_norms['3'].weight.data.equal(weights['norm.weight'])
-    (line,) = [text for text in log if 'of another shape' in text]
+    (line,) = [text for text in log if 'with a different shape' in text]
     assert 'head.fc.bias (1000,) in the file, (5,) in the model' in line
     with pytest.raises(CheckpointError, match=r'head\.fc\.bias'):
         load_into(model, read_checkpoint(file), strict=True)

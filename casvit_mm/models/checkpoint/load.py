@@ -49,7 +49,7 @@ class LoadReport:
                 f'{key} {have} in the file, {want} in the model'
                 for key, have, want in self.mismatched
             ]
-            parts.append(f'of another shape {some(shapes, quoted=False)}')
+            parts.append(f'with a different shape {some(shapes, quoted=False)}')
         in_file, in_model = self.sizes
         if in_file != in_model and in_file is not None:
             known = in_model.upper() if in_model else 'a different arch'

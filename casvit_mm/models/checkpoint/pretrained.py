@@ -159,24 +159,24 @@ def load_pretrained_backbone(
         prefix += '.'
     parts, left_out = _without_classifier(content, prefix)
     report, fitting = match_weights(backbone, parts)
-    said = [f'{len(fitting)} tensors loaded', *report.notes]
+    notes = [f'{len(fitting)} tensors loaded', *report.notes]
     if left_out:
-        said.append(f'left out the classifier ({", ".join(left_out)})')
+        notes.append(f'left out the classifier ({", ".join(left_out)})')
     has_norms = any(key.startswith('out_norms.') for key in [*fitting, *report.unexpected])
     if left_out or not has_norms:
         new = [key for key in report.missing if key.startswith('out_norms.')]
         report.missing = [key for key in report.missing if key not in new]
         if new:
             names = sorted({key.rsplit('.', 1)[0] for key in new})
-            said.append(f'output norms newly initialised ({", ".join(names)})')
+            notes.append(f'output norms newly initialised ({", ".join(names)})')
     if report.missing or report.mismatched or not fitting:
         raise CheckpointError(
             f'{path} does not fit the backbone: {report.describe() or "none of its keys match"}.'
         )
     backbone.load_state_dict(fitting, strict=False)
     if report.unexpected:
-        said.append(f'unexpected {some(report.unexpected, quoted=False)}')
-    print_log(f'Backbone from {path}: {"; ".join(said)}.', logger='current')
+        notes.append(f'unexpected {some(report.unexpected, quoted=False)}')
+    print_log(f'Backbone from {path}: {"; ".join(notes)}.', logger='current')
     return report
 
 

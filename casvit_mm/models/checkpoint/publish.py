@@ -91,7 +91,7 @@ def write_weights(
     layout: str = 'native',
     digest: bool = False,
 ) -> Path:
-    """Writes weights and meta, whole or not at all.
+    """Writes weights and meta, completely or not at all.
 
     Args:
         state: The weights.

@@ -41,12 +41,12 @@ def save(tmp_path):
 @pytest.fixture
 def log(monkeypatch):
     """The messages that are logged."""
-    said = []
+    messages = []
     for module in ('checkpoint.load', 'checkpoint.pretrained', 'casvit'):
         monkeypatch.setattr(
-            f'casvit_mm.models.{module}.print_log', lambda text, **_: said.append(str(text))
+            f'casvit_mm.models.{module}.print_log', lambda text, **_: messages.append(str(text))
         )
-    return said
+    return messages
 
 
 def equal(left, right):
