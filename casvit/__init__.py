@@ -1,4 +1,4 @@
-"""CAS-ViT for people: commands, predictions and their results, without torch until one runs."""
+"""CAS-ViT for users: commands, the Predictor and its results; torch is imported only when needed."""
 
 from typing import TYPE_CHECKING
 

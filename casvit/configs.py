@@ -1,4 +1,4 @@
-"""Finds the configs that come with the package, without importing what they are for."""
+"""Finds the configs that come with the package, without importing the libraries they are for."""
 
 import difflib
 from importlib.util import find_spec
@@ -11,13 +11,13 @@ def shipped_configs() -> Path:
     """The folder of the configs that come with the package, in a checkout or installed.
 
     Raises:
-        CliError: The package is not installed whole.
+        CliError: The installation is incomplete.
     """
     spec = find_spec('casvit_mm')
     if spec is None or spec.origin is None:
         raise CliError(
-            'The package casvit_mm is not beside casvit, so there are no configs: install '
-            'casvit-mm again.'
+            'The package casvit_mm is not installed next to casvit, so there are no configs: '
+            'install casvit-mm again.'
         )
     package = Path(spec.origin).parent
     beside = package.parent / 'configs'
@@ -28,14 +28,14 @@ def find_config(name: str) -> Path:
     """Finds a config.
 
     Args:
-        name: A path; or, relative to the shipped configs and with or without ``.py``, a path or
-            the name alone.
+        name: A path; or a path relative to the shipped configs, or a name alone, both with or
+            without ``.py``.
 
     Returns:
         The file.
 
     Raises:
-        CliError: There is none; the message names those that are close.
+        CliError: There is no such config; the message suggests similar names.
     """
     given = Path(name).expanduser()
     if given.is_file():
@@ -44,7 +44,7 @@ def find_config(name: str) -> Path:
 
 
 def config_path(name: str) -> str:
-    """The file of a config that comes with the package, to inherit from or to hand on.
+    """The path of a config that comes with the package, to inherit from or to pass to a tool.
 
     Args:
         name: Its name, with or without ``.py`` and the folder: ``'mask_rcnn_casvit'``,
@@ -54,7 +54,7 @@ def config_path(name: str) -> str:
         The absolute path.
 
     Raises:
-        CliError: There is none of that name; the message names those that are close.
+        CliError: There is no config of that name; the message suggests similar names.
 
     Example:
         >>> from casvit import config_path

@@ -1,4 +1,4 @@
-"""Predicts a folder of images or a video, and writes the results."""
+"""Runs inference on a folder of images or a video, and writes the results."""
 
 import json
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ UNITS = {'semantic': 'areas of a class', 'classification': 'class scores'}
 
 
 def find_inputs(source: Path) -> list[Path]:
-    """The images that an input stands for; none if it is a video.
+    """Lists the images of an input; none if it is a video.
 
     Args:
         source: A file or folder.
 
     Raises:
-        CliError: It does not exist, or is of an unknown kind.
-        StreamError: It is a folder without images.
+        CliError: The input does not exist, or its type is not supported.
+        StreamError: The input is a folder without images.
     """
     if not source.exists():
         raise CliError(f'The input {source} does not exist.')
@@ -38,19 +38,19 @@ def find_inputs(source: Path) -> list[Path]:
     if source.suffix.lower() in VIDEOS:
         return []
     raise CliError(
-        f'The input {source} is of an unknown kind. Images: {", ".join(IMAGE_SUFFIXES)}; videos: '
-        f'{", ".join(VIDEOS)}.'
+        f'The type of the input {source} is not supported. Images: {", ".join(IMAGE_SUFFIXES)}; '
+        f'videos: {", ".join(VIDEOS)}.'
     )
 
 
 class Demo:
-    """Predicts inputs and writes the results.
+    """Runs inference on images or a video and writes the results.
 
     Args:
-        predictor: Predicts.
+        predictor: The Predictor.
         out_dir: Folder for the results.
-        tile: Side of tiles in pixels; None for whole images.
-        overlap: Of tiles, in pixels.
+        tile: Side of the tiles in pixels; None to predict whole images.
+        overlap: Overlap of neighbouring tiles in pixels.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Demo:
         self.unit = UNITS.get(predictor.task, 'detections')
 
     def on_images(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """Writes the results of images; returns those that were skipped, each with the reason.
+        """Writes the results of images; returns the skipped images, each with the reason.
 
         Raises:
-            Exception: Inference failed for every image, with the error of the first.
+            Exception: Inference failed for every image; this is the error of the first.
         """
         names = output_names(paths)
         skipped: dict[Path, str] = {}
@@ -100,7 +100,7 @@ class Demo:
         """Writes the results of a video.
 
         Raises:
-            StreamError: It cannot be read, or the result cannot be written.
+            StreamError: The video cannot be read, or the result cannot be written.
             Exception: Inference failed for a frame.
         """
         video = Video(path)
@@ -123,12 +123,12 @@ class Demo:
     def _progress(self, count: int | None, unit: str) -> '_Progress':
         if self.tiling['tile'] is None:
             return _Progress(total=count, unit=unit)
-        # How many tiles there are is known only once an image is read.
+        # The number of tiles is known only once an image is read.
         return _Progress(total=None, unit='tile')
 
     def _write(self, path: Path, name: str, result: Result) -> int:
         """Writes the results of one image; returns the number of records."""
-        # JPEG ends there, PNG does not.
+        # JPEG has a size limit, PNG does not.
         suffix = '.jpg' if max(result.height, result.width) < JPEG_LIMIT else '.png'
         result.save(self.out_dir / f'{name}{suffix}')
         if isinstance(result, SemanticMap):
@@ -139,12 +139,12 @@ class Demo:
 
 
 class _Progress(tqdm):
-    """Counts images or frames; or their tiles, each of them once, whatever becomes of the image."""
+    """Counts images, frames or tiles; each tile once, also if its image fails."""
 
     _of_image = (0, 0)
 
     def on_result(self) -> None:
-        """Counts an image that was answered, or failed."""
+        """Counts an image that was predicted, or failed."""
         if self.unit != 'tile':
             self.update()
             return
@@ -153,7 +153,7 @@ class _Progress(tqdm):
         self.update(total - done)
 
     def on_tiles(self, done: int, total: int) -> None:
-        """Counts tiles of the image that is being looked at."""
+        """Counts tiles of the current image."""
         if done == 0:
             self.total = (self.total or 0) + total
             self._of_image = (0, total)
@@ -162,7 +162,7 @@ class _Progress(tqdm):
 
 
 def _is_of_model(error: Exception) -> bool:
-    """Whether a model raised something that may have nothing to do with the image."""
+    """Whether the model raised an error that may have nothing to do with the image."""
     return isinstance(error, PredictionError) and not isinstance(error.__cause__, UserError)
 
 

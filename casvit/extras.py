@@ -1,4 +1,4 @@
-"""The optional parts of the installation: which package comes with which extra."""
+"""The extras of the distribution: which one installs which package."""
 
 OPENMMLAB = frozenset(
     ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'cv2')
@@ -9,16 +9,16 @@ EXTRAS = {
     'defusedxml': 'data',
     'iterstrat': 'data',
 }
-"""The extra that brings a package; any other comes with ``train``."""
+"""The extra that installs a package; all others come with ``train``."""
 
 SET_UP = 'python tools/install.py in a checkout sets everything up'
 
 
 def how_to_install(package: str) -> str:
-    """What to type if a package is missing.
+    """Says how to install a missing package.
 
     Args:
-        package: The name that is imported.
+        package: Its import name.
 
     Returns:
         A clause without a full stop.

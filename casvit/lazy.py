@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used (PEP 562)."""
+"""Attributes of a package that are imported on first use (PEP 562)."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -8,12 +8,12 @@ from typing import Any
 def lazy_attributes(
     package: str, modules: Mapping[str, str | None]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """What a package's ``__init__`` needs to have names without importing their modules.
+    """Gives a package attributes without importing the modules that define them.
 
     Args:
         package: ``__name__`` of the package.
-        modules: Name of each attribute, and the module that defines it; None if the attribute is
-            a module of the package itself.
+        modules: The module that defines each attribute, by the attribute's name; None if the
+            attribute is a module of the package itself.
 
     Returns:
         ``__getattr__`` and ``__dir__``.
@@ -30,7 +30,7 @@ def lazy_attributes(
         if module is None:
             return importlib.import_module(f'{package}.{name}')
         value = getattr(importlib.import_module(module), name)
-        # The next look-up finds it without this function.
+        # So that the next look-up does not call this function.
         vars(importlib.import_module(package))[name] = value
         return value
 

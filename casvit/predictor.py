@@ -1,4 +1,4 @@
-"""Images in, results out, whatever the model's file and whatever the images are given as."""
+"""The Predictor: one interface to every kind of model, for images in any form."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,36 +19,36 @@ OnTiles = Callable[[int, int], None]
 
 
 class PredictionError(UserError, RuntimeError):
-    """A model failed for an image; ``__cause__`` is what it raised."""
+    """Inference failed for an image; ``__cause__`` is the error that the model raised."""
 
 
 class TilingError(UserError, ValueError):
-    """Tiles are asked for that make no sense."""
+    """The tile size or overlap is invalid, or the model does not support tiles."""
 
 
 class Predictor:
-    """Predicts with a trained model: detection, segmentation, classification.
+    """Runs inference with a trained model: detection, segmentation or classification.
 
     Args:
-        model: The file of a model: a checkpoint of a run or of OpenMMLab, a published file, or
-            .safetensors. Or an object that is a :class:`casvit.backends.Backend`.
-        config: Config of the model: a file, the name of one that comes with the package, or a
-            Config of mmengine. By default the one in the checkpoint, which is read as data:
-            nothing of it is run.
+        model: The file of a model: a checkpoint of a training run or of OpenMMLab, a published
+            checkpoint, or .safetensors. Or a :class:`casvit.backends.Backend`.
+        config: Config of the model: a file, the name of a config that comes with the package, or
+            a ``Config`` of mmengine. By default the config in the checkpoint, which is read as
+            data: nothing in it is run.
         device: 'cpu', 'cuda', 'cuda:1' … By default the first GPU, else the CPU.
         score_threshold: Detections below this score are left out.
-        batch_size: Images, or tiles, that go through the model at once, if they are of one size.
-        weights: 'model', or 'ema' for the moving average of a file that has both.
-        fuse: Fold batch norms into convolutions: the same results, sooner.
-        compile: Compile the model: a minute or more at the first image, then faster.
+        batch_size: Images, or tiles, per batch; only images of the same size share a batch.
+        weights: 'model', or 'ema' for the moving average, if the checkpoint has both.
+        fuse: Fold batch norms into convolutions: the same results, faster.
+        compile: Compile the model: a minute or more for the first image, then faster.
         precision: 'fp32', 'bf16' or 'fp16'.
 
     Raises:
         UserError: The model cannot be loaded; the message says why and what to do.
 
     Attributes:
-        backend: What runs the model.
-        batch_size: As above.
+        backend: The backend that runs the model.
+        batch_size: Images, or tiles, per batch.
 
     Example:
         >>> from casvit import Predictor
@@ -88,7 +88,7 @@ class Predictor:
             self.backend = model
         else:
             raise UnknownModelError(
-                f'An object of type {type(model).__name__} is no model: expected a file or a '
+                f'An object of type {type(model).__name__} is not a model: expected a file or a '
                 'casvit.backends.Backend.'
             )
 
@@ -126,31 +126,31 @@ class Predictor:
         overlap: int | None = None,
         on_tiles: OnTiles | None = None,
     ) -> Result | list[Result] | Iterator[Result]:
-        """Predicts.
+        """Runs inference on one or more images.
 
         Args:
             image: A file, a PIL image or a NumPy array (see
                 :func:`casvit.inputs.images.load_image`); or a list or tuple of them; or an
-                iterator, from which images are taken as results are asked for, so that any number
-                of them fits into memory.
-            bgr: Whether arrays are in OpenCV's order of channels.
-            tile: Look at tiles of this side in pixels, instead of the whole image: for images that
-                are much larger than those that the model was trained on. What is found in two
-                tiles is reported once.
-            overlap: Of neighbouring tiles in pixels, at least the size of an object. By default a
-                quarter of a tile.
-            on_tiles: Told how many tiles of an image are done and how many it has: before the
-                first, and after each batch.
+                iterator, from which images are taken only when their results are needed, so that
+                any number of them fits into memory.
+            bgr: Whether arrays have OpenCV's channel order.
+            tile: Predict overlapping tiles of this side in pixels instead of the whole image: for
+                images that are much larger than those that the model was trained on. An object
+                found in two tiles is reported once.
+            overlap: Overlap of neighbouring tiles in pixels, at least the size of an object. By
+                default a quarter of a tile.
+            on_tiles: Called with the number of finished tiles of an image and the number of all
+                its tiles: before the first batch, and after each.
 
         Returns:
             The result of an image, a list of results, or an iterator of results, in the order of
-            the images. Those of a list of files read their image again if they are drawn; others
-            hold it.
+            the images. Results of a list of files read the image again when drawn; others hold
+            it.
 
         Raises:
-            ImageError: An image cannot be read or is of an unknown kind.
-            PredictionError: The model failed for an image.
-            TilingError: Tiles make no sense, or not for this model.
+            ImageError: An image cannot be read, or its type is not supported.
+            PredictionError: Inference failed for an image.
+            TilingError: The tile size or overlap is invalid, or the model does not support tiles.
         """
         several = isinstance(image, (list, tuple))
         images = image if several or _is_stream(image) else [image]
@@ -177,17 +177,17 @@ class Predictor:
         on_tiles: OnTiles | None = None,
         keep_images: bool = True,
     ) -> Iterator[Result | ImageError | PredictionError]:
-        """Predicts many images, of which some may fail.
+        """Runs inference on many images, some of which may fail.
 
         Args:
-            images: As for calling the Predictor, like the other arguments.
-            keep_images: Whether results hold the images of files.
+            images: The images; the other arguments are those of calling the Predictor.
+            keep_images: Whether the results of files hold their images.
 
         Returns:
-            An iterator of a result for each image, or of the error in its place.
+            An iterator over the result of each image, or the error in its place.
 
         Raises:
-            TilingError: Tiles make no sense, or not for this model.
+            TilingError: The tile size or overlap is invalid, or the model does not support tiles.
         """
         return self._answers(images, bgr, self._predict(tile, overlap, on_tiles), tile, keep_images)
 
@@ -199,7 +199,7 @@ class Predictor:
         tile: int | None,
         keep_images: bool,
     ) -> Iterator[Result | ImageError | PredictionError]:
-        # Of an image in tiles, the tiles make the batches.
+        # With tiles, a batch consists of tiles of one image.
         size = self.batch_size if tile is None else 1
         inputs = (_read(image, bgr, keep_images) for image in images)
         answers: dict[int, Result | ImageError | PredictionError] = {}
@@ -217,10 +217,10 @@ class Predictor:
         """Predicts images of one size, in tiles if that is asked for."""
         if tile is None:
             if overlap is not None:
-                raise TilingError(f'overlap={overlap} is of tiles: give their size, tile=...')
+                raise TilingError(f'overlap={overlap} needs a tile size: add tile=...')
             return self.backend
         if self.task == 'classification':
-            raise TilingError('tile=... is not for a classifier, which sees an image as a whole.')
+            raise TilingError('tile=... is not for classifiers, which need the whole image.')
         if tile < 1:
             raise TilingError(f'tile={tile}: expected at least 1 pixel.')
         overlap = tile // 4 if overlap is None else overlap
@@ -247,7 +247,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _Input:
-    """An image that was read, or why it could not be."""
+    """An image, or the error if it could not be read."""
 
     pixels: np.ndarray
     file: str
@@ -256,7 +256,7 @@ class _Input:
 
 
 def _is_stream(value: Any) -> bool:
-    # Rows of an array, or a tensor, are no images.
+    # An array or a tensor is one image, not a stream of its rows.
     one = isinstance(value, (str, bytes, os.PathLike)) or hasattr(value, 'shape')
     return isinstance(value, Iterable) and not one
 
@@ -273,12 +273,12 @@ def _read(image: ImageLike, bgr: bool, keep_files: bool) -> _Input:
 def _predicted(
     batch: Sequence[_Input], predict: Callable[[list[np.ndarray]], Sequence[Result]]
 ) -> list[Result | ImageError | PredictionError]:
-    """The result of each image of a batch, or its error when it is predicted alone."""
+    """The result of each image of a batch, or the error of predicting it alone."""
     if batch[0].error is not None:
         return [one.error for one in batch]
     try:
         results = predict([one.pixels for one in batch])
-    # Models raise anything for an image of odd size.
+    # Models may raise any error for an image of unusual size.
     except Exception as error:
         if len(batch) > 1:
             return [answer for one in batch for answer in _predicted([one], predict)]

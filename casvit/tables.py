@@ -1,4 +1,4 @@
-"""Plain facts that commands, configs and documentation read from here: sizes, tasks, formats."""
+"""Tables that commands, configs and documentation share: sizes, tasks, formats, peers."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,11 +11,11 @@ class Architecture(NamedTuple):
         depths: Blocks in each of the four stages.
         channels: Channels of each of the four stages.
         drop_path_rate: Drop path rate of the published detection and segmentation recipes.
-        checkpoint: The published ImageNet-1k file, relative to the folder a run is started in;
-            None if the authors publish no weights.
+        checkpoint: The published ImageNet-1k checkpoint, relative to the working directory of a
+            run; None if the authors publish no weights.
 
-    Source: CAS-ViT, arXiv 2408.03703, table 1 (XS to T); L occurs in the published segmentation
-    code only.
+    Source: CAS-ViT, arXiv 2408.03703, table 1 (XS to T); L occurs only in the published
+    segmentation code.
     """
 
     depths: tuple[int, int, int, int]
@@ -33,44 +33,44 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 PUBLISHED_SIZES = tuple(name for name, size in ARCHITECTURES.items() if size.checkpoint)
-"""Sizes that the authors publish weights of."""
+"""Sizes for which the authors publish weights."""
 
 OBJECT_TASKS = ('detection', 'instance')
 TASKS = (*OBJECT_TASKS, 'semantic')
-"""What a dataset can be for: bounding boxes, instance segmentation, semantic segmentation."""
+"""Tasks of datasets: object detection, instance segmentation, semantic segmentation."""
 
 FORMATS = ('coco', 'voc', 'yolo', 'labelme', 'masks')
-"""Formats of datasets, by the name that --format takes."""
+"""Dataset formats, by the name that --format takes."""
 
 IGNORE_INDEX = 255
 """Ignore index of semantic masks, unless another is given."""
 
 LAYOUTS = ('native', 'published')
-"""Layouts of checkpoints: this package's, and that of the authors' files."""
+"""Layouts of checkpoints: this package's, and that of the published checkpoints."""
 
 PRECISIONS = ('fp32', 'bf16', 'fp16')
-"""Precisions in which the dense parts of a model can compute."""
+"""Precisions for the backbone, neck and dense heads of a model."""
 
 VARIANTS = {
     'inference': ('reference', 'eager', 'fused', 'compiled'),
     'training': ('reference', 'eager', 'folded', 'compiled'),
 }
-"""What a benchmark can measure, by mode. ``reference`` is the published forward pass; ``eager``
-this package's, channels last; ``fused`` that of a fused model; ``folded`` that of one whose frozen
-norms are folded; ``compiled`` the one before it by ``torch.compile``."""
+"""Variants that a benchmark can measure, by mode. ``reference`` is the published forward pass;
+``eager`` this package's, channels last; ``fused`` a fused model; ``folded`` a model whose frozen
+norms are folded; ``compiled`` the fused or folded one with ``torch.compile``."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A backbone of others, which timm builds.
+    """Another backbone to compare with, built by timm.
 
     Attributes:
-        name: What its authors call it.
-        timm: Name in timm.
-        box_ap: Published box AP on COCO of Mask R-CNN with FPN, 12 epochs; None if its authors
-            publish none of that kind.
-        source: Where that is published.
-        options: What timm needs to build it for images of any size.
+        name: Its name in the publication.
+        timm: Its name in timm.
+        box_ap: Published box AP on COCO of Mask R-CNN with FPN, 12 epochs; None if there is no
+            such figure.
+        source: Where the figure is published.
+        options: Options with which timm builds it for images of any size.
     """
 
     name: str
@@ -108,5 +108,5 @@ PEERS: dict[str, Peer] = {
         Peer('StarNet-S4', 'starnet_s4', None, ''),
     )
 }
-"""By name in timm. EfficientFormer, and EfficientFormerV2 as timm has it, take images of one size
-only, and so are no backbones of detectors."""
+"""By name in timm. EfficientFormer, and timm's EfficientFormerV2, take images of one size only and
+so cannot be backbones of detectors."""

@@ -1,4 +1,4 @@
-"""What runs a model: a small module for each runtime, chosen by the suffix of the model's file."""
+"""Backends that run models: one small module per runtime, chosen by the suffix of the file."""
 
 import importlib
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ MODULES = {
     '.ckpt': 'casvit.backends.pytorch',
     '.safetensors': 'casvit.backends.pytorch',
 }
-"""The module of each suffix. Its function ``load`` takes the file and a Predictor's options."""
+"""The module for each suffix. Its function ``load`` takes the file and the Predictor's options."""
 
 
 @runtime_checkable
 class Backend(Protocol):
-    """A model that is ready to predict.
+    """A model that is ready for inference.
 
     Attributes:
         task: 'detection', 'instance', 'semantic' or 'classification'.
@@ -34,35 +34,35 @@ class Backend(Protocol):
     palette: Sequence[Colour]
 
     def __call__(self, images: Sequence[np.ndarray]) -> Sequence[Result]:
-        """Predicts.
+        """Runs inference on a batch.
 
         Args:
-            images: RGB images of one size. Shape: ``(H, W, 3)`` each, uint8.
+            images: RGB images of the same size. Shape: ``(H, W, 3)`` each, uint8.
 
         Returns:
-            The result of each.
+            The result of each image.
         """
 
 
 class UnknownModelError(UserError, ValueError):
-    """A file is of no kind that a model is known to have."""
+    """The type of a model file is not supported."""
 
 
 def load_backend(model: str, options: dict[str, Any]) -> Backend:
-    """Loads a model with the runtime that its file is for.
+    """Loads a model with the runtime for its file type.
 
     Args:
         model: The file; its suffix decides.
-        options: Those of :class:`casvit.Predictor` that are about the model.
+        options: The options of :class:`casvit.Predictor` that concern the model.
 
     Raises:
-        UnknownModelError: The suffix is not known; the message lists those that are.
+        UnknownModelError: The suffix is not supported; the message lists those that are.
         UserError: The model cannot be loaded; the message says why and what to do.
     """
     suffix = PurePath(model).suffix.lower()
     if suffix not in MODULES:
         raise UnknownModelError(
-            f'The model {model} is of an unknown kind: expected a file that ends in '
+            f'The type of the model {model} is not supported: expected a file that ends in '
             f'{", ".join(MODULES)}.'
         )
     return importlib.import_module(MODULES[suffix]).load(model, **options)

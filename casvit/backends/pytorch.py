@@ -1,4 +1,4 @@
-"""Checkpoints, run by torch and the toolboxes of OpenMMLab."""
+"""The PyTorch backend: runs checkpoints with torch and OpenMMLab."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from casvit.tables import PRECISIONS
 
 
 class UnusableOptionError(UserError, ValueError):
-    """This machine or this model cannot do what an option asks for."""
+    """An option has an invalid value, or one that this machine or model does not support."""
 
 
 def load(
@@ -46,7 +46,7 @@ def load(
     elif config is not None and not isinstance(config, Config):
         raise UnusableOptionError(
             f'config is of type {type(config).__name__}: expected a file, the name of a config '
-            'that comes with the package, or a Config of mmengine.'
+            'that comes with the package, or an mmengine Config.'
         )
     if precision not in PRECISIONS:
         raise UnusableOptionError(f'precision={precision!r}: expected {", ".join(PRECISIONS)}.')
@@ -65,10 +65,10 @@ def load(
 @contextmanager
 def _importing() -> Iterator[None]:
     try:
-        # Some libraries print what they lack, of which nothing is needed here.
+        # Some libraries print which optional packages are missing; none is needed here.
         with redirect_stdout(StringIO()):
             yield
-    # An installation that is broken raises anything while it is imported.
+    # Importing from a broken installation may raise any error.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingPackageError(
