@@ -1,4 +1,4 @@
-"""CAS-ViT for users: commands, the Predictor and its results; torch is imported only when needed."""
+"""CAS-ViT for users: commands, the Predictor and its results; torch is imported only if needed."""
 
 from typing import TYPE_CHECKING
 

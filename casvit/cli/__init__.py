@@ -1,1 +1,1 @@
-"""The commands: each module is one, its docstring the --help, its imports those of arguments."""
+"""The commands, one module each: its docstring is the --help, and it imports only its arguments."""

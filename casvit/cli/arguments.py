@@ -1,4 +1,4 @@
-"""Arguments that several commands share, under the same names everywhere."""
+"""Arguments that several commands share, with the same names everywhere."""
 
 import argparse
 import math
@@ -10,7 +10,7 @@ from casvit.tables import FORMATS, IGNORE_INDEX, PRECISIONS
 
 
 class ConfigOptions(argparse.Action):
-    """``--cfg-options KEY=VALUE …``: kept as text, which the command reads with the config."""
+    """``--cfg-options KEY=VALUE …``: kept as text and parsed when the command reads the config."""
 
     def __call__(
         self,
@@ -22,12 +22,12 @@ class ConfigOptions(argparse.Action):
         """Adds the pairs to those of earlier ``--cfg-options``."""
         for value in values or ():
             if '=' not in value or value.startswith('='):
-                parser.error(f'--cfg-options wants KEY=VALUE, not {value!r}')
+                parser.error(f'--cfg-options: expected KEY=VALUE, not {value!r}')
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *(values or ())])
 
 
 def add_config(parser: ArgumentParser) -> None:
-    """CONFIG, --data-root, --cfg-options: what every command that has a config takes."""
+    """CONFIG, --data-root, --cfg-options: the arguments of every command that takes a config."""
     parser.add_argument(
         'config',
         metavar='CONFIG',
@@ -36,7 +36,7 @@ def add_config(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--data-root',
         metavar='DIR',
-        help="folder of the data, instead of the config's, for every dataset and evaluator",
+        help='data folder for every dataset and evaluator, instead of the one in the config',
     )
     parser.add_argument(
         '--cfg-options',
@@ -52,7 +52,7 @@ def add_checkpoint(parser: ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint',
         metavar='CHECKPOINT',
-        help='weights: of a training run, as the authors publish them, or .safetensors',
+        help='checkpoint of a training run, published checkpoint, or .safetensors',
     )
 
 
@@ -62,7 +62,7 @@ def add_weights(parser: ArgumentParser) -> None:
         '--weights',
         choices=('model', 'ema'),
         default='model',
-        help='of a published file that has both: its weights, or their moving average',
+        help='if the checkpoint has both: its weights, or their moving average (default: model)',
     )
 
 
@@ -81,7 +81,7 @@ def add_launcher(parser: ArgumentParser) -> None:
         '--launcher',
         choices=('none', 'pytorch', 'slurm', 'mpi'),
         default='none',
-        help='what started the processes of a distributed run (default: none)',
+        help='launcher of a distributed run (default: none)',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
@@ -89,7 +89,7 @@ def add_launcher(parser: ArgumentParser) -> None:
 def add_seed(parser: ArgumentParser) -> None:
     """--seed."""
     parser.add_argument(
-        '--seed', type=int, metavar='N', help="random seed, instead of the config's"
+        '--seed', type=int, metavar='N', help='random seed, instead of the one in the config'
     )
 
 
@@ -98,18 +98,18 @@ def add_acceleration(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--fuse',
         action='store_true',
-        help='fold batch norms into convolutions: the same answers, sooner',
+        help='fold batch norms into convolutions: the same results, faster',
     )
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='compile the model (torch.compile): a minute or more once, then faster',
+        help='compile the model (torch.compile): takes a minute or more once, then is faster',
     )
     parser.add_argument(
         '--precision',
         choices=PRECISIONS,
         default='fp32',
-        help='compute backbone, neck and dense heads in this precision (default: fp32)',
+        help='precision of backbone, neck and dense heads (default: fp32)',
     )
 
 
@@ -121,27 +121,29 @@ def add_device(parser: ArgumentParser) -> None:
 
 
 def add_data(parser: ArgumentParser) -> None:
-    """DATA, and how it is to be read: what every command that takes a folder of data has."""
+    """DATA and how to read it: the arguments of every command that takes a dataset."""
     parser.add_argument('data', metavar='DATA', help='folder of the dataset, or a COCO file')
     parser.add_argument(
-        '--format', choices=FORMATS, help='if it holds more than one (default: detected)'
+        '--format',
+        choices=FORMATS,
+        help='format of the annotations (default: detected automatically)',
     )
     parser.add_argument(
         '--legend',
         metavar='FILE',
-        help='names, or colours and names, of the classes of semantic masks',
+        help='file with the names, or the colours and names, of the classes of semantic masks',
     )
     parser.add_argument(
         '--ignore-index',
         type=int,
         default=IGNORE_INDEX,
         metavar='N',
-        help=f'the value of semantic masks that does not count (default: {IGNORE_INDEX})',
+        help=f'pixel value of semantic masks that is ignored (default: {IGNORE_INDEX})',
     )
 
 
 def acceleration(args: Namespace) -> dict[str, Any]:
-    """What --fuse, --compile and --precision ask for, as ``Acceleration`` takes it."""
+    """The options of ``Acceleration`` for --fuse, --compile and --precision."""
     return {
         'fuse': args.fuse,
         'compile': args.compile,
@@ -151,7 +153,7 @@ def acceleration(args: Namespace) -> dict[str, Any]:
 
 
 def positive_int(text: str) -> int:
-    """Type of an argument that counts something."""
+    """Type of an argument that is a whole number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f'{value} is not at least 1')

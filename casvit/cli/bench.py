@@ -1,30 +1,30 @@
-"""Measures how fast a CAS-ViT is here, in all the ways it can be run.
+"""Measures the speed of CAS-ViT on this machine, as published, fused and compiled.
 
   casvit bench
-      the backbones XS, S, M and T at 512x512, an image at a time: as published, fused, compiled
+      the backbones XS, S, M and T on single images of 512x512: as published, fused, compiled
   casvit bench --sizes xs --image-size 224 --batch-size 8 --out mine.json
   casvit bench --mode training --variants reference folded compiled
   casvit bench --precision fp32 bf16
-      also in bf16, on GPUs and CPUs with instructions for it
+      also in bf16, on GPUs and CPUs that support it
   casvit bench --configs retinanet_casvit-xs_fpn_1x_coco semantic_fpn_casvit-xs_40k_ade20k-512x512
-      whole detectors and segmentors, with as many objects found as there may be
+      whole detectors and segmentors, with the maximum number of objects found
   casvit bench --peers
-      backbones of others beside CAS-ViT, with what is published of their accuracy (needs timm)
+      other backbones next to CAS-ViT, with their published accuracy (needs timm)
   casvit bench --variants fused --image-size 256 512 1024 2048
-      how cost grows with the area: several sizes of images or batches take turns, and a power
+      how the cost grows with the image area: several image or batch sizes take turns, and a power
       law is fitted
   casvit bench --runs work_dirs/plain-0 work_dirs/fast-0 --out convergence.json
-      measures nothing: what finished training runs reached, by the switches of their `speed`
+      measures nothing: compares the results of finished training runs by their `speed` settings
   casvit bench --pipelines mask_rcnn_casvit-xs_fpn_1x_coco --data-root /data/coco
-      what reading, resizing and masks take of the training's data, transform by transform
+      the time that each transform of the training pipeline takes
   casvit bench --page docs/speed.md --records benchmarks/inference.json benchmarks/training.json
-      measures nothing: writes the page on speed from records, machine by machine, and plots beside
-    the first record of each
+      measures nothing: writes the page on speed from records, machine by machine, with plots next
+      to the first record of each machine
 
-Every case runs in a process of its own; the processes take turns, and a ratio is one of
-neighbouring turns: that holds on a machine that others use too. Printed are medians with
-quartiles. --out keeps every turn, the machine and the versions as JSON; it is written anew after
-each model, so that a run that is broken off keeps what it had measured.
+Every case runs in a process of its own. The processes take turns, and ratios compare neighbouring
+turns, so they hold even if the machine is busy with other work. The tables show medians with
+quartiles. --out writes every turn, the machine and the versions to a JSON file, which is updated
+after each model, so that an interrupted run keeps its measurements.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -43,26 +43,26 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='sizes of the backbone (default: xs s m t; none with --configs)',
     )
     parser.add_argument(
-        '--configs', nargs='+', default=[], metavar='CONFIG', help='whole models, by their configs'
+        '--configs', nargs='+', default=[], metavar='CONFIG', help='configs of whole models'
     )
     parser.add_argument(
         '--peers',
         nargs='*',
         metavar='NAME',
-        help=f'backbones of others, by their names in timm: {", ".join(PEERS)} (default: all)',
+        help=f'other backbones, by their names in timm: {", ".join(PEERS)} (default: all)',
     )
     parser.add_argument(
         '--variants',
         nargs='+',
         choices=sorted({each for names in VARIANTS.values() for each in names}),
-        help='ways to run it (default: all that the mode has)',
+        help='variants to measure (default: all variants of the mode)',
     )
     parser.add_argument(
         '--precision',
         nargs='+',
         choices=tuple(PRECISIONS),
         default=['fp32'],
-        help='of all variants but the reference, which is fp32 (default: fp32)',
+        help='precision of all variants but the reference, which is fp32 (default: fp32)',
     )
     parser.add_argument(
         '--mode',
@@ -84,14 +84,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs='+',
         default=[1],
         metavar='N',
-        help='images at once (default: 1)',
+        help='images per batch (default: 1)',
     )
     parser.add_argument(
         '--turns',
         type=arguments.positive_int,
         default=9,
         metavar='N',
-        help='how often each case gets its turn (default: 9)',
+        help='number of turns of each case (default: 9)',
     )
     parser.add_argument(
         '--seconds', type=float, default=2.0, metavar='S', help='length of a turn (default: 2)'
@@ -103,15 +103,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="threads of each process (default: torch's)",
     )
     arguments.add_device(parser)
-    parser.add_argument('--out', metavar='FILE.json', help='write the record here')
+    parser.add_argument('--out', metavar='FILE.json', help='write the record to this file')
     parser.add_argument(
-        '--note', metavar='TEXT', help='a remark for the record and its table: what else mattered'
+        '--note', metavar='TEXT', help='a remark for the record and its table, such as other load'
     )
     parser.add_argument('--runs', nargs='+', metavar='FOLDER', help='work dirs of finished runs')
     parser.add_argument(
-        '--pipelines', nargs='+', metavar='CONFIG', help='time their training data, not a model'
+        '--pipelines',
+        nargs='+',
+        metavar='CONFIG',
+        help='measure the training pipelines of these configs instead of models',
     )
-    parser.add_argument('--data-root', metavar='DIR', help='where the data of --pipelines are')
+    parser.add_argument('--data-root', metavar='DIR', help='data folder for --pipelines')
     parser.add_argument(
         '--samples',
         type=arguments.positive_int,
@@ -119,9 +122,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='images for --pipelines (default: 64)',
     )
-    parser.add_argument('--page', metavar='FILE.md', help='write the page on speed of --records')
+    parser.add_argument('--page', metavar='FILE.md', help='write the page on speed from --records')
     parser.add_argument(
-        '--records', nargs='+', metavar='FILE.json', help='what --out of earlier runs wrote'
+        '--records', nargs='+', metavar='FILE.json', help='records that --out wrote earlier'
     )
 
 

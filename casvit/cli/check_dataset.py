@@ -1,16 +1,16 @@
-"""Checks a folder of images with labels, and says everything that is wrong with it.
+"""Checks a dataset and reports all of its issues.
 
   casvit check DATA
-      COCO, Pascal VOC, YOLO, LabelMe, or images with semantic masks: found out
+      COCO, Pascal VOC, YOLO, LabelMe, or images with semantic masks: detected automatically
   casvit check DATA --task instance
-      objects need masks as well
+      also requires a segmentation mask for every object
   casvit check DATA --fix REPAIRED
       also writes a repaired copy, with a list of every change
   casvit check DATA --no-pictures
-      seconds: looks at the annotations alone
+      takes seconds: checks only the annotations, without opening the images
 
-It prints what was found, and writes a page with plots and labelled images. The exit code is 2
-where there are errors, and 0 where there are none; docs/data_check.md lists the kinds of issues.
+It prints a summary and writes an HTML report with plots and annotated images. The exit code is 2
+if there are errors, else 0; docs/data_check.md lists the kinds of issues.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -25,33 +25,45 @@ DEFAULT_CONFIG = 'mask_rcnn_casvit'
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_data(parser)
-    parser.add_argument('--task', choices=TASKS, help='what it is for (default: found out)')
+    parser.add_argument(
+        '--task',
+        choices=TASKS,
+        help='task of the dataset (default: detected automatically)',
+    )
     parser.add_argument(
         '--no-pictures',
         action='store_true',
-        help='do not open the images, only see whether they are there',
+        help='do not open the images, only check that they exist',
     )
     parser.add_argument(
-        '--fix', metavar='OUT', help='write a repaired copy into this new folder, as COCO or masks'
+        '--fix',
+        metavar='OUT',
+        help='write a repaired copy to this new folder, as COCO or semantic masks',
     )
     parser.add_argument(
         '--config',
         metavar='CONFIG',
         default=DEFAULT_CONFIG,
-        help=f'detector whose anchors object sizes are drawn against (default: {DEFAULT_CONFIG})',
+        help=f'detector whose anchors are compared with object sizes (default: {DEFAULT_CONFIG})',
     )
     parser.add_argument(
-        '--out-dir', metavar='DIR', help='where the page goes (default: work_dirs/check_<DATA>)'
+        '--out-dir',
+        metavar='DIR',
+        help='folder for the report (default: work_dirs/check_<DATA>)',
     )
     parser.add_argument(
         '--limit',
         type=arguments.positive_int,
         default=3,
         metavar='N',
-        help='how many of each kind to print (default: 3)',
+        help='number of issues to print of each kind (default: 3)',
     )
     parser.add_argument(
-        '--seed', type=int, default=0, metavar='N', help='which images the page shows'
+        '--seed',
+        type=int,
+        default=0,
+        metavar='N',
+        help='random seed for the images in the report (default: 0)',
     )
 
 

@@ -1,9 +1,9 @@
-"""What a person sees when something goes wrong: a sentence; a traceback only where it helps.
+"""Presents errors to users: as a sentence, and with a traceback only if it helps.
 
-Mistakes that a person can mend (:class:`casvit.errors.UserError`, values that a registry refuses
-while it builds a config, unreadable files) become one sentence and exit code 2. Their traceback
-goes into the run's log file, or to the terminal with ``--debug``. Anything else is a bug and keeps
-it.
+Errors that users can fix (:class:`casvit.errors.UserError`, values that a registry refuses while
+it builds a config, unreadable files) become one sentence and exit code 2. Their traceback goes
+into the log file of the run, or to the terminal with ``--debug``. Anything else is a bug and is
+shown with its traceback.
 """
 
 import logging
@@ -22,12 +22,12 @@ INTERRUPTED = 130
 
 
 def present(error: BaseException, prog: str, *, debug: bool) -> int:
-    """Tells a person what went wrong.
+    """Prints an error for the user.
 
     Args:
-        error: What was raised.
-        prog: Name of the command, which starts the message.
-        debug: Whether to print the traceback of a mistake too.
+        error: The exception.
+        prog: Name of the command, with which the message starts.
+        debug: Whether to print the traceback of user errors too.
 
     Returns:
         The exit code of the process.
@@ -41,7 +41,7 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
         traceback.print_exception(error)
         saved = f' Its traceback is also in {where}.' if where else ''
         print(
-            f'{prog}: this is a bug in the program, or in code it was given.{saved}',
+            f'{prog}: this is a bug in the program, or in code that it loaded.{saved}',
             file=sys.stderr,
         )
         return 1
@@ -59,10 +59,10 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
 
 
 def explain(error: BaseException) -> str | None:
-    """The sentence for a mistake that a person can mend; None where the error is a bug.
+    """The sentence for an error that the user can fix; None if the error is a bug.
 
     Args:
-        error: What was raised.
+        error: The exception.
 
     Returns:
         What is wrong, where, and what to do.
@@ -73,16 +73,16 @@ def explain(error: BaseException) -> str | None:
         return _without_worker(original, message)
     if 'out of memory' in message and isinstance(original, RuntimeError):
         return (
-            f'{message.splitlines()[0]} Smaller batches need less: --cfg-options '
+            f'{message.splitlines()[0]} Use a smaller batch: --cfg-options '
             'train_dataloader.batch_size=N (and --auto-scale-lr).'
         )
     if 'BackendCompilerFailed' in (kind.__name__ for kind in type(original).__mro__):
         return (
-            f'torch.compile failed: {_compiler_message(message)} It needs a C++ compiler that '
-            'works, such as g++. Without one, leave out --compile, and speed.compile in a config.'
+            f'torch.compile failed: {_compiler_message(message)} It needs a working C++ compiler, '
+            'such as g++. Without one, leave out --compile, and speed.compile in a config.'
         )
     if found := re.search(r'failed to load image: (.+)', message):
-        return f'The image {found[1].strip()} cannot be read: it is damaged, or no image.'
+        return f'The image {found[1].strip()} cannot be read: it is damaged, or not an image.'
     if 'imdecode' in message and (file := _image_being_loaded(error)):
         return f'The image {file} cannot be read: it is empty, or damaged.'
     if 'DataLoader worker process' in message:
@@ -95,13 +95,13 @@ def explain(error: BaseException) -> str | None:
 
 
 def _compiler_message(message: str) -> str:
-    """What a compiler of torch said, without the name of the backend that older versions add."""
+    """The message of torch's compiler, without the backend name that older versions add."""
     lines = [line for line in message.splitlines() if line and not line.startswith('backend=')]
     return lines[0] if lines[0].endswith('.') else f'{lines[0]}.'
 
 
 def _without_worker(original: BaseException, message: str) -> str:
-    """The sentence alone of an error that a loader process sent as text, with its traceback."""
+    """The message of an error that a loader process sent as text together with its traceback."""
     kind = type(original)
     start = f'{kind.__module__}.{kind.__qualname__}: '
     if 'DataLoader worker process' in message and start in message:
@@ -110,20 +110,20 @@ def _without_worker(original: BaseException, message: str) -> str:
 
 
 def _explain_worker(original: BaseException, message: str) -> str | None:
-    """Errors of loader processes arrive as text; those about files are the person's to mend."""
+    """Explains an error of a loader process, which arrives as text, if it is about a file."""
     if isinstance(original, OSError):
         return f'The data loader cannot read a file: {message.strip().splitlines()[-1]}.'
     return None
 
 
 def _image_being_loaded(error: BaseException) -> str | None:
-    """The file that mmcv was loading, whose name OpenCV's own errors lack."""
+    """The file that mmcv was loading; OpenCV's own errors do not name it."""
     names = [frame.f_locals.get('filename') for frame in _frames(error)]
     return next((name for name in reversed(names) if isinstance(name, str)), None)
 
 
 def _explain_building(error: BaseException, original: BaseException, message: str) -> str | None:
-    """What a config asked a registry for, where that is where the error comes from."""
+    """Explains an error that was raised while a registry built a part of a config."""
     building = None
     for frame in _frames(error):
         if frame.f_code.co_name == 'build_from_cfg':
@@ -137,15 +137,14 @@ def _explain_building(error: BaseException, original: BaseException, message: st
     name = building if isinstance(building, str) else getattr(building, '__name__', building)
     if isinstance(original, KeyError) and 'is not in the' in message:
         return (
-            f'The config asks for type={name!r}, which nothing registers. Check its spelling; '
-            'where it is your own class, name its module in custom_imports '
-            "(together with 'casvit_mm')."
+            f'The config uses type={name!r}, which is not registered. Check the spelling; if it '
+            "is your own class, add its module to custom_imports (together with 'casvit_mm')."
         )
-    return f'The config asks for type={name!r} with values that cannot be built: {message}'
+    return f'The config uses type={name!r} with invalid values: {message}'
 
 
 def _original(error: BaseException) -> BaseException:
-    """The error that registries of the original OpenMMLab line wrap in one of the same type."""
+    """Unwraps an error that registries of the original OpenMMLab line wrapped in its own type."""
     while (
         error.__context__ is not None
         and type(error.__context__) is type(error)
@@ -173,7 +172,7 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def _log_traceback(error: BaseException) -> str | None:
-    """Writes the traceback into the file of the running log, if there is one; says where."""
+    """Writes the traceback to the log file of the run, if there is one; returns its path."""
     # Without mmengine there is no run, and no log.
     mmengine = sys.modules.get('mmengine.logging')
     for handler in mmengine.MMLogger.get_current_instance().handlers if mmengine else ():

@@ -1,18 +1,18 @@
 """Fine-tunes a model on a folder of your own images, without writing a config.
 
   casvit finetune DATA --task instance --checkpoint mask_rcnn_casvit-s.pth --size s
-      COCO, Pascal VOC, YOLO or LabelMe: found out, checked, split where it is not, trained
+      COCO, Pascal VOC, YOLO or LabelMe: the dataset is checked, split if needed, and trained on
   casvit finetune DATA --task semantic --legend colours.txt
       images with semantic masks, here in colours
   casvit finetune DATA --task detection --freeze 2 --layer-decay 0.85 --epochs 30
-      with the first stages as they are, and smaller steps towards them
+      freezes the first stages, and lowers the learning rate from layer to layer
   casvit finetune DATA --task detection --no-train
-      writes the config alone; `casvit train` takes it
+      only writes the config, for `casvit train`
 
-It writes a small config into the work dir, which is yours to edit, and chooses the batch so that
-the training fits into memory. It ends with the table of classes, the best checkpoint and
-images. Without --checkpoint it starts from random weights: docs/own_data.md says where the
-published files are.
+It writes a small config to the work dir, which you can edit, and chooses the batch size so that
+training fits into memory. It ends with a table of results by class, the best checkpoint and
+predictions drawn on images. Without --checkpoint it starts from random weights; docs/own_data.md
+says where to find the published checkpoints.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -25,44 +25,49 @@ from casvit.tables import PUBLISHED_SIZES, TASKS
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_data(parser)
-    parser.add_argument('--task', choices=TASKS, required=True, help='what to learn')
+    parser.add_argument('--task', choices=TASKS, required=True, help='task of the model')
     parser.add_argument(
         '--size', choices=PUBLISHED_SIZES, default='m', help='size of the model (default: m)'
     )
     parser.add_argument(
-        '--config', metavar='CONFIG', help='inherit this config instead of the one of task and size'
+        '--config',
+        metavar='CONFIG',
+        help='config to inherit from, instead of the one for task and size',
     )
     parser.add_argument(
         '--checkpoint',
         metavar='FILE',
-        help='weights to start from: of a detector or segmentor, or an ImageNet file',
+        help='checkpoint to start from: a detector, a segmentor, or ImageNet weights',
     )
     parser.add_argument(
-        '--epochs', type=arguments.positive_int, metavar='N', help='passes (default: by the data)'
+        '--epochs',
+        type=arguments.positive_int,
+        metavar='N',
+        help='number of epochs (default: depends on the data)',
     )
     parser.add_argument(
         '--image-size',
         type=arguments.positive_int,
         metavar='N',
-        help='side in pixels that images are resized to, at most (default: by the data)',
+        help='largest side that images are resized to, in pixels (default: depends on the data)',
     )
     parser.add_argument(
         '--batch-size',
         type=arguments.positive_int,
         metavar='N',
-        help='images in a batch (default: as many as fit into memory)',
+        help='images per batch (default: as many as fit into memory)',
     )
     parser.add_argument(
         '--learning-rate',
         type=arguments.above_zero,
         metavar='LR',
-        help="learning rate (default: the recipe's, by the root of the batch)",
+        help="learning rate (default: the recipe's, scaled by √batch size)",
     )
     parser.add_argument(
         '--memory',
         type=arguments.gib,
         metavar='GIB',
-        help='memory that the training may use (default: what is free)',
+        help='memory that training may use (default: the free memory)',
     )
     parser.add_argument(
         '--freeze',
@@ -70,34 +75,38 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=range(5),
         default=0,
         metavar='N',
-        help='stages that stay (0-4)',
+        help='number of stages to freeze, 0 to 4; the stem is the first (default: 0)',
     )
     parser.add_argument(
         '--layer-decay',
         type=arguments.rate,
         metavar='R',
-        help='factor of the learning rate from each layer to the one below it',
+        help='factor of the learning rate from each layer to the layer below it',
     )
     parser.add_argument(
-        '--balance', action='store_true', help='repeat images of rare classes (objects only)'
+        '--balance',
+        action='store_true',
+        help='repeat images of rare classes (detection and instance segmentation)',
     )
-    parser.add_argument('--no-ema', action='store_true', help='no moving average of the weights')
+    parser.add_argument(
+        '--no-ema', action='store_true', help='train without a moving average of the weights'
+    )
     parser.add_argument(
         '--patience',
         type=int,
         default=0,
         metavar='N',
-        help='stop after N validations without progress (default: 0, never)',
+        help='stop after N validations without improvement (default: 0, never)',
     )
     parser.add_argument(
         '--val-share',
         type=arguments.fraction,
         default=0.2,
         metavar='S',
-        help='share to validate on, where the data are not split (default: 0.2)',
+        help='share of the images for validation, if the dataset is unsplit (default: 0.2)',
     )
     parser.add_argument(
-        '--no-train', action='store_true', help='only write the config, and say what it chose'
+        '--no-train', action='store_true', help='only write the config and print its settings'
     )
     arguments.add_work_dir(parser)
     arguments.add_seed(parser)

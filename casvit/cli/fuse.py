@@ -1,13 +1,13 @@
-"""Makes a trained checkpoint faster to run: the same answers with fewer passes over memory.
+"""Fuses a trained model, so that inference is faster and gives the same results.
 
   casvit fuse mask_rcnn_casvit-s_fpn_1x_coco CHECKPOINT fused.pth
-      batch norms folded into convolutions, query and key computed side by side
+      folds batch norms into convolutions, and computes query and key together
   casvit test mask_rcnn_casvit-s_fpn_1x_coco fused.pth
   casvit image_demo PHOTO.jpg mask_rcnn_casvit-s_fpn_1x_coco fused.pth
-      test and image_demo take it with the same config
+      test and image_demo take the fused checkpoint with the same config
 
-A fused model cannot be trained: keep the checkpoint. test and image_demo fuse one for themselves
-with --fuse.
+A fused model cannot be trained: keep the original checkpoint. With --fuse, test and image_demo fuse
+an ordinary checkpoint themselves.
 """
 
 from argparse import ArgumentParser, Namespace

@@ -1,19 +1,19 @@
-"""Writes the demo dataset: shapes on textured images, with boxes, masks and semantic masks.
+"""Generates the demo dataset: shapes on textured images, with boxes, masks and semantic masks.
 
   casvit generate_shapes
-      the set that the demo configs read, where they look for it: the user's cache folder
+      the dataset of the demo configs, in the cache folder where they look for it
   casvit generate_shapes --task classification
-      the one of the classification demo: one shape an image, in a folder per class
+      the dataset of the classification demo: one shape per image, one folder per class
   casvit generate_shapes --out data/shapes
-      the same set in a folder of your own; give it to other commands with --data-root
+      the same dataset in your own folder; pass it to other commands with --data-root
   casvit generate_shapes --out data/large --num-train 2000 --size 320 --seed 1
-      another one
+      a larger dataset
   casvit generate_shapes --out data/others --other-classes
-      one with other shapes, to fine-tune a model of the first ones on (docs/own_data.md)
+      a dataset of other shapes, to fine-tune a model of the first ones (docs/own_data.md)
 
-The same numbers give the same files. In the folder: train/ and val/ (images), annotations/
-(COCO instances of what is visible), labels/ (semantic masks for segmentation: 0 is the background).
-For classification: train/ and val/, in each a folder of images per class.
+The same arguments always give the same files. The folder has train/ and val/ (images), annotations/
+(COCO instances, visible parts only) and labels/ (semantic masks; 0 is the background). For
+classification it has train/ and val/, each with one folder of images per class.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -29,34 +29,37 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--task',
         choices=('detection', 'classification'),
         default='detection',
-        help='what it is for; detection (the default) serves segmentation too',
+        help='task of the dataset; detection (the default) also serves segmentation',
     )
     parser.add_argument(
         '--out',
         metavar='DIR',
-        help='new or empty folder, or one with a set generated for the same task, which is '
+        help='new or empty folder, or one with a dataset generated for the same task, which is '
         f'replaced (default: a folder in {default})',
     )
     parser.add_argument(
         '--num-train',
         type=int,
         metavar='N',
-        help='images to train on (400; for classification 2000)',
+        help='number of training images (default: 400; for classification 2000)',
     )
     parser.add_argument(
         '--num-val',
         type=int,
         metavar='N',
-        help='images to validate on (100; for classification 240)',
+        help='number of validation images (default: 100; for classification 240)',
     )
     parser.add_argument(
-        '--size', type=int, metavar='PIXELS', help='side of an image (160; for classification 64)'
+        '--size',
+        type=int,
+        metavar='PIXELS',
+        help='side of an image (default: 160; for classification 64)',
     )
-    parser.add_argument('--seed', type=int, default=0, metavar='N', help='random seed (0)')
+    parser.add_argument('--seed', type=int, default=0, metavar='N', help='random seed (default: 0)')
     parser.add_argument(
         '--other-classes',
         action='store_true',
-        help='other shapes, such as half, arrow and gear; for detection, with --out',
+        help='generate other shapes, such as half, arrow and gear; for detection, with --out',
     )
 
 

@@ -1,12 +1,12 @@
-"""Counts parameters and multiply-accumulates (MACs) of a detector and of its backbone.
+"""Counts parameters and multiply-accumulates (MACs) of a model and its backbone.
 
   casvit get_flops mask_rcnn_casvit
   casvit get_flops retinanet_casvit --shape 512 512
 
-One MAC is one multiplication and one addition: what many papers, and mmengine, print as "FLOPs"
-are MACs. Convolutions, linear layers, matrix products and normalisation are counted; activations,
+One MAC is one multiplication and one addition; the "FLOPs" of many papers, and of mmengine, are
+MACs. Convolutions, linear layers, matrix products and normalisation are counted; activations,
 RoI pooling and non-maximum suppression are not. The heads of a two-stage detector run once per
-proposal: its figure is for the number of proposals given below the table.
+proposal: they are counted for the number of proposals that is printed below the table.
 """
 
 from argparse import ArgumentParser, Namespace

@@ -1,4 +1,4 @@
-"""The imports of a command: quiet, said if they take long, a sentence if something is missing."""
+"""Imports for a command: quiet, with a line if they take long and a sentence if one fails."""
 
 import contextlib
 import io
@@ -12,23 +12,23 @@ from casvit.errors import MissingPackageError
 from casvit.extras import how_to_install
 
 SLOW = 1.0
-"""Seconds after which a person is told what the command is doing."""
+"""Seconds after which the command prints that it is loading."""
 
 printed: list[str] = []
-"""Lines that libraries printed while they were imported; a run writes them into its log."""
+"""Lines that libraries printed during their import; a run writes them to its log."""
 
 
 @contextlib.contextmanager
 def loading(who: str) -> Iterator[None]:
-    """Lets a command import what it runs.
+    """Context in which a command imports the code that it runs.
 
-    What libraries print meanwhile is kept in :data:`printed` instead of shown.
+    Lines that libraries print meanwhile are kept in :data:`printed` instead of shown.
 
     Args:
-        who: What needs the imports, for the sentence about a missing one.
+        who: What needs the imports, for the message about a missing package.
 
     Raises:
-        MissingPackageError: A package is not installed; says how to install it.
+        MissingPackageError: A package is not installed; the message says how to install it.
     """
     saying = threading.Timer(SLOW, _say_loading)
     saying.daemon = True
@@ -46,7 +46,7 @@ def loading(who: str) -> Iterator[None]:
 
 @cache
 def _say_loading() -> None:
-    """Says it once: a command loads what it runs, and later what its config needs."""
+    """Prints the line once: a command loads its own code, and later what its config needs."""
     if os.environ.get('RANK', '0') == '0':
         print('Loading PyTorch and OpenMMLab …', file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""Finds the command that a person asked for and runs it."""
+"""The ``casvit`` program: finds a command and runs it."""
 
 import argparse
 import importlib
@@ -12,27 +12,27 @@ from casvit.cli.errors import present
 COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('casvit.cli.train', 'train a config'),
     'test': ('casvit.cli.test', 'evaluate a checkpoint, or write its predictions'),
-    'image_demo': ('casvit.cli.image_demo', 'detect or segment in images or a video'),
-    'finetune': ('casvit.cli.finetune', 'train on a folder of your own images'),
-    'check': ('casvit.cli.check_dataset', 'say what is wrong with a dataset'),
-    'browse_dataset': ('casvit.cli.browse_dataset', 'draw what the data pipeline gives'),
+    'image_demo': ('casvit.cli.image_demo', 'run inference on images or a video'),
+    'finetune': ('casvit.cli.finetune', 'train on your own dataset'),
+    'check': ('casvit.cli.check_dataset', 'check a dataset and report its issues'),
+    'browse_dataset': ('casvit.cli.browse_dataset', 'draw the images that training gets'),
     'get_flops': ('casvit.cli.get_flops', 'count parameters and multiply-accumulates'),
-    'fuse': ('casvit.cli.fuse', 'make a checkpoint faster to run, with the same answers'),
-    'bench': ('casvit.cli.bench', 'measure how fast a CAS-ViT is on this machine'),
-    'publish_model': ('casvit.cli.publish_model', 'write a clean checkpoint to hand out'),
+    'fuse': ('casvit.cli.fuse', 'make inference faster, with the same results'),
+    'bench': ('casvit.cli.bench', 'measure the speed of CAS-ViT on this machine'),
+    'publish_model': ('casvit.cli.publish_model', 'write a clean checkpoint to share'),
     'print_config': ('casvit.cli.print_config', 'print a config with its bases resolved'),
-    'generate_shapes': ('casvit.cli.generate_shapes', 'write the demo dataset'),
+    'generate_shapes': ('casvit.cli.generate_shapes', 'generate the demo dataset'),
 }
 
 EXAMPLES = """\
 a first run, which needs no data and no weights:
   casvit train mask_rcnn_casvit-xs_demo_shapes
 
-then look at what it learned:
+then look at the predictions of the trained model:
   casvit test mask_rcnn_casvit-xs_demo_shapes CHECKPOINT --show-dir images
   casvit image_demo PHOTO.jpg mask_rcnn_casvit-xs_demo_shapes CHECKPOINT --out-dir out
 
-then train on images of your own:
+then train on your own images:
   casvit check DATA
   casvit finetune DATA --task detection
 
@@ -49,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process if None.
 
     Returns:
-        The exit code: 0 if all went well, 2 for a mistake that the message explains, 130 after
+        The exit code: 0 if all went well, 2 for an error that the message explains, 130 after
         an interrupt, 1 for a bug, or if image_demo skipped images of a folder.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog='casvit',
-        description='Detectors, segmentors and classifiers with CAS-ViT: train, test, look.',
+        description='Train, test and run detectors, segmentors and classifiers with CAS-ViT.',
         epilog=_command_list() + '\n' + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage='casvit COMMAND [arguments]',
@@ -88,7 +88,7 @@ def run_tool(name: str, argv: Sequence[str] | None = None) -> int:
 def _run(name: str, argv: list[str], prog: str) -> int:
     debug = '--debug' in argv
     for stream in (sys.stdout, sys.stderr):
-        # File names need not be UTF-8, and a terminal need not know every letter.
+        # File names need not be UTF-8, and a terminal may not support every character.
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
     try:
@@ -112,7 +112,7 @@ def _parser(module: ModuleType, prog: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    parser.add_argument('--debug', action='store_true', help='show tracebacks of mistakes too')
+    parser.add_argument('--debug', action='store_true', help='show the traceback of every error')
     return parser
 
 
@@ -123,7 +123,7 @@ def _command_list() -> str:
 
 
 def _leave_run() -> None:
-    # Only after the error, whose frames hold the run's model, has been shown.
+    # Only once the error has been shown: its frames hold the model of the run.
     if launch := sys.modules.get('casvit_mm.engine.launch'):
         launch.leave_run()
 

@@ -3,9 +3,9 @@
   casvit print_config mask_rcnn_casvit
   casvit print_config mask_rcnn_casvit --cfg-options model.backbone.drop_path_rate=0.2
   casvit print_config mask_rcnn_casvit --out base.py
-      writes it into one file, which needs no bases: inherit from it by _base_ = 'base.py'
+      writes it to one file without bases, from which you can inherit: _base_ = 'base.py'
 
-Every key that it prints is one that --cfg-options can change.
+--cfg-options can change every key that it prints.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--out',
         '--save-path',
         metavar='FILE',
-        help='write it into this file instead: .py, .json or .yaml',
+        help='write it to this file instead: .py, .json or .yaml',
     )
 
 

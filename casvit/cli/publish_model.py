@@ -1,14 +1,14 @@
-"""Writes a clean checkpoint to hand out: weights, class names, a hash in the name, nothing else.
+"""Writes a clean checkpoint to share: only weights and class names, with a hash in the file name.
 
   casvit publish_model work_dirs/mine/epoch_12.pth mask_rcnn_casvit-s.pth
-      mask_rcnn_casvit-s-1a2b3c4d.pth, a third of the size: no optimizer, no config
+      writes mask_rcnn_casvit-s-1a2b3c4d.pth, a third of the size: no optimizer, no config
   casvit publish_model CHECKPOINT model.safetensors
       the same as safetensors, which cannot run code when it is loaded
   casvit publish_model CHECKPOINT model.pth --layout published
-      under the names of the authors' files, for other CAS-ViT code
+      with the weight names of the published checkpoints, for other CAS-ViT code
 
-The file answers bit for bit as the checkpoint does. train, test, init_cfg and the other commands
-take it as it is. The config is left out, because it names folders of the machine it ran on.
+The new checkpoint gives exactly the same predictions. train, test, init_cfg and the other commands
+take it as it is. The config is left out because it contains paths of the machine it ran on.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--layout',
         choices=LAYOUTS,
         default='native',
-        help="names of the weights: this package's, or those of the authors' files",
+        help="names of the weights: this package's, or those of the published checkpoints",
     )
     arguments.add_weights(parser)
 

@@ -1,21 +1,21 @@
-"""Evaluates a checkpoint, or writes what it predicts.
+"""Evaluates a checkpoint, or writes its predictions.
 
   casvit test CONFIG CHECKPOINT
-      the evaluation table: COCO's for detection, IoU of every class for segmentation
+      the evaluation table: COCO's for detection, the IoU of every class for segmentation
   casvit test CONFIG CHECKPOINT --show-dir images
       also draws ground truth and predictions side by side
   casvit test CONFIG CHECKPOINT --tta
-      several scales and flips of every image, merged
+      merges predictions for several scales and flips of every image
   casvit test CONFIG CHECKPOINT --fuse --compile
-      the same figures, sooner: a minute or more for the compiler, then less for every image
+      the same results, faster: compilation takes a minute or more once
   casvit test CONFIG CHECKPOINT --format-only out/test-dev \\
       --cfg-options test_dataloader.dataset.ann_file=annotations/image_info_test-dev2017.json
       out/test-dev.bbox.json and .segm.json, as COCO's test server takes them; no annotations needed
-  casvit test SEGMENTATION_CONFIG CHECKPOINT --format-only out/label_maps
-      a PNG per image, with the values that the dataset's own semantic masks have
+  casvit test SEGMENTATION_CONFIG CHECKPOINT --format-only out/masks
+      one PNG per image, with the same pixel values as the semantic masks of the dataset
 
-CHECKPOINT may be a file of a training run, a published one, or .safetensors: all its weights must
-fit the model.
+CHECKPOINT may be the checkpoint of a training run, a published one, or .safetensors; all of its
+weights must fit the model.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -30,14 +30,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_checkpoint(parser)
     arguments.add_work_dir(parser)
     arguments.add_weights(parser)
-    parser.add_argument('--out', metavar='FILE.pkl', help='write raw predictions and truth here')
-    parser.add_argument('--show-dir', metavar='DIR', help='draw predictions into this folder')
+    parser.add_argument(
+        '--out', metavar='FILE.pkl', help='write raw predictions and ground truth to this file'
+    )
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='write images with drawn predictions to this folder'
+    )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument(
         '--format-only',
         metavar='PREFIX',
-        help="write PREFIX.bbox.json (and .segm.json) in COCO's format, or a folder of semantic "
-        'masks; evaluate nothing',
+        help='only write predictions, without evaluation: PREFIX.bbox.json (and .segm.json) in '
+        'COCO format, or a folder of semantic masks',
     )
     arguments.add_acceleration(parser)
     arguments.add_seed(parser)

@@ -1,7 +1,7 @@
 """Trains a model from a config.
 
   casvit train mask_rcnn_casvit-xs_demo_shapes
-      minutes on a CPU: the demo, on images that it generates itself
+      the demo, on generated images: takes minutes on a CPU
   casvit train mask_rcnn_casvit-m_fpn_1x_coco --data-root /data/coco --auto-scale-lr
       the published recipe on one GPU, from checkpoints/cas-vit-m.pth
   casvit train CONFIG --from-scratch
@@ -11,7 +11,7 @@
   tools/dist_train.sh CONFIG 8
       on 8 GPUs
 
-A run writes its log, its config, checkpoints and a few validation images into its work dir.
+A run writes its log, config, checkpoints and a few validation images to its work dir.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help="scale the learning rate to the batch: this run's over the recipe's",
+        help="scale the learning rate by this run's batch size over the recipe's",
     )
     arguments.add_seed(parser)
     arguments.add_launcher(parser)
