@@ -1,1 +1,1 @@
-"""Results drawn on their images."""
+"""Draws results on their images."""

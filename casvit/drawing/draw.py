@@ -1,7 +1,7 @@
-"""Draws results on images: quick enough for videos, and for images of any size.
+"""Draws results on images: fast enough for videos, and for images of any size.
 
-All is done on the parts of an image that a mask, a box or a label covers, in NumPy; Pillow draws
-letters. Images are uint8 RGB.
+Only the regions that a mask, a box or a label covers are changed, in NumPy; Pillow draws the text.
+Images are uint8 RGB.
 """
 
 from functools import lru_cache, singledispatch
@@ -15,9 +15,9 @@ from casvit.names import printable
 from casvit.results import Classification, Detections, LocalMask, SemanticMap, default_palette
 from casvit.results.classification import BEST
 
-# A class is named on a semantic map if it covers this share of the image.
+# Classes that cover at least this share of the image get a label on a semantic map.
 NAMED_SHARE = 0.005
-# Longer side of the grid on which the widest place of a class is looked for.
+# Longer side of the grid on which the widest place of a class is searched.
 GRID = 96
 STRIP = 2**20
 
@@ -33,15 +33,15 @@ def draw(result: Any, image: np.ndarray) -> np.ndarray:
     Returns:
         A new image.
     """
-    raise TypeError(f'{type(result).__name__} is no result that can be drawn')
+    raise TypeError(f'{type(result).__name__} is not a result that can be drawn')
 
 
 @draw.register
 def draw_detections(result: Detections, image: np.ndarray, *, scored: bool = True) -> np.ndarray:
-    """Draws masks, boxes, class names and scores, those of the best on top.
+    """Draws masks, boxes, class names and scores, with the highest scores on top.
 
     Args:
-        result: What was found in the image.
+        result: The detections.
         image: Shape: ``(H, W, 3)``, uint8 RGB.
         scored: Whether to write the scores; annotations have none.
 
@@ -51,7 +51,7 @@ def draw_detections(result: Detections, image: np.ndarray, *, scored: bool = Tru
     canvas = image.copy()
     colours = _colours(result)
     line, letters = _sizes(canvas)
-    # Coordinates that no integer holds are as good outside of the image.
+    # Clipped far outside the image, so that huge coordinates fit into an integer.
     edge = 2 * max(canvas.shape)
     boxes = np.nan_to_num(result.boxes.astype(float)).clip(-edge, edge).round().astype(int)
     order = np.argsort(result.scores, kind='stable')
@@ -60,7 +60,7 @@ def draw_detections(result: Detections, image: np.ndarray, *, scored: bool = Tru
         if result.masks is not None:
             _blend(canvas, result.masks[index], colour, max(1, line // 2))
         _rectangle(canvas, boxes[index], colour, line)
-    # Above all masks, which would tint them.
+    # After all masks, which would tint them.
     for index, name in zip(order, np.array(result.names)[order], strict=True):
         text = f'{name} {result.scores[index]:.2f}' if scored else name
         colour = colours[result.class_ids[index]]
@@ -70,7 +70,7 @@ def draw_detections(result: Detections, image: np.ndarray, *, scored: bool = Tru
 
 @draw.register
 def draw_semantic_map(result: SemanticMap, image: np.ndarray) -> np.ndarray:
-    """Colours every pixel by its class, and names each class where it is widest.
+    """Colours every pixel by its class, and labels each class where it is widest.
 
     Args:
         result: The class of every pixel.
@@ -102,7 +102,7 @@ def draw_classification(
     Args:
         result: The score of every class.
         image: Shape: ``(H, W, 3)``, uint8 RGB.
-        best: How many.
+        best: How many classes to write.
 
     Returns:
         A new image.
@@ -125,24 +125,24 @@ def _colours(result: Detections | SemanticMap | Classification) -> np.ndarray:
 
 
 def _sizes(canvas: np.ndarray) -> tuple[int, int]:
-    """Width of lines and height of letters, which are to be seen in the image as a whole."""
+    """Line width and letter height, visible when the whole image is shown."""
     scale = max(canvas.shape[:2]) / 1000
     return max(1, round(2 * scale)), max(10, round(16 * scale))
 
 
 def _blend(canvas: np.ndarray, mask: LocalMask, colour: np.ndarray, line: int) -> None:
-    """Lays a mask over its part of a canvas, translucent and with an outline."""
+    """Draws a translucent mask with a contour over its region of a canvas."""
     height, width = mask.bitmap.shape
     part = canvas[mask.y : mask.y + height, mask.x : mask.x + width]
     mixed = (np.arange(256)[:, None] * 11 + colour.astype(int) * 9) // 20
-    # A table for each channel takes a tenth of the time of picking the pixels out.
+    # A lookup table per channel takes a tenth of the time of indexing the pixels.
     for channel, table in enumerate(mixed.astype(np.uint8).T):
         np.copyto(part[..., channel], table[part[..., channel]], where=mask.bitmap)
     part[mask.bitmap & ~_eroded(mask.bitmap, line)] = colour
 
 
 def _eroded(bitmap: np.ndarray, depth: int) -> np.ndarray:
-    """What is more than ``depth`` pixels inside a mask, in rows and columns."""
+    """The pixels that are more than ``depth`` pixels inside a mask, along rows and columns."""
     inside = np.pad(bitmap, depth)
     for axis in (0, 1):
         inside = np.moveaxis(inside, axis, 0)
@@ -177,7 +177,7 @@ def _write(
     *,
     centred: bool = False,
 ) -> None:
-    """Writes a text on its colour: above and right of a point, or around it."""
+    """Writes a text on a coloured background: above and to the right of a point, or around it."""
     ink = _letters(printable(text), size)
     height, width = ink.shape
     if centred:
@@ -192,7 +192,7 @@ def _write(
 
 @lru_cache(maxsize=128)
 def _letters(text: str, size: int) -> np.ndarray:
-    """How much of each pixel of a label is letters. Shape: ``(h, w)``, uint8, 0 to 255."""
+    """Coverage of each pixel of a label by letters. Shape: ``(h, w)``, uint8, 0 to 255."""
     font, text = font_for(text, size)
     above, below = font.getmetrics()
     margin = max(1, size // 8)
@@ -203,12 +203,12 @@ def _letters(text: str, size: int) -> np.ndarray:
 
 
 def _widest_places(result: SemanticMap, class_ids: list[int]) -> list[tuple[int, int]]:
-    """A pixel (x, y) of each class that is far from others, as far as a coarse grid tells."""
+    """A pixel (x, y) of each class that is far from other classes, found on a coarse grid."""
     step = max(1, -(-max(result.class_ids.shape) // GRID))
     grid = result.class_ids[step // 2 :: step, step // 2 :: step]
     if not grid.size:
         grid, step = result.class_ids, 1
-    # The edge of the image is one of every class.
+    # The edge of the image counts as a class boundary.
     framed = np.pad(grid.astype(np.int32), 1, constant_values=-1)
     around = [(y, x) for y in range(3) for x in range(3)]
     height, width = grid.shape
@@ -222,7 +222,7 @@ def _widest_places(result: SemanticMap, class_ids: list[int]) -> list[tuple[int,
     for class_id in class_ids:
         deep = np.where(grid == class_id, depth, -1)
         if (deepest := deep.max()) >= 0:
-            # Of many that are as far, one in the middle.
+            # The middle one of several with the same distance.
             equal = np.flatnonzero(deep == deepest)
             y, x = divmod(int(equal[len(equal) // 2]), width)
             places.append((x * step + step // 2, y * step + step // 2))

@@ -1,4 +1,4 @@
-"""Fonts that have the letters of a text: Pillow's own knows little more than ASCII."""
+"""Finds fonts with the characters of a text: Pillow's own covers little more than ASCII."""
 
 import unicodedata
 from functools import lru_cache
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import ImageFont
 
-# As Linux, Windows and macOS name them: Latin, Greek and Cyrillic first, then what East Asia needs.
+# As named on Linux, Windows and macOS: Latin, Greek and Cyrillic first, then East Asian fonts.
 SYSTEM_FONTS = (
     'DejaVuSans.ttf',
     'arial.ttf',
@@ -23,21 +23,21 @@ SYSTEM_FONTS = (
     'Hiragino Sans GB.ttc',
     'AppleSDGothicNeo.ttc',
 )
-# No font has a character here, so it is drawn as what a font draws for those that it lacks.
+# No font has this character, so it is drawn like every character that a font lacks.
 NO_CHARACTER = '\uffff'
 PROBE = 20
 
 
 def font_for(text: str, size: int) -> tuple[ImageFont.FreeTypeFont, str]:
-    """The first font of this machine that has all letters of a text.
+    """The first font on this machine that has all characters of a text.
 
     Args:
         text: One line.
         size: In pixels.
 
     Returns:
-        The font, and the text. If no font has them all, the one that has most, and the text with
-        the others replaced: ``é`` by ``e``, and by their number if there is nothing like them.
+        The font and the text. If no font has all characters, the font that has most of them, and
+        the text with the others replaced: ``é`` by ``e``, others by their code point.
     """
     names = _fonts()
     fewest = min(names, key=lambda name: sum(not _has(name, letter) for letter in set(text)))
@@ -53,7 +53,7 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=1)
 def _fonts() -> tuple[str, ...]:
-    """Files of the fonts that are there; empty for the one that Pillow has."""
+    """Files of the installed fonts; an empty string for Pillow's own font."""
     found = ['']
     for name in (*SYSTEM_FONTS, *_beside_matplotlib()):
         try:

@@ -1,4 +1,4 @@
-"""The one way in which images are read and written: files, PIL images, NumPy arrays; uint8 RGB."""
+"""Reads and writes images everywhere: files, PIL images and NumPy arrays, as uint8 RGB."""
 
 import os
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ ImageLike = str | os.PathLike | Image.Image | np.ndarray
 IMAGE_SUFFIXES = (
     *('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm'),
 )
-"""How the names of image files end, in lower case."""
+"""Suffixes of image files, in lower case."""
 LARGEST = 2**30
-"""Pixels of the largest image that is read, as in OpenCV."""
-# Of what Pillow knows, the types of photographs: others, such as EPS, start programs.
+"""Largest number of pixels of an image, as in OpenCV."""
+# Only raster formats: Pillow runs external programs for others, such as EPS.
 READ = ('JPEG', 'PNG', 'BMP', 'DIB', 'GIF', 'JPEG2000', 'PPM', 'TIFF', 'WEBP')
 WRITTEN = {
     '.jpg': 'JPEG',
@@ -39,7 +39,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     'PNG': dict(compress_level=3),
     'TIFF': dict(compression='tiff_lzw'),
 }
-# Pixels that are converted at once: of a very large image, no second copy is held.
+# Pixels that are converted per step, so that a very large image needs no second copy.
 STRIP = 2**26
 _PILLOWS_LIMIT = Lock()
 
@@ -49,23 +49,23 @@ class ImageError(UserError, ValueError):
 
 
 def load_image(image: ImageLike, *, bgr: bool = False) -> np.ndarray:
-    """The pixels of an image, whatever it is given as.
+    """Returns the pixels of an image in any form.
 
-    Files and PIL images are turned as their EXIF orientation says. Transparency is left out, grey
-    images get three equal channels, and of 16 bits a channel the upper 8 are kept, all as OpenCV
-    does it.
+    The EXIF orientation of files and PIL images is applied. Transparency is dropped, greyscale
+    images get three equal channels, and 16-bit channels are reduced to their upper 8 bits, all as
+    in OpenCV.
 
     Args:
         image: A file, a PIL image, or an array of uint8 (or uint16, or bool): ``(H, W, 3)`` RGB,
             ``(H, W, 4)`` RGBA, ``(H, W)`` or ``(H, W, 1)`` grey, ``(H, W, 2)`` grey with alpha.
-        bgr: Whether the channels of arrays are in OpenCV's order: BGR, BGRA. Files and PIL images
-            say their order themselves.
+        bgr: Whether arrays have OpenCV's channel order: BGR, BGRA. It does not affect files and
+            PIL images.
 
     Returns:
-        Shape: ``(H, W, 3)``, uint8 RGB. An array that is that already is not copied.
+        Shape: ``(H, W, 3)``, uint8 RGB. An array that already has this form is not copied.
 
     Raises:
-        ImageError: It cannot be read, or is of another kind.
+        ImageError: The image cannot be read, or its type is not supported.
     """
     if isinstance(image, (str, os.PathLike)):
         return read_image(image)
@@ -74,30 +74,30 @@ def load_image(image: ImageLike, *, bgr: bool = False) -> np.ndarray:
     if isinstance(image, np.ndarray):
         return _from_array(image, bgr)
     raise ImageError(
-        f'An object of type {type(image).__name__} is no image: expected a path, a PIL image or a '
-        'NumPy array.'
+        f'An object of type {type(image).__name__} is not an image: expected a path, a PIL image '
+        'or a NumPy array.'
     )
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image file; of files with several images, the first.
+    """Reads an image file; if it holds several images, the first one.
 
     Args:
-        path: The file: JPEG, PNG, BMP, GIF, JPEG 2000, PPM, TIFF or WebP, whatever its name says.
+        path: The file: JPEG, PNG, BMP, GIF, JPEG 2000, PPM, TIFF or WebP, whatever its suffix.
 
     Returns:
         Shape: ``(H, W, 3)``, uint8 RGB.
 
     Raises:
-        ImageError: It cannot be read.
+        ImageError: The file cannot be read.
     """
     if '://' in os.fspath(path):
-        raise ImageError(f'The image {path} is an address: download it, and give the file.')
+        raise ImageError(f'The image {path} is a URL: download it and give the path of the file.')
     path = Path(path)
     name = f'The image {path}'
     try:
         if not path.is_file():
-            # To read a pipe would wait for ever.
+            # Reading a pipe would block for ever.
             raise ImageError(f'{name} cannot be read: {_what_instead(path)}.')
         if not path.stat().st_size:
             raise ImageError(f'{name} cannot be read: it is empty.')
@@ -108,7 +108,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
             if width * height > LARGEST:
                 raise ImageError(
                     f'{name} cannot be read: it has {width:,} x {height:,} pixels, more than '
-                    f'{LARGEST:,}. Cut it into parts.'
+                    f'{LARGEST:,}. Cut it into smaller images.'
                 )
             return _from_pil(image, name)
     except ImageError:
@@ -116,34 +116,34 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     except MemoryError as error:
         raise ImageError(f'{name} cannot be read: it does not fit into memory.') from error
     except Exception as error:
-        # Of a damaged file, Pillow's parsers raise anything.
+        # Pillow's parsers may raise any error for a damaged file.
         system = error.strerror if isinstance(error, OSError) else None
         raise ImageError(
-            f'{name} cannot be read: {system or "it is damaged, or no image"}.'
+            f'{name} cannot be read: {system or "it is damaged, or not an image"}.'
         ) from error
 
 
 def write_image(pixels: np.ndarray, path: str | os.PathLike) -> None:
-    """Writes an image file, whole or not at all.
+    """Writes an image file; never leaves it half-written.
 
     Args:
         pixels: Shape: ``(H, W, 3)``, uint8 RGB.
-        path: The file; its suffix says the type.
+        path: The file; its suffix decides the type.
 
     Raises:
-        ImageError: The suffix is unknown, the type has no room for so large an image, or the file
+        ImageError: The suffix is not supported, the image is too large for its type, or the file
             cannot be written.
     """
     path = Path(path)
     kind = WRITTEN.get(path.suffix.lower())
     if kind is None:
         raise ImageError(
-            f'The image {path} cannot be written: its name is to end in {", ".join(WRITTEN)}.'
+            f'The image {path} cannot be written: its name has to end in {", ".join(WRITTEN)}.'
         )
     if max(pixels.shape[:2]) > (limit := LONGEST_SIDE.get(kind, LARGEST)):
         raise ImageError(
-            f'The image {path} cannot be written: {kind} has room for {limit:,} pixels a side. '
-            'Write a .png.'
+            f'The image {path} cannot be written: {kind} allows at most {limit:,} pixels a side. '
+            'Write a .png instead.'
         )
     try:
         with written_whole(path) as unfinished:
@@ -156,7 +156,7 @@ def write_image(pixels: np.ndarray, path: str | os.PathLike) -> None:
 
 @contextmanager
 def _any_size() -> Iterator[None]:
-    """Lifts Pillow's limit, which is one of the whole process, for a moment."""
+    """Lifts Pillow's size limit, a global setting, for a moment."""
     with _PILLOWS_LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -172,7 +172,7 @@ def _what_instead(path: Path) -> str:
 
 
 def _from_pil(image: Image.Image, name: str) -> np.ndarray:
-    # Some types turn themselves while they are loaded, and have no orientation afterwards.
+    # Pillow rotates some types while loading them, and then removes their orientation.
     image.load()
     if 0 in image.size:
         raise ImageError(f'{name} has no pixels.')
@@ -180,15 +180,15 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _stored_pixels(image: Image.Image, name: str) -> np.ndarray:
-    """The pixels of a loaded image before it is turned. Shape: ``(h, w, 3)``, uint8 RGB."""
+    """The pixels of a loaded image, not yet rotated. Shape: ``(h, w, 3)``, uint8 RGB."""
     mode = image.mode
     if mode.startswith('I;16') or (mode == 'I' and image.format in ('PNG', 'PPM')):
         return _grey_as_rgb((np.asarray(image) >> 8).astype(np.uint8))
     if mode in ('I', 'F'):
-        kind = 'floats' if mode == 'F' else 'whole numbers of 32 bits'
+        kind = 'floats' if mode == 'F' else '32-bit integers'
         raise ImageError(
-            f'{name} holds {kind} (mode {mode}), whose range is not known: scale them to 0-255, '
-            'and give them as a NumPy array of uint8.'
+            f'{name} holds {kind} (mode {mode}), whose range is unknown: scale them to 0-255 and '
+            'pass them as a NumPy array of uint8.'
         )
     try:
         width, height = image.size
@@ -204,7 +204,7 @@ def _stored_pixels(image: Image.Image, name: str) -> np.ndarray:
         return pixels
     except ValueError as error:
         raise ImageError(
-            f'{name} has the colour mode {mode}, which cannot be converted: save it as RGB.'
+            f'{name} has the colour mode {mode}, which is not supported: save it as RGB.'
         ) from error
 
 
@@ -212,7 +212,7 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
     if image.mode == 'RGB':
         return np.asarray(image)
     if image.mode == 'P':
-        # By way of RGBA: Pillow warns of transparency that would get lost.
+        # Via RGBA: otherwise Pillow warns that transparency is lost.
         return np.asarray(image.convert('RGBA'))[..., :3]
     return np.asarray(image.convert('RGB'))
 
@@ -221,13 +221,13 @@ def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
-        # Pillow's parsers raise anything for a damaged block, without which the image is whole.
+        # Pillow's parsers may raise any error for damaged EXIF data; the image is still usable.
         return 1
     return value if isinstance(value, int) else 1
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns stored pixels as an EXIF orientation says, without copying them."""
+    """Applies an EXIF orientation to stored pixels, without copying them."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -241,11 +241,11 @@ def _from_array(array: np.ndarray, bgr: bool) -> np.ndarray:
     what = f'An array of shape {array.shape} and type {array.dtype}'
     channels = {2: 1, 3: array.shape[-1] if array.ndim else 0}.get(array.ndim, 0)
     if channels not in (1, 2, 3, 4) or 0 in array.shape:
-        hint = ' Several images are given as a list.' if array.ndim == 4 else ''
+        hint = ' Pass several images as a list.' if array.ndim == 4 else ''
         if array.ndim == 3 and array.shape[0] in (1, 3, 4):
             hint = ' Put the channels last: array.transpose(1, 2, 0).'
         raise ImageError(
-            f'{what} is no image: expected (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey.{hint}'
+            f'{what} is not an image: expected (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey.{hint}'
         )
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
@@ -253,8 +253,8 @@ def _from_array(array: np.ndarray, bgr: bool) -> np.ndarray:
         array = (array >> 8).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise ImageError(
-            f'{what} has values whose range is not known: expected uint8, 0 to 255. Of floats from '
-            '0 to 1, (array * 255).round().astype(numpy.uint8) makes them.'
+            f'{what} has values whose range is unknown: expected uint8, 0 to 255. Convert floats '
+            'from 0 to 1 with (array * 255).round().astype(numpy.uint8).'
         )
     if channels <= 2:
         return _grey_as_rgb(array if array.ndim == 2 else array[..., 0])

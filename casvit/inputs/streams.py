@@ -1,4 +1,4 @@
-"""Folders of images, and videos: what comes as many images, one after the other."""
+"""Folders of images, and videos: read and written one image after the other."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ class StreamError(UserError, ValueError):
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """The images of a folder, by name; folders in it are not looked into.
+    """Lists the images of a folder, sorted by name; subfolders are ignored.
 
     Args:
         folder: The folder.
 
     Raises:
-        StreamError: It does not exist, or has no image in it.
+        StreamError: The folder does not exist, or contains no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -32,26 +32,27 @@ def list_images(folder: str | Path) -> list[Path]:
         raise StreamError(f'The folder {folder} {what}.')
     images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
-        raise StreamError(f'The folder {folder} has no image in it ({", ".join(IMAGE_SUFFIXES)}).')
+        raise StreamError(f'The folder {folder} contains no image ({", ".join(IMAGE_SUFFIXES)}).')
     return images
 
 
 class Video:
-    """The frames of a video, read one after the other as they are asked for.
+    """The frames of a video, read one after the other as they are needed.
 
-    Iterating gives RGB frames, ``(H, W, 3)`` uint8, from the first. One may iterate several times.
+    Iterating gives RGB frames, ``(H, W, 3)`` uint8, from the first; it can be done several times.
 
     Args:
         path: The file.
 
     Raises:
-        StreamError: It does not exist, or is no video.
+        StreamError: The file does not exist, or is not a video.
         MissingPackageError: OpenCV is not installed.
 
     Attributes:
         path: The file.
-        frames_per_second: As the file says; 25 if it does not.
-        length: How many frames it says that it has, which may be wrong; None if it does not.
+        frames_per_second: As stored in the file; 25 if the file does not say.
+        length: Number of frames as stored in the file, which may be wrong; None if the file does
+            not say.
 
     Example:
         >>> for result in predict(Video('street.mp4')):
@@ -68,7 +69,7 @@ class Video:
         try:
             if not capture.isOpened() or not capture.read()[0]:
                 raise StreamError(
-                    f'The video {self.path} cannot be read: it is damaged, or no video.'
+                    f'The video {self.path} cannot be read: it is damaged, or not a video.'
                 )
             rate = capture.get(cv2.CAP_PROP_FPS)
             count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -90,11 +91,11 @@ class Video:
 
 
 class VideoWriter:
-    """Writes an .mp4 video frame by frame; a context manager that closes it.
+    """Writes an .mp4 video frame by frame; as a context manager it closes the file.
 
     Args:
         path: The file.
-        frames_per_second: Of the video.
+        frames_per_second: Frame rate of the video.
 
     Example:
         >>> video = Video('street.mp4')
@@ -122,7 +123,7 @@ class VideoWriter:
             self._writer.release()
 
     def write(self, frame: np.ndarray) -> None:
-        """Adds a frame; all are to be of the size of the first.
+        """Adds a frame; all frames must have the size of the first.
 
         Args:
             frame: Shape: ``(H, W, 3)``, uint8 RGB.
@@ -143,7 +144,7 @@ class VideoWriter:
 
 
 def output_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """Names for what is written of images: the stem, and the whole name if two share a stem."""
+    """Names of the output files of images: the stem, or the whole name if two share a stem."""
     stems = [path.stem for path in paths]
     return {path: path.stem if stems.count(path.stem) == 1 else path.name for path in paths}
 

@@ -1,4 +1,4 @@
-"""Very large images: overlapping tiles, and for detection one report per object."""
+"""Inference on very large images: overlapping tiles, and merging of their results."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,15 +22,15 @@ class Tile(NamedTuple):
 
 
 def starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along one side.
+    """Positions at which tiles begin along one side.
 
-    The tiles are the fewest that cover the side, spread evenly: all are ``tile`` long (one alone
-    is as long as the side, if that is shorter), and neighbours share at least ``overlap``.
+    As few tiles as possible cover the side, evenly spread. All have length ``tile`` (a side that
+    is shorter gets one tile of its own length), and neighbours share at least ``overlap``.
 
     Args:
         length: Length of the side in pixels.
         tile: Length of a tile.
-        overlap: What neighbours share at least; less than ``tile``.
+        overlap: Smallest overlap of neighbours; less than ``tile``.
 
     Raises:
         ValueError: ``overlap`` is not between 0 and ``tile`` - 1.
@@ -62,19 +62,19 @@ def predict_tiled(
     batch_size: int = 1,
     on_tiles: Callable[[int, int], None] | None = None,
 ) -> Any:
-    """Predicts tile by tile and puts the results together.
+    """Runs inference tile by tile and combines the results.
 
     Args:
-        predict: Gives the result for each of several images of one size.
+        predict: Returns the result of each of several images of the same size.
         image: The image. Shape: ``(H, W, C)``.
         tile: Side of a tile in pixels.
         overlap: Overlap of tiles in pixels; larger than the largest object that has to be found
             in one piece.
-        combine: Makes one result of those of the tiles: :func:`merge` for detections,
-            :func:`stitch` for semantic maps.
+        combine: Combines the results of the tiles: :func:`merge` for detections, :func:`stitch`
+            for semantic maps.
         batch_size: Tiles per call of ``predict``.
-        on_tiles: Told how many tiles are done, and how many the image has: before the first, and
-            after each batch.
+        on_tiles: Called with the number of finished tiles and the number of all tiles: before the
+            first batch, and after each.
 
     Returns:
         The result for the whole image.
@@ -95,7 +95,7 @@ def predict_tiled(
 def stitch(
     found: Sequence[SemanticMap], windows: Sequence[Tile], height: int, width: int
 ) -> SemanticMap:
-    """Puts the semantic maps of overlapping tiles together; an overlap is shared half and half.
+    """Combines the semantic maps of overlapping tiles; each overlap is divided in the middle.
 
     Args:
         found: The semantic map of each tile.
@@ -109,16 +109,16 @@ def stitch(
     columns = _halves(sorted({(window.x1, window.x2) for window in windows}))
     rows = _halves(sorted({(window.y1, window.y2) for window in windows}))
     class_ids = np.zeros((height, width), found[0].class_ids.dtype)
-    for part, window in zip(found, windows, strict=True):
+    for result, window in zip(found, windows, strict=True):
         (left, right), (top, bottom) = columns[window.x1], rows[window.y1]
-        class_ids[top:bottom, left:right] = part.class_ids[
+        class_ids[top:bottom, left:right] = result.class_ids[
             top - window.y1 : bottom - window.y1, left - window.x1 : right - window.x1
         ]
     return replace(found[0], class_ids=class_ids, height=height, width=width, image=None)
 
 
 def _halves(spans: Sequence[tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    """The part of each of several overlapping spans that is its own, by where the span begins."""
+    """Divides overlapping spans in the middle of each overlap; keyed by the start of each span."""
     middles = [(end + begin) // 2 for (_, end), (begin, _) in pairwise(spans)]
     bounds = [spans[0][0], *middles, spans[-1][1]]
     return {begin: (bounds[i], bounds[i + 1]) for i, (begin, _) in enumerate(spans)}
@@ -133,19 +133,19 @@ def merge(
     iou_threshold: float = 0.5,
     cover_threshold: float = 0.6,
 ) -> Detections:
-    """Merges what was found in overlapping tiles, so that an object is reported once.
+    """Merges the detections of overlapping tiles, so that each object is reported once.
 
-    An object that lies whole in two tiles is found twice, with boxes that agree: non-maximum
-    suppression by class keeps the better. One that a tile's edge cuts is found as a fragment
-    there and whole in the neighbour; their boxes agree too little for that, so a fragment goes
-    if a larger box of its class from another tile covers it.
+    An object that lies entirely in two tiles is found twice, with similar boxes: non-maximum
+    suppression by class keeps the better one. An object cut by the edge of a tile is found as a
+    fragment there and in full in the neighbour. These boxes overlap too little for non-maximum
+    suppression, so a fragment is removed if a larger box of its class from another tile covers it.
 
     Args:
         found: Detections of each tile, in pixels of the tile.
         windows: The tiles.
         height: Height of the image.
         width: Width of the image.
-        iou_threshold: Boxes of a class that overlap more are one object.
+        iou_threshold: IoU above which boxes of a class are the same object.
         cover_threshold: Share of a fragment that the larger box has to cover.
 
     Returns:
@@ -173,10 +173,10 @@ def nms_by_class(
         boxes: x1, y1, x2, y2. Shape: ``(N, 4)``, float32.
         scores: Shape: ``(N,)``.
         class_ids: Shape: ``(N,)``.
-        iou_threshold: Of two boxes that overlap more, the one of the lower score goes.
+        iou_threshold: IoU above which the box with the lower score is removed.
 
     Returns:
-        Indices of those that stay, the best first; of equal ones the first. Shape: ``(M,)``.
+        Indices of the remaining boxes, the best first, ties in their order. Shape: ``(M,)``.
     """
     order = np.argsort(-scores, kind='stable')
     boxes, class_ids = boxes[order], class_ids[order]
@@ -187,7 +187,7 @@ def nms_by_class(
         for index in own:
             if not stays[index]:
                 continue
-            # What comes before it is better, and has been compared.
+            # Better boxes come first and have been compared already.
             others = neighbours.of(index)
             others = others[(others > index) & stays[others]]
             shared = _shared_areas(boxes[index], boxes[others])
@@ -198,11 +198,11 @@ def nms_by_class(
 
 
 class _Neighbours:
-    """Which boxes may overlap one: in a large image few of all.
+    """Finds the boxes that may overlap a given one: only a few in a large image.
 
     Args:
         boxes: Shape: ``(N, 4)``.
-        own: Indices of those to look among.
+        own: Indices of the boxes to search.
     """
 
     def __init__(self, boxes: np.ndarray, own: np.ndarray) -> None:
@@ -212,9 +212,9 @@ class _Neighbours:
         self.widest = (boxes[own, 2] - boxes[own, 0]).max()
 
     def of(self, index: int) -> np.ndarray:
-        """Indices of boxes that share columns with a box, and some others."""
+        """Indices of all boxes that share columns with a box, and of some others."""
         left, _, right, _ = self.boxes[index]
-        # A pixel more: widths are rounded.
+        # One pixel of tolerance, because widths are rounded.
         first = np.searchsorted(self.lefts, left - self.widest - 1)
         return self.by_left[first : np.searchsorted(self.lefts, right, side='right')]
 
@@ -236,7 +236,7 @@ def _shared_areas(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def _touches_inner_edge(
     boxes: np.ndarray, window: Tile, height: int, width: int, margin: float = 2.0
 ) -> np.ndarray:
-    """Which boxes end at an edge of their tile that is not the image's."""
+    """Which boxes touch an edge of their tile that is not an edge of the image."""
     return (
         ((boxes[:, 0] <= window.x1 + margin) & (window.x1 > 0))
         | ((boxes[:, 1] <= window.y1 + margin) & (window.y1 > 0))
@@ -248,7 +248,7 @@ def _touches_inner_edge(
 def _covered_fragments(
     detections: Detections, origin: np.ndarray, cut: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Which boxes are fragments that a larger box of another tile covers. Shape: ``(N,)``, bool."""
+    """Which boxes are fragments covered by a larger box of another tile. Shape: ``(N,)``, bool."""
     boxes, areas = detections.boxes, _areas(detections.boxes)
     covered = np.zeros(len(boxes), bool)
     for own in _by_class(detections.class_ids):

@@ -1,4 +1,4 @@
-"""What a model found in an image: typed, in NumPy, and ready for JSON, COCO and supervision."""
+"""Predictions for an image: typed, in NumPy, with conversion to JSON, COCO and supervision."""
 
 from casvit.results.base import Colour, Result, ResultError, default_palette
 from casvit.results.classification import Classification, ClassScore

@@ -1,4 +1,4 @@
-"""What all results have: an image, classes, and ways to be seen."""
+"""The base class of all results: an image, its classes, and drawing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from casvit.inputs.images import read_image, write_image
 
 Colour = tuple[int, int, int]
 CategoryIds = Sequence[int] | Mapping[str, int] | None
-# Pixels of the longer side of what a notebook shows.
+# Longer side, in pixels, of images shown in a notebook.
 SHOWN = 1200
 
 
 class ResultError(UserError, ValueError):
-    """Something cannot be done with a result; the message says why and what to do."""
+    """A result does not support an operation; the message says why and what to do."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Result:
-    """What all results have.
+    """The predictions for one image.
 
     Attributes:
-        classes: Names of the classes that the model knows.
+        classes: Names of all classes of the model.
         height: Height of the image in pixels.
         width: Width of the image in pixels.
         palette: RGB colour of each class; may be empty.
-        image: The image, ``(H, W, 3)`` uint8 RGB; None if it is read again from its file.
-        file: The file of the image; empty if it has none.
+        image: The image, ``(H, W, 3)`` uint8 RGB; None if it is to be read from its file.
+        file: The file of the image; empty if there is none.
     """
 
     classes: Sequence[str]
@@ -48,41 +48,41 @@ class Result:
             A new image. Shape: ``(H, W, 3)``, uint8 RGB.
 
         Raises:
-            ResultError: The result has no image, or its file holds another one by now.
-            ImageError: The file of the image cannot be read any more.
+            ResultError: The result has no image, or its file now holds another one.
+            ImageError: The file of the image can no longer be read.
         """
         from casvit.drawing.draw import draw
 
         return draw(self, self._its_image())
 
     def save(self, path: str | Path) -> None:
-        """Draws the result on its image and writes that.
+        """Draws the result on its image and writes it to a file.
 
         Args:
-            path: The file; its suffix says the type: .jpg, .png, .webp, .bmp, .tif.
+            path: The file; its suffix decides the type: .jpg, .png, .webp, .bmp, .tif.
 
         Raises:
             ResultError: As for :meth:`draw`.
-            ImageError: The file cannot be written, or its suffix is unknown.
+            ImageError: The file cannot be written, or its suffix is not supported.
         """
         write_image(self.draw(), path)
 
     def _its_image(self) -> np.ndarray:
         if self.image is None and not self.file:
             raise ResultError(
-                'This result has no image to draw on: dataclasses.replace(result, image=...) '
-                'gives it one.'
+                'This result has no image to draw on: add one with '
+                'dataclasses.replace(result, image=...).'
             )
         image = read_image(self.file) if self.image is None else self.image
         if image.shape[:2] != (self.height, self.width):
             raise ResultError(
-                f'This result is of an image of {self.width} x {self.height} pixels, but '
+                f'This result is for an image of {self.width} x {self.height} pixels, but '
                 f'{self.file or "its image"} has {image.shape[1]} x {image.shape[0]}.'
             )
         return image
 
     def _repr_png_(self) -> bytes | None:
-        """What a notebook shows."""
+        """The image that a notebook shows."""
         if self.image is None and not self.file:
             return None
         shown, content = Image.fromarray(self.draw()), BytesIO()
@@ -108,10 +108,10 @@ class Result:
 
 
 def default_palette(count: int) -> list[Colour]:
-    """Colours for classes that have none of their own: light, and the same each time.
+    """Colours for classes without their own: light, and always the same.
 
     Args:
-        count: How many.
+        count: Number of classes.
     """
     colours = np.random.default_rng(0).integers(64, 256, (count, 3))
     return [tuple(colour) for colour in colours.tolist()]

@@ -1,4 +1,4 @@
-"""The class of an image as a whole."""
+"""The result of image classification."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ class ClassScore(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Classification(Result):
-    """What a classifier says of an image as a whole.
+    """The class scores of an image.
 
     Iterating gives a :class:`ClassScore` for each class, the best first.
 
     Attributes:
-        scores: Of all classes, between 0 and 1. Shape: ``(C,)``, float32.
+        scores: Scores of all classes, between 0 and 1. Shape: ``(C,)``, float32.
     """
 
     scores: np.ndarray
@@ -68,7 +68,7 @@ class Classification(Result):
         ]
 
     def to_coco(self, image_id: int = 0, category_ids: CategoryIds = None) -> list[dict[str, Any]]:
-        """Records in COCO's manner, one for each of the best 5 classes.
+        """COCO-style records, one for each of the best 5 classes.
 
         Args:
             image_id: As for :meth:`Detections.to_coco`, like ``category_ids``.

@@ -1,4 +1,4 @@
-"""Objects in an image, found or annotated."""
+"""Objects in an image, predicted or annotated."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from casvit.extras import how_to_install
 from casvit.results.base import CategoryIds, Result
 from casvit.results.masks import LocalMask
 
-# Bytes of masks above which supervision gets its own compact form of them.
+# Size of all masks, in bytes, above which they are passed to supervision in its compact form.
 COMPACT = 2**28
 
 
@@ -24,7 +24,7 @@ class Detection(NamedTuple):
         score: Between 0 and 1.
         class_id: Index of its class.
         name: Name of its class.
-        mask: Its mask; None if the model gives none.
+        mask: Its segmentation mask; None if the model does not predict masks.
     """
 
     box: np.ndarray
@@ -36,16 +36,16 @@ class Detection(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Detections(Result):
-    """Objects that a detector found in an image; also those that are annotated in one.
+    """Objects in an image, predicted by a detector or annotated.
 
-    Iterating gives each as a :class:`Detection`.
+    Iterating gives a :class:`Detection` for each.
 
     Attributes:
         boxes: x1, y1, x2, y2 in pixels. Shape: ``(N, 4)``, float32.
         scores: Between 0 and 1. Shape: ``(N,)``, float32.
         class_ids: Indices of classes. Shape: ``(N,)``, int64.
-        masks: One for each box, cut down to where it is; None if the model gives none.
-            :attr:`dense_masks` has them as large as the image.
+        masks: Segmentation mask of each object, cropped to its region; None if the model does not
+            predict masks. :attr:`dense_masks` has them in the size of the image.
     """
 
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
@@ -67,12 +67,12 @@ class Detections(Result):
 
     @property
     def names(self) -> list[str]:
-        """The class name of each."""
+        """The class name of each object."""
         return [self.classes[index] for index in self.class_ids.tolist()]
 
     @property
     def dense_masks(self) -> np.ndarray | None:
-        """The masks, each as large as the image. Shape: ``(N, H, W)``, bool; None without masks."""
+        """The masks in the size of the image. Shape: ``(N, H, W)``, bool; None without masks."""
         if self.masks is None:
             return None
         dense = np.zeros((len(self), self.height, self.width), bool)
@@ -81,7 +81,7 @@ class Detections(Result):
         return dense
 
     def select(self, indices: np.ndarray) -> 'Detections':
-        """Those at the given indices, in that order; or those that an array of bool marks."""
+        """The detections at the given indices, in that order, or those marked by a bool array."""
         indices = np.asarray(indices)
         if indices.dtype == bool:
             indices = np.flatnonzero(indices)
@@ -95,11 +95,11 @@ class Detections(Result):
         )
 
     def moved(self, x: int, y: int, height: int, width: int) -> 'Detections':
-        """The same in a larger image, of which this one is a part.
+        """The same detections in a larger image that contains this one.
 
         Args:
-            x: Left column of the part.
-            y: Top row of the part.
+            x: Left column of this image in the larger one.
+            y: Top row of this image in the larger one.
             height: Height of the larger image.
             width: Width of the larger image.
         """
@@ -111,7 +111,7 @@ class Detections(Result):
 
     @staticmethod
     def concatenate(parts: Sequence['Detections']) -> 'Detections':
-        """All detections of several sets of one image, one after the other."""
+        """Joins several sets of detections in the same image."""
         masks = None
         if all(part.masks is not None for part in parts):
             masks = [mask for part in parts for mask in part.masks]
@@ -143,13 +143,13 @@ class Detections(Result):
         return records
 
     def to_coco(self, image_id: int = 0, category_ids: CategoryIds = None) -> list[dict[str, Any]]:
-        """Records as COCO's evaluation reads them, with the names of the classes beside the ids.
+        """Records for the COCO evaluation, with class names next to the category ids.
 
         Args:
             image_id: Id of the image in the annotation file.
-            category_ids: The id of each class, in the order of ``classes``, or by its name. By
-                default 1, 2, 3 …, as this package writes datasets; COCO's own 80 classes have
-                others.
+            category_ids: The category id of each class, in the order of ``classes`` or by name.
+                By default 1, 2, 3 …, as in datasets written by this package; the 80 classes of
+                COCO itself have other ids.
 
         Returns:
             ``{image_id, category_id, category_name, bbox: [x, y, width, height], score}``, and
@@ -175,9 +175,9 @@ class Detections(Result):
         return records
 
     def to_supervision(self) -> Any:
-        """The same as ``supervision.Detections``, with ``class_name`` in its data.
+        """Converts to ``supervision.Detections``, with ``class_name`` in its data.
 
-        Masks that would fill memory are in supervision's compact form (``CompactMask``).
+        Masks that would need much memory get supervision's compact form (``CompactMask``).
 
         Raises:
             MissingPackageError: supervision is not installed.

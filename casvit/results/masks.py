@@ -1,4 +1,4 @@
-"""Masks as the part of an image that has anything in it, so that they stay small in large ones."""
+"""Masks cropped to the region that they cover, so that they stay small in large images."""
 
 from typing import Any, NamedTuple
 
@@ -7,12 +7,12 @@ from pycocotools import mask as coco_mask
 
 
 class LocalMask(NamedTuple):
-    """The part of a mask that has anything in it, and where in the image it lies.
+    """A mask cropped to the region that it covers, and its position in the image.
 
     Attributes:
-        x: Left column of the part.
-        y: Top row of the part.
-        bitmap: The part. Shape: ``(h, w)``, bool.
+        x: Left column of the region.
+        y: Top row of the region.
+        bitmap: The mask in the region. Shape: ``(h, w)``, bool.
     """
 
     x: int
@@ -21,10 +21,10 @@ class LocalMask(NamedTuple):
 
     @classmethod
     def crop(cls, bitmap: np.ndarray) -> 'LocalMask':
-        """Cuts a mask down to what is set in it.
+        """Crops a mask to the region that it covers.
 
         Args:
-            bitmap: A mask as large as the image. Shape: ``(H, W)``, bool.
+            bitmap: A mask in the size of the image. Shape: ``(H, W)``, bool.
         """
         rows, columns = np.flatnonzero(bitmap.any(1)), np.flatnonzero(bitmap.any(0))
         if not len(rows):
@@ -33,7 +33,7 @@ class LocalMask(NamedTuple):
         return cls(left, top, bitmap[top : rows[-1] + 1, left : columns[-1] + 1].copy())
 
     def dense(self, height: int, width: int) -> np.ndarray:
-        """The mask in the whole image.
+        """The mask in the size of the image.
 
         Args:
             height: Height of the image.
@@ -47,7 +47,7 @@ class LocalMask(NamedTuple):
         return whole
 
     def put(self, whole: np.ndarray) -> None:
-        """Writes the part into a mask as large as the image.
+        """Writes the region into a mask in the size of the image.
 
         Args:
             whole: Changed in place. Shape: ``(H, W)``, bool.
@@ -56,7 +56,7 @@ class LocalMask(NamedTuple):
         whole[self.y : self.y + rows, self.x : self.x + columns] = self.bitmap
 
     def to_rle(self, height: int, width: int) -> dict[str, Any]:
-        """COCO's compressed run-length encoding of the mask in the whole image.
+        """Encodes the mask in the size of the image as COCO's compressed RLE.
 
         Args:
             height: Height of the image.
@@ -68,8 +68,8 @@ class LocalMask(NamedTuple):
         rows, columns = self.bitmap.shape
         slab = np.zeros((height, columns), bool)
         slab[self.y : self.y + rows] = self.bitmap
-        # Runs go down the columns, so only those that the mask touches need to be looked at: what
-        # lies left and right of them lengthens the first and the last run.
+        # Runs go down the columns, so only the columns that the mask covers are needed: the columns
+        # to their left and right lengthen the first and the last run.
         flat = slab.ravel(order='F')
         edges = np.flatnonzero(np.diff(flat, prepend=False)) + self.x * height
         counts = np.diff(np.concatenate(([0], edges, [height * width])))

@@ -1,4 +1,4 @@
-"""The class of every pixel of an image."""
+"""The result of semantic segmentation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from casvit.results.masks import LocalMask
 
 
 class Area(NamedTuple):
-    """What a class covers of an image.
+    """The pixels of an image that belong to one class.
 
     Attributes:
         class_id: Index of the class.
         name: Name of the class.
-        pixels: How many it covers.
-        share: Share of the image.
+        pixels: Number of pixels.
+        share: Share of the image, between 0 and 1.
     """
 
     class_id: int
@@ -33,7 +33,7 @@ class SemanticMap(Result):
     Iterating gives an :class:`Area` for each class that occurs, the largest first.
 
     Attributes:
-        class_ids: Index of a class for every pixel. Shape: ``(H, W)``, uint8 or uint16.
+        class_ids: Class index of every pixel. Shape: ``(H, W)``, uint8 or uint16.
     """
 
     class_ids: np.ndarray
@@ -49,7 +49,7 @@ class SemanticMap(Result):
 
     def _areas(self) -> list[Area]:
         values = np.iinfo(self.class_ids.dtype).max + 1
-        # Row by row: numpy counts in a copy of eight bytes a pixel.
+        # Row by row: NumPy counts on a copy with eight bytes per pixel.
         counts = sum(np.bincount(row, minlength=values) for row in self.class_ids)
         present = [int(index) for index in np.argsort(-counts, kind='stable') if counts[index]]
         pixels = self.class_ids.size
@@ -79,14 +79,14 @@ class SemanticMap(Result):
         ]
 
     def to_coco(self, image_id: int = 0, category_ids: CategoryIds = None) -> list[dict[str, Any]]:
-        """Records as COCO has them for stuff, one per class that occurs.
+        """COCO stuff records, one per class that occurs.
 
         Args:
             image_id: As for :meth:`Detections.to_coco`, like ``category_ids``.
 
         Returns:
-            ``{image_id, category_id, category_name, segmentation}`` with the run-length encoding
-            of the class, the largest class first.
+            ``{image_id, category_id, category_name, segmentation}`` with the RLE of each class,
+            the largest class first.
 
         Raises:
             ResultError: ``category_ids`` lacks ids.
