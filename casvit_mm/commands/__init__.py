@@ -1,1 +1,1 @@
-"""What the commands of :mod:`casvit.cli` run, once their arguments are read."""
+"""Implementations of the commands of :mod:`casvit.cli`; they get the parsed arguments."""

@@ -1,4 +1,4 @@
-"""Measures how fast a CAS-ViT is on this machine."""
+"""Measures the speed of CAS-ViT on this machine."""
 
 import datetime
 import json
@@ -44,13 +44,13 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: There is no such device, a case could not be measured, or a file could not be
+        CliError: The device does not exist, a case could not be measured, or a file could not be
             read or written.
     """
     if args.data_root and not args.pipelines:
         raise CliError('--data-root belongs to --pipelines: models are measured without data.')
     if bool(args.page) != bool(args.records):
-        raise CliError('--page and --records belong together: a page, and what it is written from.')
+        raise CliError('--page needs --records, from which it is written, and the reverse.')
     if args.page:
         return _write_page(Path(args.page).expanduser(), args.records)
     record: dict[str, Any] = {
@@ -77,11 +77,11 @@ def run(args: Namespace) -> int:
 
 
 def _pipelines(args: Namespace) -> list[dict[str, Any]]:
-    """Times the data of training configs.
+    """Measures the training pipelines of configs.
 
     Raises:
-        CliError: A config has no data to train on.
-        DatasetError: They are not there, or not what the config says.
+        CliError: A config has no train_dataloader.
+        DatasetError: The dataset is missing, or does not match the config.
     """
     measured = []
     for name in args.pipelines:
@@ -97,13 +97,13 @@ def _pipelines(args: Namespace) -> list[dict[str, Any]]:
 
 
 def _keep(record: dict[str, Any], args: Namespace) -> None:
-    """Writes the record where it is wanted."""
+    """Writes the record to the file that --out names, if any."""
     if args.out:
         _write(json.dumps(record, indent=1) + '\n', Path(args.out).expanduser())
 
 
 def _measure(record: dict[str, Any], args: Namespace) -> None:
-    """Adds to a record what the arguments ask to be measured, and keeps it after each group."""
+    """Runs the measurements that the arguments ask for; writes the record after each group."""
     device = usable_device(args.device)
     threads = args.threads or torch.get_num_threads()
     planned = groups(args, [_checked_config(name) for name in args.configs], device)
@@ -140,8 +140,8 @@ def _write_page(page: Path, names: list[str]) -> int:
         folder = Path(names[records.index(of_it[0])]).expanduser().parent
         if folder in folders:
             raise CliError(
-                f'In {folder} lie records of two machines, {folders[folder]} and {machine}: '
-                'give each a folder, their plots have the same names.'
+                f'{folder} holds records of two machines, {folders[folder]} and {machine}, whose '
+                'plots have the same names: use one folder per machine.'
             )
         folders[folder] = machine
         for name, plot in speed_plots(of_it).items():
@@ -166,7 +166,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CliError(f'The record {path} cannot be read: {error.strerror or error}.') from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CliError(f'{path} is no record of casvit bench --out.') from error
+        raise CliError(f'{path} is not a record written by casvit bench --out.') from error
 
 
 def _write(content: str | bytes, path: Path) -> None:

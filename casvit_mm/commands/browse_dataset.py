@@ -1,4 +1,4 @@
-"""Draws images as the data pipeline gives them to the model."""
+"""Draws images as the model gets them from the data pipeline."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -18,7 +18,7 @@ from casvit_mm.datasets.build import build_dataset
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.drawing import add_sample
 
-# For configs that have none, by their default_scope.
+# The visualiser for configs without one, by their default_scope.
 VISUALIZER = {
     'mmdet': 'mmdet.DetLocalVisualizer',
     'mmseg': 'mmseg.SegLocalVisualizer',
@@ -27,7 +27,7 @@ VISUALIZER = {
 
 
 def run(args: Namespace) -> int:
-    """Draws.
+    """Draws images of a split.
 
     Args:
         args: The parsed arguments.
@@ -36,8 +36,8 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: The config has no such dataset.
-        DatasetError: The data are not there, or not what the config says.
+        CliError: The config has no dataset for the split.
+        DatasetError: The dataset is missing, or does not match the config.
     """
     cfg = command_config(args)
     loader = cfg.get(f'{args.split}_dataloader')
@@ -67,11 +67,11 @@ def draw(
     Args:
         cfg: The config, for its visualiser.
         dataset: The dataset, with its pipeline.
-        number: How many images, at most.
-        out_dir: Where to.
-        original: Whether annotations are in pixels of the image as it was before it was resized,
-            as evaluation pipelines leave them; it is then drawn at that size.
-        show: Whether to open windows too.
+        number: Largest number of images.
+        out_dir: Folder for the drawn images.
+        original: Whether annotations are in pixels of the image before resizing, as in evaluation
+            pipelines; the image is then drawn at that size.
+        show: Whether to also show the images in windows.
 
     Returns:
         The number of images drawn.

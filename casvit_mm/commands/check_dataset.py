@@ -1,4 +1,4 @@
-"""Checks a dataset, writes the page about it, and repairs it."""
+"""Checks a dataset, writes the report, and repairs the dataset."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -17,20 +17,20 @@ from casvit_mm.report.audit.scales import model_scales
 
 
 def run(args: Namespace) -> int:
-    """Checks.
+    """Checks a dataset.
 
     Args:
         args: The parsed arguments.
 
     Returns:
-        2 where the dataset has errors, else 0.
+        2 if the dataset has errors, else 0.
 
     Raises:
         DatasetError: There is no dataset, or it cannot be read at all.
-        CliError: The arguments do not go together.
+        CliError: The arguments contradict each other.
     """
     if args.fix and args.no_pictures:
-        raise CliError('--fix has to open the images: leave --no-pictures out.')
+        raise CliError('--fix has to open the images: leave out --no-pictures.')
     check = checked(args, read_images=not args.no_pictures)
     for line in report(check, args.limit):
         print(line)

@@ -10,7 +10,7 @@ from casvit_mm.config.read import load_config, parse_options
 
 
 def command_config(args: Namespace) -> Config:
-    """The config of a command: CONFIG, --cfg-options, --data-root and, if taken, --work-dir."""
+    """Reads CONFIG and applies --cfg-options, --data-root and, if present, --work-dir, --seed."""
     cfg = load_config(args.config, parse_options(args.cfg_options))
     if args.data_root is not None:
         reroot(cfg, args.data_root)

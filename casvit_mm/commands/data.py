@@ -1,4 +1,4 @@
-"""A folder of data as commands take it: the check, and what it found, in lines."""
+"""Checks the dataset that a command was given, and reports the result in lines of text."""
 
 from argparse import Namespace
 
@@ -16,7 +16,7 @@ def checked(args: Namespace, *, read_images: bool) -> ObjectAudit | MaskAudit:
     """Reads the dataset that the arguments name, and checks it.
 
     Args:
-        args: With what :func:`casvit.cli.arguments.add_data` adds, and ``task``.
+        args: Those that :func:`casvit.cli.arguments.add_data` adds, and ``task``.
         read_images: Whether to open every image.
 
     Raises:
@@ -26,16 +26,18 @@ def checked(args: Namespace, *, read_images: bool) -> ObjectAudit | MaskAudit:
     if isinstance(dataset, MaskDataset):
         return audit_masks(dataset, ignore_index=args.ignore_index, read_images=read_images)
     if args.legend:
-        raise DatasetError(f'--legend is for semantic masks, and {args.data} is {dataset.format}.')
+        raise DatasetError(
+            f'--legend is for semantic masks, but the format of {args.data} is {dataset.format}.'
+        )
     return audit_objects(dataset, masks=args.task == 'instance', read_images=read_images)
 
 
 def report(check: ObjectAudit | MaskAudit, limit: int) -> list[str]:
-    """What a check found, in lines.
+    """Describes the result of a check in lines of text.
 
     Args:
         check: The check.
-        limit: How many issues of each kind to name.
+        limit: Number of issues to list of each kind.
     """
     dataset = check.dataset
     lines = [f'{dataset.root} ({dataset.format})']

@@ -1,4 +1,4 @@
-"""Fine-tunes a model on a folder of images, without a config of one's own."""
+"""Fine-tunes a model on a dataset, with a config that it writes itself."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from casvit_mm.finetune.plan import make_plan, refuse_unsafe_path
 
 
 def run(args: Namespace) -> int:
-    """Fine-tunes.
+    """Checks the dataset, writes the config, trains and tests.
 
     Args:
         args: The parsed arguments.
@@ -30,8 +30,8 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: The arguments do not go together, or nothing fits into memory.
-        DatasetError: The data have errors, or cannot be read.
+        CliError: The arguments contradict each other, or no batch fits into memory.
+        DatasetError: The dataset has errors, or cannot be read.
         CheckpointError: The checkpoint cannot be read.
     """
     name = Path(args.data).expanduser().resolve().stem
@@ -70,11 +70,11 @@ def _refuse_errors(check: ObjectAudit | MaskAudit, args: Namespace) -> None:
             f'{args.task} --fix OUT` writes a repaired copy to train on.'
         )
     if not check.classes:
-        raise DatasetError(f'{args.data} has no class.')
+        raise DatasetError(f'The dataset {args.data} has no classes.')
 
 
 def _train(file: Path, work_dir: Path) -> int:
-    """Trains and tests the best, each as the command that a person would use."""
+    """Trains, and tests the best checkpoint, with the commands that users would run."""
     tools = [sys.executable, '-m', 'casvit']
     code = subprocess.run([*tools, 'train', str(file)]).returncode
     if code:

@@ -1,4 +1,4 @@
-"""Fuses the model of a checkpoint, compares the answers, and writes it."""
+"""Fuses the model of a checkpoint, compares its features, and writes it."""
 
 import copy
 from argparse import Namespace
@@ -16,12 +16,12 @@ from casvit_mm.deploy.fusion import FUSED
 from casvit_mm.inference.image_model import trained_model
 from casvit_mm.models.checkpoint.publish import clean_meta, writable, write_weights
 
-# Of the largest value of an answer: what rounding leaves of float32.
+# Share of the largest value: what float32 rounding explains.
 TOLERANCE = 1e-5
 
 
 def run(args: Namespace) -> int:
-    """Fuses, compares, and writes.
+    """Fuses the model, compares it with the original, and writes it.
 
     Args:
         args: The parsed arguments.
@@ -30,8 +30,8 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CheckpointError: The weights cannot be read, do not fit, or cannot be written.
-        CliError: The model has no CAS-ViT, is fused already, or its answers changed.
+        CheckpointError: The checkpoint cannot be read, does not fit, or cannot be written.
+        CliError: The model has no CAS-ViT, is already fused, or its features changed.
     """
     out = writable(args.out)
     cfg = command_config(args)
@@ -41,16 +41,16 @@ def run(args: Namespace) -> int:
     require_matching_channels(cfg)
     model, content = trained_model(cfg, args.checkpoint)
     if is_fused(model):
-        raise CliError(f'{args.checkpoint} is fused already.')
+        raise CliError(f'{args.checkpoint} is already fused.')
     original = copy.deepcopy(model)
     fuse(model)
     difference = largest_difference(original, model)
-    # Written so that a value that is not a number is refused too.
+    # Written so that NaN is refused too.
     if not difference <= TOLERANCE:
         raise CliError(
-            f'The fused model answers differently, by {difference:.1e} of the largest value '
-            f'(allowed: {TOLERANCE:.0e}), so nothing was written. Weights with values that are '
-            'very large, or not a number, do that.'
+            f'The features of the fused model differ by {difference:.1e} of their largest value '
+            f'(allowed: {TOLERANCE:.0e}), so nothing was written. Very large or NaN weights can '
+            'cause this.'
         )
     state = model.state_dict()
     before, after = norms(original), norms(model)
@@ -62,26 +62,26 @@ def run(args: Namespace) -> int:
 
 
 def norms(model: nn.Module) -> int:
-    """How many batch norms a model has."""
+    """Counts the batch norms of a model."""
     return sum(isinstance(module, _BatchNorm) for module in model.modules())
 
 
 @torch.no_grad()
 def largest_difference(left: nn.Module, right: nn.Module) -> float:
-    """How far apart what two models make of an image is, as a share of its largest value.
+    """The largest difference between two models on one image, as a share of the largest value.
 
-    Compared are the logits of a classifier, else the features that the heads read.
+    Compares the logits of classifiers, and the features that the heads get of other models.
     """
     generator = torch.Generator().manual_seed(0)
     channels = left.backbone.in_channels
     image = torch.randn(1, channels, 160, 224, generator=generator)
-    pairs = zip(answers(left, image), answers(right, image), strict=True)
-    # Not Python's max(), which a value that is not a number can slip past.
+    pairs = zip(outputs(left, image), outputs(right, image), strict=True)
+    # Not Python's max(), which can miss a NaN.
     return float(torch.stack([(a - b).abs().max() / a.abs().max() for a, b in pairs]).max())
 
 
-def answers(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
-    """Logits of a classifier, else the features that the heads read."""
+def outputs(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
+    """The logits of a classifier, or the features that the heads of another model get."""
     if hasattr(model, 'head'):
         return [model(image, mode='tensor')]
     return list(model.extract_feat(image))

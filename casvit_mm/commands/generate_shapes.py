@@ -1,4 +1,4 @@
-"""Writes the generated dataset."""
+"""Generates the demo dataset."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -11,7 +11,7 @@ TASKS = {'detection': shapes, 'classification': single_shapes}
 
 
 def run(args: Namespace) -> int:
-    """Generates.
+    """Generates the dataset and prints a summary.
 
     Args:
         args: The parsed arguments.
@@ -20,8 +20,8 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: Other classes are asked for where there are none, or where demos look for theirs.
-        DatasetError: The folder holds something else or cannot be written, or a number is wrong.
+        CliError: Other classes are requested for classification, or in the folder of the demos.
+        DatasetError: The folder holds other files or cannot be written, or a number is invalid.
     """
     kind = TASKS[args.task]
     out = Path(args.out) if args.out else kind.default_root()
@@ -31,11 +31,11 @@ def run(args: Namespace) -> int:
     if args.other_classes:
         if kind is not shapes or out.resolve() == kind.default_root().resolve():
             raise CliError(
-                '--other-classes is for detection, and wants a folder of its own: --out DIR.'
+                '--other-classes is for detection, and needs a folder of its own: --out DIR.'
             )
         options['others'], classes = True, shapes.OTHER_CLASSES
     kind.generate(out, seed=args.seed, **options)
     images = kind.images(out)
-    print(f'{images["train"]} images to train on and {images["val"]} to validate on: {out}')
+    print(f'{images["train"]} training and {images["val"]} validation images: {out}')
     print(f'classes: {", ".join(classes)}')
     return 0

@@ -1,4 +1,4 @@
-"""Counts parameters and multiply-accumulates (MACs) of a model and of its backbone."""
+"""Counts parameters and multiply-accumulates (MACs) of a model and its backbone."""
 
 from argparse import Namespace
 
@@ -10,7 +10,7 @@ from casvit_mm.config.read import load_config, parse_options
 
 
 def run(args: Namespace) -> int:
-    """Counts, and prints a table.
+    """Counts parameters and MACs, and prints a table.
 
     Args:
         args: The parsed arguments.
@@ -19,7 +19,7 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: The config has no model, or none that takes an image.
+        CliError: The config has no model, or its model does not take images.
     """
     cfg = load_config(args.config, parse_options(args.cfg_options))
     if not cfg.get('model'):

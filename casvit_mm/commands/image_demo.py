@@ -1,4 +1,4 @@
-"""Predicts an image, a folder of images, or a video, and writes the results."""
+"""Runs inference on an image, a folder of images, or a video, and writes the results."""
 
 import sys
 from argparse import Namespace
@@ -16,7 +16,7 @@ from casvit_mm.speed.freed_memory import keep_freed_memory
 
 
 def run(args: Namespace) -> int:
-    """Predicts and writes the results.
+    """Runs inference and writes the results.
 
     Args:
         args: The parsed arguments.
@@ -25,19 +25,22 @@ def run(args: Namespace) -> int:
         The exit code: 1 if images of a folder were skipped.
 
     Raises:
-        CliError: There is nothing to look at, or it cannot be read.
-        CheckpointError: The weights are not there, or do not fit.
+        CliError: The input is missing or cannot be read, or the arguments contradict each other.
+        CheckpointError: The checkpoint is missing, or does not fit.
     """
     source, out_dir = Path(args.input).expanduser(), Path(args.out_dir).expanduser()
     images = find_inputs(source)
     if args.overlap is not None and args.tile is None:
-        raise CliError('--overlap is of tiles: give their size with --tile.')
+        raise CliError('--overlap needs a tile size: add --tile SIZE.')
     overlap = args.overlap if args.overlap is not None else (args.tile or 0) // 4
     if args.tile is not None and not 0 <= overlap < args.tile:
         raise CliError(f'--overlap {overlap} does not fit tiles of {args.tile} pixels.')
     folder = source if source.is_dir() else source.parent
     if out_dir.exists() and out_dir.resolve() == folder.resolve():
-        raise CliError(f'--out-dir {out_dir} is where the input lies; results could replace it.')
+        raise CliError(
+            f'--out-dir {out_dir} is the folder of the input, which results could overwrite: '
+            'choose another one.'
+        )
     device = usable_device(args.device)
     cfg = command_config(args)
     load_toolbox(cfg)

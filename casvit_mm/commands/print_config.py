@@ -23,7 +23,7 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: The config cannot be read, or the file is of no config's kind.
+        CliError: The config cannot be read, or --out has an unsupported suffix.
     """
     cfg = load_config(args.config, parse_options(args.cfg_options))
     if args.data_root is not None:

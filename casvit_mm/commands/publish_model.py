@@ -1,4 +1,4 @@
-"""Writes a clean checkpoint to hand out."""
+"""Writes a clean checkpoint to share."""
 
 from argparse import Namespace
 
@@ -6,7 +6,7 @@ from casvit_mm.models.checkpoint.publish import publish
 
 
 def run(args: Namespace) -> int:
-    """Publishes.
+    """Writes the checkpoint and prints its name and size.
 
     Args:
         args: The parsed arguments.
@@ -15,7 +15,7 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CheckpointError: The weights cannot be read, are no CAS-ViT's, or cannot be written.
+        CheckpointError: The checkpoint cannot be read, is not of a CAS-ViT, or cannot be written.
     """
     written = publish(args.checkpoint, args.out, layout=args.layout, weights=args.weights)
     print(f'{written} ({written.stat().st_size:,} bytes)')

@@ -1,4 +1,4 @@
-"""What train and test do alike: build the runner of a config, and tell rank 0's reader things."""
+"""Functions that train and test share: build the runner of a config, and print on rank 0."""
 
 import logging
 import os
@@ -18,21 +18,21 @@ from casvit_mm.engine.runner import CASViTRunner
 
 
 def join(cfg: Config, args: Namespace) -> None:
-    """Joins the distributed run that --launcher names, as :func:`join_run` does.
+    """Joins the distributed run that --launcher names; see :func:`join_run`.
 
     Args:
         cfg: The config of the run, changed in place.
-        args: With what :func:`casvit.cli.arguments.add_launcher` adds.
+        args: Those that :func:`casvit.cli.arguments.add_launcher` adds.
 
     Raises:
-        LaunchError: As :func:`join_run`.
+        LaunchError: The run cannot be joined.
     """
-    # Where mmengine looks for it, unless the launcher has put it there.
+    # mmengine reads the variable; the launcher may have set it already.
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     join_run(cfg, args.launcher)
 
 
-# mmengine wants all of such keys in a config, or none of them.
+# mmengine needs all keys of a group in a config, or none of them.
 TOGETHER = (
     ('train_dataloader', 'train_cfg', 'optim_wrapper'),
     ('val_dataloader', 'val_cfg', 'val_evaluator'),
@@ -44,7 +44,7 @@ def require_runnable(cfg: Config) -> None:
     """Stops early if a config lacks a key that every run needs.
 
     Raises:
-        CliError: Which key is missing.
+        CliError: A key is missing; the message names it.
     """
     if not cfg.get('model'):
         raise CliError(f'The config {cfg.filename} has no model.')
@@ -54,17 +54,17 @@ def require_runnable(cfg: Config) -> None:
             present = [key for key in keys if key not in missing]
             raise CliError(
                 f'The config {cfg.filename} has {" and ".join(present)}, but no '
-                f'{" and no ".join(missing)}: give all three or none of them.'
+                f'{" and no ".join(missing)}: set all three or none of them.'
             )
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Builds the runner that a config names, else this package's, which reads every checkpoint."""
+    """Builds the runner that a config names, or by default this package's runner."""
     runner = RUNNERS.build(cfg) if cfg.get('runner_type') else CASViTRunner.from_cfg(cfg)
     for handler in runner.logger.handlers:
         if isinstance(handler, logging.FileHandler):
             for line in loading.printed:
-                text = f'While libraries were imported: {line}'
+                text = f'Printed while importing libraries: {line}'
                 handler.emit(
                     runner.logger.makeRecord('casvit', logging.INFO, '', 0, text, (), None)
                 )
@@ -73,7 +73,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def say(text: str) -> None:
-    """Prints a line, once per run."""
+    """Prints a line, on rank 0 only."""
     if os.environ.get('RANK', '0') == '0':
         print(printable_lines(text), flush=True)
 
@@ -84,5 +84,5 @@ def log_file(runner: Runner) -> str:
 
 
 def as_list(value: Any) -> list[Any]:
-    """What a config gives as one dict or as a list of them, as a list."""
+    """Returns a list for a config value that may be one dict or a list of them."""
     return list(value) if isinstance(value, (list, tuple)) else [value]

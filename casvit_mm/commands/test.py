@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint, or writes what it predicts."""
+"""Evaluates a checkpoint, or writes its predictions."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -27,7 +27,7 @@ from casvit_mm.speed.devices import check_precision
 
 
 def run(args: Namespace) -> int:
-    """Tests.
+    """Tests a checkpoint.
 
     Args:
         args: The parsed arguments.
@@ -36,12 +36,12 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: The run cannot be what was asked for.
-        DatasetError: The data are not there, or not what the config says.
-        CheckpointError: The weights are not there, or do not fit.
+        CliError: The config does not support what the arguments ask for.
+        DatasetError: The dataset is missing, or does not match the config.
+        CheckpointError: The checkpoint is missing, or does not fit.
     """
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
-        raise CliError(f'--out {args.out}: the file is a pickle, and is to end in .pkl.')
+        raise CliError(f'--out {args.out}: the file is a pickle, so its name has to end in .pkl.')
     cfg = command_config(args)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
@@ -87,21 +87,21 @@ def _draw(cfg: Config, folder: str) -> None:
 
 
 def _accelerate(cfg: Config, args: Namespace) -> None:
-    """Lets the run change its model once the weights are in it."""
+    """Adds the hook that accelerates the model once its weights are loaded."""
     hook = ConfigDict(type='AccelerationHook', **arguments.acceleration(args))
-    # A checkpoint holds the average of the weights already, and a fused model has other ones.
+    # A checkpoint already holds the averaged weights, and those of a fused model do not match.
     hooks = as_list(cfg.get('custom_hooks') or [])
     others = [each for each in hooks if not str(each.get('type')).endswith('EMAHook')]
     cfg.custom_hooks = [*others, hook]
 
 
 def _write_predictions(cfg: Config, where: str) -> None:
-    """Lets the metrics of a config write files in the format of their test server."""
+    """Makes the metrics of a config write files in the format of their test server."""
     kinds = {type_name(metric) for metric in ConfigView(cfg).evaluators('test')}
     if 'CocoMetric' in kinds:
         _write_coco(cfg, where)
     elif 'IoUMetric' in kinds:
-        _write_label_maps(cfg, where)
+        _write_masks(cfg, where)
     else:
         raise CliError(
             f'--format-only needs a CocoMetric or IoUMetric as test_evaluator; see {cfg.filename}.'
@@ -109,13 +109,13 @@ def _write_predictions(cfg: Config, where: str) -> None:
 
 
 def _write_coco(cfg: Config, prefix: str) -> None:
-    """Files of COCO's test server; categories and images come from the tested dataset."""
+    """Writes files for COCO's test server; categories and images come from the test dataset."""
     dataset = next(ConfigView(cfg).datasets('test'))
     ann_file = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
     if not ann_file.is_file():
         raise CliError(
-            f'The list of images {ann_file} does not exist. --format-only needs images and '
-            'categories (for COCO: image_info_test-dev2017.json), but no annotations: name it '
+            f'The list of images {ann_file} does not exist. --format-only needs a file with images '
+            'and categories (for COCO: image_info_test-dev2017.json), but no annotations: set it '
             'with --cfg-options test_dataloader.dataset.ann_file=FILE, its root with --data-root.'
         )
     Path(prefix).parent.mkdir(parents=True, exist_ok=True)
@@ -124,8 +124,8 @@ def _write_coco(cfg: Config, prefix: str) -> None:
             metric.update(format_only=True, outfile_prefix=prefix, ann_file=str(ann_file))
 
 
-def _write_label_maps(cfg: Config, folder: str) -> None:
-    """Semantic masks as PNG, with the values that the annotations of the dataset would have."""
+def _write_masks(cfg: Config, folder: str) -> None:
+    """Writes semantic masks as PNG, with the same pixel values as the dataset's annotations."""
     for dataset in ConfigView(cfg).datasets('test'):
         steps = dataset.get('pipeline') or []
         dataset['pipeline'] = [step for step in steps if type_name(step) != 'LoadAnnotations']
@@ -135,7 +135,7 @@ def _write_label_maps(cfg: Config, folder: str) -> None:
 
 
 def _written(where: Path) -> list[Path]:
-    """What --format-only wrote: a folder of semantic masks, or COCO's files."""
+    """The output of --format-only: a folder of semantic masks, or COCO files."""
     if where.is_dir():
         return [where]
     return sorted(where.parent.glob(f'{where.name}.*.json'))

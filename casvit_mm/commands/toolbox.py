@@ -1,4 +1,4 @@
-"""The toolbox of OpenMMLab that a config is for, imported before anything of it is built."""
+"""Imports the OpenMMLab toolbox of a config before anything is built from it."""
 
 import importlib
 
@@ -10,13 +10,13 @@ from casvit_mm.models.optional import TOOLBOXES, forget_broken_packages, toolbox
 
 
 def load_toolbox(cfg: Config) -> None:
-    """Imports the toolbox of a config whole, so that whatever it prints or lacks is met here.
+    """Imports the complete toolbox of a config, so that its output and missing packages show here.
 
     Args:
         cfg: The config; its ``default_scope`` names the toolbox.
 
     Raises:
-        MissingPackageError: The toolbox, or what it needs, is not installed.
+        MissingPackageError: The toolbox, or a package that it needs, is not installed.
     """
     scope = ConfigView(cfg).scope
     if scope not in TOOLBOXES:

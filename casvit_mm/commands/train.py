@@ -23,7 +23,7 @@ from casvit_mm.speed.devices import check_precision
 
 
 def run(args: Namespace) -> int:
-    """Trains.
+    """Trains a model.
 
     Args:
         args: The parsed arguments.
@@ -32,9 +32,9 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: The run cannot be what was asked for.
-        DatasetError: The data are not there, or not what the config says.
-        CheckpointError: Weights are not there, or do not fit.
+        CliError: The config does not support what the arguments ask for.
+        DatasetError: The dataset is missing, or does not match the config.
+        CheckpointError: A checkpoint is missing, or does not fit.
     """
     cfg = command_config(args)
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
@@ -61,16 +61,16 @@ def run(args: Namespace) -> int:
 
 
 def results(runner: Runner) -> list[str]:
-    """Lines that say where a finished run left what a person wants.
+    """Lists the files that a finished run has written.
 
     Args:
         runner: The runner, after training.
 
     Returns:
-        One line per thing that is there.
+        One line per kind of file.
     """
     work_dir = Path(runner.work_dir)
-    lines = [f'Trained. Results are in {work_dir}:']
+    lines = [f'Training finished. Results are in {work_dir}:']
     last = work_dir / 'last_checkpoint'
     if last.is_file():
         lines.append(f'  last checkpoint  {last.read_text().strip()}')
@@ -93,14 +93,14 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
 
 
 def _check_pretrained(cfg: Config) -> None:
-    """Stops where a file that the model or its backbone starts from is not there."""
+    """Stops if the pretrained weights of the model or its backbone are missing."""
     try:
         for _, file, option in ConfigView(cfg).pretrained_files():
             require_pretrained(file, option)
     except CheckpointError:
         if not cfg.get('resume') or not _resumes_from(cfg):
             raise
-        # The run's own checkpoint holds the whole model: its start is not needed any more.
+        # The checkpoint of the run holds the whole model, so pretrained weights are not needed.
         drop_pretrained(cfg.model)
 
 
@@ -115,14 +115,14 @@ def _use_amp(cfg: Config) -> None:
     kind = wrapper.get('type', 'OptimWrapper')
     mixed = 'BFloat16OptimWrapper' if device == 'cpu' else 'AmpOptimWrapper'
     if device == 'mps':
-        raise CliError(f'--amp is not known to work on {device}. Leave --amp out.')
+        raise CliError(f'--amp is not known to work on {device}: leave it out.')
     if kind not in ('OptimWrapper', mixed):
         raise CliError(f'--amp works with optim_wrapper.type OptimWrapper, not {kind}.')
     wrapper.type = mixed
     if mixed == 'AmpOptimWrapper':
         wrapper.setdefault('loss_scale', 'dynamic')
     elif note := check_precision('bf16', device):
-        say(f'{note} Without --amp it trains in less time.')
+        say(f'{note} Training is faster without --amp.')
 
 
 def _scale_learning_rate(cfg: Config, wanted: bool, launcher: str) -> None:
@@ -139,6 +139,6 @@ def _scale_learning_rate(cfg: Config, wanted: bool, launcher: str) -> None:
     if not base or not batch or scaling.get('enable') or batch * world_size(launcher) == base:
         return
     say(
-        f'Note: the learning rate is for {base} images per step, this run has '
-        f'{batch * world_size(launcher)}: --auto-scale-lr scales it.'
+        f'Note: the learning rate is for {base} images per step, but this run has '
+        f'{batch * world_size(launcher)}: use --auto-scale-lr to scale it.'
     )

@@ -1,1 +1,1 @@
-"""Configs: how they are read, what they say, and whether their parts fit together."""
+"""Configs: reading, viewing, editing, and checking that their parts fit together."""

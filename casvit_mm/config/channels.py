@@ -1,8 +1,8 @@
-"""Do the backbone of a config and what reads its features fit together?
+"""Checks that the channels of the backbone match those of the neck and the heads.
 
-A model whose parts are of different sizes is built without complaint and fails deep inside its
-first forward pass. Here it is said before anything runs, with the options that mend it. Judged are
-configs whose backbone is a CAS-ViT, and parts that are known; anything else is let through.
+A model whose parts have different sizes is built without an error and fails deep inside its first
+forward pass. This check reports it before anything runs, with the options that fix it. It covers
+configs whose backbone is a CAS-ViT, and known necks and heads; anything else is not checked.
 """
 
 import re
@@ -21,8 +21,8 @@ from casvit_mm.models.arguments import check_arguments, resolve_arch
 from casvit_mm.models.checkpoint.pretrained import pretrained_files
 from casvit_mm.registration import registered_class
 
-# By the names of their classes, or of classes that they inherit. Some read one feature for each of
-# their in_channels, others the last feature alone.
+# By the names of their classes or base classes. Some use one feature for each of their in_channels,
+# others only the last feature.
 NECKS_OF_ALL = frozenset(
     [
         'FPN',
@@ -48,17 +48,17 @@ CLASSIFIER_HEADS = frozenset(
 )
 PREPROCESSORS = frozenset(('ImgDataPreprocessor', 'SegDataPreProcessor', 'ClsDataPreprocessor'))
 SIZE_IN_NAME = re.compile(rf'(cas-?vit[-_])({"|".join(ARCHITECTURES)})(?![a-z0-9])', re.IGNORECASE)
-# What a shell and mmengine's parser of options leave as it is.
+# Values that need no quotes for a shell and mmengine's option parser.
 PLAIN = re.compile(r'[\w./~+:-]+')
 
 
 @dataclass
 class Mismatch:
-    """Parts of a config that do not fit.
+    """Parts of a model that do not fit together.
 
     Attributes:
-        facts: What is where.
-        options: The values that make them fit, by their keys.
+        facts: What does not match, with keys and values.
+        options: The values that make the parts fit, by their config keys.
     """
 
     facts: list[str] = field(default_factory=list)
@@ -67,12 +67,12 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Backbone:
-    """What is known of a CAS-ViT of a config.
+    """The CAS-ViT backbone of a config.
 
     Attributes:
         arch: Its size, a name or a dict.
         channels: Channels of each of the four stages.
-        stages: Those that it outputs.
+        stages: Stages that it outputs.
         in_channels: Channels of its input.
     """
 
@@ -88,13 +88,13 @@ class Backbone:
 
 
 def require_matching_channels(cfg: Config) -> None:
-    """Stops if the backbone gives other features than the neck or the heads of a config read.
+    """Stops if the features of the backbone do not match the neck or the heads.
 
     Args:
         cfg: The config.
 
     Raises:
-        CliError: What does not fit, and the options to add.
+        CliError: Parts do not match; the message names them and the options to add.
     """
     model, scope = cfg.get('model'), cfg.get('default_scope')
     if not isinstance(model, Mapping):
@@ -126,7 +126,7 @@ def _backbone(part: Any) -> Backbone | None:
         channels = resolve_arch(arch)[1]
         check_arguments(in_channels, stages, 0.0, -1)
     except (ValueError, TypeError, KeyError):
-        # The backbone itself says what is wrong with them.
+        # The backbone itself reports invalid arguments.
         return None
     return Backbone(arch, channels, tuple(stages), in_channels)
 
@@ -136,12 +136,12 @@ def _compare_input(model: Mapping, backbone: Backbone, scope: str | None, found:
     if not isinstance(part, Mapping) or not _is_one_of(part, PREPROCESSORS, scope):
         return
     mean = part.get('mean')
-    # One value serves any number of channels.
+    # A single value fits any number of channels.
     if isinstance(mean, Sequence) and 1 < len(mean) != backbone.in_channels:
         found.facts.append(
             f'model.backbone.in_channels is {backbone.in_channels}, but '
-            f'model.data_preprocessor.mean is of images with {len(mean)} channels (images with '
-            'others need a mean and std for each channel)'
+            f'model.data_preprocessor.mean is for images with {len(mean)} channels (other images '
+            'need a mean and std for each of their channels)'
         )
         found.options['model.backbone.in_channels'] = len(mean)
 
@@ -188,7 +188,7 @@ def _compare_features(
 
 
 def _compare_levels(neck: Mapping, key: str, backbone: Backbone, found: Mismatch) -> None:
-    """A neck that reads one feature for each of its in_channels."""
+    """Compares a neck that uses one feature for each of its in_channels."""
     have = _whole_numbers(neck.get('in_channels'))
     if have is None:
         return
@@ -196,13 +196,13 @@ def _compare_levels(neck: Mapping, key: str, backbone: Backbone, found: Mismatch
     start, end = neck.get('start_level', 0), neck.get('end_level', -1)
     if not isinstance(start, int) or not isinstance(end, int):
         return
-    # Levels below start_level are given and not read.
+    # Levels below start_level are passed in, but not used.
     used = slice(start, None if end == -1 else end + 1)
     if len(have) == len(want) and have[used] == want[used]:
         return
     found.facts.append(_features_of(backbone) + f'{key}.in_channels is {have}')
     if len(have) != len(want) and (stages := _stages_of(have, backbone)):
-        # Heads count on the strides of as many levels as before.
+        # Heads rely on the strides of the same number of levels.
         found.options['model.backbone.out_indices'] = list(stages)
         want = [backbone.channels[stage] for stage in stages]
     if have[used] != want[used] or len(have) != len(want):
@@ -210,7 +210,7 @@ def _compare_levels(neck: Mapping, key: str, backbone: Backbone, found: Mismatch
 
 
 def _stages_of(channels: list[int], backbone: Backbone) -> tuple[int, ...] | None:
-    """The stages that have these channels in this size, or else in another one."""
+    """The stages with these channels in this size, or else in another size."""
     for known in (backbone.channels, *(size.channels for size in ARCHITECTURES.values())):
         for stages in combinations(range(4), len(channels)):
             if [known[stage] for stage in stages] == channels:
@@ -221,7 +221,7 @@ def _stages_of(channels: list[int], backbone: Backbone) -> tuple[int, ...] | Non
 def _compare_number(
     part: Mapping, key: str, want: int, backbone: Backbone, found: Mismatch
 ) -> None:
-    """A part that reads one feature."""
+    """Compares a part that uses one feature."""
     have = part.get('in_channels')
     if isinstance(have, int) and have != want:
         found.facts.append(_features_of(backbone) + f'{key}.in_channels is {have}')
@@ -257,7 +257,7 @@ def _decode_heads(model: Mapping) -> Iterator[tuple[str, Mapping]]:
 
 
 def _reads(head: Mapping) -> bool:
-    """Whether it is understood which features a decode head reads."""
+    """Whether the features that a decode head uses can be determined."""
     channels, index = head.get('in_channels'), head.get('in_index', -1)
     if isinstance(channels, int):
         return isinstance(index, int)
@@ -279,13 +279,13 @@ def _whole_numbers(value: Any) -> list[int] | None:
 def _features_of(backbone: Backbone) -> str:
     size = f'arch={backbone.arch}' if isinstance(backbone.arch, str) else 'its own arch'
     return (
-        f'the backbone ({size}, out_indices={list(backbone.stages)}) gives features of '
+        f'the backbone ({size}, out_indices={list(backbone.stages)}) outputs features with '
         f'{backbone.features} channels, but '
     )
 
 
 def _other_weights(model: Mapping, backbone: Backbone) -> dict[str, Any]:
-    """Options for a file of pretrained weights whose name says that it is of another size."""
+    """Options for pretrained weights whose file name says that they are of another size."""
     options: dict[str, Any] = {}
     for part, key in ((model['backbone'], 'model.backbone'), (model, 'model')):
         try:
@@ -310,20 +310,20 @@ def _other_weights(model: Mapping, backbone: Backbone) -> dict[str, Any]:
 
 
 def _value(value: Any) -> str:
-    """A value as mmengine's options take it, quoted for a shell."""
+    """A value in the syntax of mmengine's options, quoted for a shell."""
     if isinstance(value, list):
         return f'"[{",".join(map(str, value))}]"'
     return str(value)
 
 
 def _is_one_of(part: Mapping, names: frozenset[str], scope: str | None) -> bool:
-    """Whether a part's class has, or inherits from one that has, one of some names."""
+    """Whether the class of a part, or one of its base classes, has one of the given names."""
     kind = part.get('type')
     if isinstance(kind, str):
         try:
             with MODELS.switch_scope_and_registry(scope) as registry:
                 kind = registered_class(registry, kind)
-        # Whatever an import raises: building the model says more of it.
+        # An import may raise any error; building the model will report it.
         except Exception:
             kind = None
     known = {type_name(part), *(base.__name__ for base in getattr(kind, '__mro__', ()))}

@@ -1,4 +1,4 @@
-"""What commands change in a config: where its data lie, and what its model starts from."""
+"""Changes that commands make to a config: its data root and its pretrained weights."""
 
 import os
 from collections.abc import MutableMapping
@@ -14,7 +14,7 @@ EVALUATORS = ('val_evaluator', 'test_evaluator')
 
 
 def reroot(cfg: Config, root: str) -> None:
-    """Points every dataset of a config, and the evaluators that read its files, at a new root.
+    """Sets a new data root for every dataset of a config and its evaluators.
 
     Args:
         cfg: The config, changed in place.
@@ -36,7 +36,7 @@ def reroot(cfg: Config, root: str) -> None:
         cfg.data_root = root
     if not old_roots:
         raise CliError(f'The config {cfg.filename} has no dataset that --data-root could move.')
-    # The longest first: one root may lie inside another.
+    # The longest first, because one root may lie inside another.
     ordered = sorted(old_roots, key=len, reverse=True)
     for dataset in datasets:
         _move_paths(dataset, ordered, root, skip=('pipeline', 'data_root'))
@@ -47,14 +47,14 @@ def reroot(cfg: Config, root: str) -> None:
 def start_from_scratch(cfg: Config) -> str:
     """Makes a config train without pretrained weights.
 
-    Frozen normalisation statistics of random weights (mean 0, variance 1) describe nothing, so
-    they are trained too.
+    The initial normalisation statistics (mean 0, variance 1) do not match random weights, so they
+    are trained too.
 
     Args:
         cfg: The config, changed in place.
 
     Returns:
-        What was changed, as a sentence.
+        A sentence that describes the changes.
 
     Raises:
         CliError: The model has no backbone.
@@ -70,10 +70,11 @@ def start_from_scratch(cfg: Config) -> str:
 
 
 def drop_pretrained(model: MutableMapping[str, Any]) -> None:
-    """Lets a model start from no file, in place; its weights come from elsewhere, or from chance.
+    """Removes the pretrained weights from a model config, in place.
 
     Args:
-        model: Its config. A classifier starts as a whole from a file, others with their backbone.
+        model: The config. Classifiers load pretrained weights as a whole, other models in their
+            backbone.
     """
     model['init_cfg'] = None
     if model.get('backbone'):
@@ -92,7 +93,7 @@ def _move_paths(node: Any, old_roots: list[str], root: str, skip: tuple[str, ...
             for old in old_roots:
                 if value and _lies_under(value, old):
                     inside = Path(os.path.relpath(value, old)).as_posix()
-                    # A root may be an address, which Path would spoil.
+                    # A root may be a URL, which Path would change.
                     node[key] = root if inside == '.' else f'{root.rstrip("/")}/{inside}'
                     break
 

@@ -1,4 +1,4 @@
-"""From what a person typed to a config."""
+"""Reads configs and the options of ``--cfg-options``."""
 
 import difflib
 import os
@@ -16,7 +16,7 @@ from casvit.errors import CliError
 
 
 def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
-    """Reads what ``--cfg-options`` was given, as every tool of OpenMMLab does.
+    """Parses the values of ``--cfg-options`` as OpenMMLab's tools do.
 
     Args:
         options: ``KEY=VALUE`` each; None if there are none.
@@ -25,7 +25,7 @@ def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
         Dotted keys and their values.
 
     Raises:
-        CliError: A value cannot be read.
+        CliError: A value cannot be parsed.
     """
     parsed = Namespace(options={})
     try:
@@ -33,16 +33,16 @@ def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
     except (AssertionError, ValueError) as error:
         raise CliError(f'--cfg-options {" ".join(options)}: {error}') from error
     except RecursionError as error:
-        # mmengine's parser of lists does not end if an item has brackets inside a word.
+        # mmengine's list parser never ends if an item has brackets inside a word.
         raise CliError(
-            f'--cfg-options {" ".join(options)}: a list may hold numbers, words and lists; what '
-            'holds dicts belongs into a config of your own.'
+            f'--cfg-options {" ".join(options)}: a list may hold numbers, words and lists; put '
+            'lists with dicts into a config of your own.'
         ) from error
     return parsed.options
 
 
 def load_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
-    """Reads a config and merges what ``--cfg-options`` says.
+    """Reads a config and merges the options of ``--cfg-options`` into it.
 
     Args:
         name: As for :func:`casvit.configs.find_config`.
@@ -52,11 +52,11 @@ def load_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
         The config; its ``filename`` is the file that was found.
 
     Raises:
-        CliError: The config does not exist, cannot be read, or has no place for an option.
+        CliError: The config does not exist, cannot be read, or an option does not fit it.
     """
     path = find_config(name)
     if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
-        raise CliError(f'The config {path} is no config: expected a .py, .json or .yaml file.')
+        raise CliError(f'{path} is not a config: expected a .py, .json or .yaml file.')
     try:
         cfg = Config.fromfile(path)
     except Exception as error:
@@ -79,7 +79,7 @@ def _merge_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:
         try:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-            # A message of mmengine may quote a whole list of the config.
+            # Shortened, because mmengine's message may quote a whole list of the config.
             reason = textwrap.shorten(str(error.args[0] if error.args else error), 160)
             raise CliError(
                 f'--cfg-options {key}={value} does not fit the config {path}: {reason}'
@@ -87,7 +87,7 @@ def _merge_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:
 
 
 def _describe(error: Exception, path: Path) -> str:
-    """Which file of a config is at fault, in which line, and why."""
+    """Describes which file of a config has an error, in which line, and why."""
     at, line = path, None
     for frame, number in traceback.walk_tb(error.__traceback__):
         here = frame.f_locals.get('filename')
@@ -106,7 +106,7 @@ def _describe(error: Exception, path: Path) -> str:
         reason = str(error).split(', the current sys.path')[0]
         return f'The config {path} cannot be loaded: {reason}. Is its folder on PYTHONPATH?'
     elif isinstance(error, KeyError):
-        reason = f'uses a name that is not there: {error}'
+        reason = f'uses a name that does not exist: {error}'
     else:
         reason = f'cannot be loaded: {error}'
     child = f' (a base of {path})' if at.resolve() != path.resolve() else ''

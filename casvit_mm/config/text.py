@@ -1,30 +1,29 @@
-"""The text of a config, made safe to be read again.
+"""Makes the text of a config safe to read again.
 
-mmengine replaces ``{{…}}`` in the text of a config before it parses it, inside string literals and
-comments as well, and what it puts there can be code. Its own dump writes strings as they are, so a
-name with two braces in a row would be replaced the next time that the dump is read.
+mmengine replaces ``{{…}}`` in the text of a config before parsing it, even in string literals and
+comments, and the replacement can be code. Its own dump writes strings unchanged, so a name with
+two braces in a row would be replaced the next time that the dump is read.
 """
 
 import re
 
 
 def escape_braces(text: str) -> str:
-    r"""Writes every ``{`` that another one follows as ``\x7b``.
+    r"""Replaces every ``{`` that is followed by another one by ``\x7b``.
 
-    The strings that the text stands for stay the same, and nothing is left in it that mmengine
-    would replace.
+    The values of the strings stay the same, and mmengine finds nothing to replace.
 
     Args:
-        text: Python source in which ``{{`` occurs in ordinary string literals and comments alone,
-            as ``Config.dump()``, ``Config.pretty_text`` and ``repr`` write it.
+        text: Python source with ``{{`` only in ordinary string literals and comments, as written
+            by ``Config.dump()``, ``Config.pretty_text`` and ``repr``.
 
     Returns:
-        Source that means the same, without ``{{``.
+        Equivalent source without ``{{``.
     """
     return re.sub(r'(\\*)\{(?=\{)', _escaped, text)
 
 
 def _escaped(found: re.Match[str]) -> str:
     backslashes = found[1]
-    # An odd one would turn ours into text; Python takes it for a backslash before a brace.
+    # An odd backslash would escape ours; before a brace, Python reads it as a plain backslash.
     return backslashes + '\\' * (len(backslashes) % 2) + r'\x7b'

@@ -1,4 +1,4 @@
-"""What a config says, in whatever lists, wrappers and scopes it says it."""
+"""A uniform view of configs, whatever lists, wrappers and scopes they use."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 from casvit_mm.models.checkpoint.pretrained import pretrained_files
 
 SPLITS = ('train', 'val', 'test')
-# Parts of a detector whose num_classes counts something else than the classes of the data.
+# Parts of a detector whose num_classes is not the number of classes of the dataset.
 _OTHER_COUNTS = frozenset(
     ('rpn_head', 'data_preprocessor', 'backbone', 'neck', 'semantic_head', 'panoptic_fusion_head')
 )
 
 
 class ConfigView:
-    """What a config says; nothing of it is built or changed.
+    """Read-only view of a config; it builds and changes nothing.
 
     Args:
-        cfg (Mapping): The config, or what it holds.
+        cfg (Mapping): The config, or a dict of its values.
     """
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
@@ -24,7 +24,7 @@ class ConfigView:
 
     @property
     def scope(self) -> str:
-        """The toolbox whose names it uses: mmdet, unless it says another one."""
+        """The toolbox whose names it uses; mmdet by default."""
         return self.cfg.get('default_scope') or 'mmdet'
 
     @property
@@ -34,7 +34,7 @@ class ConfigView:
 
     @property
     def task(self) -> str:
-        """What its model is for: detection, instance, semantic or classification."""
+        """The task of its model: detection, instance, semantic or classification."""
         if self.scope == 'mmseg':
             return 'semantic'
         if self.scope != 'mmdet':
@@ -42,10 +42,10 @@ class ConfigView:
         return 'instance' if 'mask_head' in (self.model.get('roi_head') or {}) else 'detection'
 
     def datasets(self, *splits: str) -> Iterator[dict[str, Any]]:
-        """The datasets that read files, inside whatever wrappers are around them.
+        """The datasets that read files, without the wrappers around them.
 
         Args:
-            *splits: Of which dataloaders: ``train``, ``val``, ``test``; all of them by default.
+            *splits: Splits whose datasets to yield: ``train``, ``val``, ``test``; by default all.
 
         Yields:
             Their dicts.
@@ -60,11 +60,11 @@ class ConfigView:
         return list(found) if isinstance(found, (list, tuple)) else [found]
 
     def test_dataset(self) -> dict[str, Any] | None:
-        """The first test dataset with a pipeline, which says how images are prepared."""
+        """The first test dataset with a pipeline, which defines how images are prepared."""
         return next((each for each in self.datasets('test') if each.get('pipeline')), None)
 
     def class_counts(self) -> Iterator[tuple[str, int]]:
-        """Every ``num_classes`` of a head that counts the classes of the data.
+        """Every ``num_classes`` that is the number of classes of the dataset.
 
         Yields:
             Dotted names and values.
@@ -72,13 +72,13 @@ class ConfigView:
         yield from _class_counts(self.model, 'model')
 
     def pretrained_files(self) -> Iterator[tuple[str, str, str]]:
-        """The files that the backbone, or the model, starts from.
+        """The pretrained weights of the backbone and of the model.
 
         Yields:
-            The dotted name of the part, its file, and the option that names another one instead.
+            The dotted name of the part, its file, and the option that sets another file.
 
         Raises:
-            CheckpointError: An ``init_cfg`` is none, or names no file.
+            CheckpointError: An ``init_cfg`` is invalid, or names no file.
         """
         for part, key in ((self.model.get('backbone'), 'model.backbone'), (self.model, 'model')):
             if isinstance(part, Mapping):
@@ -87,7 +87,7 @@ class ConfigView:
 
 
 def nested(node: Any) -> Iterator[Mapping[str, Any]]:
-    """Every dict in a part of a config, the outer ones first, whatever lists are around them."""
+    """Yields every dict in a part of a config, the outer ones first, also inside lists."""
     if isinstance(node, Mapping):
         yield node
         node = list(node.values())
@@ -97,7 +97,7 @@ def nested(node: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def type_name(part: Mapping[str, Any]) -> str:
-    """The name of a part's type, which a config gives with or without scope, or as a class."""
+    """The name of the type of a part, given with or without a scope, or as a class."""
     kind = part.get('type')
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
 
