@@ -116,7 +116,7 @@ def _objects(plan: Plan) -> list[str]:
     loaded = 'with_bbox=True, with_mask=True' if instance else 'with_bbox=True'
     load = f"dict(type='LoadAnnotations', {loaded})"
     metric = ['bbox', 'segm'] if instance else 'bbox'
-    parts, scale = plan.data.parts, '(image_size, image_size)'
+    parts, scale = plan.data.splits, '(image_size, image_size)'
     train = f"""\
 dict(
     type='CocoDataset',
@@ -191,7 +191,7 @@ def _object_loader(name: str, part: Any, metric: Any) -> str:
 
 
 def _semantic(plan: Plan) -> list[str]:
-    parts, ignored = plan.data.parts, plan.data.ignore_index
+    parts, ignored = plan.data.splits, plan.data.ignore_index
 
     def loader(name: str, part: Any, steps: str, batch: str) -> str:
         test = '' if name == 'train' else '        test_mode=True,\n'

@@ -1,4 +1,4 @@
-"""A checked dataset made ready to train on: split, converted, and where its files are."""
+"""Prepares a checked dataset for training: splits it, and converts its annotations."""
 
 import json
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ FOLDER = 'data'
 
 
 @dataclass(frozen=True)
-class OwnPart:
-    """One part of a dataset, as a config names it.
+class OwnSplit:
+    """The files of one split of a dataset.
 
     Attributes:
-        ann_file: COCO annotation file, or list of pairs.
-        images: Folder that its file names start from.
+        ann_file: COCO annotation file, or list of image–mask pairs.
+        images: Folder to which its file names are relative.
         size: Number of images.
     """
 
@@ -40,42 +40,41 @@ class OwnPart:
 
 @dataclass(frozen=True)
 class OwnData:
-    """A dataset to train on.
+    """A dataset that is ready for training.
 
     Attributes:
         classes: Names of its classes, in the order of its annotation files.
         palette: RGB colour of each class.
-        parts: ``train`` and ``val``, and ``test`` where there is one.
-        ignore_index: The value of semantic masks that does not count.
-        notes: What was done to it.
+        splits: ``train``, ``val``, and ``test`` if there is one.
+        ignore_index: The pixel value of semantic masks that is ignored.
+        notes: Sentences about what was done to the dataset.
     """
 
     classes: list[str]
     palette: list[Colour]
-    parts: dict[str, OwnPart]
+    splits: dict[str, OwnSplit]
     ignore_index: int
     notes: list[str]
 
 
 def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) -> OwnData:
-    """Makes a dataset of objects ready.
+    """Prepares a dataset for detection or instance segmentation.
 
-    COCO files that are split already are used where they are. Otherwise COCO files are written;
-    images stay where they are in any case.
+    COCO files with a validation split are used in place. Otherwise new COCO files are written.
+    Images are never copied.
 
     Args:
         check: The check of the dataset, without errors.
-        out: Folder of the run; files go into ``data`` in it.
-        val_share: Part of the images to validate on, where the dataset is not split.
-        seed: Start of the random numbers that split it.
+        out: Work dir of the run; files are written to its subfolder ``data``.
+        val_share: Share of the images for validation, if the dataset is unsplit.
+        seed: Random seed of the split.
 
     Raises:
-        DatasetError: It cannot be split.
+        DatasetError: The dataset cannot be split.
     """
     splits, notes = dict(check.dataset.splits), []
     if 'val' not in splits:
-        whole = _one_part(splits)
-        split = splits.pop(whole)
+        split = splits.pop(_splittable(splits))
         content = split.content
         names = {c['id']: c['name'] for c in content['categories']}
         labels: dict[Any, set[str]] = {image['id']: set() for image in content['images']}
@@ -89,39 +88,40 @@ def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) 
         )
         wanted = dict(zip(labels, chosen, strict=True))
         for name, side in (('train', False), ('val', True)):
-            part = {
+            chosen_content = {
                 **content,
                 'images': [i for i in content['images'] if wanted[i['id']] is side],
                 'annotations': [a for a in content['annotations'] if wanted[a['image_id']] is side],
             }
-            splits[name] = ObjectSplit(part, split.file, split.images)
-        notes.append(_said_split(chosen, val_share, seed))
-    parts = {}
+            splits[name] = ObjectSplit(chosen_content, split.file, split.images)
+        notes.append(_split_note(chosen, val_share, seed))
+    own_splits = {}
     for name in [name for name in SPLITS if name in splits]:
         split = splits[name]
         file = split.file
         if not split.verbatim:
             file = _written(out / FOLDER / f'{name}.json', split.content)
-        parts[name] = OwnPart(
+        own_splits[name] = OwnSplit(
             file.absolute(), split.images.absolute(), len(split.content['images'])
         )
     palette = [wheel(index) for index in range(len(check.classes))]
-    return OwnData(list(check.classes), palette, parts, IGNORE_INDEX, notes)
+    return OwnData(list(check.classes), palette, own_splits, IGNORE_INDEX, notes)
 
 
 def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> OwnData:
-    """Makes a dataset of semantic masks ready.
+    """Prepares a dataset for semantic segmentation.
 
-    Maps in colours are written as index maps; images, and index maps, stay where they are.
+    Semantic masks in colours are converted to class indices; other masks, and images, are used in
+    place.
 
     Args:
         check: The check of the dataset, without errors.
-        out: Folder of the run; files go into ``data`` in it.
-        val_share: Part of the images to validate on, where the dataset is not split.
-        seed: Start of the random numbers that split it.
+        out: Work dir of the run; files are written to its subfolder ``data``.
+        val_share: Share of the images for validation, if the dataset is unsplit.
+        seed: Random seed of the split.
 
     Raises:
-        DatasetError: It cannot be split.
+        DatasetError: The dataset cannot be split.
     """
     splits, notes = dict(check.dataset.splits), []
     legend = check.dataset.legend
@@ -129,12 +129,15 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     if legend is not None:
         folder.mkdir(parents=True, exist_ok=True)
         splits = {
-            name: [_as_index_map(pair, legend, check, folder) for pair in pairs]
+            name: [_with_class_indices(pair, legend, check, folder) for pair in pairs]
             for name, pairs in splits.items()
         }
-        notes.append(f'The semantic masks in colours are index maps in {folder / "label_maps"}.')
+        notes.append(
+            'The semantic masks in colours were converted to class indices in '
+            f'{folder / "label_maps"}.'
+        )
     if 'val' not in splits:
-        pairs = splits.pop(_one_part(splits))
+        pairs = splits.pop(_splittable(splits))
         labels = []
         for pair in pairs:
             values, _ = read_labels(pair.mask, None)
@@ -142,36 +145,36 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
         chosen = split_evenly(labels, val_share, seed, groups=[str(p.image) for p in pairs])
         for name, side in (('train', False), ('val', True)):
             splits[name] = [p for p, val in zip(pairs, chosen, strict=True) if val is side]
-        notes.append(_said_split(chosen, val_share, seed))
-    parts = {}
+        notes.append(_split_note(chosen, val_share, seed))
+    own_splits = {}
     for name in [name for name in SPLITS if name in splits]:
         records = [
             dict(img_path=str(p.image.absolute()), seg_map_path=str(p.mask.absolute()))
             for p in splits[name]
         ]
         file = _written(folder / f'{name}.json', records)
-        parts[name] = OwnPart(file.absolute(), check.dataset.root.absolute(), len(records))
+        own_splits[name] = OwnSplit(file.absolute(), check.dataset.root.absolute(), len(records))
     ignored = IGNORE_INDEX if legend is not None else check.ignore_index
     palette = check.dataset.palette
-    return OwnData(list(check.classes), palette, parts, ignored, notes)
+    return OwnData(list(check.classes), palette, own_splits, ignored, notes)
 
 
-def _one_part(splits: dict[str, Any]) -> str:
-    """The part that has to be split, where none is there to validate on."""
+def _splittable(splits: dict[str, Any]) -> str:
+    """The name of the split to divide if there is no validation split."""
     for name in (UNSPLIT, 'train'):
         if name in splits:
             return name
     raise DatasetError(
-        f'The dataset has the part {next(iter(splits))} alone: there is nothing to train on. Name '
-        'the folder of its training images train.'
+        f'The dataset has only the split {next(iter(splits))}, so there is nothing to train on. '
+        'Name the folder of the training images train.'
     )
 
 
-def _said_split(chosen: Sequence[bool], share: float, seed: int) -> str:
+def _split_note(chosen: Sequence[bool], share: float, seed: int) -> str:
     val = sum(chosen)
     return (
-        f'There was no part to validate on: {count_of(len(chosen) - val, "image")} to train on, '
-        f'{val:,} to validate on (share {share:g}, evenly by class, seed {seed}).'
+        f'The dataset had no validation split: {count_of(len(chosen) - val, "image")} for '
+        f'training, {val:,} for validation (share {share:g}, evenly by class, seed {seed}).'
     )
 
 
@@ -180,7 +183,9 @@ def _written(file: Path, content: Any) -> Path:
     return file
 
 
-def _as_index_map(pair: Pair, legend: dict[Colour, int], check: MaskAudit, folder: Path) -> Pair:
+def _with_class_indices(
+    pair: Pair, legend: dict[Colour, int], check: MaskAudit, folder: Path
+) -> Pair:
     labels, _ = read_labels(pair.mask, legend)
     inside = pair.mask.relative_to(check.dataset.root).with_suffix('.png')
     target = folder / 'label_maps' / inside

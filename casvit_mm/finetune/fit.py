@@ -28,7 +28,7 @@ def fit_plan(
         CliError: Not even one image fits, or a short run fails for another reason.
     """
     limit = wished or usable_memory()
-    largest = max(1, plan.data.parts['train'].size // 4)
+    largest = max(1, plan.data.splits['train'].size // 4)
     # Processes that load pictures cost memory of their own.
     for workers in dict.fromkeys((plan.workers, 0)):
         tell(

@@ -1,4 +1,4 @@
-"""What a fine-tuning is to be."""
+"""Plans a fine-tuning run from the arguments and the dataset."""
 
 import math
 from argparse import Namespace
@@ -21,37 +21,37 @@ BASES = dict(
     instance='mask_rcnn_casvit-{}_fpn_1x_coco',
     semantic='semantic_fpn_casvit-{}_40k_ade20k-512x512',
 )
-# A model that is larger than its images only repeats their pixels.
+# Larger inputs than the images only repeat pixels.
 IMAGE_SIZES = dict(detection=(256, 1024), instance=(256, 1024), semantic=(128, 512))
 HEADS = ('roi_head.', 'bbox_head.', 'decode_head.', 'rpn_head.')
-# Enough steps to learn something, and passes enough over a few images.
+# Enough steps to learn something, and enough epochs for small datasets.
 STEPS_WANTED = 1500
 EPOCHS = (12, 100)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a fine-tuning is to be.
+    """The settings of a fine-tuning run.
 
     Attributes:
-        source: The folder that the data come from.
-        base: The shipped config to inherit, resolved.
-        data: The dataset.
+        source: The folder of the original dataset.
+        base: The config to inherit from, resolved.
+        data: The prepared dataset.
         task: ``detection``, ``instance`` or ``semantic``.
-        work_dir: Where the run writes.
-        image_size: Side that images are resized to, at most, in pixels.
-        batch_size: Images in a batch.
-        workers: Processes that load images, of the training and of the validation each.
-        epochs: Passes over the training images; chosen where None.
-        load_from: Whole model to start from.
-        backbone_file: ImageNet file to start the backbone from.
-        wished_rate: Learning rate; chosen where None.
-        freeze: Stages of the backbone that stay as they are; 0 for none.
-        layer_decay: Factor of the learning rate from layer to layer; None for one rate.
+        work_dir: Work dir of the run.
+        image_size: Largest side that images are resized to, in pixels.
+        batch_size: Images per batch.
+        workers: Data loading processes, for training and validation each.
+        epochs: Number of epochs; None to choose it.
+        load_from: Checkpoint of a whole model to start from.
+        backbone_file: ImageNet weights for the backbone.
+        wished_rate: Learning rate; None to choose it.
+        freeze: Number of frozen stages of the backbone; 0 for none.
+        layer_decay: Factor of the learning rate from layer to layer; None for a single rate.
         balance: Whether images of rare classes are repeated.
-        ema: Whether a moving average of the weights is kept, and validated.
-        patience: Validations without progress after which the run stops; 0 for never.
-        seed: Start of all random numbers.
+        ema: Whether a moving average of the weights is kept and validated.
+        patience: Validations without improvement after which the run stops; 0 for never.
+        seed: Random seed.
     """
 
     source: Path
@@ -75,17 +75,17 @@ class Plan:
 
     @property
     def from_scratch(self) -> bool:
-        """Whether it starts from random weights."""
+        """Whether training starts from random weights."""
         return self.load_from is None and self.backbone_file is None
 
     @property
     def steps_an_epoch(self) -> int:
-        """Steps of one pass."""
-        return math.ceil(self.data.parts['train'].size / self.batch_size)
+        """Steps per epoch."""
+        return math.ceil(self.data.splits['train'].size / self.batch_size)
 
     @property
     def max_epochs(self) -> int:
-        """Passes, as wished or chosen."""
+        """Number of epochs, as requested or chosen."""
         if self.epochs is not None:
             return self.epochs
         wanted = math.ceil(STEPS_WANTED / self.steps_an_epoch)
@@ -93,7 +93,7 @@ class Plan:
 
     @property
     def learning_rate(self) -> float:
-        """As wished, or the recipe's by the root of the batch (Malladi et al., NeurIPS 2022)."""
+        """As requested, or the recipe's scaled by √batch size (Malladi et al., NeurIPS 2022)."""
         if self.wished_rate is not None:
             return self.wished_rate
         recipe = self.base.optim_wrapper.optimizer.lr
@@ -101,21 +101,21 @@ class Plan:
         return float(f'{recipe * math.sqrt(self.batch_size / batch):.3g}')
 
     def with_batch(self, batch_size: int, workers: int) -> 'Plan':
-        """The same with another batch, loaded by so many processes."""
+        """The same plan with another batch size and number of data loading processes."""
         return replace(self, batch_size=batch_size, workers=workers)
 
 
 def make_plan(args: Namespace, check: ObjectAudit | MaskAudit, work_dir: Path) -> Plan:
-    """What the arguments and the data come to; writes the data into the work dir.
+    """Makes a plan from the arguments and the dataset; writes the data files to the work dir.
 
     Args:
         args: The parsed arguments.
-        check: The check of the data.
-        work_dir: Folder of the run.
+        check: The check of the dataset.
+        work_dir: Work dir of the run.
 
     Raises:
-        CliError: The arguments do not go together.
-        DatasetError: The data cannot be split.
+        CliError: The arguments contradict each other.
+        DatasetError: The dataset cannot be split.
         CheckpointError: The checkpoint cannot be read.
     """
     base = load_config(args.config or BASES[args.task].format(args.size))
@@ -128,9 +128,9 @@ def make_plan(args: Namespace, check: ObjectAudit | MaskAudit, work_dir: Path) -
     seed = 0 if args.seed is None else args.seed
     prepare = prepare_masks if isinstance(check, MaskAudit) else prepare_objects
     data = prepare(check, work_dir, args.val_share, seed)
-    for part in data.parts.values():
-        refuse_unsafe_path('annotation file', part.ann_file)
-        refuse_unsafe_path('image folder', part.images)
+    for split in data.splits.values():
+        refuse_unsafe_path('annotation file', split.ann_file)
+        refuse_unsafe_path('image folder', split.images)
     plan = Plan(
         source=Path(args.data),
         base=base,
@@ -153,25 +153,25 @@ def make_plan(args: Namespace, check: ObjectAudit | MaskAudit, work_dir: Path) -
     if plan.from_scratch:
         if plan.freeze:
             raise CliError(
-                '--freeze keeps what the model knows, and without --checkpoint it knows nothing.'
+                '--freeze keeps pretrained stages as they are, so it needs --checkpoint.'
             )
         data.notes.append(
-            'Starting from random weights (norm_eval=False): a few hundred images teach little '
-            'that way. docs/own_data.md says where the published files are; --checkpoint FILE '
-            'starts from one.'
+            'Starting from random weights (norm_eval=False): a few hundred images are too few for '
+            'that. To start from a published checkpoint, use --checkpoint FILE; docs/own_data.md '
+            'says where to find one.'
         )
     return plan
 
 
 def refuse_unsafe_path(what: str, path: Path) -> None:
-    """Sees that a path is safe to write into a config.
+    """Checks that a path is safe to write into a config.
 
     Args:
-        what: What it is the path of.
+        what: What the path is for, as messages name it.
         path: The path.
 
     Raises:
-        CliError: mmengine would change it, as it reads the config or the dump of one.
+        CliError: mmengine would change the path when it reads the config or its dump.
     """
     if issue := name_issue(str(path.absolute())):
         raise CliError(
@@ -181,7 +181,7 @@ def refuse_unsafe_path(what: str, path: Path) -> None:
 
 
 def _starts_from(checkpoint: str | None) -> tuple[Path | None, Path | None]:
-    """The file of a whole model, or that of a backbone."""
+    """The checkpoint of a whole model, or that of a backbone."""
     if checkpoint is None:
         return None, None
     file = Path(checkpoint).expanduser()
@@ -191,7 +191,7 @@ def _starts_from(checkpoint: str | None) -> tuple[Path | None, Path | None]:
 
 
 def _image_size(check: ObjectAudit | MaskAudit, task: str) -> int:
-    """The median longer side of the images, or shorter for semantic masks, in steps of 32."""
+    """The median longer side of the images (shorter for semantic masks), in steps of 32."""
     sizes = np.concatenate([fact.sizes for fact in check.facts.values()])
     side = float(np.median(sizes.min(1) if task == 'semantic' else sizes.max(1)))
     low, high = IMAGE_SIZES[task]

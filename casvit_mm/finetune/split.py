@@ -1,4 +1,4 @@
-"""Splits a dataset that comes in one piece, evenly by class."""
+"""Splits an unsplit dataset evenly by class."""
 
 import warnings
 from collections.abc import Hashable, Sequence
@@ -11,32 +11,31 @@ from casvit.errors import DatasetError
 def split_evenly(
     labels: Sequence[set[Hashable]], share: float, seed: int, groups: Sequence[Hashable]
 ) -> list[bool]:
-    """Chooses the images to validate on, so that every class has its share among them.
+    """Chooses validation images such that each class has the same share of its images among them.
 
     Iterative stratification (Sechidis et al., On the Stratification of Multi-Label Data, 2011).
 
     Args:
-        labels: Classes of each image; an empty set for one without objects.
-        share: Part of the images to validate on, between 0 and 1.
-        seed: Start of the random numbers.
-        groups: Images of the same value stay together: copies of one image.
+        labels: Classes of each image; an empty set for background images.
+        share: Share of the images for validation, between 0 and 1.
+        seed: Random seed.
+        groups: Images with the same value stay in one split, such as copies of an image.
 
     Returns:
-        Whether each image is to be validated on.
+        Whether each image is for validation.
 
     Raises:
-        DatasetError: There are too few images, or the library is missing.
+        DatasetError: There are too few images, or a package is missing.
     """
     members: dict[Hashable, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group, []).append(index)
     if len(members) < 2:
         raise DatasetError(
-            'A dataset of one image cannot be split into one part to train on and another to '
-            'validate on.'
+            'A dataset of one image cannot be split into training and validation images.'
         )
     names = sorted({name for found in labels for name in found}, key=str)
-    # Images without objects are a class of their own, which has its share too.
+    # Background images count as a class of their own.
     table = np.zeros((len(members), len(names) + 1), int)
     for row, indices in enumerate(members.values()):
         found = set().union(*(labels[index] for index in indices))
@@ -57,7 +56,7 @@ def _choose(table: np.ndarray, share: float, seed: int) -> np.ndarray:
     except ImportError as error:
         raise DatasetError(
             'Splitting a dataset needs the package iterative-stratification: '
-            "pip install 'casvit-mm[data]'. Or put its images into folders train and val."
+            "pip install 'casvit-mm[data]'. Or sort the images into folders train and val."
         ) from error
     rows = len(table)
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
@@ -67,7 +66,7 @@ def _choose(table: np.ndarray, share: float, seed: int) -> np.ndarray:
     chosen = np.zeros(rows, bool)
     chosen[val] = True
     rng = np.random.default_rng(seed)
-    # Of very few images rounding may leave one side empty.
+    # With very few images, rounding may leave one split empty.
     if chosen.all() or not chosen.any():
         chosen[:] = False
         chosen[rng.integers(rows)] = True

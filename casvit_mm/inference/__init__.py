@@ -1,1 +1,1 @@
-"""A trained model, ready to predict: the PyTorch backend of the Predictor."""
+"""Inference with trained models: the PyTorch backend of the Predictor."""

@@ -1,4 +1,4 @@
-"""A trained model, ready to predict: one class for detectors, segmentors and classifiers."""
+"""Inference with a trained model: one class for detectors, segmentors and classifiers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,25 +28,25 @@ from casvit_mm.models.optional import TOOLBOXES, import_toolbox
 
 
 class UnusableConfigError(UserError, ValueError):
-    """A config lacks what a prediction needs, or is of a kind that is not known."""
+    """A config lacks something that inference needs, or its toolbox is not supported."""
 
 
 def trained_model(
     cfg: Config, checkpoint: str, weights: str = 'model'
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Builds the model of a config with the weights of a file, in eval mode on the CPU.
+    """Builds the model of a config with the weights of a checkpoint, in eval mode on the CPU.
 
     Args:
         cfg: Config of a detector, segmentor or classifier.
-        checkpoint: Its weights, all of them, in any layout that
-            :func:`casvit_mm.models.checkpoint.read_checkpoint` knows.
+        checkpoint: A checkpoint with all weights of the model, in any layout that
+            :func:`casvit_mm.models.checkpoint.read_checkpoint` supports.
         weights: As for ``read_checkpoint``.
 
     Returns:
-        The model, and the content of the file.
+        The model, and the content of the checkpoint.
 
     Raises:
-        CheckpointError: The weights cannot be read or do not fit.
+        CheckpointError: The checkpoint cannot be read or does not fit.
     """
     content = read_checkpoint(checkpoint, weights=weights)
     return _with_weights(cfg, content, str(checkpoint)), content
@@ -56,7 +56,7 @@ def _with_weights(cfg: Config, content: dict[str, Any], source: str) -> nn.Modul
     model_cfg = cfg.model.copy()
     drop_pretrained(model_cfg)
     if cfg.get('data_preprocessor'):
-        # As mmengine's runner joins them.
+        # As in mmengine's runner.
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(ConfigView(cfg).scope):
         model = revert_sync_batchnorm(MODELS.build(model_cfg))
@@ -65,21 +65,22 @@ def _with_weights(cfg: Config, content: dict[str, Any], source: str) -> nn.Modul
 
 
 class ImageModel:
-    """A trained model with its weights and its test pipeline: a backend of ``casvit.Predictor``.
+    """A trained model with its test pipeline: a backend of ``casvit.Predictor``.
 
     Args:
-        checkpoint (str): Its weights, in any layout that
-            :func:`casvit_mm.models.checkpoint.read_checkpoint` knows.
-        cfg (Config, optional): Its config; by default the one in the checkpoint, read as data (see
+        checkpoint (str): The checkpoint, in any layout that
+            :func:`casvit_mm.models.checkpoint.read_checkpoint` supports.
+        cfg (Config, optional): The config; by default the one in the checkpoint, read as data (see
             :func:`casvit_mm.inference.saved_config.read_saved_config`).
-        device (str): Where to run. Defaults to 'cpu'.
+        device (str): Device of the model. Defaults to 'cpu'.
         score_threshold (float): Detections below this score are left out. Defaults to 0.3.
         weights (str): 'model' or 'ema', as for ``read_checkpoint``. Defaults to 'model'.
 
     Raises:
-        CheckpointError: The weights cannot be read or do not fit.
-        SavedConfigError: The config in the checkpoint is missing, or not used.
-        UnusableConfigError: The config is not of a kind that is known.
+        CheckpointError: The checkpoint cannot be read or does not fit.
+        SavedConfigError: The config in the checkpoint is missing, or refused.
+        UnusableConfigError: The config lacks something that inference needs, or its toolbox is
+            not supported.
         MissingPackageError: The toolbox of the config cannot be imported.
 
     Attributes:
@@ -117,22 +118,22 @@ class ImageModel:
 
     @property
     def task(self) -> str:
-        """What the model does, by the name that the project has for it."""
+        """The task of the model: 'detection', 'instance', 'semantic' or 'classification'."""
         if self.scope == 'mmdet':
             return 'instance' if getattr(self.model, 'with_mask', False) else 'detection'
         return {'mmseg': 'semantic', 'mmpretrain': 'classification'}[self.scope]
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[Result]:
-        """Predicts.
+        """Runs inference on a batch.
 
         Args:
-            images: RGB images of one size: in a batch with a larger one, an image is padded, and
-                a CAS-ViT, which pools over all it sees, answers differently. Shape:
-                ``(H, W, 3)`` each, uint8.
+            images: RGB images of the same size: next to a larger image, an image would be padded,
+                which changes the predictions of a CAS-ViT because it pools over the whole input.
+                Shape: ``(H, W, 3)`` each, uint8.
 
         Returns:
-            The result of each, in its own pixels.
+            The result of each image, in pixels of that image.
 
         Raises:
             ImageError: The images are too narrow for the pipeline.
@@ -143,8 +144,8 @@ class ImageModel:
             if error.func != 'resize':
                 raise
             raise ImageError(
-                'too narrow to be resized as the config says; in tiles (--tile SIZE, tile=SIZE) it '
-                'is taken as it is'
+                'too narrow to be resized as the config says; use tiles (--tile SIZE, tile=SIZE), '
+                'which are not resized'
             ) from error
         batch = {key: [item[key] for item in items] for key in ('inputs', 'data_samples')}
         with DefaultScope.overwrite_default_scope(self.scope):
@@ -157,7 +158,7 @@ class ImageModel:
         return [make(sample, more) for sample in samples]
 
     def _loaded(self, image: np.ndarray) -> dict[str, Any]:
-        """What the loading step of a pipeline gives for an image, in OpenCV's order of channels."""
+        """The output of a pipeline's loading step for an image, in OpenCV's channel order."""
         pixels = np.ascontiguousarray(image[..., ::-1])
         if self._as_floats:
             pixels = pixels.astype(np.float32)
@@ -193,18 +194,18 @@ def _require_usable(cfg: Config) -> None:
         raise UnusableConfigError(f'The config {name} has no model.')
     if view.test_dataset() is None:
         raise UnusableConfigError(
-            f'The config {name} has no test_dataloader whose dataset has a pipeline, which tells '
-            'how to prepare images.'
+            f'The config {name} has no test_dataloader whose dataset has a pipeline, which is '
+            'needed to prepare images.'
         )
     if not isinstance(view.scope, str) or view.scope not in TOOLBOXES:
         raise UnusableConfigError(
-            f'The config {name} is for {view.scope}; predictions are made with '
+            f'The config {name} is for {view.scope}, but inference supports only '
             f'{", ".join(TOOLBOXES)}.'
         )
 
 
 def _class_count(model: nn.Module) -> int | None:
-    """How many classes a model tells apart; None if its head does not say."""
+    """Number of classes of a model; None if its head does not tell."""
     roi_head = getattr(model, 'roi_head', None)
     owners = (
         (roi_head, 'bbox_head'),

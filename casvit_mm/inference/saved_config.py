@@ -1,10 +1,10 @@
-"""The config that a checkpoint brings along, read as data: nothing of it is run or looked up.
+"""Reads the config in a checkpoint as data: nothing in it is run or looked up.
 
-A run saves its config as text under ``meta.cfg``. A file may come from anybody, so that text is
-taken apart with :mod:`ast`, may hold values alone, and of these only what a prediction needs is
-used: the model, the test pipeline, and what its dataset says of classes. Whatever else could lead
-anywhere (modules, files, addresses, expressions that mm* evaluate) is refused, and the person asked
-for a config of their own.
+A training run saves its config as text under ``meta.cfg``. A checkpoint may come from anyone, so
+the text is parsed with :mod:`ast` and may hold only values. Of these, only what inference needs is
+used: the model, the test pipeline, and the classes of its dataset. Anything that could reach beyond
+the config (modules, files, URLs, expressions that mm* evaluate) is refused with a message that asks
+the user for a config.
 """
 
 import ast
@@ -23,13 +23,13 @@ from casvit_mm.inference.test_data import is_loading
 from casvit_mm.models.checkpoint.meta import is_names, is_palette
 from casvit_mm.models.optional import TOOLBOXES, import_toolbox
 
-# A config with names and colours of 1,203 classes, three times, has two thirds of it.
+# A config that lists the names and colours of 1,203 classes three times has two thirds of this.
 LONGEST = 1_000_000
 DEEPEST = 60
 IMPORTED = ('casvit_mm', ['casvit_mm'], ('casvit_mm',))
-# Nothing that mm* evaluate, import, open or download is a word.
+# Nothing that mm* evaluate, import, open or download matches this.
 WORD = re.compile(r'[A-Za-z0-9_ -]*')
-# By these, some models name files or models of a hub, even in words.
+# Keys under which some models name files or hub models, even as plain words.
 OUTSIDE = re.compile(r'(^|_)(checkpoint|ckpt|config|dir|file|model_name|path|root|url)s?(_|$)')
 WEIGHTS = ('init_cfg', 'pretrained')
 NUMBERS = {'inf': math.inf, 'nan': math.nan}
@@ -37,38 +37,38 @@ SHOWN = 60
 
 
 class SavedConfigError(UserError, ValueError):
-    """The config in a checkpoint cannot be used; the message says why, and asks for another."""
+    """The config in a checkpoint cannot be used; the message says why and asks for a config."""
 
 
 class _RefusedError(Exception):
-    """Why a config is refused, without the file that it is from."""
+    """The reason why a config is refused, without the name of its checkpoint."""
 
 
 def read_saved_config(text: Any, source: str) -> Config:
-    """Reads the config that a run saved in its checkpoint.
+    """Reads the config that a training run saved in its checkpoint.
 
     Args:
-        text: What the checkpoint has under ``meta.cfg``.
+        text: The value of ``meta.cfg`` in the checkpoint.
         source: Name of the checkpoint, for messages.
 
     Returns:
-        A config with ``default_scope``, ``model`` without the places of pretrained weights, and a
+        A config with ``default_scope``, ``model`` without paths of pretrained weights, and a
         ``test_dataloader`` whose dataset has a pipeline, a type and the ``metainfo`` of its
         classes.
 
     Raises:
-        SavedConfigError: There is none, or it holds something else than data of known types.
+        SavedConfigError: There is no config, or it holds more than data of known types.
     """
     if text is None:
         raise SavedConfigError(
-            f'{source} holds no config, so it does not say what model it is for: give the config '
-            "that it was trained with, config='...'."
+            f'{source} contains no config, so its model is unknown: pass the config that it was '
+            "trained with, config='...'."
         )
     try:
         return Config(_usable(_values(text)))
     except _RefusedError as refused:
         raise SavedConfigError(
-            f'The config in {source} is not used: {refused}. Give the config that it was trained '
+            f'The config in {source} is refused: {refused}. Pass the config that it was trained '
             "with, config='...'."
         ) from refused
 
@@ -86,21 +86,21 @@ def _values(text: Any) -> dict[str, Any]:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     values[name] = _value(value, text)
                 case _:
-                    raise _RefusedError(f'{_quoted(statement, text)} is no value')
+                    raise _RefusedError(f'{_quoted(statement, text)} is not a value')
         return values
     except SyntaxError as error:
         reason = f'line {error.lineno}: {_shortened(str(error.msg))}'
-        raise _RefusedError(f'it is no Python data ({reason})') from error
+        raise _RefusedError(f'it is not Python data ({reason})') from error
     except (ValueError, RecursionError, MemoryError) as error:
-        # So deep that the parser gives up.
+        # Nested so deeply that the parser gives up.
         reason = str(error) or type(error).__name__
-        raise _RefusedError(f'it is no Python data ({reason})') from error
+        raise _RefusedError(f'it is not Python data ({reason})') from error
 
 
 def _value(node: ast.expr, text: str, depth: int = 0) -> Any:
-    """What an expression of literals stands for."""
+    """The value of an expression of literals."""
     if depth > DEEPEST:
-        raise _RefusedError(f'it is nested more than {DEEPEST} times')
+        raise _RefusedError(f'it is nested more than {DEEPEST} levels deep')
     deeper = depth + 1
     match node:
         case ast.Constant(value=None | bool() | int() | float() | str()):
@@ -109,7 +109,7 @@ def _value(node: ast.expr, text: str, depth: int = 0) -> Any:
             return -number
         case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id='inf')):
             return -math.inf
-        # As mmengine writes the numbers that have no literal.
+        # mmengine writes numbers without a literal this way.
         case ast.Name(id='inf' | 'nan' as name):
             return NUMBERS[name]
         case ast.List(elts=items):
@@ -125,17 +125,17 @@ def _value(node: ast.expr, text: str, depth: int = 0) -> Any:
             result = _value(given[0], text, deeper) if given else {}
             for keyword in named:
                 if keyword.arg is None:
-                    raise _RefusedError(f'{_quoted(keyword.value, text)} is no value')
+                    raise _RefusedError(f'{_quoted(keyword.value, text)} is not a value')
                 result[keyword.arg] = _value(keyword.value, text, deeper)
             return result
-    raise _RefusedError(f'{_quoted(node, text)} is no value')
+    raise _RefusedError(f'{_quoted(node, text)} is not a value')
 
 
 def _key(node: ast.expr | None, text: str) -> str | int:
     match node:
         case ast.Constant(value=str() | int() as key):
             return key
-    raise _RefusedError(f'{_quoted(node, text) if node else "**"} is no key')
+    raise _RefusedError(f'{_quoted(node, text) if node else "**"} is not a key')
 
 
 def _quoted(node: ast.AST, text: str) -> str:
@@ -144,7 +144,7 @@ def _quoted(node: ast.AST, text: str) -> str:
 
 
 def _usable(values: dict[str, Any]) -> dict[str, Any]:
-    """What a prediction needs of a config's values, once all of it is known to be harmless."""
+    """The values of a config that inference needs, checked to be harmless."""
     if '_base_' in values:
         raise _RefusedError('it inherits from other files (_base_)')
     imports = values.get('custom_imports')
@@ -181,7 +181,7 @@ def _usable(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_files(step: Any) -> Any:
-    """A step of a pipeline; of one that loads, what matters for an image in memory."""
+    """A step of a pipeline; a loading step is reduced to what matters for an image in memory."""
     if not isinstance(step, Mapping) or not is_loading(step):
         return step
     return {key: step[key] for key in ('type', 'to_float32', 'color_type') if key in step}
@@ -195,7 +195,7 @@ def _class_names(metainfo: Any) -> dict[str, Any]:
 
 
 def _checked(value: Any, where: str, types: frozenset[str]) -> Any:
-    """A value whose types are known and whose texts are words, without places of weights."""
+    """Checks that types are known and strings are plain words; removes pretrained weights."""
     if isinstance(value, Mapping):
         checked = {}
         for key, inner in value.items():
@@ -209,14 +209,16 @@ def _checked(value: Any, where: str, types: frozenset[str]) -> Any:
                 or key.startswith('_')
                 or (OUTSIDE.search(key) and isinstance(inner, str))
             ):
-                raise _RefusedError(f'{_shortened(place)} = {_short(inner)} may lead out of it')
+                raise _RefusedError(
+                    f'{_shortened(place)} = {_short(inner)} may refer to something outside of it'
+                )
             else:
                 checked[key] = _checked(inner, place, types)
         return checked
     if isinstance(value, (list, tuple)):
         return type(value)(_checked(each, f'{where}.{i}', types) for i, each in enumerate(value))
     if isinstance(value, str) and not WORD.fullmatch(value):
-        raise _RefusedError(f'{where} = {_short(value)} may be a path, an address or code')
+        raise _RefusedError(f'{where} = {_short(value)} may be a path, a URL or code')
     return value
 
 
@@ -224,7 +226,7 @@ def _checked_type(value: Any, where: str, types: frozenset[str]) -> str:
     if not isinstance(value, str):
         raise _RefusedError(f'the type of {where} is {_short(value)}, not a name')
     if value not in types:
-        raise _RefusedError(f'the type of {where}, {_short(value)}, is registered nowhere')
+        raise _RefusedError(f'the type of {where}, {_short(value)}, is not registered')
     return value
 
 
@@ -237,9 +239,9 @@ def _shortened(text: str) -> str:
 
 
 class _Types:
-    """The names that are registered for a toolbox, without looking any of them up.
+    """The names that are registered for a toolbox, found without looking any of them up.
 
-    ``Registry.get`` imports what a dotted name names, and is asked for none that is not known here.
+    ``Registry.get`` imports dotted names, so it is only called for names that are known here.
 
     Args:
         scope: mmdet, mmseg or mmpretrain.
@@ -250,19 +252,19 @@ class _Types:
 
     @property
     def of_models(self) -> frozenset[str]:
-        """Parts of models, and operators that mmcv looks up by name."""
+        """Names of model parts, and of operators that mmcv looks up by name."""
         from mmcv import ops
 
         return self._names('MODELS', 'TASK_UTILS', 'BATCH_AUGMENTS') | frozenset(ops.__all__)
 
     @property
     def of_transforms(self) -> frozenset[str]:
-        """Steps of pipelines."""
+        """Names of pipeline steps."""
         return self._names('TRANSFORMS')
 
     @property
     def of_datasets(self) -> frozenset[str]:
-        """Datasets."""
+        """Names of datasets."""
         return self._names('DATASETS')
 
     def _names(self, *registries: str) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Where a config says how images are prepared for its model, and what its classes are called."""
+"""Reads from a config how images are prepared for its model, and the names of its classes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,34 +13,34 @@ from casvit_mm.registration import registered_class
 
 
 def is_loading(step: Mapping[str, Any]) -> bool:
-    """Whether a step of a pipeline reads a file: an image, or its annotations."""
+    """Whether a step of a pipeline reads a file: an image or its annotations."""
     return type_name(step).startswith('Load')
 
 
 def steps_in_memory(pipeline: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The steps of a pipeline for images that are loaded already, and have no annotations."""
+    """The steps of a pipeline for images that are already loaded and have no annotations."""
     return [step for step in pipeline if not is_loading(step)]
 
 
 def loads_floats(pipeline: list[Mapping[str, Any]]) -> bool:
-    """Whether a pipeline goes on with floats."""
+    """Whether a pipeline loads images as floats."""
     return any(is_loading(step) and step.get('to_float32') for step in pipeline)
 
 
 def class_info(
     cfg: Mapping[str, Any], checkpoint: Mapping[str, Any], scope: str, count: int | None
 ) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
-    """Names and colours of classes: those of the weights if they tell, else of the config's data.
+    """Names and colours of the classes: from the checkpoint if it has them, else from the config.
 
     Args:
         cfg: The config.
-        checkpoint: The content of the weights' file. Names that are not as many as the classes of
-            the model are not its names.
+        checkpoint: The content of the checkpoint. Its names are ignored if their number is not
+            the number of classes of the model.
         scope: The toolbox of the config.
-        count: How many classes the model tells apart; None if it is not known.
+        count: Number of classes of the model; None if it is not known.
 
     Returns:
-        As many names as classes, and as many RGB colours.
+        A name and an RGB colour for each class.
     """
     meta = _metainfo(cfg, checkpoint, scope, count)
     classes = tuple(meta['classes'])
@@ -70,16 +70,16 @@ def _metainfo(
     }
     classes = known.get('classes')
     if isinstance(classes, str) and Path(classes).is_file():
-        # As mmengine's datasets read it.
+        # As in mmengine's datasets.
         classes = Path(classes).read_text(encoding='utf-8').splitlines()
     names = list(classes) if isinstance(classes, (list, tuple)) else []
-    # What a model of more classes finds has no name in the data.
+    # The dataset has no names for further classes of the model.
     names += [f'class {index}' for index in range(len(names), count or 0)]
     return {**known, 'classes': names}
 
 
 def _metainfo_of_type(kind: Any, scope: str) -> Mapping[str, Any]:
-    """What the class of a dataset says of its data."""
+    """The ``METAINFO`` of a dataset class."""
     if isinstance(kind, str):
         with DATASETS.switch_scope_and_registry(scope) as registry:
             kind = registered_class(registry, kind)
