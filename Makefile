@@ -1,14 +1,14 @@
-# `make` alone lists the commands. PYTHON names the interpreter that the environment is made with.
+# `make` alone lists the commands. PYTHON names the interpreter that creates the environment.
 PYTHON ?= python3
 VENV := .venv
 ORIGINAL := .venv-original
 RUN := $(VENV)/bin/python
 RUN_ORIGINAL := $(ORIGINAL)/bin/python
 DEMO := tools/train.py configs/detection/mask_rcnn_casvit-xs_demo_shapes.py
-# Files are shared out to a process per core; each takes a gigabyte or two.
+# Test files are distributed over one process per core; each takes a gigabyte or two.
 TESTS := -m pytest -q -n logical --maxprocesses 4 --dist loadfile --durations=10
 BENCH := $(RUN) tools/bench.py
-# Where `make bench` writes, and what it measures inference in.
+# Folder that `make bench` writes to, and the precisions of its inference measurements.
 SPEED ?= work_dirs/speed
 PRECISION ?= fp32 bf16
 MASK_RCNN := mask_rcnn_casvit-m_fpn_1x_coco
@@ -22,7 +22,7 @@ SPEED_RECORDS := $(addprefix $(SPEED)/,$(addsuffix .json,\
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-setup:  ## make the environment .venv, or see that it is up to date
+setup:  ## create the environment .venv, or check that it is up to date
 	@$(PYTHON) tools/install.py --venv $(VENV)
 
 demo: setup  ## train Mask R-CNN with CAS-ViT on the generated dataset
@@ -31,10 +31,10 @@ demo: setup  ## train Mask R-CNN with CAS-ViT on the generated dataset
 test: setup  ## run the tests
 	$(RUN) $(TESTS)
 
-long: setup  ## run the tests that take minutes, and show their figures
+long: setup  ## run the tests that take minutes, and show their results
 	$(RUN) -m pytest -m long -s --durations=0
 
-bench: setup  ## measure all of the page on speed on this machine, in an hour and a quarter
+bench: setup  ## run all measurements of the page on speed, in an hour and a quarter
 	$(BENCH) --variants reference fused compiled --precision $(PRECISION) --seconds 1 \
 		--out $(SPEED)/inference.json
 	$(BENCH) --mode training --turns 5 --seconds 1.5 --out $(SPEED)/training.json
@@ -51,23 +51,23 @@ bench: setup  ## measure all of the page on speed on this machine, in an hour an
 	$(BENCH) --configs $(MODELS) --turns 5 --seconds 2 --out $(SPEED)/models.json
 	$(BENCH) --page $(SPEED)/speed.md --records $(SPEED_RECORDS)
 
-lint: setup  ## check style and format
+lint: setup  ## check style and formatting
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-format: setup  ## bring the code into the format
+format: setup  ## format the code
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
 setup-original:
 	@$(PYTHON) tools/install.py --venv $(ORIGINAL) --line original
 
-test-original: setup-original  ## the tests and the demo on the original OpenMMLab line
+test-original: setup-original  ## run the tests and the demo on the original OpenMMLab line
 	$(RUN_ORIGINAL) $(TESTS)
 	$(RUN_ORIGINAL) $(DEMO) --work-dir work_dirs/demo_original
 
-demo-original: setup-original  ## the demo alone on the original OpenMMLab line
+demo-original: setup-original  ## run only the demo on the original OpenMMLab line
 	$(RUN_ORIGINAL) $(DEMO) --work-dir work_dirs/demo_original
 
-clean:  ## remove environments and builds; runs and checkpoints stay
+clean:  ## remove environments and builds, but keep runs and checkpoints
 	rm -rf $(VENV) $(ORIGINAL) build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: configs/ inside the wheel, and the README for an index page."""
+"""The parts of the build that pyproject.toml cannot express: configs/ and the index page."""
 
 import re
 import shutil
@@ -9,19 +9,19 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 CODE_BLOCK = re.compile(r'^(```.*?^```$)', re.MULTILINE | re.DOTALL)
-# An image of the checkout, and the line in italics that is its caption.
+# An image in the checkout, and its caption: the line in italics below it.
 IMAGE = re.compile(r'^!\[[^]]*\]\((?![a-z]+:)[^)]*\)\n+(\*[^*\n]+\*\n+)?', re.MULTILINE)
 LINK = re.compile(r'(?<!!)\[([^]]+)\]\((?![a-z]+:|#)([^)\s]+)\)')
 
 
 def index_page(readme: str) -> str:
-    """The README without what an index page cannot follow: images and links into the checkout.
+    """Removes what an index page cannot resolve from the README: images and links into a checkout.
 
     Args:
-        readme: Its Markdown.
+        readme: The README in Markdown.
 
     Returns:
-        The same, with images of the checkout left out, and ``text (`path`)`` for links into it.
+        The same without images of the checkout, and with ``text (`path`)`` for links into it.
     """
     parts = CODE_BLOCK.split(readme)
     parts[::2] = [LINK.sub(r'\1 (`\2`)', IMAGE.sub('', part)) for part in parts[::2]]
@@ -29,7 +29,7 @@ def index_page(readme: str) -> str:
 
 
 class BuildWithConfigs(build_py):
-    """Adds `configs/` as `casvit_mm/.mim/configs`; an editable install finds it in place."""
+    """Adds `configs/` as `casvit_mm/.mim/configs`; an editable install uses it in place."""
 
     def run(self) -> None:
         super().run()

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Sets up everything that casvit_mm needs, and says what it is doing.
+"""Installs everything that casvit_mm needs, and shows its progress.
 
 Examples:
-    python tools/install.py                            a fresh environment in .venv
-    python tools/install.py --into-current             the active environment, with its torch
-    python tools/install.py --wheels FOLDER_OR_PAGE    a prebuilt mmcv instead of compiling it
+    python tools/install.py                            creates an environment in .venv
+    python tools/install.py --into-current             uses the active environment and its torch
+    python tools/install.py --wheels FOLDER_OR_PAGE    uses a prebuilt mmcv instead of compiling it
     python tools/install.py --line original --venv .venv-original
-    python tools/install.py --check                    only look whether everything imports
+    python tools/install.py --check                    only checks that everything can be imported
 
-It needs nothing but Python's standard library. mmcv's operators are the one part that is compiled
-here, once: the result is kept in the cache folder, and a second set-up takes seconds.
+It needs only Python's standard library. Only mmcv's operators are compiled, and only once: the
+build is kept in the cache folder, so that a second set-up takes seconds.
 """
 
-# Interpreters that are too old must get as far as the sentence that refuses them.
+# Interpreters that are too old must get as far as the message that refuses them.
 from __future__ import annotations
 
 import argparse
@@ -53,14 +53,14 @@ def open_target(args: argparse.Namespace) -> Target:
     if args.python:
         found = shutil.which(args.python)
         if not found:
-            raise SetupError(f'--python {args.python}: there is no such interpreter.')
+            raise SetupError(f'--python {args.python}: the interpreter does not exist.')
         return Target(Path(found).absolute(), owned=False)
     python = 'Scripts/python.exe' if WINDOWS else 'bin/python'
     return Target(args.venv.absolute() / python, owned=True)
 
 
 def fingerprint(args: argparse.Namespace) -> str:
-    """What an environment was set up from: the files that decide about it, and the choices."""
+    """Hashes what determines an environment: the files that define it, and the options."""
     digest = hashlib.sha256(f'{args.line} {args.extras} {args.cpu_ops} {args.wheels}'.encode())
     scripts = sorted((ROOT / 'tools' / 'installer').glob('*.py'))
     for path in (Path(__file__), *scripts, ROOT / 'pyproject.toml', ROOT / 'setup.py'):
@@ -69,9 +69,9 @@ def fingerprint(args: argparse.Namespace) -> str:
 
 
 def project(extras: str) -> str:
-    """This package with what training needs, for an editable install.
+    """This package and its training requirements, for an editable install.
 
-    `maintained` and `original` are no part of it: mmcv is built in a step of its own.
+    `maintained` and `original` are not included: mmcv is built in a separate step.
 
     Args:
         extras: Further extras, separated by commas.
@@ -81,7 +81,7 @@ def project(extras: str) -> str:
 
 
 def set_up(args: argparse.Namespace, target: Target) -> None:
-    """Does everything, in the order in which a missing thing is noticed early."""
+    """Runs all steps, in an order that reports missing requirements early."""
     line = LINES[args.line]
     create_environment(target, args.line)
     installed = target.installed()
@@ -118,29 +118,36 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         type=Path,
         default=ROOT / '.venv',
         metavar='FOLDER',
-        help='environment to make or use',
+        help='environment to create or use (default: .venv)',
     )
     where.add_argument(
         '--into-current', action='store_true', help='use the environment of this interpreter'
     )
     where.add_argument('--python', metavar='PATH', help='use the environment of that interpreter')
     parser.add_argument(
-        '--line', choices=sorted(LINES), default='maintained', help='which OpenMMLab (maintained)'
+        '--line',
+        choices=sorted(LINES),
+        default='maintained',
+        help='OpenMMLab line to install (default: maintained)',
     )
-    parser.add_argument('--wheels', metavar='FOLDER_OR_PAGE', help='where prebuilt mmcv wheels are')
     parser.add_argument(
-        '--cpu-ops', action='store_true', help='CPU operators only, although there is a GPU'
+        '--wheels', metavar='FOLDER_OR_PAGE', help='folder or page with prebuilt mmcv wheels'
+    )
+    parser.add_argument(
+        '--cpu-ops', action='store_true', help='build only CPU operators, even if there is a GPU'
     )
     parser.add_argument(
         '--extras',
         default='draw,data,bench,dev',
         metavar='A,B',
-        help='optional parts of the package (%(default)s)',
+        help='extras of the package to install (default: %(default)s)',
     )
     parser.add_argument(
-        '--force', action='store_true', help='go through it although nothing has changed'
+        '--force', action='store_true', help='run all steps even if nothing has changed'
     )
-    parser.add_argument('--check', action='store_true', help='only see whether everything imports')
+    parser.add_argument(
+        '--check', action='store_true', help='only check that everything can be imported'
+    )
     return parser.parse_args(argv)
 
 
@@ -153,14 +160,14 @@ def main(argv: list[str]) -> int:
         if not better:
             say(refusal)
             return 2
-        say(f'Going on with {better}')
+        say(f'Continuing with {better}')
         return subprocess.run([better, __file__, *argv]).returncode
     try:
         target = open_target(args)
         if args.check:
             return 0 if check(target) else 2
         if not args.force and target.is_set_up_from(fingerprint(args)):
-            say(f'{args.venv} is up to date (--check examines it, --force sets it up again)')
+            say(f'{args.venv} is up to date (--check tests it, --force sets it up again)')
             return 0
         set_up(args, target)
         return 0
@@ -168,7 +175,7 @@ def main(argv: list[str]) -> int:
         say(str(error))
         return 2
     except KeyboardInterrupt:
-        say('Stopped; the next run goes on from here.')
+        say('Stopped; the next run continues from here.')
         return 130
 
 

@@ -3,8 +3,8 @@
 #
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of tools/train.py]
 #
-# GPUS (8) is the number of GPUs in all, GPUS_PER_NODE (8) and CPUS_PER_TASK (5) what a node and a
-# process get, SRUN_ARGS whatever else srun is to be told.
+# Environment variables: GPUS (8 in total), GPUS_PER_NODE (8), CPUS_PER_TASK (5), and SRUN_ARGS for
+# further arguments of srun.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then

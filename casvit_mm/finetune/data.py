@@ -28,7 +28,7 @@ class OwnSplit:
     """The files of one split of a dataset.
 
     Attributes:
-        ann_file: COCO annotation file, or list of image–mask pairs.
+        ann_file: COCO annotation file, or list of pairs of image and mask.
         images: Folder to which its file names are relative.
         size: Number of images.
     """

@@ -1,4 +1,4 @@
-"""Imports what casvit_mm stands on and prints, as one line of JSON, what each import came to.
+"""Imports the packages that casvit_mm needs and prints the results as one line of JSON.
 
 Run by tools/install.py with the interpreter of the environment:
 `python tools/installer/check.py [NAME ...]`.
@@ -13,7 +13,7 @@ NAMES = ('torch', 'torchvision', 'cv2', 'mmcv._ext', 'mmdet', 'mmseg', 'mmpretra
 
 
 def facts(name: str, module) -> dict:
-    """Reads what matters about an imported module beside its version."""
+    """Collects the version of an imported module and other facts about it."""
     found = {'version': getattr(module, '__version__', '')}
     if name == 'torch':
         found['cuda'] = module.version.cuda
@@ -35,7 +35,7 @@ def examine(name: str) -> dict:
         name: Dotted name.
 
     Returns:
-        Its facts, or `{'error': first line of what went wrong}`.
+        Facts about it, or `{'error': first line of the error}`.
     """
     try:
         return facts(name, importlib.import_module(name))

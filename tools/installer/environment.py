@@ -1,4 +1,4 @@
-"""The steps beside mmcv: environment, uv, torch, opencv, and the check at the end."""
+"""All steps except mmcv: environment, uv, torch, opencv, and the final check."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from installer.versions import BUILD_TOOLS, LINES, OPENCV, OPENCVS, Line
 
 
 def create_environment(target: Target, line: str) -> None:
-    """Makes the virtual environment where it is missing, and sees that its Python fits."""
+    """Creates the virtual environment if it is missing, and checks its Python version."""
     if target.owned and not target.python.exists():
         folder = target.python.parent.parent
         if folder.exists() and any(folder.iterdir()):
             raise SetupError(
-                f'{folder} is no virtual environment: remove it, or name another by --venv.'
+                f'{folder} is not a virtual environment: remove it, or choose another with --venv.'
             )
         say(f'Creating the environment {folder} with Python {platform.python_version()}')
         made = subprocess.run(
@@ -33,7 +33,7 @@ def create_environment(target: Target, line: str) -> None:
     version = target.ask('import sys; print(*sys.version_info[:2])').split()
     if not version:
         raise SetupError(
-            f'{target.python} does not start; remove its environment and run this again.'
+            f'{target.python} does not start: remove its environment and run this again.'
         )
     refusal = python_refusal(tuple(map(int, version)), line)
     if refusal:
@@ -41,15 +41,15 @@ def create_environment(target: Target, line: str) -> None:
 
 
 def find_uv(target: Target) -> list[str]:
-    """Finds uv in the environment, puts it there, or takes the one on PATH.
+    """Finds uv in the environment, installs it there, or uses the one on PATH.
 
-    uv rather than pip: it keeps compiled wheels, can be told to leave opencv-python out, and takes
-    torch from the index alone, so that torch and torchvision come from one place.
+    uv rather than pip: it caches compiled wheels, can leave out opencv-python, and takes torch only
+    from the index, so that torch and torchvision come from one source.
     """
     own = [str(target.python), '-m', 'uv']
     if 'uv' in target.installed():
         return own
-    say('Installing uv, which installs the rest')
+    say('Installing uv, which installs all other packages')
     got = subprocess.run(
         [str(target.python), '-m', 'pip', 'install', '-q', 'uv>=0.8'],
         capture_output=True,
@@ -60,17 +60,17 @@ def find_uv(target: Target) -> list[str]:
     on_path = shutil.which('uv')
     if on_path:
         return [on_path]
-    raise SetupError(f'uv could not be installed, and set-up needs it:\n{last_lines(got.stderr)}')
+    raise SetupError(f'uv could not be installed, but set-up needs it:\n{last_lines(got.stderr)}')
 
 
 def refuse_other_line(installed: dict[str, str], line: str) -> None:
-    """Both lines write into the folders mmcv, mmdet, ...: one environment holds one of them."""
+    """Refuses an environment with the other line, which uses the same folders mmcv, mmdet, ..."""
     for other, versions in LINES.items():
         names = [pin.split('==')[0] for pin in (versions.mmcv, *versions.packages) if 'mm' in pin]
         there = [name for name in names if name in installed]
         if other != line and there:
             raise SetupError(
-                f'This environment holds {", ".join(there)} of the {other} line, which share '
+                f'This environment contains {", ".join(there)} of the {other} line, which share '
                 f'folders with the {line} line: uninstall them, or use another environment '
                 '(--venv FOLDER).'
             )
@@ -79,12 +79,12 @@ def refuse_other_line(installed: dict[str, str], line: str) -> None:
 def plan_opencv(
     installed: dict[str, str], imports: bool, owned: bool
 ) -> tuple[tuple[str, ...], bool]:
-    """Decides how to get to exactly one opencv distribution that imports.
+    """Decides how to get exactly one opencv distribution that can be imported.
 
     Args:
         installed: Distributions of the environment.
         imports: Whether `import cv2` works there.
-        owned: Whether the environment is this project's own; elsewhere, what works is left alone.
+        owned: Whether the environment is this project's own; in others, a working one is kept.
 
     Returns:
         Distributions to remove, and whether to install the headless one.
@@ -97,12 +97,12 @@ def plan_opencv(
 
 
 def install_opencv(target: Target, pins: tuple[str, ...]) -> None:
-    """Leaves exactly one opencv distribution: several write into one folder."""
+    """Makes sure that there is exactly one opencv distribution, because they share a folder."""
     installed = target.installed()
     remove, install = plan_opencv(installed, bool(target.ask('import cv2; print(1)')), target.owned)
     if remove:
         say(
-            f'Replacing {", ".join(remove)}: opencv has to be one distribution, and one that '
+            f'Replacing {", ".join(remove)}: exactly one opencv distribution is needed, one that '
             'works without a display'
         )
         target.uninstall(*remove)
@@ -114,17 +114,17 @@ def install_opencv(target: Target, pins: tuple[str, ...]) -> None:
 
 
 def install_torch(target: Target, line: Line) -> tuple[tuple[str, ...], dict]:
-    """Installs torch and torchvision, or keeps the torch that is there.
+    """Installs torch and torchvision, or keeps the installed torch.
 
     Returns:
-        What holds for everything installed afterwards, and the facts about torch.
+        Version constraints for everything installed afterwards, and the facts about torch.
     """
     installed = target.installed()
     if 'torch' in installed:
         pins = tuple(
             f'{name}=={installed[name]}' for name in ('torch', 'torchvision') if name in installed
         )
-        say(f'Keeping torch {installed["torch"]}, which is already here')
+        say(f'Keeping torch {installed["torch"]}, which is already installed')
     else:
         pins = line.torch
         say(f'Installing {" and ".join(pins)}')
@@ -138,26 +138,26 @@ def install_torch(target: Target, line: Line) -> tuple[tuple[str, ...], dict]:
 
 
 def remedy(name: str, error: str, target: Target) -> str:
-    """One sentence about an import that failed: what, why, and what to do."""
+    """One sentence about a failed import: which one, why, and what to do."""
     version = target.installed().get('torch', '')
     again = 'run tools/install.py --force'
     advice = {
         'torch': again,
-        'torchvision': 'it does not belong to this torch: uninstall both and run this again',
-        'cv2': f'exactly one opencv distribution has to be here, the headless one: {again}',
+        'torchvision': 'it does not match this torch: uninstall both and run this again',
+        'cv2': f'exactly one opencv distribution may be installed, the headless one: {again}',
         'mmcv._ext': f'mmcv was installed without operators, or for another torch: {again}',
         'casvit_mm': f'the package is not installed in this environment, or is broken: {again}',
     }
     if name == 'torchvision' and version.endswith('+cpu'):
         advice[name] = (
-            f'torch {version} is a CPU-only build that the ordinary torchvision does not match: '
+            f'torch {version} is a CPU-only build, which does not match the ordinary torchvision: '
             'uninstall torch and torchvision and run this again, or install the +cpu builds of both'
         )
-    return f'{name} does not import ({error}); {advice.get(name, again)}.'
+    return f'{name} cannot be imported ({error}); {advice.get(name, again)}.'
 
 
 def check(target: Target) -> bool:
-    """Imports everything in one process, and prints the versions or what to do."""
+    """Imports everything in one process, and prints versions and what to do about errors."""
     if not target.ask('print(1)'):
         raise SetupError(
             f'There is no environment at {target.python}: run tools/install.py without --check.'
@@ -169,7 +169,7 @@ def check(target: Target) -> bool:
     ]
     if len(opencv) > 1:
         bad += [
-            f'{" and ".join(opencv)} write into one folder; run tools/install.py --force to keep '
+            f'{" and ".join(opencv)} share a folder: run tools/install.py --force to keep only '
             'one of them.'
         ]
     good = [

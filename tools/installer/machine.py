@@ -1,4 +1,4 @@
-"""What the machine has (Python, compiler, GPU, nvcc, cores), and sentences for what it lacks."""
+"""Finds Python, compiler, GPU, nvcc and cores, with messages for what is missing."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from installer.versions import LINES
 
 WINDOWS = os.name == 'nt'
 NO_COMPILER = (
-    "mmcv's operators have to be compiled and no C++ compiler was found: install one ("
+    "mmcv's operators have to be compiled, but no C++ compiler was found: install one ("
     'Debian/Ubuntu: sudo apt install g++; Fedora: sudo dnf install gcc-c++; '
     'macOS: xcode-select --install; Windows: Build Tools for Visual Studio with "Desktop '
     'development with C++", then start from its prompt) and run this again.'
 )
 GPU_CHOICES = (
-    'install the CUDA toolkit {version} (nvcc on PATH, or CUDA_HOME), name a folder or page with '
-    'a prebuilt mmcv by --wheels, or accept operators that run on the CPU only by --cpu-ops.'
+    'install the CUDA toolkit {version} (nvcc on PATH, or CUDA_HOME), use --wheels with a folder '
+    'or page that has a prebuilt mmcv, or use --cpu-ops to build operators for the CPU only.'
 )
 
 
 def python_refusal(version: tuple[int, ...], line: str = 'maintained') -> str | None:
-    """Says why an interpreter of this version cannot be used, or None where it can."""
+    """The reason why a Python version cannot be used; None if it can."""
     supported = LINES[line].pythons
     if version[0] == 3 and version[1] in supported:
         return None
@@ -37,7 +37,7 @@ def python_refusal(version: tuple[int, ...], line: str = 'maintained') -> str | 
 
 
 def other_python(line: str) -> str | None:
-    """Finds a supported interpreter on PATH; a shim that stands for none does not count."""
+    """Finds a supported interpreter on PATH that starts; shims without one are skipped."""
     for minor in reversed(LINES[line].pythons):
         candidate = shutil.which(f'python3.{minor}')
         if (
@@ -55,7 +55,7 @@ def find_compiler() -> str | None:
 
 
 def find_nvcc() -> Path | None:
-    """Finds nvcc where torch looks for it too: CUDA_HOME, PATH, the usual folder."""
+    """Finds nvcc in the places where torch looks: CUDA_HOME, PATH, the default folder."""
     name = 'nvcc.exe' if WINDOWS else 'nvcc'
     homes = [os.environ.get(key) for key in ('CUDA_HOME', 'CUDA_PATH')]
     on_path = shutil.which('nvcc')
@@ -66,14 +66,14 @@ def find_nvcc() -> Path | None:
 
 
 def nvcc_version(nvcc: Path) -> str:
-    """Reads '12.4' from nvcc; empty where it does not answer."""
+    """The version that nvcc reports, such as '12.4'; empty if it reports none."""
     answer = subprocess.run([str(nvcc), '--version'], capture_output=True, text=True).stdout
     found = re.search(r'release (\d+\.\d+)', answer)
     return found.group(1) if found else ''
 
 
 def gpu_present() -> bool:
-    """Whether there is an NVIDIA GPU, or FORCE_CUDA=1 says that one is built for."""
+    """Whether there is an NVIDIA GPU, or FORCE_CUDA=1 requests a build for one."""
     if os.environ.get('FORCE_CUDA') == '1':
         return True
     smi = shutil.which('nvidia-smi')
@@ -84,15 +84,15 @@ def gpu_present() -> bool:
 
 
 def nvcc_refusal(torch_cuda: str | None) -> str | None:
-    """Says why CUDA operators cannot be compiled for this torch, or None where they can.
+    """The reason why CUDA operators cannot be compiled for this torch; None if they can.
 
     Args:
-        torch_cuda: `torch.version.cuda`, or '' while torch is not installed and any nvcc will do.
+        torch_cuda: `torch.version.cuda`, or '' if torch is not installed yet and any nvcc will do.
     """
     if torch_cuda is None:
         return (
-            'This machine has an NVIDIA GPU, and the torch in this environment is a build without '
-            'CUDA: install a torch with CUDA first, or accept the CPU only by --cpu-ops.'
+            'This machine has an NVIDIA GPU, but the torch in this environment is a build without '
+            'CUDA: install a torch with CUDA first, or use --cpu-ops to stay on the CPU.'
         )
     nvcc, major = find_nvcc(), torch_cuda.split('.')[0]
     choices = GPU_CHOICES.format(version=f'{major}.x' if major else 'of your torch')
@@ -104,14 +104,14 @@ def nvcc_refusal(torch_cuda: str | None) -> str | None:
     version = nvcc_version(nvcc)
     if major and version.split('.')[0] != major:
         return (
-            f'torch was built for CUDA {torch_cuda}, and {nvcc} is CUDA {version or "unknown"}: '
+            f'torch was built for CUDA {torch_cuda}, but {nvcc} is CUDA {version or "unknown"}: '
             f'{choices}'
         )
     return None
 
 
 def memory_gib() -> float:
-    """Memory that compile jobs may fill; 2 GiB per core where the system does not tell."""
+    """Memory for compile jobs in GiB; 2 GiB per core if the system does not tell."""
     try:
         available = re.search(r'MemAvailable:\s+(\d+) kB', Path('/proc/meminfo').read_text())
         return int(available.group(1)) / 2**20
@@ -120,7 +120,7 @@ def memory_gib() -> float:
 
 
 def compile_jobs() -> int:
-    """Parallel compile jobs: one per core, and about 1 GiB of memory each."""
+    """Number of parallel compile jobs: one per core, with about 1 GiB of memory each."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     )

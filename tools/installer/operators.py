@@ -1,4 +1,4 @@
-"""mmcv and its operators: kept, taken from a prebuilt wheel, or compiled."""
+"""Installs mmcv and its operators: from an earlier build, a prebuilt wheel, or by compiling."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from installer.versions import Line
 
 PRECOMPILE = Path(__file__).with_name('precompile.py')
 BUILD = Path(__file__).resolve().parents[2] / 'build'
-# What compiling mmcv for the CPU took, times the two cores that it took it on; a guide for the eye.
+# Measured time of compiling mmcv for the CPU times the number of cores; a rough guide for users.
 CORE_MINUTES, CORE_MINUTES_WITH_HEADER = 12, 5
 
 
@@ -39,14 +39,14 @@ def wants_cuda(torch: dict, cpu_ops: bool) -> bool:
         raise SetupError(
             f'This machine has an NVIDIA GPU that torch {torch["version"]} (CUDA {torch["cuda"]}) '
             'cannot use, most often because the driver is older than that CUDA: update the '
-            'driver, install a torch for your driver and use --into-current, build for another '
-            'machine by FORCE_CUDA=1, or stay on the CPU by --cpu-ops.'
+            'driver, install a torch for your driver and use --into-current, set FORCE_CUDA=1 to '
+            'build for another machine, or use --cpu-ops to stay on the CPU.'
         )
     return True
 
 
 def mmcv_issue(target: Target, cuda: bool) -> str:
-    """Says what is wrong with the installed mmcv; '' where nothing is."""
+    """Describes what is wrong with the installed mmcv; '' if nothing is."""
     found = target.examine('mmcv._ext')['mmcv._ext']
     if 'error' in found:
         return f'does not fit ({found["error"]})'
@@ -56,10 +56,10 @@ def mmcv_issue(target: Target, cuda: bool) -> str:
 
 
 def kept_builds(line: Line, python_tag: str) -> Path:
-    """Where builds of this mmcv for this Python are kept, one folder for each kind of torch.
+    """The folder that keeps builds of this mmcv for this Python, one subfolder per kind of torch.
 
-    uv and pip keep builds too, but know them by version alone: a build without operators, or for
-    another torch, would come back for ever.
+    uv and pip cache builds too, but by version only: they would keep returning a build without
+    operators or for another torch.
     """
     home = os.environ.get('XDG_CACHE_HOME') or os.environ.get('LOCALAPPDATA')
     cache = Path(home) if home else Path.home() / '.cache'
@@ -67,16 +67,16 @@ def kept_builds(line: Line, python_tag: str) -> Path:
 
 
 def has_kept_build(line: Line, python_tag: str) -> bool:
-    """Whether there is any such build, so that a compiler may not be needed."""
+    """Whether there is an earlier build, so that no compiler may be needed."""
     return any(kept_builds(line, python_tag).glob('*/*.whl'))
 
 
 def build_environment(cuda: bool) -> dict[str, str]:
-    """Sets what mmcv's build reads; what the person has set wins."""
+    """Environment variables of mmcv's build; those that the user has set take precedence."""
     env = {**os.environ, 'MMCV_WITH_OPS': '1'}
     env.setdefault('MAX_JOBS', str(compile_jobs()))
     if not WINDOWS:
-        # Any value replaces the interpreter's own flags, so the optimisation has to be said: -O1
+        # Any value replaces the interpreter's own flags, so the optimisation has to be given: -O1
         # compiles as fast as none, and the usual -O3 -g takes twice the time.
         for name in ('CFLAGS', 'CXXFLAGS'):
             env.setdefault(name, '-O1 -g0')
@@ -93,7 +93,7 @@ def precompile_header(target: Target, folder: str, env: dict[str, str]) -> bool:
     """Precompiles torch's header for GCC, and adds it to the flags in `env`.
 
     Returns:
-        Whether that worked. It saves more than half of the time; the build goes on without it.
+        Whether it worked. It saves more than half of the build time, but is optional.
     """
     compiler = find_compiler()
     if WINDOWS or not compiler or ' ' in folder:
@@ -118,8 +118,8 @@ def compile_wheel(target: Target, line: Line, folder: str, cuda: bool) -> Path:
     Args:
         target: The environment, with torch and the build tools.
         line: The versions.
-        folder: Where the wheel and what is needed on the way to it are put.
-        cuda: Whether for the GPU too.
+        folder: Folder for the wheel and temporary files.
+        cuda: Whether to also build CUDA operators.
 
     Raises:
         SetupError: A compiler is missing, or the build failed.
@@ -132,8 +132,8 @@ def compile_wheel(target: Target, line: Line, folder: str, cuda: bool) -> Path:
     minutes = (CORE_MINUTES_WITH_HEADER if fast else CORE_MINUTES) / jobs * (6 if cuda else 1)
     kind = 'CUDA and CPU' if cuda else 'CPU'
     say(
-        f'Compiling {line.mmcv} ({kind} operators), {jobs} files at a time: about '
-        f'{max(1, minutes):.0f} min, this once'
+        f'Compiling {line.mmcv} ({kind} operators), {jobs} files at a time: takes about '
+        f'{max(1, minutes):.0f} min, only once'
     )
     name = line.mmcv.split('==')[0]
     options = ['--no-deps', '--no-build-isolation', '--no-cache-dir', '--no-binary', name]
@@ -144,22 +144,22 @@ def compile_wheel(target: Target, line: Line, folder: str, cuda: bool) -> Path:
 
 
 def build_mmcv(target: Target, line: Line, torch: dict, cuda: bool) -> None:
-    """Installs mmcv from the build that an earlier set-up kept, or compiles it and keeps that.
+    """Installs mmcv from an earlier build, or compiles it and keeps the build.
 
     Raises:
-        SetupError: It cannot be compiled, or its operators do not import afterwards.
+        SetupError: mmcv cannot be compiled, or its operators cannot be imported afterwards.
     """
     name = line.mmcv.split('==')[0]
     options = ['--no-deps', '--reinstall-package', name]
     kind = f'torch{torch["version"]}-cuda' if cuda else f'torch{torch["version"].split("+")[0]}-cpu'
     kept = kept_builds(line, target.python_tag()) / kind
     for wheel in kept.glob('*.whl'):
-        say(f'Installing {line.mmcv} from the build that an earlier set-up kept')
+        say(f'Installing {line.mmcv} from the build of an earlier set-up')
         target.install('mmcv', *options, str(wheel))
         issue = mmcv_issue(target, cuda)
         if not issue:
             return
-        say(f'That mmcv {issue}: compiling it anew')
+        say(f'This mmcv {issue}: compiling it again')
     refusal = nvcc_refusal(torch['cuda']) if cuda else None
     if refusal:
         raise SetupError(refusal)
@@ -171,7 +171,7 @@ def build_mmcv(target: Target, line: Line, torch: dict, cuda: bool) -> None:
         issue = mmcv_issue(target, cuda)
         if issue:
             raise SetupError(
-                f'mmcv was built, but {issue}; what the build said is in '
+                f'mmcv was built, but {issue}; the output of the build is in '
                 f'{target.log.with_name("casvit-setup-mmcv.log")}'
             )
         shutil.rmtree(kept, ignore_errors=True)
@@ -187,7 +187,7 @@ def install_mmcv(
     cuda: bool,
     wheels: str | None,
 ) -> None:
-    """Sees to an mmcv whose operators import: the one here, a prebuilt wheel, or a build.
+    """Provides an mmcv whose operators can be imported: installed, prebuilt, or compiled.
 
     Args:
         target: The environment.
@@ -197,13 +197,13 @@ def install_mmcv(
         wheels: Folder or page with prebuilt wheels.
 
     Raises:
-        SetupError: No way led to operators that import.
+        SetupError: There is no mmcv whose operators can be imported.
     """
     name = line.mmcv.split('==')[0]
     if name in target.installed():
         issue = mmcv_issue(target, cuda)
         if not issue:
-            say(f'Keeping {name}, whose operators import')
+            say(f'Keeping {name}, whose operators can be imported')
             return
         say(f'The installed {name} {issue}: replacing it')
     if wheels:
@@ -213,7 +213,7 @@ def install_mmcv(
             target.install('mmcv', *options, '--find-links', wheels, line.mmcv)
             issue = mmcv_issue(target, cuda)
         except SetupError as error:
-            issue = f'is not there for this Python:\n{error}'
+            issue = f'does not exist for this Python:\n{error}'
         if not issue:
             return
         say(f'The wheel {issue}; building mmcv instead')

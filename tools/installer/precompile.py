@@ -1,8 +1,8 @@
 """Compiles torch's main header once, so that the 78 files of mmcv need not parse it 78 times.
 
 Run by tools/install.py with the interpreter of the environment and the CFLAGS of the build:
-`python tools/installer/precompile.py HEADER`. GCC takes `HEADER.gch` only where every flag agrees
-and reads the plain header otherwise, so a mismatch costs time and nothing else.
+`python tools/installer/precompile.py HEADER`. GCC uses `HEADER.gch` only if all flags agree, and
+reads the plain header otherwise, so a mismatch costs nothing but time.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ from torch.utils import cpp_extension
 
 
 def build_flags() -> list[str]:
-    """Collects the flags of torch's extension builds that a precompiled header must share."""
+    """The flags of torch's extension builds, which a precompiled header must share."""
     from distutils.ccompiler import new_compiler
     from distutils.sysconfig import customize_compiler
 
@@ -30,7 +30,7 @@ def build_flags() -> list[str]:
         '-std=c++17',
         '-DTORCH_API_INCLUDE_EXTENSION_H',
         '-DTORCH_EXTENSION_NAME=_ext',
-        # Newer torch does not pass this at all, and a macro has to be defined in both places.
+        # Newer torch does not pass this at all, and a macro has to be the same in both places.
         *([] if abi else ['-D_GLIBCXX_USE_CXX11_ABI=0']),
     ]
 

@@ -1,4 +1,4 @@
-"""The environment that is set up, and how things are run in it: aloud, with a log, with uv."""
+"""The environment that is set up, and running commands in it: with progress, a log, and uv."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STARTED = time.monotonic()
 
 
 class SetupError(RuntimeError):
-    """Set-up cannot go on; the message is the whole sentence for the person."""
+    """Set-up cannot continue; the message is the whole explanation for the user."""
 
 
 def say(text: str) -> None:
@@ -28,12 +28,12 @@ def say(text: str) -> None:
 
 
 def read_log(log: Path) -> str:
-    """Reads what a command has said so far."""
+    """Reads the output of a command so far."""
     return log.read_text(encoding='utf-8', errors='replace')
 
 
 def last_lines(log: str, count: int = 6) -> str:
-    """Picks the lines of a build's output that say what went wrong."""
+    """Picks the lines of a build's output that show what went wrong."""
     lines = [line.strip()[:300] for line in log.splitlines() if line.strip()]
     telling = [
         line
@@ -44,16 +44,16 @@ def last_lines(log: str, count: int = 6) -> str:
 
 
 def compiled_files(log: str) -> str:
-    """Reads how far a build is from its output: '31 of 78 files', '' before it starts."""
+    """The progress of a build from its output: '31 of 78 files compiled', '' before it starts."""
     counts = re.findall(r'^\s*\[(\d+)/(\d+)\] ', log, re.MULTILINE)
     return '{} of {} files compiled'.format(*counts[-1]) if counts else ''
 
 
 def run(command: list[str], label: str, log: Path, env: dict[str, str] | None = None) -> None:
-    """Runs a command with its output in a log file, and a line every few seconds while it lasts.
+    """Runs a command with its output in a log file, and prints progress every few seconds.
 
     Raises:
-        SetupError: It failed; with the last telling lines and the path of the log file.
+        SetupError: The command failed; the message has its last errors and the log file.
     """
     with log.open('w+', encoding='utf-8', errors='replace') as out:
         process = subprocess.Popen(
@@ -66,7 +66,7 @@ def run(command: list[str], label: str, log: Path, env: dict[str, str] | None = 
                     code = process.wait(timeout=BEAT_SECONDS)
                     break
                 except subprocess.TimeoutExpired:
-                    done = compiled_files(read_log(log)) or 'still at it'
+                    done = compiled_files(read_log(log)) or 'still running'
                     say(f'  {label}: {done} after {time.monotonic() - began:.0f} s')
         except KeyboardInterrupt:
             process.terminate()
@@ -74,7 +74,7 @@ def run(command: list[str], label: str, log: Path, env: dict[str, str] | None = 
     if code:
         raise SetupError(
             f'{label} failed (exit code {code}):\n{last_lines(read_log(log))}\n'
-            f'Everything it said is in {log}'
+            f'The full output is in {log}'
         )
 
 
@@ -84,7 +84,7 @@ class Target:
 
     Attributes:
         python: Its interpreter.
-        owned: Whether it is this project's own, so that what is wrong in it may be replaced.
+        owned: Whether it is this project's own, so that unsuitable packages may be replaced.
     """
 
     python: Path
@@ -93,26 +93,26 @@ class Target:
 
     @property
     def log(self) -> Path:
-        """Where the output of its last command stands."""
+        """The file with the output of its last command."""
         folder = self.python.parent.parent if self.owned else Path(tempfile.gettempdir())
         return folder / 'casvit-setup.log'
 
     @property
     def stamp(self) -> Path:
-        """The file that says what this environment was set up from."""
+        """The file with the fingerprint that this environment was set up from."""
         return self.python.parent.parent / 'casvit-setup.stamp'
 
     def is_set_up_from(self, fingerprint: str) -> bool:
-        """Whether nothing has to be done; of an environment that others change nobody knows."""
+        """Whether the environment is up to date; never true for one that users manage."""
         return self.owned and self.stamp.exists() and self.stamp.read_text() == fingerprint
 
     def remember(self, fingerprint: str) -> None:
-        """Notes what the environment was set up from."""
+        """Saves the fingerprint that the environment was set up from."""
         if self.owned:
             self.stamp.write_text(fingerprint)
 
     def ask(self, code: str) -> str:
-        """Runs a piece of Python there and returns what it prints; '' where it fails."""
+        """Runs Python code there and returns its output; '' if it fails."""
         command = [str(self.python), '-W', 'ignore', '-c', code]
         try:
             answer = subprocess.run(
@@ -123,10 +123,10 @@ class Target:
         return answer.stdout if answer.returncode == 0 else ''
 
     def warm(self) -> subprocess.Popen[bytes] | None:
-        """Imports torch there in the background, which compiles its thousands of files.
+        """Imports torch there in the background, so that Python compiles its thousands of files.
 
-        It takes as long as installing the rest, on a core that this leaves idle. Whether it works
-        is for the check to say. None where there is no interpreter.
+        This takes as long as installing the other packages, which leaves a core idle. Errors are
+        left to the final check. Returns None if there is no interpreter.
         """
         command = [str(self.python), '-W', 'ignore', '-c', 'import torchvision']
         quiet = subprocess.DEVNULL
@@ -138,11 +138,11 @@ class Target:
             return None
 
     def python_tag(self) -> str:
-        """The tag of its Python in the names of wheels: 'cp311'."""
+        """The tag of its Python in wheel names, such as 'cp311'."""
         return self.ask('import sys; print("cp%d%d" % sys.version_info[:2])').strip()
 
     def installed(self) -> dict[str, str]:
-        """Names and versions of the distributions there."""
+        """Names and versions of the installed distributions."""
         listing = self.ask(
             'import json, importlib.metadata as m\n'
             "print(json.dumps({(d.metadata['Name'] or '').lower().replace('_', '-'): d.version "
@@ -153,11 +153,11 @@ class Target:
     def install(
         self, label: str, *arguments: str, pins: tuple[str, ...] = (), env: dict | None = None
     ) -> None:
-        """Installs with uv; `pins` hold for everything that is resolved."""
+        """Installs with uv; `pins` constrain everything that is resolved."""
         with tempfile.TemporaryDirectory() as folder:
             constraints, overrides = Path(folder, 'constraints.txt'), Path(folder, 'overrides.txt')
             constraints.write_text('\n'.join(pins))
-            # mmcv and others ask for opencv-python, which fights with the headless one.
+            # mmcv and others require opencv-python, which conflicts with the headless one.
             overrides.write_text(
                 '\n'.join(f"{name}; sys_platform == 'never'" for name in OPENCVS[:2])
             )
@@ -173,8 +173,8 @@ class Target:
     def examine(self, *names: str) -> dict[str, dict]:
         """Imports modules there, in one process; see check.py.
 
-        Python keeps what it compiled for that, also where the shell says PYTHONDONTWRITEBYTECODE,
-        as many containers do: without, every start of a tool compiles thousands of files again.
+        Python keeps the bytecode, even if PYTHONDONTWRITEBYTECODE is set, as in many containers:
+        otherwise every start of a tool would compile thousands of files again.
         """
         env = dict(os.environ)
         if self.owned:
@@ -189,5 +189,5 @@ class Target:
             return json.loads(answer.stdout.splitlines()[-1])
         except (IndexError, ValueError):
             raise SetupError(
-                f'The imports ended the interpreter {self.python}:\n{last_lines(answer.stderr)}'
+                f'The imports crashed the interpreter {self.python}:\n{last_lines(answer.stderr)}'
             ) from None

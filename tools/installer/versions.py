@@ -1,4 +1,4 @@
-"""The versions that are installed: the one place where they stand."""
+"""The versions that are installed, defined only here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Line:
     """Versions of one OpenMMLab line that were tested together.
 
     Attributes:
-        pythons: Minor versions of Python 3 that this line's torch exists for.
-        torch: torch and its torchvision; left alone where the environment has a torch.
-        mmcv: The one distribution that is compiled.
-        packages: Everything else.
-        limits: Upper bounds that the packages themselves forgot to declare.
+        pythons: Minor versions of Python 3 that this line's torch supports.
+        torch: torch and its torchvision; not used if the environment already has a torch.
+        mmcv: The only distribution that is compiled.
+        packages: All other distributions.
+        limits: Upper bounds that the packages themselves do not declare.
     """
 
     pythons: tuple[int, ...]
