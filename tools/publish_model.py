@@ -9,6 +9,6 @@ if find_spec('casvit') is None:
 
 from casvit.cli.main import run_tool
 
-# Data loading processes import this file again where they are spawned.
+# Data loading processes import this file again if they are spawned.
 if __name__ == '__main__':
     sys.exit(run_tool('publish_model'))

@@ -1,4 +1,4 @@
-# A child's `custom_imports` replaces this one: keep 'casvit_mm' in its list.
+# A `custom_imports` in your config replaces this one: keep 'casvit_mm' in its list.
 custom_imports = dict(imports=['casvit_mm'], allow_failed_imports=False)
 runner_type = 'CASViTRunner'
 default_scope = 'mmdet'

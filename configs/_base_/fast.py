@@ -1,13 +1,13 @@
-# Faster training, the same recipe: one more line in the `_base_` of any config. What each switch
-# does is told by `casvit_mm.speed.training.TrainingSpeed`.
+# Faster training with the same recipe: add this file to the `_base_` of any config. The switches
+# are documented in `casvit_mm.speed.training.TrainingSpeed`.
 speed = dict(
     channels_last=True,
     fold_norms=True,
     fused_optimizer=True,
-    # Pays for its minutes of compilation in runs of hours.
+    # Compilation takes minutes, so it pays off in runs of hours.
     compile=False,
-    # bf16 where the device is faster in it, which of a CPU a short measurement tells.
+    # bf16 if the device is faster with it; on a CPU, a short measurement decides.
     precision='auto',
-    # Between steps too, instead of handing it back to the system.
+    # Keeps freed memory between steps instead of returning it to the system.
     keep_memory=True,
 )

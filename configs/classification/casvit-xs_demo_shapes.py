@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/schedules/demo_classification.py',
     '../_base_/classification_runtime.py',
 ]
-# In so few steps, drop path and smoothed labels would only slow it down.
+# In so few steps, drop path and label smoothing would only slow training down.
 model = dict(
     backbone=dict(arch='xs', drop_path_rate=0.0),
     head=dict(

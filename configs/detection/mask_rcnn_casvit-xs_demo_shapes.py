@@ -8,8 +8,8 @@ num_classes = len(_base_.shapes_classes)
 channels = 64
 norm_cfg = dict(type='BN')
 
-# Small heads that a few hundred images can train, and a backbone that starts from random weights
-# and so trains the statistics of its norms.
+# Small heads that a few hundred images can train. The backbone starts from random weights, so its
+# norm statistics are trained.
 model = dict(
     backbone=dict(arch='xs', norm_eval=False),
     neck=dict(
@@ -35,7 +35,7 @@ model = dict(
             norm_cfg=norm_cfg,
             num_classes=num_classes,
             reg_class_agnostic=True,
-            # On the overlap: so few steps learn it better than an L1 loss on encoded boxes.
+            # A loss on the IoU works better in so few steps than an L1 loss on encoded boxes.
             reg_decoded_bbox=True,
             loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0),
         ),

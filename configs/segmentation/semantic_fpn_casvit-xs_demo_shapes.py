@@ -6,11 +6,11 @@ _base_ = [
 ]
 channels = 64
 num_classes = len(_base_.shapes_classes)
-# The background is learned at once; of the shapes, those with few pixels are learned last.
+# The background is learned quickly, and shapes with few pixels are learned last.
 class_weight = [0.6, 0.9, 0.85, 1.35, 1.4, 0.95, 1.0]
 
-# A small head that a few hundred images can train, and a backbone that starts from random weights
-# and so trains the statistics of its norms.
+# A small head that a few hundred images can train. The backbone starts from random weights, so its
+# norm statistics are trained.
 model = dict(
     data_preprocessor=dict(size=_base_.img_scale),
     backbone=dict(

@@ -11,7 +11,7 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
-# The semantic mask is loaded after the image was resized: it is judged at its own size.
+# The semantic mask is loaded after resizing the image, so that it is evaluated at its own size.
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=img_scale, keep_ratio=True),

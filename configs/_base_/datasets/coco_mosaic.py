@@ -23,7 +23,7 @@ train_pipeline = [
     ),
     dict(type='PackDetInputs'),
 ]
-# The last epochs see single images, as testing does.
+# The last epochs train on single images, as in testing.
 last_pipeline = [
     *load,
     dict(type='RandomResize', scale=img_scale, ratio_range=(0.5, 2.0), keep_ratio=True),

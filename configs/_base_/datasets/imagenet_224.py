@@ -2,8 +2,8 @@ data_root = 'data/imagenet/'
 img_size = 224
 bgr_mean = [103.53, 116.28, 123.675]
 
-# timm's rand-m9-mstd0.5-inc1. The colour jitter of 0.4 that the published script sets beside it is
-# for training without: timm leaves it out where RandAugment is on.
+# timm's rand-m9-mstd0.5-inc1. The published script also sets a colour jitter of 0.4, but timm does
+# not apply it together with RandAugment.
 rand_augment = dict(
     type='RandAugment',
     policies='timm_increasing',
@@ -37,7 +37,7 @@ train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    # Five sizes between 160 and 320 beside the base size; smaller ones have larger batches.
+    # Five sizes between 160 and 320 besides the base size; smaller ones have larger batches.
     batch_sampler=dict(type='MultiScaleBatchSampler', base_size=img_size),
     dataset=dict(type='ImageNet', data_root=data_root, split='train', pipeline=train_pipeline),
 )

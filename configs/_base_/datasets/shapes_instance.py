@@ -1,5 +1,5 @@
 _base_ = './coco_instance.py'
-# Behind `_base_`: before it, mmengine would read this as its other kind of config.
+# After `_base_`: before it, mmengine would take this for its pure-Python kind of config.
 from casvit_mm.datasets.shapes import objects as shapes
 
 shapes_classes = shapes.CLASSES
@@ -20,7 +20,7 @@ test_pipeline = [
     dict(type='PackDetInputs', meta_keys=_base_.meta_keys),
 ]
 train_dataloader = dict(
-    # Loading one costs a millisecond: processes of their own would only take cores from training.
+    # Loading an image takes a millisecond: worker processes would only take cores from training.
     batch_size=4,
     num_workers=0,
     persistent_workers=False,

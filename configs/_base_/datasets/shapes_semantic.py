@@ -1,10 +1,10 @@
 _base_ = './ade20k_512x512.py'
-# Behind `_base_`: before it, mmengine would read this as its other kind of config.
+# After `_base_`: before it, mmengine would take this for its pure-Python kind of config.
 from casvit_mm.datasets.shapes import objects as shapes
 
 shapes_classes = ('background', *shapes.CLASSES)
 data_root = f'{shapes.default_root()}/'
-# Smaller than they are: a shape is known from the whole of it, and a step sees more of them.
+# Smaller than the images: shapes stay recognisable, and each step covers more of them.
 img_scale = (96, 96)
 
 train_pipeline = [
@@ -22,7 +22,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
-    # Loading one costs a millisecond: processes of their own would only take cores from training.
+    # Loading an image takes a millisecond: worker processes would only take cores from training.
     batch_size=10,
     num_workers=0,
     persistent_workers=False,

@@ -1,5 +1,5 @@
 _base_ = []
-# Behind `_base_`: before it, mmengine would read this as its other kind of config.
+# After `_base_`: before it, mmengine would take this for its pure-Python kind of config.
 from casvit_mm.datasets.shapes import single as single_shapes
 
 shapes_classes = single_shapes.CLASSES
@@ -13,7 +13,7 @@ train_pipeline = [
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 
 train_dataloader = dict(
-    # Loading one costs a millisecond: processes of their own would only take cores from training.
+    # Loading an image takes a millisecond: worker processes would only take cores from training.
     batch_size=20,
     num_workers=0,
     persistent_workers=False,

@@ -2,7 +2,7 @@ _base_ = './mask_rcnn_casvit.py'
 
 single = _base_.model.roi_head.bbox_head
 assign, sample = _base_.model.train_cfg.rcnn.assigner, _base_.model.train_cfg.rcnn.sampler
-# Every stage judges and refines the boxes of the one before, by a stricter overlap.
+# Every stage classifies and refines the boxes of the previous one, with a stricter IoU.
 stages = [
     (0.5, [0.1, 0.1, 0.2, 0.2]),
     (0.6, [0.05, 0.05, 0.1, 0.1]),

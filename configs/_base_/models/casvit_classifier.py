@@ -1,9 +1,9 @@
-# An import is read as mmengine's other kind of config, unless a `_base_` stands before it.
+# Without a `_base_` before it, an import makes mmengine read a pure-Python config.
 _base_ = []
 from casvit_mm.models import classifier_sizes, require_mmpretrain
 
 require_mmpretrain()
-# What a size changes: `model = _base_.casvit_sizes.m`, or another size's name.
+# The settings of each size: use `model = _base_.casvit_sizes.m`, or another size.
 casvit_sizes = classifier_sizes()
 
 model = dict(
@@ -19,7 +19,7 @@ model = dict(
     head=dict(
         type='CASViTClsHead',
         num_classes=1000,
-        # The published training has one head; a teacher (see CASViTClassifier) wants two.
+        # The published training has one head; a teacher (see CASViTClassifier) needs two.
         two_heads=False,
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
     ),

@@ -1,5 +1,5 @@
 _base_ = './casvit_classifier.py'
-# Behind `_base_`: before it, mmengine would read this as its other kind of config.
+# After `_base_`: before it, mmengine would take this for its pure-Python kind of config.
 from casvit_mm.models import classifier_sizes
 
 casvit_sizes = classifier_sizes(pretrained=True)

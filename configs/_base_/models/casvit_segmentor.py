@@ -1,4 +1,4 @@
-# What every segmentor here has; its heads stand in the files that inherit this one.
+# Common to all segmentors; the heads are in the files that inherit from this one.
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 
 model = dict(
@@ -17,7 +17,7 @@ model = dict(
         in_index=[0, 1, 2, 3],
         dropout_ratio=0.1,
         num_classes=150,
-        # In a run of one process or on a CPU the runner makes it ordinary batch norm.
+        # With a single process or on a CPU, the runner replaces it by ordinary batch norm.
         norm_cfg=norm_cfg,
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),

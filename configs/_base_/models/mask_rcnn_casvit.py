@@ -1,8 +1,8 @@
-# An import is read as mmengine's other kind of config, unless a `_base_` stands before it.
+# Without a `_base_` before it, an import makes mmengine read a pure-Python config.
 _base_ = []
 from casvit_mm.models import dense_sizes
 
-# What a size changes: `model = _base_.casvit_sizes.m`, or another size's name.
+# The settings of each size: use `model = _base_.casvit_sizes.m`, or another size.
 casvit_sizes = dense_sizes(out_indices=(0, 1, 2, 3))
 
 model = dict(

@@ -1,8 +1,8 @@
-# An import is read as mmengine's other kind of config, unless a `_base_` stands before it.
+# Without a `_base_` before it, an import makes mmengine read a pure-Python config.
 _base_ = []
 from casvit_mm.models import dense_sizes
 
-# What a size changes: `model = _base_.casvit_sizes.m`, or another size's name.
+# The settings of each size: use `model = _base_.casvit_sizes.m`, or another size.
 casvit_sizes = dense_sizes(out_indices=(1, 2, 3))
 channels = 128
 norm_cfg = dict(type='SyncBN')
@@ -17,7 +17,7 @@ model = dict(
         bgr_to_rgb=True,
         batch_augments=None,
     ),
-    # So many epochs of large batches train the statistics of its norms as well.
+    # With so many epochs of large batches, the norm statistics are trained as well.
     backbone=dict(type='CASViT', out_indices=(1, 2, 3), norm_eval=False),
     neck=dict(
         type='CSPNeXtPAFPN',

@@ -1,8 +1,8 @@
 _base_ = './casvit_segmentor.py'
-# Behind `_base_`: before it, mmengine would read this as its other kind of config.
+# After `_base_`: before it, mmengine would take this for its pure-Python kind of config.
 from casvit_mm.models import dense_sizes
 
-# What a size changes: `model = _base_.casvit_sizes.m`, or another size's name.
+# The settings of each size: use `model = _base_.casvit_sizes.m`, or another size.
 casvit_sizes = dense_sizes(out_indices=(0, 1, 2, 3))
 
 model = dict(

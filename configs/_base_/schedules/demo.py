@@ -17,9 +17,9 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-# Adam moves every weight by about the learning rate, so a layer's output moves with its number of
-# inputs: some 50 to 200 in the backbone, 576 in a 3x3 convolution of neck and heads, 3136 in the
-# first fully connected layer. In so few steps a short memory of squared gradients follows better.
+# Adam changes every weight by about the learning rate, so the output of a layer changes with its
+# number of inputs: 50 to 200 in the backbone, 576 in a 3x3 convolution of neck and heads, 3136 in
+# the first fully connected layer. A short memory of squared gradients suits so few steps better.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=8e-3, betas=(0.9, 0.99), weight_decay=0.05),
@@ -32,5 +32,5 @@ optim_wrapper = dict(
     ),
 )
 auto_scale_lr = dict(enable=False, base_batch_size=4)
-# The figures of the demos are those of float32.
+# The results of the demos are measured in float32.
 speed = dict(precision='fp32')

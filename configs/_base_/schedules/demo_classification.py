@@ -5,8 +5,8 @@ max_epochs = 5
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
 warm_up, cosine = _base_.param_scheduler
 param_scheduler = [dict(warm_up, end=10), dict(cosine, end=max_epochs, T_max=max_epochs)]
-# One label an image is a fainter signal than boxes and masks: at the rate of the detection demos
-# it is lost.
+# One label per image is a weaker signal than boxes and masks: it is lost at the learning rate of
+# the detection demos.
 optim_wrapper = dict(
     optimizer=dict(lr=1.2e-3),
     paramwise_cfg=dict(

@@ -1,14 +1,14 @@
 # A few minutes on two CPU cores, from random weights.
 _base_ = '../fast.py'
 
-# At first small images teach about as much as larger ones, and a step costs a third less.
+# At first, small images are about as useful as larger ones, and a step takes a third less time.
 small_iters = 1050
 max_iters = 1550
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
-# What tells shapes apart is found late, and at the full rate.
+# Shapes are told apart late in training, and at the full learning rate.
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=60),
     dict(
@@ -26,5 +26,5 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'neck': dict(lr_mult=0.5), 'head': dict(lr_mult=0.5)}),
 )
 auto_scale_lr = dict(enable=False, base_batch_size=10)
-# The figures of the demos are those of float32.
+# The results of the demos are measured in float32.
 speed = dict(precision='fp32')

@@ -5,7 +5,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 param_scheduler = [
-    # From 0, by which mmengine would have to divide.
+    # Starts at 0, by which mmengine's warm-up would have to divide.
     dict(
         type='LinearLR',
         start_factor=1e-6,
@@ -29,11 +29,11 @@ optim_wrapper = dict(
     type='OptimWrapper',
     accumulative_counts=accumulation,
     optimizer=dict(type='AdamW', lr=6e-3, weight_decay=0.05),
-    # None on biases, scales and shifts: whatever has one dimension.
+    # No decay of biases, scales and shifts: all parameters with one dimension.
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
 )
-# For custom_hooks: 0.9995 is kept at every step of the optimiser, of the statistics of norms too.
+# For custom_hooks: 0.9995 is kept at every optimiser step, also for norm statistics.
 ema_hook = dict(type='EMAHook', momentum=5e-4, interval=accumulation, update_buffers=True)
 
-# 8 GPUs x 128 images in an iteration, of which two make a step: what the learning rate is for.
+# The learning rate is for 8 GPUs x 128 images per iteration, with two iterations per step.
 auto_scale_lr = dict(enable=False, base_batch_size=1024)

@@ -7,5 +7,5 @@ param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, begin=0, end=12, milestones=[8, 11], gamma=0.1),
 ]
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-4, weight_decay=1e-4))
-# 8 GPUs x 4 images: what the learning rate is for.
+# The learning rate is for 8 GPUs x 4 images.
 auto_scale_lr = dict(enable=False, base_batch_size=32)

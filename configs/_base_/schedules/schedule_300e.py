@@ -30,5 +30,5 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True),
 )
-# 8 GPUs x 32 images: what the learning rate is for.
+# The learning rate is for 8 GPUs x 32 images.
 auto_scale_lr = dict(enable=False, base_batch_size=256)
