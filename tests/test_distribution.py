@@ -1,4 +1,4 @@
-"""What is handed out: wheel, source archive and editable install, with base dependencies alone."""
+"""The distribution: wheel, source archive and editable install, with only the base dependencies."""
 
 import json
 import os
@@ -52,7 +52,7 @@ sys.meta_path.insert(0, Nothing())
 
 
 def run(*command: object, **options) -> subprocess.CompletedProcess[str]:
-    """Runs a command without PYTHONPATH, so that it finds what is installed, not the checkout."""
+    """Runs a command without PYTHONPATH, so that it uses the installed package."""
     env = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
     env.update(options.pop('env', {}))
     return subprocess.run(
@@ -61,14 +61,14 @@ def run(*command: object, **options) -> subprocess.CompletedProcess[str]:
 
 
 def succeed(*command: object, **options) -> str:
-    """Runs a command that has to work; returns what it prints."""
+    """Runs a command that has to succeed; returns its output."""
     answer = run(*command, **options)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
 
 
 def checkout(*kinds: str) -> set[str]:
-    """Files of the checkout: those that git tracks, and as it is told by options, others."""
+    """The files that git tracks in the checkout, or others by its options."""
     if not (ROOT / '.git').exists() or not shutil.which('git'):
         pytest.skip('no checkout of git, which lists the files of the project')
     listing = succeed('git', 'ls-files', '--cached', *kinds, cwd=ROOT)
@@ -76,7 +76,7 @@ def checkout(*kinds: str) -> set[str]:
 
 
 def build(kind: str, source: Path, out: Path) -> Path:
-    """Builds one distribution with the setuptools that is here, as pip and uv do."""
+    """Builds one distribution with the installed setuptools, as pip and uv do."""
     if Version(setuptools.__version__) < Version('77'):
         pytest.skip(f'setuptools {setuptools.__version__} cannot build this package')
     code = f'from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))'
@@ -86,7 +86,7 @@ def build(kind: str, source: Path, out: Path) -> Path:
 
 @pytest.fixture(scope='module')
 def uv() -> list[str]:
-    """The program that installs; the set-up puts it into the environment."""
+    """The installer, which the set-up adds to the environment."""
     if find_spec('uv'):
         return [sys.executable, '-m', 'uv']
     found = shutil.which('uv')
@@ -95,7 +95,7 @@ def uv() -> list[str]:
 
 @pytest.fixture(scope='module')
 def source(tmp_path_factory) -> Path:
-    """A copy of the checkout: a build leaves files, and would take up those of earlier ones."""
+    """A copy of the checkout, because builds leave files and pick up those of earlier builds."""
     folder = tmp_path_factory.mktemp('source') / 'casvit_mm'
     for name in checkout(*NOT_IGNORED):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def test_the_wheel_holds_the_packages_and_the_configs_and_nothing_else(wheel):
     assert {f'{name}/py.typed' for name in PACKAGES} <= there
 
 
-def test_the_source_archive_holds_every_file_of_the_checkout_and_nothing_generated(sdist):
+def test_the_source_archive_holds_every_file_of_the_checkout_and_no_generated_ones(sdist):
     made_by_setuptools = re.compile(r'PKG-INFO|setup\.cfg|casvit_mm\.egg-info/.*')
     with tarfile.open(sdist) as archive:
         there = {member.name.split('/', 1)[1] for member in archive if member.isfile()}
@@ -163,7 +163,7 @@ def test_a_wheel_from_the_source_archive_equals_one_from_the_checkout(sdist, whe
     )
 
 
-def test_the_metadata_are_valid_and_say_licence_version_and_python(metadata):
+def test_the_metadata_are_valid_and_state_licence_version_and_python(metadata):
     read = Metadata.from_email(metadata, validate=True)
     assert read.license_expression == 'MIT'
     assert read.license_files == ['LICENSE']
@@ -208,7 +208,7 @@ def test_an_index_page_can_follow_every_link_of_the_description(description):
     assert all(address.startswith('https://') for address in (*links, *images))
 
 
-def test_the_description_says_what_the_readme_says(description):
+def test_the_description_matches_the_readme(description):
     readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     blocks = [token.content for token in MarkdownIt().parse(readme) if token.type == 'fence']
     assert blocks
@@ -256,7 +256,7 @@ def test_an_editable_install_finds_the_configs_of_the_checkout(source, uv, tmp_p
     assert Path(config) == source / 'configs' / 'detection' / 'mask_rcnn_casvit.py'
 
 
-def test_no_module_of_casvit_needs_more_than_the_base_when_it_is_imported(tmp_path):
+def test_no_module_of_casvit_needs_more_than_the_base_for_its_import(tmp_path):
     code = BLOCK_THE_REST + IMPORT_ALL
     answer = succeed(sys.executable, '-c', code, cwd=tmp_path, env={'PYTHONPATH': str(ROOT)})
     file, names, heavy, _ = json.loads(answer.splitlines()[-1])
@@ -267,7 +267,7 @@ def test_no_module_of_casvit_needs_more_than_the_base_when_it_is_imported(tmp_pa
 
 @pytest.fixture(scope='module')
 def base(wheel, uv, tmp_path_factory) -> Path:
-    """The interpreter of a fresh environment: the wheel and what it asks for, from the registry."""
+    """The interpreter of a fresh environment with the wheel and its requirements."""
     folder = tmp_path_factory.mktemp('base')
     python = environment(folder / 'venv', uv)
     install = (*uv, 'pip', 'install', '--quiet', '--python', python)
@@ -288,7 +288,7 @@ def test_the_base_installs_five_distributions_and_casvit_works_on_them(base, tmp
     assert Path(config).is_file()
 
 
-def test_the_program_answers_on_the_base_alone(base, tmp_path):
+def test_the_program_starts_with_only_the_base_installed(base, tmp_path):
     program = base.with_name('casvit')
     assert 'COMMAND' in succeed(program, '--help', cwd=tmp_path)
     assert casvit.__version__ in succeed(program, '--version', cwd=tmp_path)

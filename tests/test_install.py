@@ -1,4 +1,4 @@
-"""The set-up script: what it decides, what it refuses, and what it says while it works."""
+"""The set-up script: its decisions, refusals and progress messages."""
 
 import argparse
 import subprocess
@@ -26,7 +26,7 @@ def put_program(folder: Path, name: str, says: str) -> None:
 
 @pytest.fixture
 def bare_machine(tmp_path, monkeypatch):
-    """A PATH that holds what a test puts into it, and no CUDA from the environment."""
+    """A PATH with only the programs that a test adds, and no CUDA from the environment."""
     folder = tmp_path / 'bin'
     folder.mkdir()
     monkeypatch.setenv('PATH', str(folder))
@@ -50,7 +50,7 @@ def here(tmp_path):
 
 
 @pytest.mark.parametrize('version', [(3, 10), (3, 11), (3, 12)])
-def test_supported_pythons_are_taken(version):
+def test_supported_pythons_are_accepted(version):
     assert machine.python_refusal(version) is None
 
 
@@ -65,7 +65,7 @@ def test_the_original_line_is_refused_on_a_python_that_its_torch_has_no_build_fo
     assert '3.10 to 3.11' in machine.python_refusal((3, 12), 'original')
 
 
-def test_a_shim_that_stands_for_no_python_is_passed_over(bare_machine):
+def test_a_shim_without_a_python_is_skipped(bare_machine):
     for minor, code in ((12, 127), (11, 0)):
         shim = bare_machine / f'python3.{minor}'
         shim.write_text(f'#!/bin/sh\nexit {code}\n')
@@ -73,12 +73,12 @@ def test_a_shim_that_stands_for_no_python_is_passed_over(bare_machine):
     assert machine.other_python('maintained') == str(bare_machine / 'python3.11')
 
 
-def test_a_missing_compiler_is_a_sentence_that_says_how_to_install_one(bare_machine, here):
+def test_a_missing_compiler_is_reported_with_how_to_install_one(bare_machine, here):
     with pytest.raises(target.SetupError, match=r'no C\+\+ compiler.*apt install g\+\+.*xcode'):
         operators.compile_wheel(here, versions.LINES['maintained'], str(bare_machine), False)
 
 
-def test_a_gpu_without_nvcc_is_a_sentence_with_the_choices(bare_machine):
+def test_a_gpu_without_nvcc_is_reported_with_the_choices(bare_machine):
     put_program(bare_machine, 'nvidia-smi', 'GPU 0: NVIDIA Something')
     assert machine.gpu_present()
     sentence = machine.nvcc_refusal('13.0')
@@ -93,7 +93,7 @@ def test_an_nvcc_of_another_major_version_is_refused_with_both_versions(bare_mac
     assert machine.nvcc_refusal('12.1') is None
 
 
-def test_a_gpu_that_torch_cannot_use_stops_the_setup_unless_the_cpu_was_asked_for(bare_machine):
+def test_a_gpu_that_torch_cannot_use_stops_the_setup_unless_the_cpu_was_requested(bare_machine):
     put_program(bare_machine, 'nvidia-smi', 'GPU 0: NVIDIA Something')
     with pytest.raises(target.SetupError, match='driver'):
         operators.wants_cuda(TORCH, cpu_ops=False)
@@ -101,7 +101,7 @@ def test_a_gpu_that_torch_cannot_use_stops_the_setup_unless_the_cpu_was_asked_fo
     assert operators.wants_cuda({**TORCH, 'sees_gpu': True}, cpu_ops=False) is True
 
 
-def test_a_torch_without_cuda_beside_a_gpu_is_named():
+def test_a_torch_without_cuda_on_a_gpu_machine_is_named():
     assert 'build without CUDA' in machine.nvcc_refusal(None)
 
 
@@ -109,7 +109,7 @@ def test_a_machine_without_a_gpu_gets_cpu_operators(bare_machine):
     assert operators.wants_cuda(TORCH, cpu_ops=False) is False
 
 
-def test_the_build_optimises_and_keeps_what_the_person_has_set(bare_machine, monkeypatch):
+def test_the_build_optimises_and_keeps_the_users_settings(bare_machine, monkeypatch):
     env = operators.build_environment(cuda=False)
     assert (env['CFLAGS'], env['CXXFLAGS'], env['MMCV_WITH_OPS']) == ('-O1 -g0', '-O1 -g0', '1')
     assert (env['FORCE_CUDA'], env['CUDA_VISIBLE_DEVICES']) == ('0', '')
@@ -120,7 +120,7 @@ def test_the_build_optimises_and_keeps_what_the_person_has_set(bare_machine, mon
     assert (env['CFLAGS'], env['MAX_JOBS']) == ('-O2', '1')
 
 
-def test_a_build_for_the_gpu_is_told_where_cuda_is(bare_machine):
+def test_a_build_for_the_gpu_gets_the_path_of_cuda(bare_machine):
     put_program(bare_machine, 'nvcc', 'release 13.0')
     env = operators.build_environment(cuda=True)
     assert env['FORCE_CUDA'] == '1'
@@ -144,27 +144,27 @@ def test_exactly_one_opencv_is_left(there, imports, owned, remove, add):
     assert environment.plan_opencv(installed, imports, owned) == (tuple(remove), add)
 
 
-def test_the_two_lines_are_not_mixed_in_one_environment():
+def test_the_two_lines_are_not_mixed_in_an_environment():
     with pytest.raises(target.SetupError, match=r'holds mmcv, mmdet of the original line'):
         environment.refuse_other_line({'mmcv': '2.1.0', 'mmdet': '3.3.0'}, 'maintained')
     environment.refuse_other_line({'mmcv': '2.1.0', 'mmdet': '3.3.0'}, 'original')
 
 
-def test_a_cpu_torch_with_a_foreign_torchvision_is_named_with_the_remedy(here, monkeypatch):
+def test_a_cpu_torch_with_another_torchvision_is_named_with_the_remedy(here, monkeypatch):
     monkeypatch.setattr(type(here), 'installed', lambda self: {'torch': '2.13.0+cpu'})
     sentence = environment.remedy('torchvision', 'RuntimeError: no torchvision::nms', here)
     assert '2.13.0+cpu is a CPU-only build' in sentence
     assert 'uninstall torch and torchvision' in sentence
 
 
-def test_a_long_command_says_how_far_it_is(here, monkeypatch, capsys):
+def test_a_long_command_shows_its_progress(here, monkeypatch, capsys):
     monkeypatch.setattr(target, 'BEAT_SECONDS', 0.2)
     code = "import time; print('  [31/78] c++ -c a.cpp', flush=True); time.sleep(1)"
     target.run([sys.executable, '-c', code], 'mmcv', here.log)
     assert 'mmcv: 31 of 78 files compiled after' in capsys.readouterr().out
 
 
-def test_a_failed_command_shows_its_telling_lines_and_where_the_rest_is(here):
+def test_a_failed_command_shows_its_errors_and_where_the_full_output_is(here):
     code = "print('fine'); print('a.cpp:3: error: no such type'); raise SystemExit(3)"
     with pytest.raises(target.SetupError) as caught:
         target.run([sys.executable, '-c', code], 'mmcv', here.log)
@@ -188,7 +188,7 @@ def test_every_pinned_version_lies_in_the_range_that_the_package_declares():
 
 
 @pytest.mark.parametrize('extras', ['', 'dev', 'draw, data', None])
-def test_what_training_needs_is_installed_whatever_extras_are_chosen_and_mmcv_is_not(extras):
+def test_training_requirements_except_mmcv_are_installed_with_any_extras(extras):
     tomllib = pytest.importorskip('tomllib', reason='Python 3.11 has it')
     declared = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
     arguments = [] if extras is None else ['--extras', extras]
@@ -204,7 +204,7 @@ def test_what_training_needs_is_installed_whatever_extras_are_chosen_and_mmcv_is
         assert wanted.extras == {'train', *extras.replace(' ', '').split(',')} - {''}
 
 
-def test_the_fingerprint_depends_on_the_choices():
+def test_the_fingerprint_depends_on_the_options():
     def choices(**changes):
         usual = {'line': 'maintained', 'extras': 'dev', 'cpu_ops': False, 'wheels': None}
         return install.fingerprint(argparse.Namespace(**{**usual, **changes}))
@@ -214,7 +214,7 @@ def test_the_fingerprint_depends_on_the_choices():
     assert choices() != choices(cpu_ops=True)
 
 
-def test_checking_an_environment_that_is_not_there_is_a_sentence_and_exit_code_2(tmp_path):
+def test_checking_a_missing_environment_is_a_sentence_and_exit_code_2(tmp_path):
     command = [sys.executable, str(ROOT / 'tools' / 'install.py'), '--check', '--venv']
     answer = subprocess.run([*command, str(tmp_path / 'none')], capture_output=True, text=True)
     assert answer.returncode == 2
@@ -223,7 +223,7 @@ def test_checking_an_environment_that_is_not_there_is_a_sentence_and_exit_code_2
 
 
 @pytest.mark.parametrize('owned', [True, False])
-def test_what_the_check_compiled_is_kept_in_an_environment_of_our_own(owned, tmp_path, monkeypatch):
+def test_bytecode_of_the_check_is_kept_in_our_own_environment(owned, tmp_path, monkeypatch):
     module = tmp_path / 'something.py'
     module.write_text('__version__ = "1"\n')
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))

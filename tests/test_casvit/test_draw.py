@@ -1,4 +1,4 @@
-"""Results are drawn: what they hold is to be seen, at its place, in its colour."""
+"""Drawn results show everything they hold, in its place and in its colour."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def has(image, colour):
     return (image == colour).all(-1)
 
 
-def test_a_box_is_drawn_where_it_is():
+def test_a_box_is_drawn_at_its_place():
     image = grey()
     drawn = draw(detections([[50, 60, 150, 120]]), image)
     assert (image == 128).all()
@@ -46,7 +46,7 @@ def test_a_box_is_drawn_where_it_is():
     assert (drawn[70:110, 60:140] == 128).all()
 
 
-def test_a_mask_is_translucent_inside_and_outlined():
+def test_a_mask_is_translucent_with_a_solid_contour():
     mask = np.zeros((200, 300), bool)
     mask[60:120, 50:150] = True
     drawn = draw(detections([[50, 60, 150, 120]], [1], [LocalMask.crop(mask)]), grey())
@@ -57,7 +57,7 @@ def test_a_mask_is_translucent_inside_and_outlined():
     assert (drawn[130:, :] == 128).all() and (drawn[:, 160:] == 128).all()
 
 
-def test_the_name_and_the_score_stand_on_the_colour_of_the_class():
+def test_name_and_score_are_written_on_the_colour_of_the_class():
     boxes = [[50, 60, 290, 190]]
     drawn = draw_detections(detections(boxes, [1]), grey())
     label = has(drawn, BLUE)[:60]
@@ -85,7 +85,7 @@ def test_boxes_may_lie_anywhere_and_images_be_of_any_size(box, size):
     assert drawn.shape == (*size, 3) and drawn.dtype == np.uint8
 
 
-def test_a_detection_may_have_no_pixel():
+def test_a_detection_may_have_an_empty_mask():
     empty = LocalMask(0, 0, np.zeros((0, 0), bool))
     assert draw(detections([[10, 10, 20, 20]], masks=[empty]), grey()).shape == (200, 300, 3)
     assert (draw(detections([]), grey()) == 128).all()
@@ -105,7 +105,7 @@ def test_classes_without_a_colour_get_one():
     assert not has(drawn, RED).any() and (drawn != 128).any()
 
 
-def test_a_semantic_map_is_blended_and_named_inside_of_its_classes():
+def test_a_semantic_map_is_blended_and_its_classes_are_labelled():
     class_ids = np.zeros((200, 300), np.uint8)
     class_ids[:, 200:] = 1
     result = SemanticMap(
@@ -120,7 +120,7 @@ def test_a_semantic_map_is_blended_and_named_inside_of_its_classes():
         assert abs(columns.mean() - (left + right) / 2) < 30 and abs(rows.mean() - 100) < 40
 
 
-def test_a_class_that_is_too_thin_for_the_coarse_grid_is_named_too():
+def test_a_class_too_thin_for_the_coarse_grid_is_labelled_too():
     class_ids = np.zeros((400, 2000), np.uint8)
     class_ids[:, 1003:1014] = 1
     class_ids[399] = 0
@@ -166,7 +166,7 @@ def test_names_in_any_script_are_drawn_without_any_font_of_the_machine(monkeypat
     assert font_for('行', 20)[1] == '\\u884c'
 
 
-def test_a_font_that_has_the_letters_is_preferred():
+def test_a_font_that_has_all_characters_is_preferred():
     font, text = font_for('plain ASCII', 20)
     assert text == 'plain ASCII' and font.getname()[0] == 'Aileron'
     assert font_for('naïve', 20)[1] in ('naïve', 'naive')

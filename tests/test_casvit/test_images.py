@@ -1,4 +1,4 @@
-"""Images of every kind that people have become the same pixels, however they are given."""
+"""Images of every supported type become the same pixels, in whatever form they are passed."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from casvit.inputs.images import write_image as write
 
 
 def as_a_person_opens_it(path):
-    """The array that Pillow's own means give."""
+    """The array that Pillow itself gives."""
     # By file object: Pillow reads some turned TIFF files wrongly by name.
     with path.open('rb') as file, Image.open(file) as image:
         turned = ImageOps.exif_transpose(image)
@@ -42,7 +42,7 @@ def test_path_pil_image_and_array_give_the_same_pixels(suffix, mode, tmp_path):
 
 
 @pytest.mark.parametrize(('suffix', 'mode'), KINDS)
-def test_pixels_are_those_that_a_run_trains_on(suffix, mode, tmp_path):
+def test_pixels_are_the_same_as_in_a_training_run(suffix, mode, tmp_path):
     cv2 = pytest.importorskip('cv2')
     path = write_image(tmp_path / f'a{suffix}', mode)
     trained_on = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
@@ -51,7 +51,7 @@ def test_pixels_are_those_that_a_run_trains_on(suffix, mode, tmp_path):
     assert difference <= (1 if mode == 'CMYK' else 0)
 
 
-def test_photographs_are_decoded_as_a_run_decodes_them(photographs):
+def test_images_are_decoded_as_in_a_training_run(photographs):
     cv2 = pytest.importorskip('cv2')
     files = sorted((photographs / 'coco_mini/val2017').iterdir())
     assert len(files) > 20
@@ -59,7 +59,7 @@ def test_photographs_are_decoded_as_a_run_decodes_them(photographs):
         assert (read_image(file) == cv2.imread(str(file))[..., ::-1]).all(), file
 
 
-def test_of_sixteen_bits_the_upper_eight_are_kept(tmp_path):
+def test_sixteen_bit_channels_are_reduced_to_their_upper_eight_bits(tmp_path):
     values = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
     expected = np.repeat((values >> 8).astype(np.uint8)[..., None], 3, 2)
     for name in ('a.png', 'a.tif'):
@@ -74,7 +74,7 @@ def test_an_rgb_array_is_not_copied():
     assert load_image(array) is array
 
 
-def test_the_content_counts_and_not_the_name(tmp_path):
+def test_the_content_of_a_file_decides_not_its_suffix(tmp_path):
     path = write_image(tmp_path / 'a.png')
     expected = read_image(path)
     for name in ('a.jpg', 'a', 'a.txt'):
@@ -103,7 +103,7 @@ def test_the_content_counts_and_not_the_name(tmp_path):
     ],
     ids=str,
 )
-def test_what_is_no_image_is_refused_with_what_it_is_and_what_to_do(array, words):
+def test_other_objects_than_images_are_refused_with_advice(array, words):
     with pytest.raises(ImageError) as refused:
         load_image(array)
     assert all(word in str(refused.value) for word in words), refused.value
@@ -119,17 +119,17 @@ def test_images_of_unknown_range_are_refused(mode, tmp_path):
         read_image(tmp_path / 'a.tif')
 
 
-def test_an_address_is_not_opened():
+def test_a_url_is_not_opened():
     with pytest.raises(ImageError, match=r'https://example\.org/a\.jpg is an address: download'):
         load_image('https://example.org/a.jpg')
 
 
-def test_a_damaged_orientation_does_not_hide_a_whole_image(tmp_path):
+def test_an_image_with_damaged_exif_data_is_still_read(tmp_path):
     Image.new('RGB', (40, 30), 'red').save(tmp_path / 'a.jpg', exif=b'Exif\x00\x00MM\x00*garbage')
     assert read_image(tmp_path / 'a.jpg').shape == (30, 40, 3)
 
 
-def test_large_images_are_read_without_touching_what_pillow_allows_others(tmp_path, monkeypatch):
+def test_large_images_are_read_without_changing_pillows_limit_for_others(tmp_path, monkeypatch):
     size = (6000, 100)
     write_image(tmp_path / 'a.png', size=size)
     expected = np.asarray(Image.open(tmp_path / 'a.png'))
@@ -163,7 +163,7 @@ def test_an_image_that_does_not_fit_into_memory_is_named(tmp_path, monkeypatch):
         read_image(path)
 
 
-def test_a_type_without_room_for_a_long_image_names_one_that_has(tmp_path):
+def test_an_image_too_long_for_a_type_is_answered_with_another_type(tmp_path):
     with pytest.raises(ImageError, match=r'65,500 pixels a side\. Write a \.png'):
         write(np.zeros((1, 65_501, 3), np.uint8), tmp_path / 'a.jpg')
     write(np.zeros((1, 65_501, 3), np.uint8), tmp_path / 'a.png')

@@ -1,4 +1,4 @@
-"""A Predictor takes images as people have them, in whatever number, and gives their results."""
+"""The Predictor takes images in every form and number, and returns their results."""
 
 import subprocess
 import sys
@@ -23,9 +23,9 @@ CLASSES = ('dark', 'bright')
 
 
 class Bright:
-    """Finds the bright pixels of images, and remembers what it was shown.
+    """Finds the bright pixels of images, and records its inputs.
 
-    Its answer depends on all that is in a batch, as that of a network that pads does.
+    Its results depend on the whole batch, like those of a network that pads images.
     """
 
     palette = ((10, 10, 200), (200, 200, 10))
@@ -67,7 +67,7 @@ def image(height=30, width=40, at=(5, 6)):
     return pixels
 
 
-def test_one_image_gives_one_result_however_it_is_given(tmp_path):
+def test_one_image_gives_one_result_in_every_form(tmp_path):
     path = write_image(tmp_path / 'a.jpg', orientation=6)
     predict = Predictor(Bright())
     with Image.open(path) as opened:
@@ -82,7 +82,7 @@ def test_one_image_gives_one_result_however_it_is_given(tmp_path):
 
 
 @pytest.mark.parametrize('several', [list, tuple])
-def test_a_list_gives_a_list_in_its_order(several):
+def test_a_list_of_images_gives_a_list_of_results_in_the_same_order(several):
     predict = Predictor(Bright(), batch_size=3)
     given = [image(30, 40 + index % 3, at=(index, 2)) for index in range(11)]
     results = predict(several(given))
@@ -93,7 +93,7 @@ def test_a_list_gives_a_list_in_its_order(several):
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 5))
-def test_batches_hold_equals_and_few_items_wait(keys, size):
+def test_batches_hold_items_with_equal_keys_and_few_items_wait(keys, size):
     taken = 0
 
     def items():
@@ -114,14 +114,14 @@ def test_batches_hold_equals_and_few_items_wait(keys, size):
     assert sorted(seen) == list(range(len(keys)))
 
 
-def test_images_of_one_size_fill_batches_although_others_lie_between():
+def test_images_of_one_size_fill_batches_even_with_others_in_between():
     backend = Bright()
     Predictor(backend, batch_size=2)([image(30, 40 + index % 2) for index in range(8)])
     assert [len(batch) for batch in backend.batches] == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize('batch_size', [1, 3])
-def test_an_iterator_is_taken_from_as_results_are_asked_for(batch_size):
+def test_an_iterator_is_read_only_as_results_are_needed(batch_size):
     taken = []
 
     def images():
@@ -146,7 +146,7 @@ def test_other_iterables_are_streams_too():
     assert [result.width for result in results] == [40, 20]
 
 
-def test_the_images_of_a_list_of_files_are_not_held(tmp_path):
+def test_results_of_a_list_of_files_do_not_hold_their_images(tmp_path):
     paths = [write_image(tmp_path / f'{index}.png') for index in range(3)]
     predict = Predictor(Bright())
     for result in predict(paths):
@@ -158,7 +158,7 @@ def test_the_images_of_a_list_of_files_are_not_held(tmp_path):
 
 @pytest.mark.parametrize('task', ['detection', 'instance', 'semantic'])
 @pytest.mark.parametrize('batch_size', [1, 4])
-def test_a_large_image_is_seen_in_tiles(task, batch_size):
+def test_a_large_image_is_predicted_in_tiles(task, batch_size):
     large = image(300, 200, at=(70, 150))
     backend, told = Bright(task), []
     result = Predictor(backend, batch_size=batch_size)(
@@ -176,7 +176,7 @@ def test_a_large_image_is_seen_in_tiles(task, batch_size):
     assert told[0] == (0, tiles) and told[-1] == (tiles, tiles)
 
 
-def test_tiles_that_make_no_sense_are_refused_before_anything_is_read():
+def test_invalid_tiles_are_refused_before_an_image_is_read():
     predict = Predictor(Bright())
     with pytest.raises(TilingError, match='overlap=5 is of tiles'):
         predict(iter(['gone.jpg']), overlap=5)
@@ -190,7 +190,7 @@ def test_tiles_that_make_no_sense_are_refused_before_anything_is_read():
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 4])
-def test_an_image_that_a_model_fails_for_is_named_and_costs_no_other(batch_size, tmp_path):
+def test_an_image_that_the_model_fails_on_is_named_and_affects_no_other(batch_size, tmp_path):
     paths = [write_image(tmp_path / f'{index}.png', seed=index) for index in range(5)]
     (tmp_path / '3.png').write_text('no image')
     broken = read_image(paths[1])
@@ -211,7 +211,7 @@ def test_an_image_that_a_model_fails_for_is_named_and_costs_no_other(batch_size,
         predict([paths[3]])
 
 
-def test_what_is_no_image_is_refused():
+def test_other_objects_than_images_are_refused():
     predict = Predictor(Bright())
     tensor = pytest.importorskip('torch').zeros(3, 4, 5)
     for odd in (tensor, 3, None, b'jpeg', [[1, 2]], np.zeros((2, 4, 5, 3), np.uint8)):
@@ -220,20 +220,20 @@ def test_what_is_no_image_is_refused():
 
 
 @pytest.mark.parametrize('name', ['model.onnx', 'model.xyz', 'model', 'folder/best.PTH.zip'])
-def test_a_model_of_an_unknown_kind_is_answered_with_the_known_ones(name):
+def test_an_unsupported_model_type_is_answered_with_the_supported_ones(name):
     with pytest.raises(UnknownModelError) as refused:
         Predictor(name)
     assert name in str(refused.value) and all(suffix in str(refused.value) for suffix in MODULES)
 
 
-def test_what_is_no_model_is_refused():
+def test_other_objects_than_models_are_refused():
     with pytest.raises(UserError, match='type int is no model'):
         Predictor(3)
     with pytest.raises(ValueError, match='batch_size=0'):
         Predictor(Bright(), batch_size=0)
 
 
-def test_a_predictor_says_what_it_is():
+def test_a_predictor_shows_its_task_and_classes():
     predict = Predictor(Bright('instance'))
     assert (predict.task, predict.classes) == ('instance', CLASSES)
     assert predict.palette == Bright.palette
@@ -283,7 +283,7 @@ def test_a_prediction_in_tiles_needs_neither_torch_nor_openmmlab_nor_opencv(tmp_
 
 
 @pytest.mark.parametrize('package', ['torch', 'mmengine', 'mmcv', 'mmdet'])
-def test_a_package_that_is_missing_is_named_with_what_to_install(package, tmp_path):
+def test_a_missing_package_is_named_with_what_to_install(package, tmp_path):
     code = f"""
         import sys
         sys.modules[{package!r}] = None

@@ -1,4 +1,4 @@
-"""Checkpoints of each task are loaded, with the config given or the one in them."""
+"""Checkpoints of each task are loaded with a given config or the one that they contain."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ TASKS = list(DEMOS)
 
 @pytest.fixture(scope='session')
 def checkpoints(configs, tmp_path_factory):
-    """For each task a checkpoint of random weights, with its config in it."""
+    """A checkpoint with random weights and its config for each task."""
     folder = tmp_path_factory.mktemp('checkpoints')
     return {
         task: write_checkpoint(Config.fromfile(configs / file), folder / f'{task}.pth')
@@ -34,7 +34,7 @@ def image(height, width, seed=0):
 
 
 def assert_equal(one, other):
-    """Within what the order of additions makes of float32, and weights at random of that."""
+    """Within the rounding of float32, which random weights amplify."""
     assert type(one) is type(other) and len(one) == len(other)
     if isinstance(one, Detections):
         assert abs(one.scores - other.scores).max() < 1e-4
@@ -49,7 +49,7 @@ def assert_equal(one, other):
 
 
 @pytest.mark.parametrize('task', TASKS)
-def test_a_result_does_not_depend_on_what_an_image_is_batched_with(task, checkpoints):
+def test_a_result_does_not_depend_on_the_rest_of_its_batch(task, checkpoints):
     predict = Predictor(checkpoints[task], score_threshold=0.05, batch_size=3)
     assert predict.task == task
     sizes = [(120, 160), (160, 120), (120, 160), (90, 160), (120, 160), (160, 120), (40, 50)]
@@ -62,7 +62,7 @@ def test_a_result_does_not_depend_on_what_an_image_is_batched_with(task, checkpo
 
 
 @pytest.mark.parametrize('task', ['instance', 'classification'])
-def test_a_model_itself_would_answer_otherwise_for_an_image_beside_a_larger_one(task, checkpoints):
+def test_a_model_alone_predicts_differently_next_to_a_larger_image(task, checkpoints):
     predict = Predictor(checkpoints[task], score_threshold=0.05)
     # Else the test above could not fail.
     alone, padded = predict(image(120, 160)), predict.backend([image(120, 160), image(160, 160)])[0]
@@ -137,13 +137,13 @@ def test_safetensors_are_read(configs, tmp_path):
     ],
     ids=str,
 )
-def test_options_that_make_no_sense_are_sentences(options, words, checkpoints):
+def test_invalid_options_are_reported_in_sentences(options, words, checkpoints):
     with pytest.raises(UserError) as refused:
         Predictor(checkpoints['semantic'], **options)
     assert all(word in str(refused.value) for word in words), refused.value
 
 
-def test_files_that_are_no_checkpoints_are_named(tmp_path):
+def test_files_that_are_not_checkpoints_are_named(tmp_path):
     (tmp_path / 'odd.pth').write_text('no checkpoint')
     with pytest.raises(CheckpointError, match=r'odd\.pth is not a checkpoint'):
         Predictor(tmp_path / 'odd.pth')
@@ -157,7 +157,7 @@ def test_weights_of_another_model_are_refused(checkpoints):
 
 
 @pytest.mark.parametrize('task', TASKS)
-def test_a_fused_model_gives_the_same(task, checkpoints):
+def test_a_fused_model_gives_the_same_results(task, checkpoints):
     own = image(120, 160)
     plain = Predictor(checkpoints[task], score_threshold=0.05)(own)
     assert_equal(plain, Predictor(checkpoints[task], score_threshold=0.05, fuse=True)(own))
@@ -178,7 +178,7 @@ def test_a_model_without_a_casvit_cannot_be_fused(tmp_path, configs):
         Predictor(path, config=cfg, fuse=True)
 
 
-def test_images_that_no_pipeline_resizes_say_so(checkpoints):
+def test_images_too_narrow_to_be_resized_are_reported(checkpoints):
     predict = Predictor(checkpoints['instance'])
     with pytest.raises(UserError, match=r'\(1000 x 1 pixels\): too narrow to be resized.*tile='):
         predict(np.zeros((1, 1000, 3), np.uint8))
@@ -195,7 +195,7 @@ def test_models_of_several_toolboxes_live_in_one_process_and_leave_no_scope_behi
     )
 
 
-def test_the_moving_average_can_be_asked_for(configs, tmp_path):
+def test_the_moving_average_can_be_selected(configs, tmp_path):
     cfg = Config.fromfile(configs / DEMOS['classification'])
     content = {'model': build(cfg, 0).state_dict(), 'model_ema': build(cfg, 1).state_dict()}
     torch.save(content, tmp_path / 'both.pth')

@@ -1,4 +1,4 @@
-"""Results: what other tools read of them, and what a person sees."""
+"""Results: what other tools get from them, and what users see."""
 
 import json
 from dataclasses import FrozenInstanceError, replace
@@ -48,7 +48,7 @@ def of_every_kind(**more):
 
 
 @given(st.data())
-def test_a_cropped_mask_has_the_run_length_code_of_the_whole(data):
+def test_a_cropped_mask_has_the_same_rle_as_the_full_one(data):
     height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
     bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
     bitmap = np.array(bits, bool).reshape(height, width)
@@ -114,7 +114,7 @@ def test_records_of_a_classification_are_the_best_five():
     assert len(result) == 7
 
 
-def test_detections_can_be_gone_through_one_by_one():
+def test_detections_can_be_iterated_one_by_one():
     result = detections(4)
     assert len(result) == 4 and result.names == ['person', 'dog', 'Straße', 'person']
     for index, one in enumerate(result):
@@ -125,7 +125,7 @@ def test_detections_can_be_gone_through_one_by_one():
     assert detections(2, masks=False).dense_masks is None
 
 
-def test_detections_can_be_chosen_by_index_or_by_what_is_true_of_them():
+def test_detections_can_be_selected_by_index_or_by_condition():
     result = detections(4)
     good = result.select(result.scores > 0.6)
     assert good.names == ['person', 'dog', 'Straße'] and len(good.masks) == 3
@@ -139,7 +139,7 @@ def test_a_result_cannot_be_changed_by_accident():
             result.height = 3
 
 
-def test_a_result_says_in_a_line_what_it_holds():
+def test_a_result_is_summarised_in_one_line():
     found, covered, judged = of_every_kind(file='a.jpg')
     assert repr(found) == '<Detections a.jpg 60x40: 1 person, 1 dog, 1 Straße>'
     assert repr(covered) == '<SemanticMap a.jpg 60x40: person 33%, dog 33%, Straße 33%>'
@@ -148,7 +148,7 @@ def test_a_result_says_in_a_line_what_it_holds():
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.JPEG', '.png', '.webp', '.bmp', '.tif'])
-def test_a_result_is_saved_by_suffix(suffix, tmp_path):
+def test_a_result_is_saved_as_its_suffix_says(suffix, tmp_path):
     image = np.full((40, 60, 3), 90, np.uint8)
     for result in of_every_kind(image=image):
         target = tmp_path / f'out{suffix}'
@@ -164,20 +164,20 @@ def test_a_result_is_saved_by_suffix(suffix, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['out', 'out.pdf', 'out.gif'])
-def test_a_suffix_that_is_unknown_is_answered_with_the_known_ones(name, tmp_path):
+def test_an_unsupported_suffix_is_answered_with_the_supported_ones(name, tmp_path):
     result = detections(image=np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(ImageError, match=r'out.*\.jpg.*\.png'):
         result.save(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     result = detections(image=np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(ImageError, match=r'gone/a\.png cannot be written: No such file'):
         result.save(tmp_path / 'gone' / 'a.png')
 
 
-def test_a_result_of_a_file_reads_it_again_to_draw(tmp_path):
+def test_a_result_of_a_file_reads_the_file_again_to_draw(tmp_path):
     file = write_image(tmp_path / 'a.png', size=(60, 40))
     for result in of_every_kind(file=str(file)):
         with_image = replace(result, image=np.asarray(Image.open(file)))
@@ -197,7 +197,7 @@ def test_a_result_without_an_image_says_so():
         assert result._repr_png_() is None
 
 
-def test_a_notebook_shows_a_large_result_small():
+def test_a_notebook_shows_a_large_result_scaled_down():
     image = np.zeros((500, 3000, 3), np.uint8)
     content = detections(height=500, width=3000, image=image)._repr_png_()
     assert content.startswith(b'\x89PNG')

@@ -22,7 +22,7 @@ def semantic_map(class_ids):
     tile=st.integers(8, 40),
     overlap=st.integers(0, 7),
 )
-def test_tiles_that_agree_give_back_the_whole(height, width, tile, overlap):
+def test_consistent_tiles_give_the_result_of_the_whole_image(height, width, tile, overlap):
     class_ids = np.random.default_rng(0).integers(0, 5, (height, width)).astype(np.uint8)
 
     def look_up(parts):
@@ -33,7 +33,7 @@ def test_tiles_that_agree_give_back_the_whole(height, width, tile, overlap):
     assert (whole.height, whole.width) == (height, width)
 
 
-def test_an_overlap_is_shared_half_and_half():
+def test_an_overlap_is_divided_in_the_middle():
     windows = tiles(4, 10, tile=6, overlap=2)
     answers = [semantic_map(np.full((4, 6), number, np.uint8)) for number in range(2)]
     assert stitch(answers, windows, 4, 10).class_ids[0].tolist() == [0] * 5 + [1] * 5

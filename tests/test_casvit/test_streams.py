@@ -18,7 +18,7 @@ from casvit.inputs.streams import (
 )
 
 
-def test_the_images_of_a_folder_come_by_name_and_nothing_else(tmp_path):
+def test_only_the_images_of_a_folder_are_listed_sorted_by_name(tmp_path):
     for index, suffix in enumerate(IMAGE_SUFFIXES):
         (tmp_path / f'{9 - index}{suffix.upper() if index % 2 else suffix}').touch()
     (tmp_path / 'notes.txt').touch()
@@ -26,7 +26,7 @@ def test_the_images_of_a_folder_come_by_name_and_nothing_else(tmp_path):
     assert len(found) == len(IMAGE_SUFFIXES) and found == sorted(found)
 
 
-def test_folders_without_images_and_what_is_no_folder_are_named(tmp_path):
+def test_folders_without_images_and_paths_that_are_not_folders_are_named(tmp_path):
     with pytest.raises(StreamError, match=r'has no image in it \(\.jpg'):
         list_images(tmp_path)
     with pytest.raises(StreamError, match='gone does not exist'):
@@ -57,7 +57,7 @@ def clip(tmp_path):
     return tmp_path / 'clip.mp4'
 
 
-def test_a_video_is_read_as_it_was_written(clip):
+def test_a_video_is_read_back_as_it_was_written(clip):
     video = Video(str(clip))
     assert (video.length, video.frames_per_second) == (12, 10)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Tiles cover an image, and an object comes out of them once."""
+"""Tiles cover an image, and each object is reported once."""
 
 import time
 
@@ -43,7 +43,7 @@ def test_an_overlap_as_large_as_the_tile_is_refused(overlap):
 
 
 def find_squares(images):
-    """A detector of bright rectangles, which sees only what is in its image."""
+    """A detector of bright rectangles that sees only the current tile."""
     import cv2
 
     found = []
@@ -85,14 +85,14 @@ def test_objects_of_two_classes_in_the_overlap_are_both_kept():
     assert len(found) == 2
 
 
-def test_an_image_smaller_than_a_tile_is_seen_whole():
+def test_an_image_smaller_than_a_tile_is_predicted_whole():
     image = np.zeros((50, 60, 3), np.uint8)
     image[10:20, 10:20] = 255
     found = predict_tiled(find_squares, image, 120, 30, merge)
     assert found.boxes.tolist() == [[10, 10, 20, 20]]
 
 
-def test_an_image_without_objects_gives_no_detection():
+def test_a_background_image_gives_no_detections():
     found = predict_tiled(find_squares, np.zeros((300, 310, 3), np.uint8), 120, 30, merge)
     assert len(found) == 0 and (found.height, found.width) == (300, 310)
     assert found.to_records('a.png') == []
@@ -108,7 +108,7 @@ def test_progress_goes_from_none_to_all_tiles_of_an_image():
 
 
 def numbers(seed, count, far, grid):
-    """Boxes of a few classes, many on top of each other, many of one score.
+    """Boxes of a few classes, many overlapping, many with equal scores.
 
     Coordinates are multiples of a power of two, so that what other implementations add to them,
     to keep classes apart, is not rounded.
@@ -144,7 +144,7 @@ def test_suppression_keeps_what_mmcv_and_torchvision_keep(count, far, grid):
             assert kept.tolist() == expected.tolist()
 
 
-def test_many_boxes_of_a_large_image_are_merged_soon():
+def test_many_boxes_of_a_large_image_are_merged_quickly():
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 20_000, (30_000, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(10, 60, (30_000, 2))], 1)

@@ -15,7 +15,7 @@ from casvit_mm.datasets.shapes.objects import generate
 
 
 class Answer(NamedTuple):
-    """What a command gave back."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 class FinishedRun(NamedTuple):
-    """What a run left behind."""
+    """The output of a run."""
 
     work_dir: Path
     out: str
@@ -31,7 +31,7 @@ class FinishedRun(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def no_log_of_an_earlier_run() -> Iterator[None]:
-    """A process runs one command; here several do, and must not write into each other's logs."""
+    """Closes log files: here one process runs several commands, which must not share logs."""
     yield
     for handler in list(MMLogger.get_current_instance().handlers):
         if hasattr(handler, 'baseFilename'):
@@ -56,7 +56,7 @@ def call(
 
 @pytest.fixture(scope='session')
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small generated dataset. Nobody changes it."""
+    """A small generated dataset, which no test may change."""
     root = tmp_path_factory.mktemp('shapes')
     generate(root, num_train=8, num_val=4, size=96, seed=0, progress=False)
     return root

@@ -1,4 +1,4 @@
-"""Parts of a model that do not fit together are named with options that make them fit."""
+"""Parts of a model that do not fit together are reported with options that make them fit."""
 
 import argparse
 import shlex
@@ -33,7 +33,7 @@ BASES = (
 
 
 def options_of(sentence):
-    """What --cfg-options makes of the text behind a sentence, as a shell gives it."""
+    """Parses the options at the end of a message as a shell and --cfg-options do."""
     parser = argparse.ArgumentParser()
     arguments.add_config(parser)
     text = sentence[sentence.index('--cfg-options') :]
@@ -47,7 +47,7 @@ def refused(name, options):
 
 
 def mended(name, options):
-    """The options that a sentence suggests, which are enough."""
+    """The options that a message suggests; they are enough to make the config fit."""
     suggested = options_of(refused(name, options))
     require_matching_channels(load_config(name, {**options, **suggested}))
     require_matching_channels(load_config(name, suggested))
@@ -61,7 +61,7 @@ def test_every_shipped_config_fits(name):
 
 @pytest.mark.parametrize('size', ['xs', 's', 't', 'l'])
 @pytest.mark.parametrize('name', BASES)
-def test_another_size_in_one_option_is_answered_with_the_others(name, size):
+def test_changing_the_size_alone_is_answered_with_the_other_options(name, size):
     suggested = mended(name, {'model.backbone.arch': size})
     assert suggested['model.backbone.arch'] == size
     part = 'model' if name == CLASSIFIER else 'model.backbone'
@@ -84,7 +84,7 @@ def test_the_options_are_those_of_the_shipped_size():
 
 
 @pytest.mark.parametrize('name', BASES[:4])
-def test_fewer_features_than_a_neck_reads_are_answered_with_the_stages(name):
+def test_fewer_features_than_a_neck_needs_are_answered_with_the_stages(name):
     stages = load_config(name).model.backbone.out_indices
     for other in ([3], [0, 2], list(stages)[1:]):
         suggested = mended(name, {'model.backbone.out_indices': other})
@@ -96,19 +96,19 @@ def test_fewer_features_than_a_neck_reads_are_answered_with_the_stages(name):
     assert len(suggested['model.neck.in_channels']) == len(stages)
 
 
-def test_fewer_features_than_heads_read_are_answered_with_the_stages():
+def test_fewer_features_than_the_heads_need_are_answered_with_the_stages():
     for name in BASES[4:6]:
         suggested = mended(name, {'model.backbone.out_indices': [1, 2, 3]})
         assert suggested['model.backbone.out_indices'] == [0, 1, 2, 3]
 
 
-def test_both_heads_of_a_segmentor_are_mended():
+def test_both_heads_of_a_segmentor_are_fixed():
     suggested = mended('upernet_casvit-m_160k_ade20k-512x512', {'model.backbone.arch': 'xs'})
     assert suggested['model.decode_head.in_channels'] == [48, 56, 112, 220]
     assert suggested['model.auxiliary_head.in_channels'] == 112
 
 
-def test_a_size_of_ones_own_is_compared_by_its_channels():
+def test_a_custom_size_is_compared_by_its_channels():
     cfg = load_config(MASK_RCNN)
     cfg.model.backbone.arch = dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32))
     with pytest.raises(CliError, match='its own arch') as error:
@@ -121,7 +121,7 @@ def test_a_size_of_ones_own_is_compared_by_its_channels():
     require_matching_channels(cfg)
 
 
-def test_images_of_other_channels_than_the_backbone_takes_are_named():
+def test_images_with_other_channels_than_the_backbone_takes_are_named():
     suggested = mended(MASK_RCNN, {'model.backbone.in_channels': 4})
     assert suggested['model.backbone.in_channels'] == 3
     grey = {'model.backbone.in_channels': 1, 'model.data_preprocessor.mean': [100.0]}
@@ -177,12 +177,12 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize('cfg', [*FIT, *UNKNOWN], ids=lambda cfg: str(cfg.model)[:90])
-def test_what_fits_or_is_not_understood_is_let_through(cfg):
+def test_configs_that_fit_or_are_unknown_are_not_refused(cfg):
     require_matching_channels(cfg)
 
 
 @pytest.mark.parametrize('cfg', DO_NOT_FIT, ids=lambda cfg: str(cfg.model)[:90])
-def test_what_does_not_fit_is_mended_by_the_options(cfg):
+def test_the_suggested_options_fix_what_does_not_fit(cfg):
     with pytest.raises(CliError) as error:
         require_matching_channels(cfg)
     cfg.merge_from_dict(options_of(str(error.value)))
@@ -190,7 +190,7 @@ def test_what_does_not_fit_is_mended_by_the_options(cfg):
 
 
 @pytest.mark.parametrize('name', [DEMO, 'semantic_fpn_casvit-xs_demo_shapes'])
-def test_the_suggested_text_works_as_it_stands(name, call):
+def test_the_suggested_options_work_when_pasted(name, call):
     short = ['get_flops', name, '--shape', '64', '64', '--cfg-options']
     answer = call(*short, 'model.backbone.arch=s')
     assert answer.code == 2
@@ -211,7 +211,7 @@ def test_the_suggested_text_works_as_it_stands(name, call):
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_every_command_that_builds_the_model_says_so_first(arguments, call, configs, tmp_path):
+def test_every_command_that_builds_the_model_reports_it_first(arguments, call, configs, tmp_path):
     (tmp_path / 'a.jpg').touch()
     base = str(configs / f'detection/{DEMO}.py')
     (tmp_path / 'mine.py').write_text(f"_base_ = {base!r}\nmodel = dict(backbone=dict(arch='s'))\n")
@@ -225,7 +225,7 @@ def test_every_command_that_builds_the_model_says_so_first(arguments, call, conf
     assert 'Traceback' not in answer.err
 
 
-def test_print_config_still_prints_it(call):
+def test_print_config_still_prints_a_config_that_does_not_fit(call):
     assert call('print_config', DEMO, '--cfg-options', 'model.backbone.arch=s').code == 0
 
 

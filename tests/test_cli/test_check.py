@@ -1,4 +1,4 @@
-"""The command that checks a dataset: what it says, its exit code, its page, its copy."""
+"""The command that checks a dataset: its output, exit code, report and repaired copy."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def change(root, edit):
     file.write_text(json.dumps(content))
 
 
-def test_a_clean_set_is_counted_and_drawn(check, objects, tmp_path):
+def test_a_clean_dataset_is_counted_and_drawn(check, objects, tmp_path):
     code, said, _ = check(objects, '--task', 'instance')
     assert code == 0
     assert re.search(r'^  train +8 ', said, re.MULTILINE)
@@ -111,7 +111,7 @@ def test_semantic_masks_are_checked_counted_and_drawn(check, maps, tmp_path):
     assert html.count('data:image/jpeg;base64,') == 1
 
 
-def test_mistakes_in_arguments_are_one_sentence(check, objects, tmp_path):
+def test_errors_in_arguments_are_one_sentence(check, objects, tmp_path):
     for arguments, message in [
         ((tmp_path / 'nowhere',), 'does not exist'),
         ((objects, '--task', 'semantic'), 'No images with semantic masks were found'),
@@ -153,13 +153,15 @@ def test_image_files_may_have_any_name(check, tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['a\x00b.jpg', 'x' * 5000, '/', '..', '\ud800.jpg'])
-def test_a_listed_name_that_no_file_can_have_is_a_missing_image(check, objects, name, tmp_path):
+def test_an_impossible_file_name_in_the_annotations_is_a_missing_image(
+    check, objects, name, tmp_path
+):
     change(objects, lambda content: content['images'][0].update(file_name=name))
     code, said, error = check(objects, '--fix', tmp_path / 'fixed')
     assert code == 2 and 'Traceback' not in error and 'images[0] (id 1) ' in said
 
 
-def test_a_class_name_is_shown_without_what_it_does_to_a_terminal(check, objects, tmp_path):
+def test_control_characters_of_a_class_name_do_not_reach_the_terminal(check, objects, tmp_path):
     change(objects, lambda content: content['categories'][0].update(name='a\x1b[2Jb\ud800{{c}}'))
     code, said, error = check(objects, '--fix', tmp_path / 'fixed')
     assert code == 2 and 'Traceback' not in error and '\x1b' not in said

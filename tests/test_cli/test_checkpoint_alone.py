@@ -1,4 +1,4 @@
-"""What a run leaves behind is all that a prediction needs."""
+"""The checkpoint of a run is all that inference needs."""
 
 import shutil
 

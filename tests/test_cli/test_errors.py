@@ -1,4 +1,4 @@
-"""What a person sees when something goes wrong."""
+"""What users see when something goes wrong."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ THINGS = Registry('things_that_refuse')
 
 @THINGS.register_module()
 class Refuser:
-    """Refuses."""
+    """Always raises an error."""
 
     def __init__(self, kind: str) -> None:
         if kind == 'data':
@@ -23,7 +23,7 @@ class Refuser:
 
 
 def raised(action, *args, **kwargs) -> BaseException:
-    """What an action raises."""
+    """The error that an action raises."""
     try:
         action(*args, **kwargs)
     except BaseException as error:
@@ -32,12 +32,12 @@ def raised(action, *args, **kwargs) -> BaseException:
 
 
 @pytest.mark.parametrize('kind', [CliError, CheckpointError, DatasetError])
-def test_a_mistake_is_one_sentence_and_exit_code_2(kind, capsys):
+def test_a_user_error_is_one_sentence_and_exit_code_2(kind, capsys):
     assert present(kind('The file x is missing.'), 'casvit train', debug=False) == 2
     assert capsys.readouterr().err == 'casvit train: error: The file x is missing.\n'
 
 
-def test_debug_shows_the_traceback_of_a_mistake(capsys):
+def test_debug_shows_the_traceback_of_a_user_error(capsys):
     error = raised(Refuser, 'data')
     assert present(error, 'casvit train', debug=True) == 2
     assert 'Traceback' in capsys.readouterr().err
@@ -60,22 +60,22 @@ def test_a_value_that_a_registry_refuses_names_the_type_and_the_reason():
     assert "type='Refuser'" in explain(error)
 
 
-def test_a_type_that_nothing_registers_is_named_with_the_way_to_register_it():
+def test_an_unregistered_type_is_named_with_the_way_to_register_it():
     said = explain(raised(THINGS.build, dict(type='Refusre')))
     assert "type='Refusre'" in said and 'custom_imports' in said
 
 
-def test_an_argument_that_a_class_does_not_take_is_a_mistake_in_the_config():
+def test_an_argument_that_a_class_does_not_take_is_a_config_error():
     said = explain(raised(THINGS.build, dict(type='Refuser', sort='z')))
     assert "type='Refuser'" in said and 'sort' in said
 
 
-def test_a_mistake_inside_a_registry_keeps_its_own_sentence():
+def test_a_user_error_inside_a_registry_keeps_its_own_message():
     error = raised(THINGS.build, dict(type='Refuser', kind='data'))
     assert explain(error) == 'The file x.json is no JSON.'
 
 
-def test_a_sentence_wrapped_by_a_registry_is_unwrapped():
+def test_a_message_wrapped_by_a_registry_is_unwrapped():
     def wrap():
         try:
             raise DatasetError('No JSON.')
@@ -107,5 +107,5 @@ def test_a_missing_compiler_says_what_to_install_or_leave_out():
     assert '\n' not in sentence
 
 
-def test_running_out_of_memory_says_what_to_lower():
+def test_running_out_of_memory_says_what_to_reduce():
     assert 'batch_size' in explain(RuntimeError('CUDA out of memory. Tried …'))

@@ -1,4 +1,4 @@
-"""From a folder of images to a config that is ready to train."""
+"""From a dataset to a config that is ready for training."""
 
 import shutil
 
@@ -54,7 +54,7 @@ TASKS = {
 
 @pytest.mark.parametrize('task', TASKS)
 @pytest.mark.parametrize('size', ['xs', 'm'])
-def test_the_config_inherits_ours_and_has_the_classes_in_every_head(
+def test_the_config_inherits_from_ours_and_sets_the_classes_of_every_head(
     task, size, objects, finetune, tmp_path
 ):
     data = objects.with_name('maps') if task == 'semantic' else objects
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_a_detector_is_loaded_whole_and_keeps_the_norms(
 
 
 @pytest.mark.parametrize('name', exported.EXPORTS)
-def test_photographs_of_every_format_are_ready_to_train(name, photographs, finetune, tmp_path):
+def test_images_of_every_format_are_ready_for_training(name, photographs, finetune, tmp_path):
     coco = exported.as_coco(photographs, tmp_path / 'coco')
     data = exported.EXPORTS[name](coco, tmp_path / 'data')
     options = ['--task', 'instance', '--size', 'xs', '--batch-size', '2', '--seed', '3']
@@ -138,7 +138,7 @@ def test_photographs_of_every_format_are_ready_to_train(name, photographs, finet
     assert item['data_samples'].gt_instances.masks.masks.any()
 
 
-def test_void_and_colours_of_street_scenes_are_ready_to_train(photographs, finetune, tmp_path):
+def test_void_and_colours_of_street_scenes_are_ready_for_training(photographs, finetune, tmp_path):
     import cv2
     import numpy as np
 
@@ -167,7 +167,7 @@ def test_void_and_colours_of_street_scenes_are_ready_to_train(photographs, finet
     assert set(item['data_samples'].gt_sem_seg.data.unique().tolist()) <= {*range(11), 255}
 
 
-def test_mistakes_are_one_sentence(objects, finetune, tmp_path):
+def test_user_errors_are_one_sentence(objects, finetune, tmp_path):
     for options, message in [
         (['--task', 'detection', '--freeze', '2', '--batch-size', '2'], 'without --checkpoint'),
         (['--task', 'detection', '--val-share', '0'], '--val-share has to be'),
@@ -183,7 +183,7 @@ def test_mistakes_are_one_sentence(objects, finetune, tmp_path):
         assert code == 2 and message in error and 'Traceback' not in error
 
 
-def test_an_unsplit_set_is_split_by_class_and_the_same_way_again(objects, finetune, tmp_path):
+def test_an_unsplit_dataset_is_split_evenly_by_class_and_reproducibly(objects, finetune, tmp_path):
     import json
 
     data = tmp_path / 'unsplit'
@@ -207,7 +207,7 @@ def test_an_unsplit_set_is_split_by_class_and_the_same_way_again(objects, finetu
 PAYLOAD = "{{$NOT_SET_ANYWHERE:',),ran:=open('ran','w'),('}}"
 
 
-def test_names_and_paths_mean_the_same_in_the_config_its_dump_and_the_dump_of_that(
+def test_names_and_paths_stay_the_same_in_the_config_and_its_dumps(
     objects, finetune, tmp_path, monkeypatch
 ):
     from dataclasses import replace
@@ -251,7 +251,9 @@ def test_names_and_paths_mean_the_same_in_the_config_its_dump_and_the_dump_of_th
 
 
 @pytest.mark.parametrize('odd', ['{{$X:1}}', 'a\nb', 'a\x1b[2J', 'a\udcff'])
-def test_a_path_that_no_config_can_hold_is_refused_in_a_sentence(objects, finetune, odd, tmp_path):
+def test_a_path_that_is_unsafe_in_a_config_is_refused_in_a_sentence(
+    objects, finetune, odd, tmp_path
+):
     import torch
 
     common = ['--task', 'detection', '--size', 'xs', '--batch-size', '2']
@@ -273,7 +275,7 @@ def test_a_path_that_no_config_can_hold_is_refused_in_a_sentence(objects, finetu
         assert error.strip().splitlines()[-1].isprintable()
 
 
-def test_a_class_whose_name_is_an_instruction_is_refused(objects, finetune, tmp_path):
+def test_a_class_name_that_mmengine_would_evaluate_is_refused(objects, finetune, tmp_path):
     import json
 
     data = tmp_path / 'data'

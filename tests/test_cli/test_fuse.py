@@ -1,4 +1,4 @@
-"""A fused file answers as its checkpoint does, and says so where it cannot serve."""
+"""A fused checkpoint predicts like the original, and unsupported uses are reported."""
 
 import contextlib
 import io
@@ -23,7 +23,7 @@ RTMDET = 'rtmdet_casvit-s_8xb32-300e_coco'
 
 @pytest.fixture(scope='module')
 def fused(checkpoint, tmp_path_factory):
-    """A fused file, and what the command said."""
+    """A fused checkpoint, and the output of the command."""
     out = tmp_path_factory.mktemp('fused') / 'sub' / 'fused.safetensors'
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
@@ -37,7 +37,7 @@ def scores(answer):
     return found
 
 
-def test_the_command_says_what_it_did(fused):
+def test_the_command_reports_what_it_did(fused):
     out, said = fused
     before, after = map(int, re.search(r'batch norms: (\d+) before, (\d+) after', said).groups())
     assert before > 60 and after == 0
@@ -48,7 +48,9 @@ def test_the_command_says_what_it_did(fused):
     assert 'circle' in meta['dataset_meta']['classes']
 
 
-def test_a_fused_file_and_a_fused_model_test_like_the_checkpoint(call, shapes, checkpoint, fused):
+def test_a_fused_checkpoint_and_a_fused_model_test_like_the_original(
+    call, shapes, checkpoint, fused
+):
     options = ['--data-root', shapes, *QUICK]
     plain = call('test', DEMO, checkpoint, *options)
     assert plain.code == 0
@@ -58,7 +60,7 @@ def test_a_fused_file_and_a_fused_model_test_like_the_checkpoint(call, shapes, c
         assert scores(answer) == scores(plain)
 
 
-def test_lower_precision_goes_together_with_fusion(call, shapes, checkpoint):
+def test_lower_precision_works_with_fusion(call, shapes, checkpoint):
     options = ['--fuse', '--precision', 'bf16', '--data-root', shapes, *QUICK]
     answer = call('test', DEMO, checkpoint, *options)
     assert answer.code == 0, answer.err
@@ -66,14 +68,14 @@ def test_lower_precision_goes_together_with_fusion(call, shapes, checkpoint):
     assert note != gains_from(get_device(), torch.bfloat16)
 
 
-def test_augmentation_goes_together_with_fusion(call, shapes, checkpoint):
+def test_test_time_augmentation_works_with_fusion(call, shapes, checkpoint):
     options = ['--fuse', '--tta', '--data-root', shapes, *QUICK]
     assert call('test', DEMO, checkpoint, *options).code == 0
 
 
 @pytest.mark.parametrize('precision', ['fp32', 'bf16', 'fp16'])
 @pytest.mark.parametrize('gains', [True, False])
-def test_a_precision_that_gains_nothing_is_told(gains, precision, monkeypatch):
+def test_a_precision_without_a_gain_is_reported(gains, precision, monkeypatch):
     monkeypatch.setattr('casvit_mm.commands.devices.gains_from', lambda *asked: gains)
     monkeypatch.setattr('casvit_mm.commands.devices.works_in', lambda *asked: True)
     note = check_precision(precision, 'cpu')
@@ -84,7 +86,7 @@ def test_a_precision_that_gains_nothing_is_told(gains, precision, monkeypatch):
     )
 
 
-def test_a_precision_that_this_torch_does_not_have_is_a_sentence(
+def test_a_precision_that_torch_lacks_is_refused_in_a_sentence(
     call, shapes, checkpoint, monkeypatch
 ):
     monkeypatch.setattr('casvit_mm.commands.devices.works_in', lambda *asked: False)
@@ -94,7 +96,7 @@ def test_a_precision_that_this_torch_does_not_have_is_a_sentence(
     assert 'Traceback' not in answer.err
 
 
-def test_image_demo_takes_a_fused_file(call, shapes, fused, tmp_path):
+def test_image_demo_takes_a_fused_checkpoint(call, shapes, fused, tmp_path):
     image = next((shapes / 'val').glob('*.jpg'))
     answer = call('image_demo', image, DEMO, fused[0], '--out-dir', tmp_path, '--score-thr', '0')
     assert answer.code == 0, answer.err
@@ -112,7 +114,7 @@ def test_image_demo_takes_a_fused_file(call, shapes, fused, tmp_path):
     ],
     ids=['train', 'again', 'published', 'suffix', 'model'],
 )
-def test_what_a_fused_file_cannot_be_used_for_is_a_sentence(
+def test_what_a_fused_checkpoint_cannot_be_used_for_is_a_sentence(
     arguments, said, call, shapes, checkpoint, fused, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -127,7 +129,7 @@ def test_what_a_fused_file_cannot_be_used_for_is_a_sentence(
 
 
 @pytest.mark.parametrize('key', ['backbone.stem.0.bias', 'neck.fpn_convs.3.conv.weight'])
-def test_weights_that_are_not_numbers_are_not_written(key, call, checkpoint, tmp_path):
+def test_nan_weights_are_not_written(key, call, checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=False)
     content['state_dict'][key][:] = float('nan')
     torch.save(content, tmp_path / 'broken.pth')

@@ -1,4 +1,4 @@
-"""Images, folders, videos and tiles in; images and JSON out."""
+"""Inference on images, folders, videos and tiles; it writes images and JSON."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def test_an_image_gives_an_image_and_records(call, images, checkpoint, tmp_path)
         assert coco_mask.decode(record['mask']).shape == before.shape[:2]
 
 
-def test_a_folder_gives_one_of_each_per_image(call, images, checkpoint, tmp_path):
+def test_a_folder_gives_an_image_and_records_for_each_image(call, images, checkpoint, tmp_path):
     folder = tmp_path / 'in'
     folder.mkdir()
     for path in images[:3]:
@@ -76,7 +76,7 @@ def test_a_video_gives_a_video_and_records_with_frames(call, images, checkpoint,
     assert {record['frame'] for record in records} <= {0, 1, 2}
 
 
-def test_a_large_image_is_seen_in_tiles(call, images, checkpoint, tmp_path):
+def test_a_large_image_is_predicted_in_tiles(call, images, checkpoint, tmp_path):
     image = cv2.imread(str(images[0]))
     cv2.imwrite(str(tmp_path / 'large.png'), np.tile(image, (2, 3, 1)))
     answer = call(
@@ -130,7 +130,7 @@ def test_classifiers_and_segmentors_give_an_image_and_records(
             assert scores == sorted(scores, reverse=True) and not labels.exists()
 
 
-def test_an_image_is_turned_as_its_orientation_says(call, images, checkpoint, tmp_path):
+def test_the_exif_orientation_of_an_image_is_applied(call, images, checkpoint, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(images[0]).crop((0, 0, 96, 64)).save(tmp_path / 'a.jpg', exif=exif)
@@ -147,7 +147,7 @@ def test_an_input_that_does_not_exist_is_named(call, checkpoint):
     assert 'gone.jpg does not exist' in answer.err
 
 
-def test_an_input_of_an_unknown_kind_is_answered_with_the_known_ones(call, tmp_path):
+def test_an_unsupported_input_type_is_answered_with_the_supported_ones(call, tmp_path):
     (tmp_path / 'notes.txt').write_text('no image')
     answer = call('image_demo', 'notes.txt', DEMO, 'c.pth')
     assert answer.code == 2
@@ -170,26 +170,26 @@ def test_a_damaged_input_is_named(name, call, checkpoint, tmp_path):
     assert 'Traceback' not in answer.err
 
 
-def test_results_do_not_go_where_the_input_lies(call, images):
+def test_results_are_not_written_to_the_folder_of_the_input(call, images):
     answer = call('image_demo', images[0], DEMO, 'c.pth', '--out-dir', images[0].parent)
     assert answer.code == 2
     assert '--out-dir' in answer.err
 
 
 @pytest.mark.parametrize('tiling', [('--overlap', '5'), ('--tile', '100', '--overlap', '100')])
-def test_an_overlap_that_makes_no_sense_is_refused(tiling, call, images):
+def test_an_invalid_overlap_is_refused(tiling, call, images):
     answer = call('image_demo', images[0], DEMO, 'c.pth', *tiling)
     assert answer.code == 2
     assert '--overlap' in answer.err
 
 
-def test_a_device_that_is_not_there_is_named(call, images):
+def test_a_missing_device_is_named(call, images):
     answer = call('image_demo', images[0], DEMO, 'c.pth', '--device', 'cuda:99')
     assert answer.code == 2
     assert 'cuda:99' in answer.err
 
 
-def test_a_checkpoint_that_is_not_there_is_named(call, images):
+def test_a_missing_checkpoint_is_named(call, images):
     answer = call('image_demo', images[0], DEMO, 'c.pth')
     assert answer.code == 2
     assert 'c.pth does not exist' in answer.err

@@ -1,4 +1,4 @@
-"""Commands answer at once, and say what they do if loading takes long or a package is missing."""
+"""Commands start fast, and report slow loading and missing packages."""
 
 import importlib
 import json
@@ -25,7 +25,7 @@ ANSWERS = [
 ]
 
 
-def test_help_version_and_usage_errors_load_nothing_heavy():
+def test_help_version_and_usage_errors_need_no_heavy_imports():
     code = f"""
 import contextlib, io, json, sys
 from casvit.cli.main import main
@@ -43,7 +43,7 @@ print(json.dumps([codes, sorted(set({HEAVY}) & set(sys.modules))]))
 
 
 @pytest.mark.parametrize('start', [['-m', 'casvit', 'bench'], ['tools/bench.py']], ids=str)
-def test_every_way_in_answers_without_loading_anything_heavy(start):
+def test_every_entry_point_answers_without_heavy_imports(start):
     done = subprocess.run(
         [sys.executable, '-X', 'importtime', *start, '--help'],
         cwd=REPOSITORY,
@@ -58,12 +58,12 @@ def test_every_way_in_answers_without_loading_anything_heavy(start):
 
 @pytest.fixture
 def slow(monkeypatch):
-    """A wait of no length, and a process that has said nothing yet."""
+    """Makes any loading slow, in a process that has not reported it yet."""
     monkeypatch.setattr(loading, 'SLOW', 0.0)
     loading._say_loading.cache_clear()
 
 
-def test_loading_that_takes_long_is_said_on_stderr(slow, capfd):
+def test_slow_loading_is_reported_on_stderr(slow, capfd):
     said = ''
     with loading.loading('casvit train'):
         while not said.endswith('\n'):
@@ -74,13 +74,13 @@ def test_loading_that_takes_long_is_said_on_stderr(slow, capfd):
     assert capfd.readouterr().err == '', 'it is said once'
 
 
-def test_processes_of_a_run_but_the_first_do_not_say_it(slow, monkeypatch, capfd):
+def test_only_the_first_process_of_a_run_reports_slow_loading(slow, monkeypatch, capfd):
     monkeypatch.setenv('RANK', '1')
     loading._say_loading()
     assert capfd.readouterr().err == ''
 
 
-def test_what_libraries_print_meanwhile_is_kept_for_the_log(monkeypatch, capsys):
+def test_output_of_libraries_during_import_is_kept_for_the_log(monkeypatch, capsys):
     monkeypatch.setattr(loading, 'printed', [])
     with loading.loading('casvit train'):
         print('Could not import something.\n')
@@ -107,7 +107,7 @@ def test_a_missing_package_is_a_sentence_that_names_the_extra(module, advice, mo
     assert advice in str(error.value)
 
 
-def test_a_run_writes_what_libraries_printed_into_its_log(finished_run):
+def test_a_run_logs_what_libraries_printed_during_import(finished_run):
     log = next(finished_run.work_dir.rglob('*.log')).read_text()
     assert 'OneDL' not in finished_run.out
     assert ('While libraries were imported' in log) == ('OneDL' in log)

@@ -1,4 +1,4 @@
-"""Commands that only look: browse_dataset and get_flops."""
+"""Commands that only inspect: browse_dataset and get_flops."""
 
 import re
 
@@ -9,7 +9,7 @@ from quick_runs import DEMO
 
 # The pipeline of training resizes image and annotations, that of validation the image alone.
 @pytest.mark.parametrize('split, side', [('train', 160), ('val', 96)])
-def test_browse_dataset_draws_what_the_pipeline_gives(split, side, call, shapes, tmp_path):
+def test_browse_dataset_draws_the_output_of_the_pipeline(split, side, call, shapes, tmp_path):
     answer = call(
         'browse_dataset',
         DEMO,
@@ -28,7 +28,7 @@ def test_browse_dataset_draws_what_the_pipeline_gives(split, side, call, shapes,
     assert cv2.imread(str(drawn[0])).shape == (side, side, 3)
 
 
-def test_browse_dataset_draws_no_more_than_there_is_into_the_work_dir(call, shapes, tmp_path):
+def test_browse_dataset_draws_at_most_the_whole_split_into_the_work_dir(call, shapes, tmp_path):
     answer = call(
         'browse_dataset', DEMO, '--data-root', shapes, '--split', 'val', '--work-dir', 'run'
     )
@@ -53,7 +53,7 @@ def test_get_flops_counts_the_published_parameters_and_macs(call):
     assert 'GMACs' in answer.out and 'FLOPs' not in answer.out
 
 
-def test_get_flops_says_for_how_many_proposals_a_two_stage_detector_counts(call):
+def test_get_flops_prints_the_number_of_proposals_of_a_two_stage_detector(call):
     answer = call('get_flops', DEMO, '--shape', '160', '160')
     assert answer.code == 0, answer.err
     assert re.search(r'counted on \d+ proposals', answer.out)

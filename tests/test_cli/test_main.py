@@ -1,4 +1,4 @@
-"""Dispatch, help and the two ways in."""
+"""Dispatch, help and the two entry points."""
 
 import subprocess
 import sys
@@ -19,12 +19,12 @@ def test_help_lists_every_command_and_shows_a_first_run(capsys):
     assert 'casvit train mask_rcnn_casvit-xs_demo_shapes' in shown
 
 
-def test_no_argument_is_a_question_for_help(capsys):
+def test_no_argument_prints_the_help(capsys):
     assert main([]) == 0
     assert 'commands:' in capsys.readouterr().out
 
 
-def test_version_is_the_packages(capsys):
+def test_version_is_that_of_the_package(capsys):
     assert main(['--version']) == 0
     assert __version__ in capsys.readouterr().out
 
@@ -67,7 +67,7 @@ def test_a_script_of_tools_works_from_any_folder_and_gives_the_exit_code(tmp_pat
 
 
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh'])
-def test_shell_scripts_without_arguments_say_how_they_are_called(script):
+def test_shell_scripts_without_arguments_print_their_usage(script):
     done = subprocess.run([REPOSITORY / 'tools' / script], capture_output=True, text=True)
     assert done.returncode == 2
     assert f'tools/{script} ' in done.stderr

@@ -1,4 +1,4 @@
-"""A config of a user's own in plain mmengine style, which inherits nothing from the package."""
+"""A user's config in plain mmengine style, which inherits nothing from the package."""
 
 import json
 
@@ -73,7 +73,7 @@ test_evaluator = dict(
 
 @pytest.fixture(autouse=True)
 def no_visualizer_is_left():
-    """mmengine keeps one for the process: later runs would draw with that of these configs."""
+    """mmengine keeps one visualiser per process, which later runs would use."""
     yield
     kinds = [Visualizer]
     while kinds:
@@ -84,7 +84,7 @@ def no_visualizer_is_left():
 
 @pytest.fixture
 def write(shapes, tmp_path):
-    """Writes the config, without the lines that define some of its names, and with others."""
+    """Writes the config without the lines that define some names, and with other lines."""
     classes = tuple(
         category['name']
         for category in json.loads((shapes / 'annotations/instances_val.json').read_text())[
@@ -129,7 +129,7 @@ def test_every_command_takes_a_config_that_inherits_nothing(scope, write, call, 
         assert answer.code == 0, f'{command[0]}: {answer.err}'
 
 
-def test_resuming_by_the_config_alone_starts_and_then_continues(write, call, tmp_path):
+def test_resuming_through_the_config_starts_and_then_continues(write, call, tmp_path):
     config = write('resume = True\n', scope='mmdet')
     assert call('train', config, '--work-dir', 'run').code == 0
     options = ['--cfg-options', 'train_cfg.max_epochs=2']
@@ -139,7 +139,7 @@ def test_resuming_by_the_config_alone_starts_and_then_continues(write, call, tmp
     assert (tmp_path / 'run' / 'epoch_2.pth').is_file()
 
 
-def test_a_run_without_its_pretrained_file_resumes_and_does_not_start(write, call, tmp_path):
+def test_a_run_without_its_pretrained_weights_can_resume_but_not_start(write, call, tmp_path):
     """Whatever the config leaves out: `resume`, `load_from`."""
     config = write(scope='mmdet')
     assert call('train', config, '--work-dir', 'run').code == 0
@@ -170,9 +170,7 @@ PARTS = ["model['backbone']", 'model']
         ('3', 'expected a dict, or a list of dicts'),
     ],
 )
-def test_a_pretrained_file_is_looked_for_in_every_form_of_init_cfg(
-    init_cfg, said, part, write, call
-):
+def test_pretrained_weights_are_found_in_every_form_of_init_cfg(init_cfg, said, part, write, call):
     config = write(f"{part}['init_cfg'] = {init_cfg}\n", scope='mmdet')
     answer = call('train', config)
     assert answer.code == 2, answer.err

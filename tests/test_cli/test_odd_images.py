@@ -1,4 +1,4 @@
-"""Images that cannot be read, predicted or written do not keep a folder from being finished."""
+"""A folder is finished even if some images cannot be read, predicted or written."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def odd(tmp_path_factory):
 @pytest.mark.parametrize(
     'options', [[], ['--batch-size', '4'], ['--batch-size', '3', '--tile', '64']]
 )
-def test_a_folder_is_finished_and_what_was_skipped_is_listed(
+def test_a_folder_is_finished_and_skipped_images_are_listed(
     options, call, odd, checkpoint, tmp_path
 ):
     answer = call('image_demo', odd, DEMO, checkpoint, '--out-dir', 'out', *options)
@@ -71,7 +71,7 @@ def test_a_folder_is_finished_and_what_was_skipped_is_listed(
 
 
 @pytest.mark.parametrize('name', [*FORMS, 'flat.png'])
-def test_one_odd_image_by_itself_is_an_error_with_the_reason(name, call, odd, checkpoint):
+def test_a_single_bad_image_is_an_error_with_the_reason(name, call, odd, checkpoint):
     answer = call('image_demo', odd / name, DEMO, checkpoint, '--out-dir', 'out')
     assert answer.code == 2
     expected = {
@@ -83,7 +83,7 @@ def test_one_odd_image_by_itself_is_an_error_with_the_reason(name, call, odd, ch
     assert 'Traceback' not in answer.err
 
 
-def test_a_folder_of_damaged_images_alone_is_listed(call, checkpoint, tmp_path):
+def test_a_folder_of_only_damaged_images_is_listed(call, checkpoint, tmp_path):
     (tmp_path / 'in').mkdir()
     (tmp_path / 'in' / 'a.jpg').write_text('no image')
     answer = call('image_demo', 'in', DEMO, checkpoint, '--out-dir', 'out')
@@ -103,7 +103,7 @@ def test_results_that_cannot_be_written_are_skipped(call, odd, checkpoint, tmp_p
 
 
 class Failing:
-    """A model that fails for images, or tiles, with something white in them."""
+    """A model that fails for images, or tiles, with white pixels."""
 
     task, classes, palette = 'detection', ('cat',), [(0, 0, 0)]
 
@@ -120,7 +120,7 @@ def demo(out_dir, batch_size=4, tile=None):
 
 @pytest.fixture
 def three(tmp_path):
-    """Images of two sizes, of which the second is white at its right end."""
+    """Images of two sizes; the second is white at its right edge."""
     paths = [tmp_path / f'{name}.png' for name in 'abc']
     for path, width in zip(paths, (20, 20, 30), strict=True):
         image = np.zeros((10, width, 3), np.uint8)
@@ -131,20 +131,20 @@ def three(tmp_path):
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 4])
-def test_an_image_that_a_model_fails_for_costs_only_itself(batch_size, three, tmp_path):
+def test_an_image_that_the_model_fails_on_affects_no_other(batch_size, three, tmp_path):
     skipped = demo(tmp_path, batch_size).on_images(three)
     assert list(skipped) == [three[1]]
     assert '20 x 10 pixels' in skipped[three[1]] and 'out of memory' in skipped[three[1]]
     assert (tmp_path / 'a.json').is_file() and (tmp_path / 'c.json').is_file()
 
 
-def test_a_model_that_fails_for_every_image_is_no_matter_of_images(three, tmp_path):
+def test_a_model_that_fails_for_every_image_is_an_error_of_the_model(three, tmp_path):
     with pytest.raises(RuntimeError, match='out of memory'):
         demo(tmp_path).on_images([three[1]] * 2)
 
 
 class Seen(image_demo._Progress):
-    """Remembers where bars ended."""
+    """Records the final counts of progress bars."""
 
     ends: ClassVar = []
 

@@ -1,4 +1,4 @@
-"""Evaluating, predicting, and the sentences that stop it."""
+"""Evaluating and predicting, and the errors that stop it."""
 
 import json
 import pickle
@@ -73,7 +73,7 @@ def test_a_checkpoint_that_does_not_exist_is_named(call, shapes):
     assert 'gone.pth does not exist' in answer.err
 
 
-def test_a_file_that_is_no_checkpoint_is_named(call, shapes, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_named(call, shapes, tmp_path):
     (tmp_path / 'text.pth').write_text('no weights')
     answer = call('test', DEMO, 'text.pth', '--data-root', shapes, *QUICK)
     assert answer.code == 2

@@ -1,4 +1,4 @@
-"""Training, up to the sentences that stop it."""
+"""Training, and the errors that stop it."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def damaged(shapes, tmp_path):
-    """A copy of the dataset, to be damaged."""
+    """A copy of the dataset that tests may damage."""
     return Path(shutil.copytree(shapes, tmp_path / 'damaged'))
 
 
@@ -32,7 +32,7 @@ def test_a_run_leaves_checkpoint_config_log_and_images(work_dir):
     assert list((work_dir / 'preview').glob('*.jpg'))
 
 
-def test_a_run_ends_with_where_its_results_are(finished_run):
+def test_a_run_ends_by_printing_where_its_results_are(finished_run):
     ending = finished_run.out.rsplit('Trained.', 1)[1]
     for word in ('last checkpoint', 'epoch_1.pth', 'images', 'preview', 'log'):
         assert word in ending
@@ -49,7 +49,7 @@ def test_a_run_is_resumed_from_its_last_checkpoint(call, shapes, work_dir, tmp_p
 
 @pytest.fixture
 def resume(call, shapes, checkpoint, tmp_path):
-    """Resumes the finished run from its checkpoint, changed, for no further epoch."""
+    """Resumes the finished run from a changed checkpoint, for no further epochs."""
 
     def run(change, *options):
         content = torch.load(checkpoint, weights_only=False)
@@ -117,7 +117,7 @@ def test_a_data_root_that_does_not_exist_is_named_with_how_to_generate_one(call)
     assert 'Traceback' not in answer.err
 
 
-def test_missing_coco_is_answered_with_where_it_comes_from(call):
+def test_missing_coco_data_are_reported_with_their_source(call):
     answer = call('train', 'mask_rcnn_casvit', '--from-scratch', '--data-root', 'nowhere')
     assert answer.code == 2
     assert 'nowhere' in answer.err and 'cocodataset.org' in answer.err
@@ -165,7 +165,7 @@ def test_num_classes_that_does_not_match_the_data_is_named(call, shapes):
     assert 'roi_head.bbox_head' in answer.err and '80' in answer.err
 
 
-def test_a_value_that_the_model_refuses_is_a_sentence(call, shapes):
+def test_a_value_that_the_model_refuses_is_reported_in_a_sentence(call, shapes):
     options = [*QUICK, 'model.backbone.arch=huge']
     answer = call('train', DEMO, '--data-root', shapes, *options)
     assert answer.code == 2
@@ -173,7 +173,7 @@ def test_a_value_that_the_model_refuses_is_a_sentence(call, shapes):
     assert 'Traceback (most recent' not in answer.err
 
 
-def test_a_missing_pretrained_file_is_answered_with_where_it_comes_from(call):
+def test_missing_pretrained_weights_are_reported_with_their_source(call):
     answer = call('train', 'mask_rcnn_casvit')
     assert answer.code == 2
     for word in ('checkpoints/cas-vit-m.pth', 'github.com/Tianfang-Zhang', '--from-scratch'):
@@ -188,7 +188,7 @@ def test_mixed_precision_without_a_gpu_is_bfloat16(call, shapes, tmp_path):
 
 
 def recipe() -> Config:
-    """What of a config decides about scaling."""
+    """The part of a config that decides about scaling the learning rate."""
     return Config(
         dict(
             train_dataloader=dict(batch_size=4),
@@ -197,7 +197,7 @@ def recipe() -> Config:
     )
 
 
-def test_another_batch_than_the_recipes_is_noted(capsys):
+def test_a_batch_size_other_than_the_recipes_is_noted(capsys):
     cfg = recipe()
     _scale_learning_rate(cfg, False, 'none')
     said = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Config names, what is wrong with a config, and what arguments change in it."""
+"""Finding configs, errors in configs, and arguments that change them."""
 
 import pytest
 from mmengine.config import Config
@@ -24,29 +24,29 @@ def test_a_shipped_config_is_found_by_name_from_any_folder(name, configs, tmp_pa
     assert find_config(name) == configs / 'detection' / 'mask_rcnn_casvit.py'
 
 
-def test_a_file_that_exists_goes_before_a_shipped_config(tmp_path, monkeypatch):
+def test_an_existing_file_takes_precedence_over_a_shipped_config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own = tmp_path / 'mask_rcnn_casvit.py'
     own.write_text('own = True')
     assert load_config('mask_rcnn_casvit.py').own
 
 
-def test_a_config_that_does_not_exist_is_named_with_close_ones():
+def test_a_missing_config_is_reported_with_similar_names():
     with pytest.raises(CliError, match=r'mask_rcn_casvit does not exist.*mask_rcnn_casvit'):
         find_config('mask_rcn_casvit')
 
 
-def test_a_config_unlike_any_is_answered_with_the_list():
+def test_a_config_name_unlike_any_other_is_answered_with_the_list():
     with pytest.raises(CliError, match=r'come with the package: .*retinanet_casvit'):
         find_config('zzz/qqq.py')
 
 
-def test_a_folder_is_no_config(tmp_path):
+def test_a_folder_is_not_a_config(tmp_path):
     with pytest.raises(CliError, match='is a folder'):
         find_config(str(tmp_path))
 
 
-def test_a_file_of_another_kind_is_no_config(tmp_path):
+def test_a_file_of_another_type_is_not_a_config(tmp_path):
     image = tmp_path / 'image.png'
     image.write_bytes(b'\x89PNG')
     with pytest.raises(CliError, match=r'expected a \.py'):
@@ -64,14 +64,14 @@ def test_a_file_of_another_kind_is_no_config(tmp_path):
         ("_base_ = './good.py'\nz = {{_base_.no_key}}\n", r'bad\.py uses a name.*no_key'),
     ],
 )
-def test_a_broken_config_is_described_with_file_and_line(text, expected, tmp_path):
+def test_an_error_in_a_config_is_reported_with_file_and_line(text, expected, tmp_path):
     (tmp_path / 'good.py').write_text('c = 1')
     (tmp_path / 'bad.py').write_text(text)
     with pytest.raises(CliError, match=expected):
         load_config(str(tmp_path / 'bad.py'))
 
 
-def test_a_mistake_in_a_base_is_placed_in_the_base(tmp_path):
+def test_an_error_in_a_base_is_reported_for_the_base(tmp_path):
     (tmp_path / 'base.py').write_text('a = = 1')
     (tmp_path / 'child.py').write_text("_base_ = './base.py'")
     with pytest.raises(CliError, match=r'base\.py \(a base of .*child\.py\), line 1'):
@@ -92,7 +92,7 @@ def test_options_change_the_config():
         ('modle.backbone.arch', "Did you mean 'model'"),
     ],
 )
-def test_an_option_that_has_no_place_in_the_config_is_refused(key, expected):
+def test_an_option_that_does_not_fit_the_config_is_refused(key, expected):
     with pytest.raises(CliError, match=expected):
         load_config('retinanet_casvit', {key: 1})
 
@@ -147,7 +147,7 @@ def test_data_root_of_a_config_without_data_is_refused(tmp_path):
         reroot(load_config(str(tmp_path / 'empty.py')), 'new')
 
 
-def test_from_scratch_needs_no_file_trains_the_statistics_and_says_so():
+def test_from_scratch_needs_no_weights_trains_the_norm_statistics_and_reports_it():
     cfg = load_config('mask_rcnn_casvit')
     said = start_from_scratch(cfg)
     assert cfg.model.backbone.init_cfg is None
@@ -155,7 +155,7 @@ def test_from_scratch_needs_no_file_trains_the_statistics_and_says_so():
     assert 'norm_eval=False' in said
 
 
-def test_print_config_prints_what_a_run_would_see(capsys):
+def test_print_config_prints_the_config_of_a_run(capsys):
     options = ['--cfg-options', 'model.backbone.arch=s']
     assert run_tool('print_config', ['retinanet_casvit', *options]) == 0
     assert "arch='s'" in capsys.readouterr().out
@@ -176,7 +176,7 @@ def test_print_config_writes_one_file_that_needs_no_bases(option, suffix, tmp_pa
     assert written.train_cfg == shipped.train_cfg
 
 
-def test_print_config_refuses_a_file_that_no_config_can_be(tmp_path, capsys):
+def test_print_config_refuses_an_unsupported_suffix(tmp_path, capsys):
     assert run_tool('print_config', ['retinanet_casvit', '--out', str(tmp_path / 'a.txt')]) == 2
     assert 'a.txt: expected a .py, .json or .yaml file' in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -200,7 +200,7 @@ def test_a_config_inherits_from_anywhere(base, tmp_path):
 @pytest.mark.parametrize(
     'name', ['mask_rcnn_casvit', 'mask_rcnn_casvit.py', 'detection/mask_rcnn_casvit']
 )
-def test_config_path_names_a_shipped_config_even_beside_a_file_of_its_name(
+def test_config_path_finds_a_shipped_config_even_next_to_a_file_of_that_name(
     name, configs, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -208,6 +208,6 @@ def test_config_path_names_a_shipped_config_even_beside_a_file_of_its_name(
     assert config_path(name) == str(configs / 'detection' / 'mask_rcnn_casvit.py')
 
 
-def test_config_path_of_an_unknown_name_says_what_is_close():
+def test_config_path_of_an_unknown_name_suggests_similar_ones():
     with pytest.raises(CliError, match='Did you mean mask_rcnn_casvit'):
         config_path('mask_rcn_casvit')

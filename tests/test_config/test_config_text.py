@@ -51,6 +51,6 @@ def test_any_text_keeps_its_meaning(text):
     assert '{{' not in escaped and ast.literal_eval(escaped) == text
 
 
-def test_what_holds_no_two_braces_stays_as_it_is():
+def test_text_without_double_braces_is_unchanged():
     text = "a = dict(b={'c': {1: 2}}, d='{x}')  # {}\n"
     assert escape_braces(text) == text

@@ -69,7 +69,7 @@ def test_optimiser_is_the_published_one(row):
     assert 'clip_grad' not in wrapper
 
 
-def test_weight_decay_spares_whatever_has_one_dimension(row):
+def test_weight_decay_skips_parameters_with_one_dimension(row):
     cfg = row[2]
     optimizer = build_optim_wrapper(
         MODELS.build(copy.deepcopy(cfg.model)), cfg.optim_wrapper
@@ -88,7 +88,7 @@ def test_batch_is_8_gpus_of_128_images_or_64_at_384(row):
 
 
 def rates(cfg, steps):
-    """Learning rate in the middle of every epoch, epochs of some steps."""
+    """The learning rate in the middle of every epoch, for epochs of a given number of steps."""
     optimizer = torch.optim.SGD(
         [torch.nn.Parameter(torch.zeros(1))], cfg.optim_wrapper.optimizer.lr
     )
@@ -187,7 +187,7 @@ def test_test_images_are_prepared_as_published(row):
         assert (resize.interpolation, resize.backend) == ('bicubic', 'pillow')
 
 
-def test_imagenet_is_read_and_judged_as_usual(row):
+def test_imagenet_is_read_and_evaluated_as_usual(row):
     cfg = row[2]
     for part, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         dataset = cfg[f'{part}_dataloader'].dataset
@@ -197,7 +197,7 @@ def test_imagenet_is_read_and_judged_as_usual(row):
         assert cfg[f'{part}_evaluator'].to_dict() == dict(type='Accuracy', topk=(1, 5))
 
 
-def test_every_part_builds_and_the_model_answers(row):
+def test_every_part_builds_and_the_model_predicts(row):
     cfg = row[2]
     for part in ('train', 'val', 'test'):
         Compose(list(cfg[f'{part}_dataloader'].dataset.pipeline))
@@ -213,7 +213,7 @@ def test_every_part_builds_and_the_model_answers(row):
     assert isinstance(MODELS.build(dict(cfg.tta_model, module=model)), BaseTTAModel)
 
 
-def test_every_config_of_the_folder_is_in_a_table(configs):
+def test_every_config_in_the_folder_is_in_a_table(configs):
     names = {file.stem for file in (configs / 'classification').glob('*.py')}
     assert names == {name for _, _, name in PUBLISHED} | DEMOS
 

@@ -1,4 +1,4 @@
-"""Configs of users, in folders of their own, that inherit the shipped ones by path."""
+"""Users' configs in their own folders, which inherit from shipped configs by path."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def test_a_child_changes_classes_in_few_lines(write):
     assert cfg.model.backbone.arch == 'm'
 
 
-def test_loading_a_config_alone_registers_the_backbone(write):
+def test_loading_a_config_is_enough_to_register_the_backbone(write):
     code = (
         'from mmengine import Config; from mmengine.registry import MODELS; '
         f'cfg = Config.fromfile({str(write(""))!r}); '
@@ -58,7 +58,7 @@ def test_loading_a_config_alone_registers_the_backbone(write):
 
 
 def example_of_the_readme(configs, base, folder, monkeypatch):
-    """The config that the README shows for a base, read from a file, after the command in it."""
+    """The config that the README shows for a base, after running the command in its comment."""
     readme = (configs.parent / 'README.md').read_text()
     blocks = [block.split('```')[0] for block in readme.split('```python\n')[1:]]
     (example,) = [block for block in blocks if f'# casvit print_config {base} ' in block]

@@ -68,7 +68,7 @@ def test_a_config_builds_learns_and_predicts(name, configs):
     assert ('masks' in found) == with_mask
 
 
-def test_the_cascade_differs_from_mask_rcnn_in_its_heads_alone(configs):
+def test_the_cascade_differs_from_mask_rcnn_only_in_its_heads(configs):
     cascade = read(configs, 'cascade_mask_rcnn_casvit')
     single = read(configs, 'mask_rcnn_casvit')
     assert cascade.model.backbone == single.model.backbone
@@ -81,7 +81,7 @@ def test_the_cascade_differs_from_mask_rcnn_in_its_heads_alone(configs):
     assert all(head.num_classes == 80 and head.reg_class_agnostic for head in heads)
 
 
-def test_rtmdet_sees_single_images_in_its_last_epochs(configs):
+def test_rtmdet_trains_on_single_images_in_its_last_epochs(configs):
     cfg = read(configs, 'rtmdet_casvit')
     (switch,) = [hook for hook in cfg.custom_hooks if hook.type == 'PipelineSwitchHook']
     assert switch.switch_epoch == cfg.train_cfg.max_epochs - 20 == 280

@@ -138,7 +138,7 @@ def test_images_are_prepared_as_published(row):
     assert not any(step.type == 'RandomFlip' for step in test)
 
 
-def test_coco_is_read_and_judged_as_usual(row):
+def test_coco_is_read_and_evaluated_as_usual(row):
     head, _, cfg = row
     assert cfg.train_dataloader.dataset.ann_file == 'annotations/instances_train2017.json'
     for part in ('val', 'test'):
@@ -165,7 +165,7 @@ def test_whole_detector_has_the_published_neck_and_head(row):
     assert len(optimizer_sees) == len(list(model.parameters()))
 
 
-def test_a_published_detector_file_loads_whole(row, tmp_path):
+def test_a_published_detector_checkpoint_loads_completely(row, tmp_path):
     import published
 
     from casvit_mm.models import load_into, read_checkpoint
@@ -181,7 +181,7 @@ def test_a_published_detector_file_loads_whole(row, tmp_path):
     assert bool(report.notes) == (head == 'retinanet')
 
 
-def test_every_config_of_the_folder_is_in_a_table(configs):
+def test_every_config_in_the_folder_is_in_a_table(configs):
     files = (configs / 'detection').glob('*.py')
     names = {file.stem for file in files if file.stem.startswith(HEADS)}
     demos = {name for name in names if 'demo' in name}

@@ -217,7 +217,7 @@ def test_whole_segmentor_has_the_published_neck_and_head(row):
     assert shapes == {key: list(value.shape) for key, value in expected.items()}
 
 
-def test_every_config_of_the_folder_is_in_a_table(configs):
+def test_every_config_in_the_folder_is_in_a_table(configs):
     names = {file.stem for file in (configs / 'segmentation').glob('*.py')}
     assert names == {
         *(name for _, name in PUBLISHED),

@@ -1,4 +1,4 @@
-"""Splitting a data set evenly by class."""
+"""Splitting a dataset evenly by class."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from casvit_mm.finetune.split import split_evenly
 pytest.importorskip('iterstrat')
 
 
-def test_every_class_has_its_share():
+def test_every_class_gets_its_share():
     labels = [{'cat'}] * 60 + [{'dog'}] * 30 + [{'cat', 'cow'}] * 10 + [set()] * 20
     chosen = split_evenly(labels, 0.2, seed=0, groups=range(120))
     for name, count in (('cat', 70), ('dog', 30), ('cow', 10)):
@@ -18,13 +18,13 @@ def test_every_class_has_its_share():
     assert empty == pytest.approx(4, abs=1)
 
 
-def test_the_seed_decides():
+def test_the_seed_decides_the_split():
     labels = [{index % 3} for index in range(40)]
     first, again, other = (split_evenly(labels, 0.25, s, range(40)) for s in (1, 1, 2))
     assert first == again and first != other
 
 
-def test_copies_of_a_picture_stay_together():
+def test_copies_of_an_image_stay_in_one_split():
     labels = [{index % 2} for index in range(40)]
     groups = [index // 2 for index in range(40)]
     chosen = split_evenly(labels, 0.3, 0, groups)
@@ -32,12 +32,12 @@ def test_copies_of_a_picture_stay_together():
 
 
 @pytest.mark.parametrize('number', [2, 3, 5])
-def test_both_sides_have_a_picture(number):
+def test_both_splits_have_an_image(number):
     for seed in range(5):
         chosen = split_evenly([{'cat'}] * number, 0.1, seed, range(number))
         assert any(chosen) and not all(chosen)
 
 
-def test_one_picture_cannot_be_split():
-    with pytest.raises(DatasetError, match='one picture'):
+def test_one_image_cannot_be_split():
+    with pytest.raises(DatasetError, match='one image'):
         split_evenly([{'cat'}], 0.5, 0, range(1))

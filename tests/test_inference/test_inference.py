@@ -1,4 +1,4 @@
-"""Which data a trained model takes its pipeline and its class names from."""
+"""Where a trained model gets its pipeline and class names from."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def test_the_pipeline_is_that_of_the_first_dataset_inside_wrappers(kinds):
     ],
     ids=repr,
 )
-def test_data_without_a_pipeline_are_none(cfg):
+def test_datasets_without_a_pipeline_are_ignored(cfg):
     assert ConfigView(Config(cfg)).test_dataset() is None
 
 
@@ -73,7 +73,7 @@ def names(segmentor, tmp_path, meta, **dataset):
     return list(model.classes)
 
 
-def test_names_of_the_weights_come_first_and_are_as_many_as_the_classes(segmentor, tmp_path):
+def test_names_in_the_checkpoint_come_first_and_match_the_number_of_classes(segmentor, tmp_path):
     count = segmentor[0].model.decode_head.num_classes
     mine = [f'mine {index}' for index in range(count)]
     assert names(segmentor, tmp_path, {'dataset_meta': {'classes': mine}}) == mine
@@ -89,7 +89,7 @@ def test_classes_without_a_name_get_their_index(segmentor, tmp_path):
     assert found[:3] == ['one', 'two', 'class 2']
 
 
-def test_names_may_stand_in_a_file(segmentor, tmp_path):
+def test_names_may_come_from_a_file(segmentor, tmp_path):
     (tmp_path / 'names.txt').write_text('\n'.join(CLASSES))
     found = names(segmentor, tmp_path, {}, metainfo=dict(classes=str(tmp_path / 'names.txt')))
     assert found[: len(CLASSES)] == CLASSES

@@ -1,4 +1,4 @@
-"""The config in a checkpoint is data: all that runs write is read, and nothing of it is run."""
+"""The config in a checkpoint is data: whatever runs save can be read, and nothing is executed."""
 
 import copy
 import math
@@ -26,7 +26,7 @@ SMALL = dict(
 
 
 def dumped(values):
-    """The text of a config without mmengine's layout, which takes a second and moves line ends."""
+    """The text of a config without formatting, which takes a second and changes line ends."""
     return Config(values, format_python_code=False).pretty_text
 
 
@@ -46,7 +46,7 @@ def without_weights(value):
 
 
 def assert_read(read, cfg):
-    """The parts of a config that were read are those of the config."""
+    """The parts that were read equal those of the config."""
     cfg, read = cfg.to_dict(), read.to_dict()
     assert set(read) == {'default_scope', 'model', 'test_dataloader'}
     assert read['default_scope'] == cfg['default_scope']
@@ -58,7 +58,7 @@ def assert_read(read, cfg):
     assert [s['type'] for s in dataset['pipeline']] == [s['type'] for s in own['pipeline']]
 
 
-def test_every_config_that_comes_with_the_package_is_read_as_a_run_saves_it(configs):
+def test_every_shipped_config_is_read_as_a_run_saves_it(configs):
     files = shipped(configs)
     assert len(files) > 40
     for file in files:
@@ -93,14 +93,14 @@ def test_names_and_colours_of_classes_are_kept_whatever_they_are():
     assert cfg.test_dataloader.dataset.metainfo == dict(classes=names, palette=[(1, 2, 3)] * 6)
 
 
-def test_class_names_that_are_a_file_are_not_taken(tmp_path):
+def test_class_names_given_as_a_file_are_not_used(tmp_path):
     dataset = copy.deepcopy(SMALL['test_dataloader']['dataset'])
     dataset['metainfo'] = dict(classes='/etc/passwd')
     cfg = read_saved_config(text(test_dataloader=dict(dataset=dataset)), 'a.pth')
     assert cfg.test_dataloader.dataset.metainfo == {}
 
 
-def test_what_a_prediction_does_not_need_is_left_behind():
+def test_what_inference_does_not_need_is_dropped():
     cfg = read_saved_config(
         text(
             work_dir='/somewhere/else',
@@ -113,7 +113,7 @@ def test_what_a_prediction_does_not_need_is_left_behind():
     assert set(cfg.to_dict()) == {'default_scope', 'model', 'test_dataloader'}
 
 
-def test_places_of_weights_are_dropped_at_every_depth():
+def test_pretrained_weights_are_dropped_at_every_depth():
     model = copy.deepcopy(SMALL['model'])
     model['init_cfg'] = dict(type='Pretrained', checkpoint='https://example.org/a.pth')
     model['backbone'] |= dict(init_cfg=[dict(type='Pretrained', checkpoint='/a/b.pth')])
@@ -129,7 +129,7 @@ def test_numbers_without_a_literal_are_read():
     assert values[:3] == [-1, math.inf, -math.inf] and math.isnan(values[3])
 
 
-def test_keys_that_are_no_names_are_read():
+def test_keys_that_are_not_names_are_read():
     model = {**SMALL['model'], 'test_cfg': {'0': 1, 'a-b': dict(c=2)}}
     assert read_saved_config(text(model=model), 'a.pth').model.test_cfg == {
         '0': 1,
@@ -137,7 +137,7 @@ def test_keys_that_are_no_names_are_read():
     }
 
 
-def test_a_data_preprocessor_beside_the_model_becomes_a_part_of_it():
+def test_a_data_preprocessor_next_to_the_model_becomes_part_of_it():
     part = dict(type='DetDataPreprocessor', mean=[1, 2, 3])
     assert read_saved_config(text(data_preprocessor=part), 'a.pth').model.data_preprocessor == part
 
@@ -269,7 +269,7 @@ LEADING_OUT = {
 
 
 @pytest.mark.parametrize(('changes', 'named'), LEADING_OUT.values(), ids=LEADING_OUT)
-def test_what_leads_out_of_the_config_is_refused_by_its_name(changes, named, trap):
+def test_references_to_anything_outside_the_config_are_refused_by_name(changes, named, trap):
     with pytest.raises(
         SavedConfigError, match=r"^The config in a\.pth is not used: .*config='"
     ) as e:
@@ -296,7 +296,7 @@ DEEP = {
 
 
 @pytest.mark.parametrize('content', DEEP.values(), ids=DEEP)
-def test_what_is_deep_or_huge_is_refused_soon(content):
+def test_deep_or_huge_configs_are_refused_quickly(content):
     began = time.process_time()
     with pytest.raises(SavedConfigError, match=r'^The config in a\.pth is not used: ') as refused:
         read_saved_config(content, 'a.pth')
@@ -315,5 +315,5 @@ def test_a_config_with_many_classes_is_read():
     assert cfg.test_dataloader.dataset.metainfo.classes == names
 
 
-def test_the_error_is_one_that_commands_print_as_a_sentence():
+def test_the_error_is_printed_as_a_sentence_by_commands():
     assert issubclass(SavedConfigError, UserError)

@@ -1,4 +1,4 @@
-"""The classification demo, shortened, and what is done with its checkpoint."""
+"""The classification demo, shortened, and all uses of its checkpoint."""
 
 import json
 
@@ -26,7 +26,7 @@ SHORT = [
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-    """A small generated set."""
+    """A small generated dataset."""
     folder = tmp_path_factory.mktemp('data') / 'single_shapes'
     single_shapes.generate(folder, num_train=12, num_val=12, progress=False)
     return folder
@@ -34,7 +34,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def work_dir(root, tmp_path_factory):
-    """Where a short run left its results."""
+    """The work dir of a short run."""
     folder = tmp_path_factory.mktemp('run')
     where = ['--data-root', root, '--work-dir', folder]
     assert run_tool('train', [DEMO, *where, '--cfg-options', *SHORT]) == 0

@@ -1,4 +1,4 @@
-"""The demo, shortened: one run trained once, and everything that is done with its checkpoint."""
+"""The demo, shortened: a single training run, and all uses of its checkpoint."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def short(name, root, work_dir):
 
 
 def low_threshold(name):
-    """A model of a few iterations is sure of nothing, and COCO's metrics want some answer."""
+    """Lowers the score threshold: COCO metrics need detections, even after a few iterations."""
     part = 'rcnn.' if name.startswith('mask') else ''
     return f'model.test_cfg.{part}score_thr=0.0'
 
@@ -86,7 +86,7 @@ def test_a_run_leaves_checkpoint_config_log_and_images(trained):
     images = list((work_dir / 'preview').glob('*.jpg'))
     assert len(images) == 8
     for image in map(cv2.imread, map(str, images)):
-        assert image.shape[1] == 2 * image.shape[0], 'ground truth stands beside prediction'
+        assert image.shape[1] == 2 * image.shape[0], 'ground truth next to prediction'
 
 
 def test_a_run_logs_finite_losses_and_coco_metrics(trained):
@@ -118,7 +118,7 @@ def test_testing_gives_the_metrics_of_training(trained, root, tmp_path):
     assert tested['coco/bbox_mAP'] == pytest.approx(trained_with['coco/bbox_mAP'], abs=1e-3)
 
 
-def test_weights_of_another_task_are_refused_in_a_sentence(trained, root, tmp_path, capsys):
+def test_a_checkpoint_of_another_task_is_refused_in_a_sentence(trained, root, tmp_path, capsys):
     name, work_dir = trained
     other = next(demo for demo in DEMOS if demo != name)
     code = run_tool(
@@ -180,7 +180,7 @@ def test_the_train_script_of_mmdet_trains_our_configs(demo, root, tmp_path, conf
 
 @pytest.mark.parametrize('demo', DEMOS)
 def test_every_parameter_of_a_detector_gets_a_gradient(demo, root, configs):
-    """What DistributedDataParallel wants without ``find_unused_parameters``."""
+    """DistributedDataParallel needs it without ``find_unused_parameters``."""
     from mmdet.registry import DATASETS, MODELS
     from mmengine.dataset import pseudo_collate
     from mmengine.registry import init_default_scope

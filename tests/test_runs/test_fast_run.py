@@ -26,7 +26,7 @@ custom_hooks = [*_base_.custom_hooks, dict(type='WatchSpeed')]
 
 @HOOKS.register_module()
 class WatchSpeed(Hook):
-    """Keeps what a run made of its switches."""
+    """Records the effect of the switches on a run."""
 
     seen = SimpleNamespace()
 
@@ -46,7 +46,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def losses(configs, root, tmp_path):
-    """Trains for three steps and gives their losses."""
+    """Trains for three steps and returns their losses."""
 
     def train(more='', name='run'):
         config = tmp_path / f'{name}.py'
@@ -62,12 +62,12 @@ def losses(configs, root, tmp_path):
 
 
 def published(configs):
-    """Names of the configs that have no switches of their own."""
+    """Names of the configs without switches of their own."""
     files = [*configs.glob('*/*.py')]
     return [file for file in files if file.parent != configs / '_base_' and 'demo' not in file.name]
 
 
-def test_one_line_more_in_a_published_config_has_the_switches(configs, tmp_path):
+def test_one_more_base_in_a_published_config_adds_the_switches(configs, tmp_path):
     files = published(configs)
     assert len(files) > 30
     for file in files:
@@ -80,7 +80,7 @@ def test_one_line_more_in_a_published_config_has_the_switches(configs, tmp_path)
         assert cfg.optim_wrapper == plain.optim_wrapper, 'the recipe stays'
 
 
-def test_the_switches_change_no_loss(losses):
+def test_the_switches_do_not_change_the_losses(losses):
     fast = losses()
     seen = WatchSpeed.seen
     assert 'forward' in vars(seen.stem), 'norms are folded'
@@ -99,7 +99,7 @@ def test_a_run_in_bfloat16_trains_and_validates_on_a_cpu(losses):
     assert len(found) == 3 and all(0 < each < 20 for each in found)
 
 
-def test_a_run_that_chooses_its_precision_leaves_it_in_its_config(losses, tmp_path):
+def test_a_run_that_chooses_its_precision_saves_it_in_its_config(losses, tmp_path):
     losses("speed = dict(precision='auto')")
     (left,) = tmp_path.glob('run/*/vis_data/config.py')
     chosen = Config.fromfile(left).speed.precision
@@ -107,7 +107,7 @@ def test_a_run_that_chooses_its_precision_leaves_it_in_its_config(losses, tmp_pa
     assert WatchSpeed.seen.wrapper == wrappers[chosen]
 
 
-def test_a_switch_that_is_not_known_is_a_sentence(configs, root, tmp_path, capsys):
+def test_an_unknown_switch_is_reported_in_a_sentence(configs, root, tmp_path, capsys):
     config = tmp_path / 'wrong.py'
     config.write_text(CONFIG.format(configs=configs, more='speed = dict(quick=True)'))
     assert run_tool('train', [config, '--data-root', root, '--work-dir', tmp_path]) == 2

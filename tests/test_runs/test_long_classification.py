@@ -1,4 +1,4 @@
-"""Runs of minutes: the classification demo, and what its checkpoint does for a detector."""
+"""Runs of minutes: the classification demo, and how its checkpoint helps a detector."""
 
 import pytest
 from long_runs import reached, report, tool
@@ -30,7 +30,7 @@ def test_the_demo_reaches_its_accuracy_from_random_weights(demo, capsys):
     assert accuracy >= 90
 
 
-def test_pre_training_on_single_shapes_helps_a_detector(demo, tmp_path, capsys):
+def test_pretraining_on_single_shapes_helps_a_detector(demo, tmp_path, capsys):
     pytest.importorskip('mmdet')
     config = 'mask_rcnn_casvit-xs_demo_shapes'
     start = [

@@ -1,4 +1,4 @@
-"""Runs of minutes whose figures the README quotes: ``make long``."""
+"""Runs of minutes whose results the README quotes: ``make long``."""
 
 import json
 import re
@@ -69,7 +69,7 @@ speed = dict(channels_last=True)
 
 
 @pytest.mark.parametrize('head', FROM_SCRATCH)
-def test_the_published_config_trains_from_scratch_on_photographs(
+def test_the_published_config_trains_from_scratch_on_real_images(
     head, photographs, tmp_path, capsys
 ):
     name = f'{head}_casvit-xs_fpn_1x_coco'
@@ -116,12 +116,12 @@ def test_the_published_config_trains_from_scratch_on_photographs(
     names = {path.stem for path in few.iterdir()}
     assert {path.stem for path in out.glob('*.jpg')} == names
     found = [record for file in out.glob('*.json') for record in json.loads(file.read_text())]
-    report(capsys, f'{len(found)} detections drawn on {len(names)} photographs: {out}')
+    report(capsys, f'{len(found)} detections drawn on {len(names)} images: {out}')
     assert found
 
 
-def test_a_few_photographs_are_learned_by_heart(photographs, tmp_path, capsys):
-    """Over-fitting 8 photographs: what a wrong target, mask or box conversion would prevent."""
+def test_the_detector_can_overfit_a_few_images(photographs, tmp_path, capsys):
+    """Overfits 8 images, which a wrong target, mask or box conversion would prevent."""
     root = photographs / 'coco_mini'
     annotations = json.loads((root / 'annotations/instances_train2017.json').read_text())
     chosen = few_classes(annotations)
@@ -141,13 +141,13 @@ def test_a_few_photographs_are_learned_by_heart(photographs, tmp_path, capsys):
     boxes, masks = reached(tmp_path / 'work', 'coco/bbox_mAP', 'coco/segm_mAP')
     report(
         capsys,
-        f'8 photographs of {classes}: train box AP {boxes}, mask AP {masks} in {seconds:.0f} s',
+        f'8 images of {classes}: train box AP {boxes}, mask AP {masks} in {seconds:.0f} s',
     )
     assert boxes >= 0.5
 
 
 def few_classes(annotations, images=8, classes=3):
-    """The first photographs that show only a few classes, and at most 6 objects, no crowds."""
+    """The first images with only a few classes, at most 6 objects and no crowds."""
     objects = {}
     for annotation in annotations['annotations']:
         objects.setdefault(annotation['image_id'], []).append(annotation)

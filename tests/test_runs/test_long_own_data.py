@@ -1,4 +1,4 @@
-"""Fine-tuning in runs of minutes, whose figures docs/own_data.md quotes: ``make long``."""
+"""Fine-tuning in runs of minutes, whose results docs/own_data.md quotes: ``make long``."""
 
 import re
 import statistics
@@ -21,14 +21,14 @@ DEMO = 'mask_rcnn_casvit-xs_demo_shapes'
 
 @pytest.fixture(scope='module')
 def other_shapes(tmp_path_factory):
-    """A few hundred images with classes that the demo's model has never seen."""
+    """A few hundred images of classes that the demo's model has never seen."""
     root = tmp_path_factory.mktemp('others')
     shapes.generate(root, num_train=240, num_val=60, others=True, progress=False)
     return root
 
 
 def fine_tuned(data, work_dir, *options):
-    """Box AP at the end of a fine-tuning, mask AP, and the seconds that its training took."""
+    """Box AP and mask AP after fine-tuning, and the training time in seconds."""
     size = ['--config', DEMO, '--image-size', '160', '--batch-size', '4', '--epochs', '4']
     tool('finetune', data, '--task', 'instance', *size, '--work-dir', work_dir, *options)
     # Beside the folder of the training there is one of the test.
@@ -37,7 +37,7 @@ def fine_tuned(data, work_dir, *options):
     return *reached(run, 'coco/bbox_mAP', 'coco/segm_mAP'), seconds
 
 
-def test_fine_tuning_beats_starting_from_nothing(trained_demo, other_shapes, tmp_path, capsys):
+def test_fine_tuning_beats_training_from_scratch(trained_demo, other_shapes, tmp_path, capsys):
     starts = {'random weights': [], "the demo's checkpoint": ['--checkpoint', trained_demo.last]}
     means = {}
     for name, options in starts.items():
@@ -56,8 +56,8 @@ def test_fine_tuning_beats_starting_from_nothing(trained_demo, other_shapes, tmp
 
 
 @pytest.mark.parametrize('name', ['coco', 'voc', 'yolo', 'labelme'])
-def test_photographs_of_every_format_are_learned(name, trained_demo, photographs, tmp_path, capsys):
-    """Three classes of 80 photographs: the same training, whatever they were written as."""
+def test_images_of_every_format_are_learned(name, trained_demo, photographs, tmp_path, capsys):
+    """Three classes of 80 images train the same in every annotation format."""
     coco = exported.as_coco(photographs, tmp_path / 'coco')
     data = exported.EXPORTS[name](coco, tmp_path / 'data') if name in exported.EXPORTS else coco
     options = ['--config', DEMO, '--checkpoint', trained_demo.last, '--learning-rate', '2e-3']
@@ -75,7 +75,7 @@ def test_photographs_of_every_format_are_learned(name, trained_demo, photographs
 
 
 def tree(pid):
-    """A process and those that it started, and those that they did."""
+    """A process and all its descendants."""
     parents = {}
     for file in Path('/proc').glob('[0-9]*/stat'):
         try:
@@ -92,7 +92,7 @@ def tree(pid):
 
 
 def memory_of(pid):
-    """Bytes of memory that a process and its children have, what they share counted once."""
+    """Memory of a process and its children in bytes, with shared memory counted once."""
     total = 0
     for each in tree(pid):
         try:

@@ -1,4 +1,4 @@
-"""Segmentation in runs of minutes whose figures the README quotes: ``make long``."""
+"""Segmentation in runs of minutes whose results the README quotes: ``make long``."""
 
 import re
 
@@ -23,7 +23,7 @@ def mean_iou(work_dir):
 
 
 def table(said):
-    """The lines of the table of classes."""
+    """The lines of the table of results by class."""
     return '\n'.join(line for line in said.splitlines() if re.match(r'^[+|]', line))
 
 
@@ -84,7 +84,7 @@ custom_hooks = [hook for hook in _base_.custom_hooks if hook['type'] != 'Progres
 
 
 def iou_of_the_commonest_class(folder):
-    """Mean IoU in percent of always answering the class with the most pixels."""
+    """Mean IoU in percent of always predicting the class with the most pixels."""
     counts = np.zeros(256, int)
     for path in sorted(folder.glob('*.png')):
         counts += np.bincount(cv2.imread(str(path), -1).ravel(), minlength=256)
@@ -92,7 +92,7 @@ def iou_of_the_commonest_class(folder):
     return 100 * known.max() / known.sum() / len(STREETS)
 
 
-def test_street_scenes_are_learned_from_random_weights(photographs, tmp_path, capsys):
+def test_street_scenes_are_learned_from_scratch(photographs, tmp_path, capsys):
     root = photographs / 'camvid_mini'
     base = REPOSITORY / 'configs/segmentation/semantic_fpn_casvit-xs_demo_shapes.py'
     (tmp_path / 'streets.py').write_text(STREET_DATASET)
@@ -117,8 +117,8 @@ def test_street_scenes_are_learned_from_random_weights(photographs, tmp_path, ca
     report(capsys, f'overlays: {drawn}')
 
 
-def test_the_published_config_runs_on_real_photographs(photographs, tmp_path, capsys):
-    """Three photographs of ADE20K: training, the table, and semantic masks in ADE20K's values."""
+def test_the_published_config_runs_on_real_images(photographs, tmp_path, capsys):
+    """Three ADE20K images: training, evaluation, and semantic masks with ADE20K's pixel values."""
     root = photographs / 'ade20k_sample'
     name = 'semantic_fpn_casvit-xs_40k_ade20k-512x512'
     options = [

@@ -1,4 +1,4 @@
-"""The page on one's own data, command by command, on images of its kind."""
+"""Runs the commands of docs/own_data.md one after the other on a small dataset."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Whole files of the published code (mmcv 1.x) in `test`, made from its key lists."""
+"""`test` with complete checkpoints of the published code (mmcv 1.x), made from its key lists."""
 
 import json
 
@@ -55,7 +55,7 @@ def images(folder, number=2, height=48, width=64):
 
 @pytest.fixture(scope='module')
 def coco(tmp_path_factory):
-    """Two images in COCO's layout, with all 80 categories."""
+    """Two images in COCO format, with all 80 categories."""
     from mmdet.datasets import CocoDataset
 
     root = tmp_path_factory.mktemp('coco')
@@ -145,7 +145,7 @@ def test_a_published_segmentor_is_tested_as_it_is(tmp_path):
         'segmentation/semantic_fpn_casvit-{}_40k_ade20k-512x512',
     ],
 )
-def test_a_published_file_of_every_size_fills_its_model(name, size, configs, tmp_path):
+def test_a_published_checkpoint_of_every_size_fills_its_model(name, size, configs, tmp_path):
     cfg = Config.fromfile(configs / f'{name.format(size)}.py')
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.init_cfg = None

@@ -40,7 +40,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def work_dir(root, tmp_path_factory):
-    """What a run of four iterations left behind."""
+    """The work dir of a run of four iterations."""
     folder = tmp_path_factory.mktemp('run')
     where = ['--data-root', str(root), '--work-dir', str(folder)]
     assert run_tool('train', [SEGMENTATION_DEMO, *where, *SHORT]) == 0
@@ -54,7 +54,7 @@ def trained(work_dir):
 
 
 def scalars(folder):
-    """The lines that the runs in a folder logged; a test run has them in one file of its own."""
+    """The log lines of the runs in a folder; a test run has its own log file."""
     files = sorted(folder.rglob('scalars.json')) or sorted(folder.rglob('*.json'))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
@@ -70,7 +70,7 @@ def test_a_run_leaves_checkpoint_metrics_and_images(work_dir):
     images = list((work_dir / 'preview').glob('*.jpg'))
     assert len(images) == 4
     for image in map(cv2.imread, map(str, images)):
-        assert image.shape[1] == 2 * image.shape[0], 'ground truth stands beside prediction'
+        assert image.shape[1] == 2 * image.shape[0], 'ground truth next to prediction'
 
 
 def test_a_run_of_one_process_trains_ordinary_batch_norms(work_dir):
@@ -147,7 +147,7 @@ def test_browsing_draws_semantic_masks(root, tmp_path, split):
     assert len(list(tmp_path.glob('*.jpg'))) == 2
 
 
-def test_a_label_value_outside_the_classes_stops_with_a_sentence(root, tmp_path, capsys):
+def test_a_pixel_value_outside_the_classes_stops_with_a_sentence(root, tmp_path, capsys):
     options = [*SHORT, 'model.decode_head.num_classes=7']
     bad = root.parent / 'bad'
     generate(bad, num_train=2, num_val=1, size=64, progress=False)

@@ -1,4 +1,4 @@
-"""A training goes on where a few files cannot be read, and stops where many cannot."""
+"""Training continues if a few files cannot be read, and stops if many cannot."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ SEGMENTATION = (
 )
 
 
-def test_a_few_are_skipped_and_named_once(root, tmp_path):
+def test_a_few_unreadable_images_are_skipped_and_named_once(root, tmp_path):
     broken = [root / 'train/000003.jpg', root / 'train/000007.jpg']
     empty(broken[0], RNG)
     overwrite_with_text(broken[1], RNG)
@@ -58,7 +58,7 @@ def test_a_few_are_skipped_and_named_once(root, tmp_path):
     assert '2 files could not be read and were skipped' in text
 
 
-def test_too_many_stop_the_run_with_the_list(root, tmp_path, capfd):
+def test_too_many_unreadable_images_stop_the_run_with_a_list(root, tmp_path, capfd):
     broken = [root / f'train/{index:06d}.jpg' for index in range(12)]
     for path in broken:
         empty(path, RNG)
@@ -71,7 +71,7 @@ def test_too_many_stop_the_run_with_the_list(root, tmp_path, capfd):
     assert 'Traceback' not in last.split('The traceback is in')[0]
 
 
-def test_none_may_be_skipped_of_a_small_set_by_default(root, tmp_path, capfd):
+def test_no_image_of_a_small_dataset_may_be_skipped_by_default(root, tmp_path, capfd):
     empty(root / 'train/000000.jpg', RNG)
     options = ('train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False')
     assert train(DEMO, root, tmp_path, *DETECTION, *options) == 2
@@ -92,7 +92,7 @@ def test_a_share_is_between_0_and_1():
         UnreadableFilesHook(max_share=3)
 
 
-def test_a_pipeline_that_is_switched_in_later_skips_as_well(root, tmp_path):
+def test_a_pipeline_that_is_switched_later_skips_too(root, tmp_path):
     broken = root / 'train/000003.jpg'
     empty(broken, RNG)
     config = tmp_path / 'switching.py'
@@ -111,7 +111,7 @@ def test_a_pipeline_that_is_switched_in_later_skips_as_well(root, tmp_path):
 def test_a_semantic_mask_that_breaks_during_a_run_is_skipped(
     root, tmp_path, monkeypatch, processes
 ):
-    """The check before a run finds it; this is about one that breaks later."""
+    """The check before a run would find it; this file is damaged later."""
     pytest.importorskip('mmseg')
     from casvit_mm.commands import train as command
 
