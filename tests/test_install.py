@@ -145,7 +145,7 @@ def test_exactly_one_opencv_is_left(there, imports, owned, remove, add):
 
 
 def test_the_two_lines_are_not_mixed_in_an_environment():
-    with pytest.raises(target.SetupError, match=r'holds mmcv, mmdet of the original line'):
+    with pytest.raises(target.SetupError, match=r'contains mmcv, mmdet of the original line'):
         environment.refuse_other_line({'mmcv': '2.1.0', 'mmdet': '3.3.0'}, 'maintained')
     environment.refuse_other_line({'mmcv': '2.1.0', 'mmdet': '3.3.0'}, 'original')
 

@@ -145,7 +145,7 @@ def test_results_measured_before_a_failure_are_kept(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ('content', 'said'),
-    [(None, 'cannot be read'), ('{', 'no record'), ('[]', 'no record'), ('{"groups": []}', 'no')],
+    [(None, 'cannot be read'), ('{', 'not a record'), ('[]', 'not a record'), ('{"groups": []}', 'no')],
 )
 def test_no_page_is_written_from_an_invalid_record(content, said, tmp_path, capsys):
     file, page = tmp_path / 'record.json', tmp_path / 'page.md'
@@ -155,7 +155,7 @@ def test_no_page_is_written_from_an_invalid_record(content, said, tmp_path, caps
     assert said in capsys.readouterr().err
     assert not page.exists()
     assert run_tool('bench', ['--page', str(page)]) == 2
-    assert 'belong together' in capsys.readouterr().err
+    assert '--page needs --records' in capsys.readouterr().err
 
 
 def test_a_fused_model_is_not_offered_for_training(capsys):

@@ -120,7 +120,7 @@ def test_images_of_unknown_range_are_refused(mode, tmp_path):
 
 
 def test_a_url_is_not_opened():
-    with pytest.raises(ImageError, match=r'https://example\.org/a\.jpg is an address: download'):
+    with pytest.raises(ImageError, match=r'https://example\.org/a\.jpg is a URL: download'):
         load_image('https://example.org/a.jpg')
 
 

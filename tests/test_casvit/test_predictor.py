@@ -178,7 +178,7 @@ def test_a_large_image_is_predicted_in_tiles(task, batch_size):
 
 def test_invalid_tiles_are_refused_before_an_image_is_read():
     predict = Predictor(Bright())
-    with pytest.raises(TilingError, match='overlap=5 is of tiles'):
+    with pytest.raises(TilingError, match='overlap=5 needs a tile size'):
         predict(iter(['gone.jpg']), overlap=5)
     for overlap in (-1, 64, 70):
         with pytest.raises(TilingError, match=f'overlap={overlap} does not fit tiles of 64'):
@@ -227,7 +227,7 @@ def test_an_unsupported_model_type_is_answered_with_the_supported_ones(name):
 
 
 def test_other_objects_than_models_are_refused():
-    with pytest.raises(UserError, match='type int is no model'):
+    with pytest.raises(UserError, match='type int is not a model'):
         Predictor(3)
     with pytest.raises(ValueError, match='batch_size=0'):
         Predictor(Bright(), batch_size=0)

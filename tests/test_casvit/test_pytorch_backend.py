@@ -109,7 +109,7 @@ def test_the_score_threshold_leaves_out_detections(checkpoints):
 def test_a_published_file_asks_for_the_config(configs, tmp_path):
     cfg = Config.fromfile(configs / DEMOS['semantic'])
     path = write_checkpoint(cfg, tmp_path / 'published.pth', {})
-    with pytest.raises(UserError, match=r"published\.pth holds no config.*config='\.\.\.'"):
+    with pytest.raises(UserError, match=r"published\.pth contains no config.*config='\.\.\.'"):
         Predictor(path)
     assert Predictor(path, config=cfg).task == 'semantic'
 

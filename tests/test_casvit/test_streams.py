@@ -27,7 +27,7 @@ def test_only_the_images_of_a_folder_are_listed_sorted_by_name(tmp_path):
 
 
 def test_folders_without_images_and_paths_that_are_not_folders_are_named(tmp_path):
-    with pytest.raises(StreamError, match=r'has no image in it \(\.jpg'):
+    with pytest.raises(StreamError, match=r'contains no image \(\.jpg'):
         list_images(tmp_path)
     with pytest.raises(StreamError, match='gone does not exist'):
         list_images(tmp_path / 'gone')
@@ -85,7 +85,7 @@ def test_a_video_is_predicted_frame_by_frame(clip):
 def test_a_damaged_or_missing_video_is_named(tmp_path, capfd):
     pytest.importorskip('cv2')
     (tmp_path / 'bad.mp4').write_bytes(b'no video')
-    with pytest.raises(StreamError, match=r'bad\.mp4 cannot be read: it is damaged, or no video'):
+    with pytest.raises(StreamError, match=r'bad\.mp4 cannot be read: it is damaged, or not a video'):
         Video(tmp_path / 'bad.mp4')
     with pytest.raises(StreamError, match=r'gone\.mp4 does not exist'):
         Video(tmp_path / 'gone.mp4')

@@ -79,7 +79,7 @@ def test_the_options_are_those_of_the_shipped_size():
         'model.backbone.init_cfg.checkpoint': 'checkpoints/cas-vit-s.pth',
     }
     sentence = refused(MASK_RCNN, {'model.backbone.arch': 's'})
-    assert 'gives features of [48, 64, 128, 256] channels' in sentence
+    assert 'outputs features with [48, 64, 128, 256] channels' in sentence
     assert 'model.neck.in_channels is [64, 96, 192, 384]' in sentence
 
 

@@ -131,7 +131,7 @@ def test_images_of_every_format_are_ready_for_training(name, photographs, finetu
     assert len(train) + len(val) == (80 if split else 159)
     assert len(val) == (pytest.approx(16, abs=3) if split else 79)
     assert set(train.metainfo['classes']) == set(exported.CLASSES)
-    assert ('There was no part to validate on' in said) == split
+    assert ('The dataset had no validation split' in said) == split
     files = [{info['img_path'] for info in d.load_data_list()} for d in (train, val)]
     assert not files[0] & files[1]
     item = next(train[i] for i in range(20) if len(train[i]['data_samples'].gt_instances))
@@ -161,7 +161,7 @@ def test_void_and_colours_of_street_scenes_are_ready_for_training(photographs, f
     rows = [f'{r} {g} {b} {name}' for (r, g, b), name in zip(palette, names, strict=True)]
     (data / 'legend.txt').write_text('\n'.join(rows))
     code, said, _, cfg = finetune(data, *options)
-    assert code == 0 and 'index maps in' in said
+    assert code == 0 and 'converted to class indices in' in said
     init_default_scope('mmseg')
     item = DATASETS.build(cfg.train_dataloader.dataset)[0]
     assert set(item['data_samples'].gt_sem_seg.data.unique().tolist()) <= {*range(11), 255}
@@ -169,7 +169,7 @@ def test_void_and_colours_of_street_scenes_are_ready_for_training(photographs, f
 
 def test_user_errors_are_one_sentence(objects, finetune, tmp_path):
     for options, message in [
-        (['--task', 'detection', '--freeze', '2', '--batch-size', '2'], 'without --checkpoint'),
+        (['--task', 'detection', '--freeze', '2', '--batch-size', '2'], 'so it needs --checkpoint'),
         (['--task', 'detection', '--val-share', '0'], '--val-share has to be'),
         (['--task', 'detection', '--checkpoint', 'no.pth'], 'no.pth does not exist'),
         (['--task', 'semantic'], 'images with semantic masks'),

@@ -107,7 +107,7 @@ def test_image_demo_takes_a_fused_checkpoint(call, shapes, fused, tmp_path):
     ('arguments', 'said'),
     [
         (['train', DEMO, '--cfg-options', 'load_from={fused}'], 'not trained'),
-        (['fuse', DEMO, '{fused}', 'again.pth'], 'fused already'),
+        (['fuse', DEMO, '{fused}', 'again.pth'], 'already fused'),
         (['publish_model', '{fused}', 'out.pth', '--layout', 'published'], 'no names'),
         (['fuse', DEMO, '{checkpoint}', 'out.onnx'], 'end in'),
         (['fuse', SEGMENTATION_DEMO, '{checkpoint}', 'out.pth'], 'does not fit'),
@@ -165,4 +165,4 @@ def test_convolutions_that_levels_share_are_published_and_fused_under_all_names(
     answer = call('fuse', RTMDET, published, f'fused{suffix}')
     assert answer.code == 0, answer.err
     answer = call('fuse', RTMDET, f'fused{suffix}', 'again.pth')
-    assert 'fused already' in answer.err
+    assert 'already fused' in answer.err

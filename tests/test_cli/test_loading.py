@@ -110,4 +110,4 @@ def test_a_missing_package_is_a_sentence_that_names_the_extra(module, advice, mo
 def test_a_run_logs_what_libraries_printed_during_import(finished_run):
     log = next(finished_run.work_dir.rglob('*.log')).read_text()
     assert 'OneDL' not in finished_run.out
-    assert ('While libraries were imported' in log) == ('OneDL' in log)
+    assert ('Printed while importing libraries' in log) == ('OneDL' in log)

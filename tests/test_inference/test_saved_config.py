@@ -143,7 +143,7 @@ def test_a_data_preprocessor_next_to_the_model_becomes_part_of_it():
 
 
 def test_a_checkpoint_without_a_config_asks_for_one():
-    with pytest.raises(SavedConfigError, match=r"^a\.pth holds no config.*config='\.\.\.'"):
+    with pytest.raises(SavedConfigError, match=r"^a\.pth contains no config.*config='\.\.\.'"):
         read_saved_config(None, 'a.pth')
 
 
@@ -213,7 +213,7 @@ HOSTILE = {
 @pytest.mark.parametrize('first', [True, False])
 def test_text_that_is_not_data_is_refused_and_not_run(line, first, trap):
     parts = [line, text()] if first else [text(), line]
-    with pytest.raises(SavedConfigError, match=r"^The config in a\.pth is not used: .*config='"):
+    with pytest.raises(SavedConfigError, match=r"^The config in a\.pth is refused: .*config='"):
         read_saved_config('\n'.join(parts), 'a.pth')
 
 
@@ -271,7 +271,7 @@ LEADING_OUT = {
 @pytest.mark.parametrize(('changes', 'named'), LEADING_OUT.values(), ids=LEADING_OUT)
 def test_references_to_anything_outside_the_config_are_refused_by_name(changes, named, trap):
     with pytest.raises(
-        SavedConfigError, match=r"^The config in a\.pth is not used: .*config='"
+        SavedConfigError, match=r"^The config in a\.pth is refused: .*config='"
     ) as e:
         read_saved_config(text(**changes), 'a.pth')
     assert named in str(e.value) and len(str(e.value)) < 300
@@ -298,7 +298,7 @@ DEEP = {
 @pytest.mark.parametrize('content', DEEP.values(), ids=DEEP)
 def test_deep_or_huge_configs_are_refused_quickly(content):
     began = time.process_time()
-    with pytest.raises(SavedConfigError, match=r'^The config in a\.pth is not used: ') as refused:
+    with pytest.raises(SavedConfigError, match=r'^The config in a\.pth is refused: ') as refused:
         read_saved_config(content, 'a.pth')
     assert len(str(refused.value)) < 300
     assert time.process_time() - began < 20
