@@ -62,7 +62,9 @@ def test_pages_and_configs_use_the_words_of_the_field(file):
     assert not found, f'{BANNED.search(found[0])[0]!r} in {found[0]!r}'
 
 
-@pytest.mark.parametrize('said', ['a picture', 'two data sets', 'Label map', 'a fault', 'found out'])
+@pytest.mark.parametrize(
+    'said', ['a picture', 'two data sets', 'Label map', 'a fault', 'found out']
+)
 def test_a_word_that_is_not_said_is_noticed(said):
     assert BANNED.search(f'This is {said}.')
 

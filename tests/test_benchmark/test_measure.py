@@ -145,7 +145,12 @@ def test_results_measured_before_a_failure_are_kept(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ('content', 'said'),
-    [(None, 'cannot be read'), ('{', 'not a record'), ('[]', 'not a record'), ('{"groups": []}', 'no')],
+    [
+        (None, 'cannot be read'),
+        ('{', 'not a record'),
+        ('[]', 'not a record'),
+        ('{"groups": []}', 'no'),
+    ],
 )
 def test_no_page_is_written_from_an_invalid_record(content, said, tmp_path, capsys):
     file, page = tmp_path / 'record.json', tmp_path / 'page.md'

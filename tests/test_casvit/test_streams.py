@@ -85,7 +85,9 @@ def test_a_video_is_predicted_frame_by_frame(clip):
 def test_a_damaged_or_missing_video_is_named(tmp_path, capfd):
     pytest.importorskip('cv2')
     (tmp_path / 'bad.mp4').write_bytes(b'no video')
-    with pytest.raises(StreamError, match=r'bad\.mp4 cannot be read: it is damaged, or not a video'):
+    with pytest.raises(
+        StreamError, match=r'bad\.mp4 cannot be read: it is damaged, or not a video'
+    ):
         Video(tmp_path / 'bad.mp4')
     with pytest.raises(StreamError, match=r'gone\.mp4 does not exist'):
         Video(tmp_path / 'gone.mp4')

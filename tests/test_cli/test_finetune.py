@@ -224,16 +224,16 @@ def test_names_and_paths_stay_the_same_in_the_config_and_its_dumps(
         plan = plans[-1]
         path = tmp_path / PAYLOAD
         classes = [PAYLOAD, 'a\nb', "'", '{{{{', 'c\udcff', *map(str, range(2))]
-        parts = {
+        splits = {
             name: replace(part, ann_file=path / 'a.json', images=path)
-            for name, part in plan.data.parts.items()
+            for name, part in plan.data.splits.items()
         }
         spoilt = replace(
             plan,
             source=Path(f'data\nran = open("ran", "w") {PAYLOAD}'),
             work_dir=path,
             load_from=path / 'model.pth',
-            data=replace(plan.data, classes=classes, parts=parts),
+            data=replace(plan.data, classes=classes, splits=splits),
         )
         text = written(spoilt)
         for turn in range(3):
