@@ -1,7 +1,7 @@
-"""Writes the config of a fine-tuning: a small file that a person reads, and edits.
+"""Writes the config of a fine-tuning: a short file for people to read and edit.
 
-The files in ``templates`` are that config, with ``<< value >>`` for what depends on the dataset and
-the options. What stands here works out these values.
+The files in ``templates`` are the config, with ``<< value >>`` for what depends on the dataset and
+on the options. This module computes the values.
 """
 
 import ast
@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mmengine.config import Config
 
 from casvit.errors import CliError
+from casvit.tables import IGNORE_INDEX
 from casvit_mm.config.text import escape_braces
 from casvit_mm.config.view import ConfigView
 from casvit_mm.finetune.plan import Plan
@@ -26,27 +27,29 @@ TEMPLATES = dict(
 
 
 class Identifier(str):
-    """A name that templates write as it is: the only text that does not become a literal."""
+    """A name that is written without quotes: the only value that does not become a literal.
+
+    Args:
+        name: The name.
+
+    Raises:
+        ValueError: It is not a Python identifier.
+    """
 
     def __new__(cls, name: str) -> 'Identifier':
-        """Takes a name.
-
-        Raises:
-            ValueError: It is not an identifier.
-        """
         if not name.isidentifier() or keyword.iskeyword(name):
             raise ValueError(f'{name!r} is not a Python identifier.')
         return super().__new__(cls, name)
 
 
 def config_text(plan: Plan) -> str:
-    """The config.
+    """Writes the config.
 
     Args:
-        plan: What it is to be.
+        plan: What to train, and how.
 
     Returns:
-        Its text: variables that a person may want to change first.
+        The text of the config, which starts with the variables that are changed most often.
 
     Raises:
         CliError: The base config is for another task, or its heads cannot be changed.
@@ -58,16 +61,19 @@ def config_text(plan: Plan) -> str:
 
 
 def literal(value: Any) -> Any:
-    """Any value of a template as Python source, so that no data can become code.
+    """Writes a value as a Python literal, so that data cannot become code.
+
+    Jinja calls it for every ``<< value >>``.
 
     Args:
-        value: What a template writes.
+        value: The value.
 
     Returns:
-        The literal of the value; an :class:`Identifier`, and what is not defined, as it is.
+        Its literal. Identifiers are returned as they are, and so are undefined values, which jinja
+        refuses by name.
 
     Raises:
-        ValueError: The value has no literal.
+        ValueError, SyntaxError: The value has no literal.
     """
     if isinstance(value, (Identifier, StrictUndefined)):
         return value
@@ -121,12 +127,11 @@ def _start(plan: Plan) -> dict[str, Any]:
 
 def _model(plan: Plan) -> dict[str, Any]:
     heads = _heads(plan.base)
-    semantic = plan.task == 'semantic'
-    ignores = semantic and plan.data.ignore_index != 255
     return dict(
         heads=heads,
-        weighted_heads=['decode_head'] if semantic and _class_weights(plan.base) else [],
-        ignoring_heads=['decode_head'] if ignores else [],
+        weighted_heads=[name for name in heads if _class_weights(plan.base.model[name])],
+        # A segmentor's heads are all at the top.
+        ignoring_heads=list(heads) if plan.data.ignore_index != IGNORE_INDEX else [],
         ignore_index=plan.data.ignore_index,
         backbone_file=_absolute(plan.backbone_file),
         from_scratch=plan.from_scratch,
@@ -153,8 +158,8 @@ def _heads(base: Config) -> dict[str, Any]:
     return heads
 
 
-def _class_weights(base: Config) -> bool:
-    loss = base.model.decode_head.get('loss_decode')
+def _class_weights(head: Any) -> bool:
+    loss = head.get('loss_decode') if isinstance(head, Mapping) else None
     return isinstance(loss, Mapping) and bool(loss.get('class_weight'))
 
 
@@ -176,12 +181,13 @@ def _schedule(plan: Plan) -> dict[str, Any]:
     return dict(
         steps_an_epoch=plan.steps_an_epoch,
         warm_up=max(1, min(500, steps // 10)),
-        # The loop of segmentation counts steps, that of detection epochs.
+        # Segmentation trains by steps, detection by epochs.
         val_interval=interval * (plan.steps_an_epoch if plan.task == 'semantic' else 1),
         monitor=MONITORS[plan.task],
         layer_decay=plan.layer_decay,
         ema_momentum=float(f'{min(0.1, 10 / steps):.2g}') if plan.ema else None,
         patience=plan.patience,
+        base_hooks=bool(plan.base.get('custom_hooks')),
     )
 
 

@@ -1,4 +1,4 @@
-"""Fits a plan to the memory of this machine."""
+"""Finds the batch size of a fine-tuning that fits into the memory of this machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,33 +13,33 @@ from casvit_mm.finetune.plan import Plan
 def fit_plan(
     plan: Plan, file: Path, wished: int | None, tell: Callable[[str], None]
 ) -> tuple[Plan, Fit]:
-    """Finds the largest batch that fits into memory, of which an epoch still has some steps.
+    """Finds the largest batch that fits into memory and leaves at least four steps per epoch.
 
     Args:
         plan: The plan.
-        file: Where the configs of short runs are written.
-        wished: Memory that may be used, in bytes; None for what is free.
-        tell: Is given a line on each run.
+        file: The file that the configs of short runs are written to.
+        wished: Memory that may be used, in bytes; None for all that is free.
+        tell: Called with a line of text about each run.
 
     Returns:
-        The plan with that batch, and what it needs.
+        The plan with that batch size, and the memory that it needs.
 
     Raises:
         CliError: Not even one image fits, or a short run fails for another reason.
     """
     limit = wished or usable_memory()
     largest = max(1, plan.data.splits['train'].size // 4)
-    # Processes that load pictures cost memory of their own.
+    # Each process that loads images needs memory of its own.
     for workers in dict.fromkeys((plan.workers, 0)):
         tell(
-            f'Looking for the batch that fits into {limit / GIB:.1f} GiB'
-            f'{"" if workers else ", without processes that load pictures"} …'
+            f'Looking for the largest batch that fits into {limit / GIB:.1f} GiB'
+            f'{"" if workers else ", without processes that load images"} …'
         )
 
         def measure(size: int, workers: int = workers) -> int:
             write_whole(file, config_text(plan.with_batch(size, workers)))
             peak = measure_run(file, limit)
-            tell(f'  {size} at once: {f"{peak / GIB:.1f} GiB" if peak else "too much"}')
+            tell(f'  batch size {size}: {f"{peak / GIB:.1f} GiB" if peak else "out of memory"}')
             return peak
 
         try:
@@ -49,6 +49,6 @@ def fit_plan(
         if fit is not None:
             return plan.with_batch(fit.batch_size, workers), fit
     raise CliError(
-        f'Not even one picture of {plan.image_size} pixels fits into {limit / GIB:.1f} GiB: '
-        'a smaller --size or --image-size needs less.'
+        f'Not even one image of {plan.image_size} pixels fits into {limit / GIB:.1f} GiB: '
+        'choose a smaller --size or --image-size.'
     )

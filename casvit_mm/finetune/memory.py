@@ -1,4 +1,4 @@
-"""How much memory a training may use, and the largest batch that fits into it."""
+"""Measures the memory of training runs, and finds the largest batch that fits."""
 
 import json
 import sys
@@ -13,10 +13,10 @@ import psutil
 import torch
 
 GIB = 2**30
-# What a short run with a fitted batch may need of the memory, and what is aimed at. A whole run was
-# seen to need a fifth more: its heap has gaps, and its processes share less and less.
+# The share of the memory that a short run may need, and the share to aim for. Full runs needed up
+# to a fifth more: their heap has gaps, and their processes share less and less memory.
 AT_MOST, AIM = 0.68, 0.58
-# Seconds between two looks at the memory of a run.
+# Seconds between two measurements of a run.
 INTERVAL = 0.05
 _CGROUPS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
 
@@ -28,9 +28,9 @@ class Fit:
     """A batch that fits.
 
     Attributes:
-        batch_size: Pictures in it.
-        peak: Memory that a short run with it was measured to need, in bytes.
-        limit: What the process may use, in bytes.
+        batch_size: Number of images in it.
+        peak: Peak memory of a short run with this batch, in bytes.
+        limit: Memory that may be used, in bytes.
     """
 
     batch_size: int
@@ -45,10 +45,10 @@ class Fit:
 
 
 def usable_memory() -> int:
-    """Memory that a training may use, in bytes: of the first GPU, else of this process.
+    """Memory that training may use, in bytes: of the first GPU, or of the machine without one.
 
-    Of the machine's memory that is what is free now, at most what its control group allows, as
-    containers and clusters set it.
+    Of the machine's memory, that is what is free now, and no more than its control group allows, by
+    which containers and clusters limit it.
     """
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()
@@ -61,24 +61,24 @@ def usable_memory() -> int:
 
 
 def fit_batch(measure: Measure, limit: int, largest: int) -> Fit | None:
-    """Finds the largest batch whose training fits.
+    """Finds the largest batch that fits into memory.
 
-    It needs a fixed amount and one that grows with the batch: two small batches tell both, and
-    the batch that they suggest is measured itself.
+    Training needs a fixed amount of memory and an amount that grows with the batch. Two small
+    batches give an estimate of both, and the batch size that follows from them is measured too.
 
     Args:
-        measure: Gives the peak of a run with a batch size, in bytes; 0 where it could not finish.
-        limit: What may be used, in bytes.
-        largest: Batch size that is not to be exceeded.
+        measure: Returns the peak of a run with a batch size, in bytes; 0 if it ran out of memory.
+        limit: Memory that may be used, in bytes.
+        largest: The largest batch size allowed.
 
     Returns:
-        The batch; None where not even one picture fits.
+        The batch; None if not even one image fits.
     """
     peaks: dict[int, int] = {}
 
     def peak(size: int) -> int:
         if size not in peaks:
-            # What could not finish needs more than there is; how much more is not known.
+            # A run that ran out of memory needs more than the limit; how much more is unknown.
             peaks[size] = measure(size) or 2 * limit
         return peaks[size]
 
@@ -97,20 +97,20 @@ def fit_batch(measure: Measure, limit: int, largest: int) -> Fit | None:
 
 
 def measure_run(config: Path | str, limit: int) -> int:
-    """Peak memory of a run: a few steps and a short validation of it, watched from outside.
+    """Measures the peak memory of a few training steps and a short validation.
 
-    On a CPU that is the memory of the process and of those that load pictures for it, what they
-    share counted once; on a GPU, what torch reserved there.
+    They run in a process of their own. On a CPU, its memory and that of the processes that load
+    images for it count, with shared memory counted once; on a GPU, what torch reserved there.
 
     Args:
         config: The config.
-        limit: What may be used, in bytes. A run that takes more is stopped.
+        limit: Memory that may be used, in bytes. On a CPU, a run that takes more is stopped.
 
     Returns:
-        Bytes; 0 where it could not finish for want of memory.
+        The peak in bytes; 0 if the run ran out of memory.
 
     Raises:
-        RuntimeError: It could not finish for another reason, which the message holds.
+        RuntimeError: The run failed for another reason, which is the message.
     """
     on_gpu = torch.cuda.is_available()
     command = [sys.executable, '-m', 'casvit_mm.finetune.trial', str(config)]
@@ -130,7 +130,7 @@ def measure_run(config: Path | str, limit: int) -> int:
         lines = [line for line in errors if line.strip()]
         if run.returncode == 0:
             return json.loads(output.readlines()[-1])['gpu'] if on_gpu else peak
-    # It, or a process that loads for it, was killed for its memory or told that there is no more.
+    # The run or a process that loads images for it ran out of memory, or was killed for it.
     if run.returncode in (-9, 137) or any(
         said in line.lower() for line in lines for said in ('out of memory', 'killed by signal')
     ):
@@ -139,7 +139,7 @@ def measure_run(config: Path | str, limit: int) -> int:
 
 
 def _memory_of(run: psutil.Process) -> int:
-    """What a process and its children take, in bytes; where it can be told, each page once."""
+    """Memory of a process and its children, in bytes; shared pages count once if known."""
     total = 0
     for process in _tree(run):
         try:

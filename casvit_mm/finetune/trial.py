@@ -1,6 +1,7 @@
-"""Runs a config for a few steps and a short validation, for its memory to be watched.
+"""Runs a few steps and a short validation of a config, so that their memory can be measured.
 
-A process of its own: ``python -m casvit_mm.finetune.trial CONFIG``. Its last line is JSON.
+It runs as a process of its own, ``python -m casvit_mm.finetune.trial CONFIG``, and the last line of
+its output is JSON.
 """
 
 import json
@@ -18,17 +19,17 @@ from casvit_mm.config.view import ConfigView
 from casvit_mm.engine.runner import CASViTRunner
 from casvit_mm.models.optional import forget_broken_packages
 
-TRAINED_BATCHES, VALIDATED_PICTURES = 3, 4
+TRAINED_BATCHES, VALIDATED_IMAGES = 3, 4
 
 
 def main(config: str) -> dict[str, int | None]:
-    """Takes the steps and validates.
+    """Trains for a few steps and validates.
 
     Args:
         config: Path of the config.
 
     Returns:
-        ``gpu``: memory that it reserved on the GPU, in bytes; None without a GPU.
+        ``gpu``: peak memory reserved on the GPU, in bytes; None without a GPU.
     """
     forget_broken_packages()
     cfg = Config.fromfile(config)
@@ -39,13 +40,13 @@ def main(config: str) -> dict[str, int | None]:
 
 
 def shorten(cfg: Config, work_dir: Path) -> None:
-    """Makes a run of a few steps out of a config, with the same model, loaders and validation.
+    """Shortens the run of a config to a few steps, with the same model, loaders and validation.
 
-    It sees pictures of every size that there is, the largest among them.
+    It sees images of all sizes in the dataset, the largest among them.
 
     Args:
         cfg: The config, changed in place.
-        work_dir: Where the run writes.
+        work_dir: Folder that the run writes to.
     """
     init_default_scope(ConfigView(cfg).scope)
     cfg.work_dir, cfg.load_from, cfg.log_level = str(work_dir), None, 'ERROR'
@@ -57,16 +58,16 @@ def shorten(cfg: Config, work_dir: Path) -> None:
     train = cfg.train_dataloader
     for split, number in (
         ('train', TRAINED_BATCHES * train.batch_size),
-        ('val', VALIDATED_PICTURES),
+        ('val', VALIDATED_IMAGES),
     ):
         for dataset in ConfigView(cfg).datasets(split):
             _take_sizes(dataset, number)
 
 
 def _take_sizes(dataset: ConfigDict, number: int) -> None:
-    """Leaves a data set this number of pictures, from its largest to its smallest."""
-    whole = DATASETS.build({**dataset, 'pipeline': []})
-    areas = [_area(whole.get_data_info(index)['img_path']) for index in range(len(whole))]
+    """Reduces a dataset to this number of images, spread from its largest to its smallest."""
+    built = DATASETS.build({**dataset, 'pipeline': []})
+    areas = [_area(built.get_data_info(index)['img_path']) for index in range(len(built))]
     largest_first = np.argsort(areas)[::-1]
     places = np.linspace(0, len(areas) - 1, min(number, len(areas))).round().astype(int)
     dataset.indices = largest_first[places].tolist()
@@ -74,10 +75,10 @@ def _take_sizes(dataset: ConfigDict, number: int) -> None:
 
 def _area(file: str) -> int:
     try:
-        with Image.open(file) as picture:
-            return picture.width * picture.height
+        with Image.open(file) as image:
+            return image.width * image.height
     except Exception:
-        # Pillow's parsers raise anything for a damaged file.
+        # Pillow's parsers raise all kinds of exceptions for damaged files.
         return 0
 
 

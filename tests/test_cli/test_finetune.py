@@ -175,7 +175,7 @@ def test_user_errors_are_one_sentence(objects, finetune, tmp_path):
         (['--task', 'semantic'], 'images with semantic masks'),
         (
             ['--task', 'detection', '--config', 'mask_rcnn_casvit', '--batch-size', '2'],
-            'is for instance, which --task detection is not',
+            'is for instance, not for --task detection',
         ),
         (['--task', 'detection', '--memory', '0.2'], 'Not even one image'),
     ]:

@@ -8,7 +8,7 @@ from casvit_mm.finetune.memory import AIM, AT_MOST, GIB, fit_batch, usable_memor
 
 
 def machine(fixed, each, limit):
-    """A machine on which a step needs a fixed amount and one for each picture."""
+    """A machine on which a step needs a fixed amount and one for each image."""
     asked = []
 
     def measure(size):
@@ -36,11 +36,11 @@ def test_a_fitted_batch_is_measured_and_fits(fixed, each, limit, largest):
     assert fit.peak == fixed + each * fit.batch_size <= AT_MOST * limit
     more = fixed + each * (fit.batch_size + 1)
     assert fit.batch_size == largest or more > AIM * limit
-    assert len(asked) <= 6, 'each takes a while'
+    assert len(asked) <= 6, 'each measurement takes a while'
 
 
 @pytest.mark.parametrize('limit', [6 * GIB, 12 * GIB])
-def test_a_run_needs_between_40_and_70_percent_where_the_data_allow_it(limit):
+def test_a_run_needs_between_40_and_70_percent_if_the_data_allow_it(limit):
     measure, _ = machine(GIB, GIB // 3, limit)
     fit = fit_batch(measure, limit, largest=100)
     assert 0.4 <= fit.peak / limit <= 0.7
@@ -59,6 +59,6 @@ def test_there_is_some_memory():
 
 
 def test_a_batch_that_was_seen_to_fit_is_not_given_up_for_a_smaller_one():
-    # Above what is aimed at from the first picture on, as small models on small pictures are.
+    # Even one image needs more than the aim, as with small models on small images.
     measure, _ = machine(int(1.2 * GIB), GIB // 40, 2 * GIB)
     assert fit_batch(measure, 2 * GIB, largest=30).batch_size == 4

@@ -1,4 +1,4 @@
-"""A short run of a config, and its memory watched from outside."""
+"""A short run of a config, and its memory measured from outside."""
 
 from contextlib import suppress
 
@@ -23,20 +23,20 @@ def root(tmp_path):
 
 @pytest.fixture
 def config(root, configs, tmp_path):
-    """A file of the demo's config on them."""
+    """The demo's config on these images."""
     cfg = Config.fromfile(configs / 'detection/mask_rcnn_casvit-xs_demo_shapes.py')
-    for part in ('train', 'val'):
-        dataset = cfg[f'{part}_dataloader'].dataset
+    for split in ('train', 'val'):
+        dataset = cfg[f'{split}_dataloader'].dataset
         dataset.update(type='CocoDataset', data_root=f'{root}/')
         dataset.metainfo = dict(classes=shapes.CLASSES)
-        cfg[f'{part}_dataloader'].update(num_workers=1, persistent_workers=True)
+        cfg[f'{split}_dataloader'].update(num_workers=1, persistent_workers=True)
     cfg.val_evaluator.ann_file = f'{root}/annotations/instances_val.json'
     cfg.dump(tmp_path / 'config.py')
     return tmp_path / 'config.py'
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
-def test_a_trial_sees_pictures_from_the_largest_to_the_smallest(wrapped, root, config, tmp_path):
+def test_a_trial_sees_images_from_the_largest_to_the_smallest(wrapped, root, config, tmp_path):
     for number, path in enumerate(sorted(root.glob('*/*.jpg'))):
         cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (96 + number, 96)))
     cfg = Config.fromfile(config)
@@ -48,13 +48,13 @@ def test_a_trial_sees_pictures_from_the_largest_to_the_smallest(wrapped, root, c
         )
     shorten(cfg, tmp_path)
     init_default_scope('mmdet')
-    for part, count in (('train', 6), ('val', 4)):
-        dataset = cfg[f'{part}_dataloader'].dataset
+    for split, count in (('train', 6), ('val', 4)):
+        dataset = cfg[f'{split}_dataloader'].dataset
         dataset = DATASETS.build({**dataset.get('dataset', dataset), 'pipeline': []})
         seen = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
         seen, every = (
             [cv2.imread(str(path)).shape[1] for path in paths]
-            for paths in (seen, (root / part).iterdir())
+            for paths in (seen, (root / split).iterdir())
         )
         assert len(seen) == count and seen == sorted(seen, reverse=True)
         assert seen[0] == max(every) and seen[-1] == min(every)
@@ -63,8 +63,8 @@ def test_a_trial_sees_pictures_from_the_largest_to_the_smallest(wrapped, root, c
 def test_a_run_is_measured_with_its_validation_and_the_processes_that_load(config):
     measured = measure_run(config, 100 * GIB)
     alone = Config.fromfile(config)
-    for part in ('train', 'val'):
-        alone[f'{part}_dataloader'].update(num_workers=0, persistent_workers=False)
+    for split in ('train', 'val'):
+        alone[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
     alone.dump(config)
     assert GIB / 4 < measure_run(config, 100 * GIB) < measured < 4 * GIB
 
@@ -73,7 +73,7 @@ def test_a_run_that_takes_more_than_it_may_is_stopped_with_all_its_processes(con
     assert measure_run(config, GIB // 4) == 0
     running = []
     for process in psutil.Process().children(recursive=True):
-        # Others of this process may end meanwhile.
+        # Other child processes may end meanwhile.
         with suppress(psutil.Error):
             running += process.cmdline()
     assert 'casvit_mm.finetune.trial' not in running
