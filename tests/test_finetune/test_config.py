@@ -45,7 +45,7 @@ def base(name):
 def make_plan(task, name=None, classes=('cat', 'dog'), root=Path('/data'), test=False, **options):
     """A plan for 100 images below a folder, from random weights unless options say otherwise."""
     names = ['train', 'val', *(['test'] if test else [])]
-    splits = {name: data.OwnPart(root / f'{name}.json', root / name, 100) for name in names}
+    splits = {name: data.OwnSplit(root / f'{name}.json', root / name, 100) for name in names}
     ignore_index = options.pop('ignore_index', 255)
     palette = [(index, 0, 255) for index in range(len(classes))]
     own = data.OwnData(list(classes), palette, splits, ignore_index, [])
