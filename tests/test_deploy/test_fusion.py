@@ -256,7 +256,7 @@ def test_a_fused_model_refuses_to_train(configs):
 
 
 def test_what_cannot_be_fused_is_named():
-    with pytest.raises(ValueError, match='no model with a CAS-ViT'):
+    with pytest.raises(ValueError, match='cannot be fused: its backbone is no CASViT'):
         fuse(nn.Conv2d(3, 3, 1))
     model = nn.Module()
     model.backbone = CASViT('xs')
