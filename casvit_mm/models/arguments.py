@@ -64,3 +64,28 @@ def check_arguments(
         raise ValueError(
             f'frozen_stages={frozen_stages!r}: expected -1 (none), 0 (stem), or 1 to {NUM_STAGES}'
         )
+
+
+def check_strides(strides: Sequence[int], dilations: Sequence[int]) -> None:
+    """Refuses strides and dilations that no CAS-ViT can have, naming those it can.
+
+    Raises:
+        ValueError: One of the two is not allowed.
+    """
+    if not _are_integers(strides) or strides[0] != 1 or not set(strides) <= {1, 2}:
+        raise ValueError(
+            f'strides={strides!r}: expected {NUM_STAGES} numbers like (1, 2, 2, 2), each 1 or 2, '
+            'the first 1: the stem comes before the first stage'
+        )
+    if not _are_integers(dilations) or min(dilations) < 1:
+        raise ValueError(
+            f'dilations={dilations!r}: expected {NUM_STAGES} positive integers like (1, 1, 1, 2)'
+        )
+
+
+def _are_integers(values: Sequence[int]) -> bool:
+    return (
+        isinstance(values, Sequence)
+        and len(values) == NUM_STAGES
+        and all(isinstance(value, int) for value in values)
+    )

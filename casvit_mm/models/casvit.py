@@ -5,8 +5,7 @@ Applications", arXiv 2408.03703.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import build_activation_layer, build_norm_layer
@@ -16,9 +15,13 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, is_grad_enabled, nn
-from torch.utils.checkpoint import checkpoint
 
-from casvit_mm.models.arguments import check_arguments, linear_drop_path, resolve_arch
+from casvit_mm.models.arguments import (
+    check_arguments,
+    check_strides,
+    linear_drop_path,
+    resolve_arch,
+)
 from casvit_mm.models.checkpoint.pretrained import (
     load_pretrained_backbone,
     refuse_fused,
@@ -26,7 +29,8 @@ from casvit_mm.models.checkpoint.pretrained import (
 )
 from casvit_mm.models.checkpoint.published_layout import adapt_backbone_keys
 from casvit_mm.models.joined_gradients import join_gradients
-from casvit_mm.models.mixers import TOKEN_MIXERS, depthwise
+from casvit_mm.models.mixers import build_mixer, depthwise
+from casvit_mm.models.recomputation import recomputed
 from casvit_mm.registration import registered_in
 
 MLP_RATIO = 4
@@ -45,19 +49,30 @@ def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential
 
 
 class PatchEmbedding(nn.Module):
-    """Halves the resolution between two stages.
+    """Widens the features between two stages and, at stride 2, halves their resolution.
 
     Args:
         in_channels (int): Channels of the stage before.
         out_channels (int): Channels of the stage after.
         norm_cfg (dict): Normalisation layer.
+        stride (int): 2, or 1 to keep the resolution. Defaults to 2.
+        dilation (int): That of the stage before, whose resolution it reads. Defaults to 1.
 
-    Shape: ``(B, in_channels, H, W) -> (B, out_channels, ceil(H/2), ceil(W/2))``.
+    Shape: ``(B, in_channels, H, W) -> (B, out_channels, ceil(H/stride), ceil(W/stride))``.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        norm_cfg: dict,
+        stride: int = 2,
+        dilation: int = 1,
+    ) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+        self.proj = nn.Conv2d(
+            in_channels, out_channels, 3, stride=stride, padding=dilation, dilation=dilation
+        )
         self.norm = build_norm_layer(norm_cfg, out_channels)[1]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,16 +86,17 @@ class LocalIntegration(nn.Module):
         channels (int): Channels C of the block.
         norm_cfg (dict): Normalisation layer.
         act_cfg (dict): Activation layer.
+        dilation (int): Dilation of the depthwise convolution. Defaults to 1.
 
     Shape: ``(B, C, H, W) -> (B, C, H, W)``.
     """
 
-    def __init__(self, channels: int, norm_cfg: dict, act_cfg: dict) -> None:
+    def __init__(self, channels: int, norm_cfg: dict, act_cfg: dict, dilation: int = 1) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(channels, channels, 1),
             build_norm_layer(norm_cfg, channels)[1],
-            depthwise(channels),
+            depthwise(channels, dilation),
             build_activation_layer(act_cfg),
             nn.Conv2d(channels, channels, 1),
         )
@@ -119,6 +135,7 @@ class Block(nn.Module):
             of a sample.
         norm_cfg (dict): Normalisation layer.
         act_cfg (dict): Activation layer.
+        dilation (int): Dilation of the depthwise convolutions. Defaults to 1.
 
     Shape: ``(B, C, H, W) -> (B, C, H, W)``.
 
@@ -126,12 +143,18 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, channels: int, mixer: dict, drop_path: float, norm_cfg: dict, act_cfg: dict
+        self,
+        channels: int,
+        mixer: dict,
+        drop_path: float,
+        norm_cfg: dict,
+        act_cfg: dict,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
-        self.local_integration = LocalIntegration(channels, norm_cfg, act_cfg)
+        self.local_integration = LocalIntegration(channels, norm_cfg, act_cfg, dilation)
         self.mixer_norm = build_norm_layer(norm_cfg, channels)[1]
-        self.mixer = build_mixer(mixer, channels, norm_cfg)
+        self.mixer = build_mixer(mixer, channels, norm_cfg, dilation)
         self.mlp_norm = build_norm_layer(norm_cfg, channels)[1]
         self.mlp = MLP(channels, act_cfg)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
@@ -140,23 +163,6 @@ class Block(nn.Module):
         x = x + self.local_integration(x)
         x = x + self.drop_path(self.mixer(self.mixer_norm(x)))
         return x + self.drop_path(self.mlp(self.mlp_norm(x)))
-
-
-def build_mixer(mixer: dict, channels: int, norm_cfg: dict) -> nn.Module:
-    """Builds a token mixer for ``channels`` channels from its config.
-
-    Raises:
-        ValueError: The config names no registered mixer.
-    """
-    arguments = dict(mixer)
-    name = arguments.pop('type', None)
-    mixer_class = name if isinstance(name, type) else TOKEN_MIXERS.get(str(name))
-    if mixer_class is None:
-        raise ValueError(
-            f'mixer=dict(type={name!r}) is not a registered token mixer; '
-            f'registered: {", ".join(sorted(TOKEN_MIXERS.module_dict))}'
-        )
-    return mixer_class(channels=channels, norm_cfg=norm_cfg, **arguments)
 
 
 @registered_in(MODELS)
@@ -181,6 +187,10 @@ class CASViT(BaseModule):
             ``channels``, four integers each (channels of the first stage even). Defaults to 'm'.
         in_channels (int): Channels of the input image. Pretrained RGB weights are adapted where
             it is not 3. Defaults to 3.
+        strides (Sequence[int]): Stride of the patch embedding before each stage, 1 or 2; the first
+            is 1, because the stem comes before that stage. Defaults to (1, 2, 2, 2).
+        dilations (Sequence[int]): Dilation of the depthwise convolutions of each stage. A patch
+            embedding has that of the stage before. Defaults to (1, 1, 1, 1).
         out_indices (Sequence[int]): Stages to output, ascending. Defaults to (0, 1, 2, 3).
         drop_path_rate (float): Drop path rate of the last block; it rises linearly from 0 at the
             first. Defaults to 0.
@@ -201,8 +211,14 @@ class CASViT(BaseModule):
             checkpoint=FILE)``, FILE is any file that :mod:`casvit_mm.models.checkpoint` reads, a
             published one among them; ``weights='ema'`` takes its moving average.
 
+    Heads like DeepLab's want features of stride 16 or 8 from the last stage. Weights are the same::
+
+        output stride 16: strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)
+        output stride 8:  strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)
+
     Shape: ``(B, in_channels, H, W)`` -> tuple of ``(B, channels[i], ceil(H/s), ceil(W/s))`` with
-    s = 4, 8, 16, 32 for the stages i of ``out_indices``; H and W are arbitrary.
+    s = 4, 8, 16, 32 for the stages i of ``out_indices`` (4, 8, 16, 16 and 4, 8, 8, 8 in the two
+    cases above); H and W are arbitrary.
 
     Raises:
         ValueError: An argument has a value that is not allowed; the message lists those that are.
@@ -226,11 +242,14 @@ class CASViT(BaseModule):
         norm_eval: bool = True,
         with_cp: bool = False,
         mixer: dict | None = None,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         depths, channels = resolve_arch(arch)
         check_arguments(in_channels, out_indices, drop_path_rate, frozen_stages)
+        check_strides(strides, dilations)
         norm_cfg = norm_cfg or dict(type='BN')
         act_cfg = act_cfg or dict(type='GELU')
         mixer = mixer or dict(type='CASMixer')
@@ -249,14 +268,20 @@ class CASViT(BaseModule):
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(
-                    Block(channels[stage], mixer, rate, norm_cfg, act_cfg)
+                    Block(channels[stage], mixer, rate, norm_cfg, act_cfg, dilations[stage])
                     for rate in drop_path_rates[stage]
                 )
             )
             for stage in range(num_stages)
         )
         self.patch_embeds = nn.ModuleList(
-            PatchEmbedding(channels[stage], channels[stage + 1], norm_cfg)
+            PatchEmbedding(
+                channels[stage],
+                channels[stage + 1],
+                norm_cfg,
+                strides[stage + 1],
+                dilations[stage],
+            )
             for stage in range(num_stages - 1)
         )
         self.out_norms = nn.ModuleDict(
@@ -279,14 +304,9 @@ class CASViT(BaseModule):
         return join_gradients(features)
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if not (self.with_cp and self.training and is_grad_enabled()):
-            return block(x)
-        return checkpoint(
-            block,
-            x,
-            use_reentrant=False,
-            context_fn=lambda: (nullcontext(), without_statistics_update(block)),
-        )
+        if self.with_cp and self.training and is_grad_enabled():
+            return recomputed(block, x)
+        return block(x)
 
     def init_weights(self) -> None:
         """Initialises the weights; a ``Pretrained`` file is read by this package's own reader.
@@ -352,18 +372,3 @@ class CASViT(BaseModule):
         for module in frozen:
             module.eval()
             module.requires_grad_(False)
-
-
-@contextmanager
-def without_statistics_update(module: nn.Module) -> Iterator[None]:
-    """Runs ``module`` a second time without moving its running statistics a second time."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, before, strict=True):
-            norm.momentum = momentum
-            norm.num_batches_tracked.copy_(batches)

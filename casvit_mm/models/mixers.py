@@ -2,8 +2,11 @@
 
 A mixer is a module built with ``channels`` that maps ``(B, C, H, W)`` to the same shape. Register
 another one with ``@TOKEN_MIXERS.register_module()`` and name it in the config:
-``backbone=dict(type='CASViT', mixer=dict(type='MyMixer'))``.
+``backbone=dict(type='CASViT', mixer=dict(type='MyMixer'))``. Backbones with dilated stages need a
+mixer that takes ``dilation`` as well.
 """
+
+import inspect
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -11,12 +14,38 @@ from mmengine.registry import Registry
 from torch import Tensor, nn
 
 TOKEN_MIXERS = Registry('token mixer')
-"""Token mixers; their classes take ``channels`` and ``norm_cfg`` beside their own arguments."""
+"""Token mixers; their classes take ``channels`` and ``norm_cfg`` beside their own arguments, and
+``dilation`` if they can be dilated."""
 
 
-def depthwise(channels: int) -> nn.Conv2d:
+def build_mixer(mixer: dict, channels: int, norm_cfg: dict, dilation: int) -> nn.Module:
+    """Builds a token mixer for ``channels`` channels from its config.
+
+    Raises:
+        ValueError: The config names no registered mixer, or one that takes no dilation.
+    """
+    arguments = dict(mixer)
+    name = arguments.pop('type', None)
+    mixer_class = name if isinstance(name, type) else TOKEN_MIXERS.get(str(name))
+    if mixer_class is None:
+        raise ValueError(
+            f'mixer=dict(type={name!r}) is not a registered token mixer; '
+            f'registered: {", ".join(sorted(TOKEN_MIXERS.module_dict))}'
+        )
+    if dilation != 1:
+        if 'dilation' not in inspect.signature(mixer_class).parameters:
+            raise ValueError(
+                f'mixer=dict(type={mixer_class.__name__!r}) takes no argument "dilation", but '
+                f'dilations has {dilation} for a stage: give its class that argument, or keep '
+                'dilations=(1, 1, 1, 1)'
+            )
+        arguments['dilation'] = dilation * arguments.get('dilation', 1)
+    return mixer_class(channels=channels, norm_cfg=norm_cfg, **arguments)
+
+
+def depthwise(channels: int, dilation: int = 1) -> nn.Conv2d:
     """A depthwise 3x3 convolution with bias that keeps the size."""
-    return nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+    return nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels)
 
 
 class SpatialGate(nn.Module):
@@ -25,16 +54,17 @@ class SpatialGate(nn.Module):
     Args:
         channels (int): Channels C of the input.
         norm_cfg (dict): Normalisation layer.
+        dilation (int): Dilation of the depthwise convolution. Defaults to 1.
 
     Shape: ``(B, C, H, W) -> (B, C, H, W)``.
 
     Source: context mapping, spatial part, CAS-ViT, arXiv 2408.03703, section 3.2.
     """
 
-    def __init__(self, channels: int, norm_cfg: dict) -> None:
+    def __init__(self, channels: int, norm_cfg: dict, dilation: int = 1) -> None:
         super().__init__()
         self.saliency = nn.Sequential(
-            depthwise(channels),
+            depthwise(channels, dilation),
             build_norm_layer(norm_cfg, channels)[1],
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, 1, 1, bias=False),
@@ -76,19 +106,24 @@ class CASMixer(nn.Module):
     Args:
         channels (int): Channels C of input and output.
         norm_cfg (dict): Normalisation layer of the spatial gates.
+        dilation (int): Dilation of the depthwise convolutions. Defaults to 1.
 
     Shape: ``(B, C, H, W) -> (B, C, H, W)``.
 
     Source: CAS-ViT, arXiv 2408.03703, section 3.2; ``context`` is the paper's linear map Gamma.
     """
 
-    def __init__(self, channels: int, norm_cfg: dict) -> None:
+    def __init__(self, channels: int, norm_cfg: dict, dilation: int = 1) -> None:
         super().__init__()
         self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
-        self.q_gate = nn.Sequential(SpatialGate(channels, norm_cfg), ChannelGate(channels))
-        self.k_gate = nn.Sequential(SpatialGate(channels, norm_cfg), ChannelGate(channels))
-        self.context = depthwise(channels)
-        self.proj = depthwise(channels)
+        self.q_gate = nn.Sequential(
+            SpatialGate(channels, norm_cfg, dilation), ChannelGate(channels)
+        )
+        self.k_gate = nn.Sequential(
+            SpatialGate(channels, norm_cfg, dilation), ChannelGate(channels)
+        )
+        self.context = depthwise(channels, dilation)
+        self.proj = depthwise(channels, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = torch.chunk(self.qkv(x), 3, dim=1)

@@ -112,7 +112,7 @@ def _integration(integration: LocalIntegration, x: Tensor) -> Tensor:
     first, norm, *others = integration.layers
     if not is_frozen(norm):
         return integration(x)
-    x = functional.conv2d(x, *behind(first.weight, first.bias, norm))
+    x = _convolved(first, norm, x)
     for layer in others:
         x = layer(x)
     return x
@@ -134,8 +134,7 @@ def _gates(gates: nn.Sequential, x: Tensor) -> Tensor:
     """The spatial gate with its norm folded, then the channel gate."""
     spatial, channel = gates
     neighbours, norm, activation, last = spatial.saliency
-    weight, bias = behind(neighbours.weight, neighbours.bias, norm)
-    near = activation(functional.conv2d(x, weight, bias, padding=1, groups=len(weight)))
+    near = activation(_convolved(neighbours, norm, x))
     return channel(x * last(near).sigmoid())
 
 
@@ -147,16 +146,17 @@ def _mlp(mlp: MLP, norm: nn.Module, x: Tensor) -> Tensor:
 def _patch_embedding(embedding: PatchEmbedding, x: Tensor) -> Tensor:
     if not is_frozen(embedding.norm):
         return embedding.norm(embedding.proj(x))
-    weight, bias = behind(embedding.proj.weight, embedding.proj.bias, embedding.norm)
-    return functional.conv2d(x, weight, bias, stride=2, padding=1)
+    return _convolved(embedding.proj, embedding.norm, x)
 
 
 def _stem(stem: nn.Sequential, x: Tensor) -> Tensor:
     first, first_norm, first_act, second, second_norm, second_act = stem
     for conv, norm, act in ((first, first_norm, first_act), (second, second_norm, second_act)):
-        if is_frozen(norm):
-            weight, bias = behind(conv.weight, conv.bias, norm)
-            x = act(functional.conv2d(x, weight, bias, stride=2, padding=1))
-        else:
-            x = act(norm(conv(x)))
+        x = act(_convolved(conv, norm, x) if is_frozen(norm) else norm(conv(x)))
     return x
+
+
+def _convolved(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    """``norm(conv(x))``."""
+    weight, bias = behind(conv.weight, conv.bias, norm)
+    return functional.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
