@@ -29,6 +29,7 @@ from casvit_mm.models.checkpoint.pretrained import (
 )
 from casvit_mm.models.checkpoint.published_layout import adapt_backbone_keys
 from casvit_mm.models.joined_gradients import join_gradients
+from casvit_mm.models.layers import layer_of
 from casvit_mm.models.mixers import build_mixer, depthwise
 from casvit_mm.models.recomputation import recomputed
 from casvit_mm.registration import registered_in
@@ -353,6 +354,22 @@ class CASViT(BaseModule):
             Sentences that say what was changed or left out.
         """
         return adapt_backbone_keys(state_dict, prefix, self.in_channels, self.out_indices)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """The layer of a parameter, as mmpretrain's layer-wise learning-rate decay asks for it.
+
+        Args:
+            param_name: Name of the parameter in the whole model.
+            prefix: Where this backbone stands in the model, e.g. ``'backbone.'``.
+
+        Returns:
+            Number of the layer, 0 for the stem, and how many there are; what is not of the backbone
+            is in the last one.
+        """
+        depths = [len(stage) for stage in self.stages]
+        head = sum(depths) + 1
+        inside = param_name.startswith(prefix)
+        return layer_of(param_name[len(prefix) :], depths) if inside else head, head + 1
 
     def _adapt_on_load(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
         refuse_fused(state_dict, prefix)

@@ -1,19 +1,14 @@
 """Learning rates that fall from the head to the first layer, for fine-tuning."""
 
-import re
-
 from mmengine.logging import print_log
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
 from casvit_mm.engine.optim.param_groups import GroupedOptimWrapperConstructor
 from casvit_mm.models import CASViT
+from casvit_mm.models.layers import layer_of
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
-
-_PATCH_EMBEDDING = re.compile(r'patch_embeds\.(\d+)\.')
-_BLOCK = re.compile(r'stages\.(\d+)\.(\d+)\.')
-_NORM = re.compile(r'out_norms\.(\d+)\.')
 
 
 @registered_in(OPTIM_WRAPPER_CONSTRUCTORS)
@@ -79,16 +74,6 @@ def layer_distances(model: nn.Module) -> dict[int, int]:
         raise ValueError(f'{type(model).__name__} has no CASViT, whose layers the rates follow.')
     depths = [len(stage) for stage in backbone.stages]
     last = sum(depths)
-    distances = {}
-    for name, param in backbone.named_parameters():
-        if found := _BLOCK.match(name):
-            layer = sum(depths[: int(found[1])]) + int(found[2]) + 1
-        elif found := _PATCH_EMBEDDING.match(name):
-            # With the first block of the stage that it leads to.
-            layer = sum(depths[: int(found[1]) + 1]) + 1
-        elif found := _NORM.match(name):
-            layer = sum(depths[: int(found[1]) + 1])
-        else:
-            layer = 0
-        distances[id(param)] = last + 1 - layer
-    return distances
+    return {
+        id(param): last + 1 - layer_of(name, depths) for name, param in backbone.named_parameters()
+    }

@@ -57,6 +57,39 @@ def test_each_layer_has_the_rate_of_its_depth():
     assert stem == pytest.approx([0.8 ** (layers + 1)] * len(stem)) and stem
 
 
+@pytest.mark.parametrize('size', ['xs', 'm'])
+def test_mmpretrains_constructor_gives_a_classifier_the_same_rates(size):
+    pytest.importorskip('mmpretrain')
+    from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
+    from mmpretrain.registry import MODELS
+
+    init_default_scope('mmpretrain')
+    model = MODELS.build(
+        dict(
+            type='ImageClassifier',
+            backbone=dict(type='CASViT', arch=size, out_indices=(3,), frozen_stages=1),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(
+                type='CASViTClsHead', num_classes=5, in_channels=220 if size == 'xs' else 384
+            ),
+        )
+    )
+    ours = rates(model, wrapper(model))
+    constructor = LearningRateDecayOptimWrapperConstructor(
+        dict(optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.05)), dict(layer_decay_rate=0.8)
+    )
+    assert rates(model, constructor(model)) == pytest.approx(ours)
+    assert len(set(ours.values())) > len(model.backbone.stages)
+
+
+def test_a_parameter_outside_the_backbone_is_in_the_last_layer():
+    backbone = CASViT('xs')
+    layers = sum(len(stage) for stage in backbone.stages) + 2
+    assert backbone.get_layer_depth('head.fc.weight', 'backbone.') == (layers - 1, layers)
+    assert backbone.get_layer_depth('backbone.stem.0.weight', 'backbone.') == (0, layers)
+    assert backbone.get_layer_depth('stages.3.1.mlp.fc1.weight') == (layers - 2, layers)
+
+
 def test_multipliers_of_other_rules_apply_as_well():
     model = Detector()
     found = rates(model, wrapper(model, custom_keys={'stem': dict(lr_mult=0.5)}))
