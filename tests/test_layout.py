@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from casvit.cli.main import COMMANDS
+
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / 'casvit_mm'
 FRONT = REPOSITORY / 'casvit'
@@ -120,6 +122,17 @@ def test_every_module_of_casvit_leaves_torch_and_openmmlab_alone():
 )
 def test_no_file_is_long_without_a_reason(file):
     assert len(file.read_text(encoding='utf-8').splitlines()) <= 425
+
+
+@pytest.mark.parametrize(
+    'folder',
+    sorted({file.parent for file in [*PACKAGE.rglob('*.py'), *FRONT.rglob('*.py')]}),
+    ids=lambda path: path.relative_to(REPOSITORY).as_posix(),
+)
+def test_no_folder_is_a_hall(folder):
+    # A folder of commands has a module for each command.
+    commands = len(COMMANDS) if folder.name in ('cli', 'commands') else 0
+    assert len([*folder.glob('*.py')]) - commands <= 15
 
 
 @pytest.mark.parametrize('room', rooms())

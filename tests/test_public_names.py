@@ -77,3 +77,15 @@ def test_classes_of_the_package_can_be_accessed_and_subclassed():
         assert casvit_mm.engine.InvalidLossError and casvit_mm.datasets.DatasetError
         """
     )
+
+
+@pytest.mark.parametrize('command', ['print_config', 'generate_shapes', 'check_dataset'])
+def test_commands_that_run_no_model_need_no_torch(command):
+    fresh.run(
+        f"""
+        import importlib, sys
+        importlib.import_module('casvit_mm.commands.{command}')
+        heavy = {{'torch', 'torchvision', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'}}
+        assert not heavy & set(sys.modules), heavy & set(sys.modules)
+        """
+    )

@@ -21,7 +21,7 @@ WORDS = {
     r'by heart': 'overfit',
     r'examples of nothing': 'background images',
 }
-BANNED = re.compile(rf'(?<![\w-])(?:{"|".join(WORDS)})(?![\w-])', re.IGNORECASE)
+BANNED = re.compile(rf'(?<![\w`-])(?:{"|".join(WORDS)})(?![\w-])', re.IGNORECASE)
 # Names that datasets and files on disk have.
 ON_DISK = {'pictures', 'photos'}
 PAGES = [

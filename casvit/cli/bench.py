@@ -27,10 +27,9 @@ quartiles. --out writes every turn, the machine and the versions to a JSON file,
 after each model, so that an interrupted run keeps its measurements.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 from casvit.tables import ARCHITECTURES, PEERS, PRECISIONS, VARIANTS
 
 
@@ -126,10 +125,3 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--records', nargs='+', metavar='FILE.json', help='records that --out wrote earlier'
     )
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit bench'):
-        from casvit_mm.commands.bench import run
-    return run(args)

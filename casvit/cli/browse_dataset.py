@@ -6,10 +6,9 @@
 Looking at twenty images before training reveals most mistakes in annotations and configs.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,10 +35,3 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--show', action='store_true', help='also show each image in a window (needs a display)'
     )
     arguments.add_seed(parser)
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit browse_dataset'):
-        from casvit_mm.commands.browse_dataset import run
-    return run(args)

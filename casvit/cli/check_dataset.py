@@ -13,10 +13,9 @@ It prints a summary and writes an HTML report with plots and annotated images. T
 if there are errors, else 0; docs/data_check.md lists the kinds of issues.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 from casvit.tables import TASKS
 
 DEFAULT_CONFIG = 'mask_rcnn_casvit'
@@ -65,10 +64,3 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='random seed for the images in the report (default: 0)',
     )
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit check'):
-        from casvit_mm.commands.check_dataset import run
-    return run(args)

@@ -15,10 +15,9 @@ predictions drawn on images. Without --checkpoint it starts from random weights;
 says where to find the published checkpoints.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 from casvit.tables import PUBLISHED_SIZES, TASKS
 
 
@@ -110,10 +109,3 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_work_dir(parser)
     arguments.add_seed(parser)
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit finetune'):
-        from casvit_mm.commands.finetune import run
-    return run(args)

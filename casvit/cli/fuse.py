@@ -10,10 +10,9 @@ A fused model cannot be trained: keep the original checkpoint. With --fuse, test
 an ordinary checkpoint themselves.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -21,10 +20,3 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_config(parser)
     arguments.add_checkpoint(parser)
     parser.add_argument('out', metavar='OUT', help='the file to write, .pth or .safetensors')
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit fuse'):
-        from casvit_mm.commands.fuse import run
-    return run(args)

@@ -16,9 +16,8 @@ The same arguments always give the same files. The folder has train/ and val/ (i
 classification it has train/ and val/, each with one folder of images per class.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
-from casvit.cli.loading import loading
 from casvit.files import cache_folder
 
 
@@ -61,10 +60,3 @@ def add_arguments(parser: ArgumentParser) -> None:
         action='store_true',
         help='generate other shapes, such as half, arrow and gear; for detection, with --out',
     )
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit generate_shapes'):
-        from casvit_mm.commands.generate_shapes import run
-    return run(args)

@@ -9,10 +9,9 @@ RoI pooling and non-maximum suppression are not. The heads of a two-stage detect
 proposal: they are counted for the number of proposals that is printed below the table.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,10 +25,3 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar=('H', 'W'),
         help='size of the input (default: 800 1280)',
     )
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit get_flops'):
-        from casvit_mm.commands.get_flops import run
-    return run(args)

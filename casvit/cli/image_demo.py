@@ -19,10 +19,9 @@ Images of a folder that cannot be read, predicted or written are skipped and lis
 the reasons; the exit code is then 1. If a single image fails, that is an error (exit code 2).
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -61,10 +60,3 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_acceleration(parser)
     arguments.add_device(parser)
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit image_demo'):
-        from casvit_mm.commands.image_demo import run
-    return run(args)

@@ -8,20 +8,21 @@ from types import ModuleType
 
 from casvit import __version__
 from casvit.cli.errors import present
+from casvit.cli.loading import loading
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    'train': ('casvit.cli.train', 'train a config'),
-    'test': ('casvit.cli.test', 'evaluate a checkpoint, or write its predictions'),
-    'image_demo': ('casvit.cli.image_demo', 'run inference on images or a video'),
-    'finetune': ('casvit.cli.finetune', 'train on your own dataset'),
-    'check': ('casvit.cli.check_dataset', 'check a dataset and report its issues'),
-    'browse_dataset': ('casvit.cli.browse_dataset', 'draw the images that training gets'),
-    'get_flops': ('casvit.cli.get_flops', 'count parameters and multiply-accumulates'),
-    'fuse': ('casvit.cli.fuse', 'make inference faster, with the same results'),
-    'bench': ('casvit.cli.bench', 'measure the speed of CAS-ViT on this machine'),
-    'publish_model': ('casvit.cli.publish_model', 'write a clean checkpoint to share'),
-    'print_config': ('casvit.cli.print_config', 'print a config with its bases resolved'),
-    'generate_shapes': ('casvit.cli.generate_shapes', 'generate the demo dataset'),
+    'train': ('train', 'train a config'),
+    'test': ('test', 'evaluate a checkpoint, or write its predictions'),
+    'image_demo': ('image_demo', 'run inference on images or a video'),
+    'finetune': ('finetune', 'train on your own dataset'),
+    'check': ('check_dataset', 'check a dataset and report its issues'),
+    'browse_dataset': ('browse_dataset', 'draw the images that training gets'),
+    'get_flops': ('get_flops', 'count parameters and multiply-accumulates'),
+    'fuse': ('fuse', 'make inference faster, with the same results'),
+    'bench': ('bench', 'measure the speed of CAS-ViT on this machine'),
+    'publish_model': ('publish_model', 'write a clean checkpoint to share'),
+    'print_config': ('print_config', 'print a config with its bases resolved'),
+    'generate_shapes': ('generate_shapes', 'generate the demo dataset'),
 }
 
 EXAMPLES = """\
@@ -92,9 +93,11 @@ def _run(name: str, argv: list[str], prog: str) -> int:
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
     try:
-        module = importlib.import_module(COMMANDS[name][0])
-        args = _parser(module, prog).parse_args(argv)
-        return module.run(args) or 0
+        module, _ = COMMANDS[name]
+        args = _parser(importlib.import_module(f'casvit.cli.{module}'), prog).parse_args(argv)
+        with loading(prog):
+            command = importlib.import_module(f'casvit_mm.commands.{module}')
+        return command.run(args)
     except SystemExit as stop:
         return _exit_code(stop)
     except BaseException as error:

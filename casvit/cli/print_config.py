@@ -8,10 +8,9 @@
 --cfg-options can change every key that it prints.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,10 +22,3 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='FILE',
         help='write it to this file instead: .py, .json or .yaml',
     )
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit print_config'):
-        from casvit_mm.commands.print_config import run
-    return run(args)

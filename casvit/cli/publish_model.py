@@ -11,10 +11,9 @@ The new checkpoint gives exactly the same predictions. train, test, init_cfg and
 take it as it is. The config is left out because it contains paths of the machine it ran on.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 from casvit.tables import LAYOUTS
 
 
@@ -29,10 +28,3 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="names of the weights: this package's, or those of the published checkpoints",
     )
     arguments.add_weights(parser)
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit publish_model'):
-        from casvit_mm.commands.publish_model import run
-    return run(args)

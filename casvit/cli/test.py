@@ -18,10 +18,9 @@ CHECKPOINT may be the checkpoint of a training run, a published one, or .safeten
 weights must fit the model.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,10 +45,3 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_acceleration(parser)
     arguments.add_seed(parser)
     arguments.add_launcher(parser)
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit test'):
-        from casvit_mm.commands.test import run
-    return run(args)

@@ -14,10 +14,9 @@
 A run writes its log, config, checkpoints and a few validation images to its work dir.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.cli.loading import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,10 +47,3 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_seed(parser)
     arguments.add_launcher(parser)
-
-
-def run(args: Namespace) -> int:
-    """Runs the command; returns the exit code."""
-    with loading('casvit train'):
-        from casvit_mm.commands.train import run
-    return run(args)

@@ -18,7 +18,7 @@ from casvit.errors import CheckpointError, CliError
 from casvit.tables import ARCHITECTURES
 from casvit_mm.config.view import type_name
 from casvit_mm.models.arguments import check_arguments, resolve_arch
-from casvit_mm.models.checkpoint.pretrained import pretrained_files
+from casvit_mm.models.checkpoint.init_cfg import pretrained_files
 from casvit_mm.registration import registered_class
 
 # By the names of their classes or base classes. Some use one feature for each of their in_channels,

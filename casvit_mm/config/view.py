@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from casvit_mm.models.checkpoint.pretrained import pretrained_files
+from casvit_mm.models.checkpoint.init_cfg import pretrained_files
 
 SPLITS = ('train', 'val', 'test')
 # Parts of a detector whose num_classes is not the number of classes of the dataset.

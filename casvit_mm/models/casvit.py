@@ -22,11 +22,8 @@ from casvit_mm.models.arguments import (
     linear_drop_path,
     resolve_arch,
 )
-from casvit_mm.models.checkpoint.pretrained import (
-    load_pretrained_backbone,
-    refuse_fused,
-    split_pretrained,
-)
+from casvit_mm.models.checkpoint.init_cfg import split_pretrained
+from casvit_mm.models.checkpoint.pretrained import load_pretrained_backbone, refuse_fused
 from casvit_mm.models.checkpoint.published_layout import adapt_backbone_keys
 from casvit_mm.models.joined_gradients import join_gradients
 from casvit_mm.models.layers import layer_of

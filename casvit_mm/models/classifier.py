@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
-from casvit_mm.models.checkpoint.pretrained import load_pretrained_classifier, split_pretrained
+from casvit_mm.models.checkpoint.init_cfg import split_pretrained
+from casvit_mm.models.checkpoint.pretrained import load_pretrained_classifier
 from casvit_mm.models.checkpoint.published_layout import adapt_classifier_keys
 from casvit_mm.models.optional import toolbox
 from casvit_mm.registration import registered_in

@@ -51,7 +51,7 @@ def test_every_command_refuses_an_unknown_argument(name, capsys):
 
 @pytest.mark.parametrize('name', COMMANDS)
 def test_every_command_has_a_script_in_tools(name):
-    module = COMMANDS[name][0].rsplit('.', 1)[1]
+    module = COMMANDS[name][0]
     script = (REPOSITORY / 'tools' / f'{module}.py').read_text()
     assert f"run_tool('{name}')" in script
 

@@ -1,12 +1,10 @@
 """Pretrained weights: how ``init_cfg`` of type Pretrained works for CAS-ViT."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.model import PretrainedInit
 from torch import Tensor, nn
 
 from casvit.errors import CheckpointError
@@ -20,67 +18,6 @@ from casvit_mm.models.checkpoint.load import (
 from casvit_mm.models.checkpoint.read import read_checkpoint
 
 PUBLISHED_CLASSIFIER = re.compile(r'(norm|head|dist_head)\.')
-
-
-def split_pretrained(init_cfg: Any) -> tuple[list[dict], list[dict] | None]:
-    """Splits an ``init_cfg`` into configs of type Pretrained, and the others for mmengine.
-
-    Args:
-        init_cfg: A dict, a list of dicts, or None.
-
-    Returns:
-        The configs that name a file; the others, or None if there are none.
-
-    Raises:
-        CheckpointError: ``init_cfg`` is none of these, or a config of type Pretrained names no
-            file.
-    """
-    configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
-    if not isinstance(configs, (list, tuple)) or not all(isinstance(c, Mapping) for c in configs):
-        raise CheckpointError(f'init_cfg={init_cfg!r}: expected a dict, or a list of dicts.')
-    pretrained = [cfg for cfg in configs if _is_pretrained(cfg)]
-    for cfg in pretrained:
-        if not isinstance(cfg.get('checkpoint'), (str, Path)) or not str(cfg['checkpoint']):
-            raise CheckpointError(
-                f"init_cfg={dict(cfg)!r} names no file: expected dict(type='Pretrained', "
-                'checkpoint=FILE).'
-            )
-        if cfg.get('weights', 'model') not in ('model', 'ema'):
-            raise CheckpointError(f"init_cfg={dict(cfg)!r}: weights may be 'model' or 'ema'.")
-    return pretrained, [cfg for cfg in configs if not _is_pretrained(cfg)] or None
-
-
-def _is_pretrained(cfg: Mapping) -> bool:
-    """Whether an initialisation config is of type Pretrained, given by name or as a class."""
-    kind = cfg.get('type')
-    return kind is PretrainedInit or str(kind).rsplit('.', 1)[-1] in (
-        'Pretrained',
-        'PretrainedInit',
-    )
-
-
-def pretrained_files(init_cfg: Any, option: str) -> Iterator[tuple[str, str]]:
-    """Lists the files that an ``init_cfg`` names.
-
-    Args:
-        init_cfg: A dict, a list of dicts, or None.
-        option: Its path in the config, such as ``'model.backbone.init_cfg'``.
-
-    Yields:
-        Each file, and the config option to set to use another one.
-
-    Raises:
-        CheckpointError: As for :func:`split_pretrained`; the message names the option.
-    """
-    try:
-        pretrained, _ = split_pretrained(init_cfg)
-    except CheckpointError as error:
-        raise CheckpointError(f'In {option.removesuffix(".init_cfg")}: {error}') from error
-    several = not isinstance(init_cfg, Mapping)
-    for index, cfg in enumerate(init_cfg if several else [init_cfg]) if pretrained else ():
-        if _is_pretrained(cfg):
-            place = f'{option}.{index}' if several else option
-            yield str(cfg['checkpoint']), f'{place}.checkpoint'
 
 
 def require_pretrained(
