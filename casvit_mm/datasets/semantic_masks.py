@@ -18,7 +18,7 @@ from casvit_mm.datasets.image_files import image_size
 
 INDEX_MODES = ('1', 'L', 'P', 'I', 'I;16', 'I;16B')
 
-Result = TypeVar('Answer')
+Result = TypeVar('Result')
 
 
 @dataclass(frozen=True)

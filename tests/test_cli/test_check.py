@@ -105,7 +105,7 @@ def test_a_repaired_copy_is_clean(check, objects, tmp_path):
 
 def test_semantic_masks_are_checked_counted_and_drawn(check, maps, tmp_path):
     code, said, _ = check(maps, '--task', 'semantic')
-    assert code == 0 and 'index semantic masks' in said
+    assert code == 0 and 'semantic masks with class indices' in said
     html = (tmp_path / 'work_dirs/audit_masks/index.html').read_text()
     assert html.count('data:image/png;base64,') == 3
     assert html.count('data:image/jpeg;base64,') == 1

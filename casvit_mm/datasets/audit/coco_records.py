@@ -156,7 +156,7 @@ def _scan_images(scan: CocoScan, records: Sequence[Any]) -> None:
     for index, record in _complete_records(scan, 'images', records, _IMAGE):
         if record['id'] in scan.images:
             first = scan.images[record['id']][0]
-            detail = f'has the id of images[{first}]'
+            detail = f'has the same id as images[{first}]'
             scan.add('double-id', 'images', index, record, detail)
             continue
         name = record['file_name']
@@ -170,11 +170,11 @@ def _scan_images(scan: CocoScan, records: Sequence[Any]) -> None:
 def _scan_categories(scan: CocoScan, records: Sequence[Any]) -> None:
     for index, record in _complete_records(scan, 'categories', records, _CATEGORY):
         if record['id'] in scan.categories:
-            detail = f'has the id of {scan.categories[record["id"]]!r}'
+            detail = f'has the same id as {scan.categories[record["id"]]!r}'
             scan.add('double-id', 'categories', index, record, detail)
             continue
         if record['name'] in scan.categories.values():
-            detail = f'has the name {record["name"]!r}, which another has already'
+            detail = f'has the name {record["name"]!r}, which another category already has'
             scan.add('double-name', 'categories', index, record, detail)
         scan.categories[record['id']] = record['name']
 
@@ -187,15 +187,15 @@ def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool) -> No
             scan.add(kind, 'annotations', index, record, detail)
 
         if record['id'] in seen:
-            add('double-id', f'has the id of annotations[{seen[record["id"]]}]')
+            add('double-id', f'has the same id as annotations[{seen[record["id"]]}]')
         seen.setdefault(record['id'], index)
         if record['image_id'] not in scan.images:
             add('unknown-image', f'belongs to image_id {record["image_id"]!r}, which is not listed')
         if record['category_id'] not in scan.categories:
             key = record['category_id']
-            add('unknown-category', f'has category_id {key!r}, which has no name')
+            add('unknown-category', f'has category_id {key!r}, which is not listed')
         if record.get('iscrowd'):
-            add('crowd', 'is a crowd')
+            add('crowd', 'has the crowd flag')
         if not all(map(is_number, record['bbox'])):
             add('nan-box', f'has bbox = {short(record["bbox"])}')
             continue

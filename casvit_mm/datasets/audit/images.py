@@ -20,7 +20,7 @@ from casvit_mm.datasets.image_files import image_size
 AHEAD = 64
 
 Job = TypeVar('Job')
-Result = TypeVar('Answer')
+Result = TypeVar('Result')
 
 
 @dataclass(frozen=True)

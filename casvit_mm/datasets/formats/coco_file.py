@@ -21,7 +21,7 @@ class CocoFile:
         path: The file.
         names: File names of its images.
         categories: Names of its categories by id, in the file's order.
-        objects: Number of annotations by category id.
+        objects: Number of annotations by category id, without strays.
         strays: Number of annotations whose image or category is not in the file.
     """
 

@@ -74,7 +74,7 @@ class MaskDataset:
     """A dataset of images with semantic masks.
 
     Attributes:
-        format: ``index semantic masks`` or ``colour semantic masks``.
+        format: Display name: ``semantic masks with class indices`` or ``… with colours``.
         root: Its folder.
         splits: Pairs by split.
         classes: Names of the classes; numbered if no file names them.

@@ -7,10 +7,7 @@ from pathlib import Path, PureWindowsPath
 
 from casvit.sentences import count_of
 from casvit_mm.datasets.formats.coco import json_kind
-from casvit_mm.datasets.formats.dataset import (
-    ObjectDataset,
-    split_of,
-)
+from casvit_mm.datasets.formats.dataset import ObjectDataset, split_of
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.objects import (
     Labelled,
@@ -59,7 +56,7 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
         return _read_file(path, size, issues, skipped)
 
     read_splits(dataset, splits, reader, listing[0].path)
-    dataset.notes.append('LabelMe files cannot store crowd flags.')
+    dataset.notes.append('LabelMe files store no crowd flags.')
     for kind, count in skipped.items():
         dataset.notes.append(
             f'{count_of(count, "shape")} of type {kind!r} left out: only rectangles and polygons '

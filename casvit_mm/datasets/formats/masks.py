@@ -89,8 +89,8 @@ def read(
             by_key.setdefault(_key(root, path), [None, None])[column] = path
     if not any(image and mask for image, mask in by_key.values()):
         raise DatasetError(
-            f'No image in {root} has a semantic mask of its name: {some(map(str, images), 2)} and '
-            f'{some(map(str, masks), 2)}. Expected images/…/a.jpg and annotations/…/a.png.'
+            f'No image in {root} has a semantic mask of the same name: {some(map(str, images), 2)} '
+            f'and {some(map(str, masks), 2)}. Expected images/…/a.jpg and annotations/…/a.png.'
         )
     lists = listed_splits(root, 'Segmentation')
     splits: dict[str, list[Pair]] = {}
@@ -105,7 +105,7 @@ def read(
         return _coloured(root, ordered, entries, legend)
     names = [name for name, _ in entries]
     colours = [colour for _, colour in entries]
-    dataset = MaskDataset('index semantic masks', root, ordered, names, [])
+    dataset = MaskDataset('semantic masks with class indices', root, ordered, names, [])
     dataset.names_file = legend if names else None
     if not names:
         dataset.classes = [f'class_{value}' for value in range(_highest(masks) + 1)]
@@ -226,7 +226,7 @@ def _coloured(
     file: Path | None,
 ) -> MaskDataset:
     dataset = MaskDataset(
-        'colour semantic masks', root, splits, [], [], legend={} if entries else None
+        'semantic masks with colours', root, splits, [], [], legend={} if entries else None
     )
     dataset.names_file = file
     for name, colour in entries:

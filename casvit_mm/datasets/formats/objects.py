@@ -213,11 +213,11 @@ def check_coordinates(values: Iterable[Any], size: tuple[int, int], scale: float
 def _geometry(box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
     """Box, area and segmentation of an object."""
     x1, y1, x2, y2 = (round(float(value), 3) for value in box)
-    extent: dict[str, Any] = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1))
+    geometry: dict[str, Any] = dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1))
     if mask is not None:
         encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
-        extent['area'] = int(rle.area(encoded))
-        extent['segmentation'] = dict(
+        geometry['area'] = int(rle.area(encoded))
+        geometry['segmentation'] = dict(
             size=[int(side) for side in encoded['size']], counts=encoded['counts'].decode()
         )
-    return extent
+    return geometry

@@ -6,11 +6,7 @@ from typing import Any
 
 from casvit.errors import DatasetError
 from casvit.sentences import count_of
-from casvit_mm.datasets.formats.dataset import (
-    ObjectDataset,
-    listed_splits,
-    split_of,
-)
+from casvit_mm.datasets.formats.dataset import ObjectDataset, listed_splits, split_of
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.objects import (
     Labelled,
@@ -64,8 +60,8 @@ def read(root: Path, listing: list[Folder]) -> ObjectDataset:
 
     read_splits(dataset, splits, reader, listing[0].path)
     dataset.notes.append(
-        'VOC files cannot store crowd flags, and at most one polygon per object: objects with '
-        'several polygons were split up when the files were written.'
+        'VOC files store no crowd flags and at most one polygon per object: objects with several '
+        'polygons were split up when the files were written.'
     )
     for flag, count in flagged.items():
         dataset.notes.append(

@@ -79,8 +79,8 @@ def read(root: Path, files: list[Path], listing: list[Folder]) -> ObjectDataset:
     if not dataset.splits:
         raise DatasetError(f'No images were found for {files[0]}: expected images/ and labels/.')
     dataset.notes.append(
-        'YOLO files cannot store crowd flags, and only one polygon per object: objects with '
-        'several polygons were split up, or joined by a line, when the files were written.'
+        'YOLO files store no crowd flags and only one polygon per object: objects with several '
+        'polygons were split up, or joined by a line, when the files were written.'
     )
     return dataset
 

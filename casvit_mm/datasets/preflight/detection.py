@@ -131,7 +131,7 @@ def _refuse_broken_masks(issues: IssueList) -> None:
     """Raises DatasetError for a mask that would crash C code."""
     broken = [issue for issue in issues.issues if issue.kind == 'broken-mask']
     if broken:
-        more = f' So do {len(broken) - 1:,} more.' if len(broken) > 1 else ''
+        more = f' Nor can {len(broken) - 1:,} more.' if len(broken) > 1 else ''
         raise DatasetError(
             f'A mask cannot be decoded: {broken[0]}.{more} `casvit check DATA --task instance '
             '--fix OUT` lists all of them and writes a copy without them.'

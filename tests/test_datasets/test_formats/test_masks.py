@@ -30,7 +30,7 @@ def test_images_and_semantic_masks_are_paired_in_each_layout(layout, tmp_path):
     for index, name in enumerate(files):
         image(tmp_path / name, 'L' if index % 2 else 'RGB')
     dataset = read_dataset(tmp_path, 'semantic')
-    assert dataset.format == 'index semantic masks'
+    assert dataset.format == 'semantic masks with class indices'
     for split, (name, mask) in zip(('train', 'val'), (files[:2], files[2:]), strict=True):
         (pair,) = dataset.splits[split]
         assert pair.image == tmp_path / name and pair.mask == tmp_path / mask
@@ -63,7 +63,7 @@ def test_the_legends_of_each_tool_are_read(name, tmp_path):
     image(tmp_path / 'images/a.jpg')
     image(tmp_path / 'masks/a.png', value=1)
     dataset = read_dataset(tmp_path, 'semantic')
-    assert dataset.format == 'colour semantic masks'
+    assert dataset.format == 'semantic masks with colours'
     assert dataset.classes == ['sky', 'road']
     assert dataset.legend == {(1, 2, 3): 0, (4, 5, 6): 1}
 
@@ -106,7 +106,7 @@ def test_classes_without_names_are_numbered_and_a_note_says_so(tmp_path):
 def test_semantic_masks_with_other_names_than_the_images_are_an_error(tmp_path):
     image(tmp_path / 'images/a.jpg')
     image(tmp_path / 'masks/b.png', 'L')
-    with pytest.raises(DatasetError, match=r'No image in .* has a semantic mask of its name'):
+    with pytest.raises(DatasetError, match=r'No image in .* has a semantic mask of the same name'):
         read_dataset(tmp_path, 'semantic')
 
 
