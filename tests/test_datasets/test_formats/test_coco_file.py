@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     [
         (['images', 1], 7, r'images\[1\] is a number, not an object'),
         (['images', 1, 'id'], KeyError, r"images\[1\] has no 'id'"),
-        (['images', 1, 'id'], 1, r'images\[1\] \(id 1\) has an id that an earlier one has'),
+        (['images', 1, 'id'], 1, r'images\[1\] \(id 1\) has an id that an earlier record'),
         (['images', 1, 'id'], [2], r'images\[1\] .* has id = \[2\]'),
         (['images', 1, 'file_name'], KeyError, r"images\[1\] \(id 2\) has no 'file_name'"),
         (['images', 1, 'file_name'], 5, r'file_name = 5, which is not a file name'),
