@@ -20,8 +20,8 @@ def shipped_configs() -> Path:
             'install casvit-mm again.'
         )
     package = Path(spec.origin).parent
-    beside = package.parent / 'configs'
-    return beside if (beside / '_base_').is_dir() else package / '.mim' / 'configs'
+    in_checkout = package.parent / 'configs'
+    return in_checkout if (in_checkout / '_base_').is_dir() else package / '.mim' / 'configs'
 
 
 def find_config(name: str) -> Path:

@@ -76,16 +76,16 @@ class Demo:
         errors: list[BaseException] = []
         total = done = 0
         with self._progress(len(paths), 'image') as bar:
-            answers = self.predictor.answers(paths, on_tiles=bar.on_tiles, **self.tiling)
-            for path, answer in zip(paths, answers, strict=True):
+            outcomes = self.predictor.answers(paths, on_tiles=bar.on_tiles, **self.tiling)
+            for path, outcome in zip(paths, outcomes, strict=True):
                 bar.on_result()
-                if isinstance(answer, Exception):
-                    skipped[path] = str(answer)
-                    if _is_of_model(answer):
-                        errors.append(answer.__cause__)
+                if isinstance(outcome, Exception):
+                    skipped[path] = str(outcome)
+                    if _is_of_model(outcome):
+                        errors.append(outcome.__cause__)
                     continue
                 try:
-                    total += self._write(path, names[path], answer)
+                    total += self._write(path, names[path], outcome)
                     done += 1
                 except (OSError, ImageError) as error:
                     reason = getattr(error, 'strerror', None) or error
@@ -110,12 +110,12 @@ class Demo:
             VideoWriter(target, video.frames_per_second) as writer,
             self._progress(video.length, 'frame') as bar,
         ):
-            for answer in self.predictor.answers(video, on_tiles=bar.on_tiles, **self.tiling):
-                if isinstance(answer, Exception):
-                    raise answer.__cause__ if _is_of_model(answer) else answer
+            for outcome in self.predictor.answers(video, on_tiles=bar.on_tiles, **self.tiling):
+                if isinstance(outcome, Exception):
+                    raise outcome.__cause__ if _is_of_model(outcome) else outcome
                 bar.on_result()
-                writer.write(answer.draw())
-                records += [{**record, 'frame': number} for record in answer.to_records(path.name)]
+                writer.write(outcome.draw())
+                records += [{**record, 'frame': number} for record in outcome.to_records(path.name)]
                 number += 1
         _write_json(records, self.out_dir / f'{path.stem}.json')
         print(f'{len(records)} {self.unit} in {number} frames: {target}')

@@ -154,7 +154,7 @@ class Predictor:
         """
         several = isinstance(image, (list, tuple))
         images = image if several or _is_stream(image) else [image]
-        answers = self.answers(
+        outcomes = self.answers(
             images,
             bgr=bgr,
             tile=tile,
@@ -162,7 +162,7 @@ class Predictor:
             on_tiles=on_tiles,
             keep_images=not several,
         )
-        results = map(_raised, answers)
+        results = map(_raised, outcomes)
         if several:
             return list(results)
         return results if images is image else next(results)
@@ -189,9 +189,11 @@ class Predictor:
         Raises:
             TilingError: The tile size or overlap is invalid, or the model does not support tiles.
         """
-        return self._answers(images, bgr, self._predict(tile, overlap, on_tiles), tile, keep_images)
+        return self._outcomes(
+            images, bgr, self._predict(tile, overlap, on_tiles), tile, keep_images
+        )
 
-    def _answers(
+    def _outcomes(
         self,
         images: Iterable[ImageLike],
         bgr: bool,
@@ -202,13 +204,13 @@ class Predictor:
         # With tiles, a batch consists of tiles of one image.
         size = self.batch_size if tile is None else 1
         inputs = (_read(image, bgr, keep_images) for image in images)
-        answers: dict[int, Result | ImageError | PredictionError] = {}
+        outcomes: dict[int, Result | ImageError | PredictionError] = {}
         turn = 0
         for batch in batches_of_equals(inputs, size, lambda one: one.pixels.shape[:2]):
             numbers, members = zip(*batch, strict=True)
-            answers.update(zip(numbers, _predicted(members, predict), strict=True))
-            while turn in answers:
-                yield answers.pop(turn)
+            outcomes.update(zip(numbers, _predicted(members, predict), strict=True))
+            while turn in outcomes:
+                yield outcomes.pop(turn)
                 turn += 1
 
     def _predict(
@@ -281,7 +283,7 @@ def _predicted(
     # Models may raise any error for an image of unusual size.
     except Exception as error:
         if len(batch) > 1:
-            return [answer for one in batch for answer in _predicted([one], predict)]
+            return [outcome for one in batch for outcome in _predicted([one], predict)]
         return [_failed(batch[0], error)]
     return [
         replace(result, image=one.pixels if one.keep else None, file=one.file)
@@ -302,7 +304,7 @@ def _failed(one: _Input, error: Exception) -> PredictionError:
     return failed
 
 
-def _raised(answer: Result | ImageError | PredictionError) -> Result:
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+def _raised(outcome: Result | ImageError | PredictionError) -> Result:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome

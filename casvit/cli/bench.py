@@ -7,7 +7,7 @@
   casvit bench --precision fp32 bf16
       also in bf16, on GPUs and CPUs that support it
   casvit bench --configs retinanet_casvit-xs_fpn_1x_coco semantic_fpn_casvit-xs_40k_ade20k-512x512
-      whole detectors and segmentors, with the maximum number of objects found
+      whole detectors and segmentors, with the maximum number of detections
   casvit bench --peers
       other backbones next to CAS-ViT, with their published accuracy (needs timm)
   casvit bench --variants fused --image-size 256 512 1024 2048

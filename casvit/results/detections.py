@@ -76,8 +76,8 @@ class Detections(Result):
         if self.masks is None:
             return None
         dense = np.zeros((len(self), self.height, self.width), bool)
-        for whole, mask in zip(dense, self.masks, strict=True):
-            mask.put(whole)
+        for canvas, mask in zip(dense, self.masks, strict=True):
+            mask.put(canvas)
         return dense
 
     def select(self, indices: np.ndarray) -> 'Detections':

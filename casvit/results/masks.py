@@ -42,18 +42,18 @@ class LocalMask(NamedTuple):
         Returns:
             Shape: ``(height, width)``, bool.
         """
-        whole = np.zeros((height, width), bool)
-        self.put(whole)
-        return whole
+        dense = np.zeros((height, width), bool)
+        self.put(dense)
+        return dense
 
-    def put(self, whole: np.ndarray) -> None:
+    def put(self, dense: np.ndarray) -> None:
         """Writes the region into a mask in the size of the image.
 
         Args:
-            whole: Changed in place. Shape: ``(H, W)``, bool.
+            dense: Changed in place. Shape: ``(H, W)``, bool.
         """
         rows, columns = self.bitmap.shape
-        whole[self.y : self.y + rows, self.x : self.x + columns] = self.bitmap
+        dense[self.y : self.y + rows, self.x : self.x + columns] = self.bitmap
 
     def to_rle(self, height: int, width: int) -> dict[str, Any]:
         """Encodes the mask in the size of the image as COCO's compressed RLE.

@@ -132,7 +132,7 @@ def _checked_config(name: str) -> str:
 
 
 def _write_page(page: Path, names: list[str]) -> int:
-    """Writes the page on speed, and the plots of each machine beside its first record."""
+    """Writes the page on speed, and the plots of each machine next to its first record."""
     records = [_read(Path(each).expanduser()) for each in names]
     images: dict[str, dict[str, str]] = {}
     folders: dict[Path, str] = {}

@@ -98,8 +98,8 @@ def precompile_header(target: Target, folder: str, env: dict[str, str]) -> bool:
     compiler = find_compiler()
     if WINDOWS or not compiler or ' ' in folder:
         return False
-    says = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
-    if 'Free Software Foundation' not in says:
+    version = subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout
+    if 'Free Software Foundation' not in version:
         return False
     header = Path(folder, 'mmcv_prefix.h')
     say("Precompiling torch's header")

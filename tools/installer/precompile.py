@@ -10,7 +10,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import setuptools  # noqa: F401  (brings distutils where Python no longer has it)
+import setuptools  # noqa: F401  (provides distutils, which newer Pythons lack)
 import torch
 from torch.utils import cpp_extension
 

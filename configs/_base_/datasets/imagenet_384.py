@@ -13,7 +13,7 @@ train_pipeline = [
     _base_.rand_augment,
     dict(type='PackInputs'),
 ]
-# The whole image, warped.
+# The whole image, without keeping its aspect ratio.
 resize = dict(
     type='Resize',
     scale=(img_size, img_size),
