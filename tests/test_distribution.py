@@ -28,7 +28,7 @@ BASE = {'numpy', 'pillow', 'pycocotools', 'tqdm'}
 BASE_MODULES = ('numpy', 'PIL', 'pycocotools', 'tqdm')
 HEAVY = ('torch', 'torchvision', 'cv2', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain')
 
-# Imports every module of casvit, and prints what of the heavy ones came with them.
+# Imports every module of casvit, and prints which heavy modules were imported with them.
 IMPORT_ALL = f"""
 import importlib, json, pkgutil, sys
 import casvit
@@ -39,7 +39,7 @@ heavy = [name for name in {HEAVY} if name in sys.modules]
 print(json.dumps([casvit.__file__, names, heavy, casvit.config_path('mask_rcnn_casvit')]))
 """
 
-# Stands for an environment that holds base dependencies alone: nothing else can be imported.
+# Simulates an environment with only the base dependencies: nothing else can be imported.
 BLOCK_THE_REST = f"""
 import sys
 allowed = {{*sys.stdlib_module_names, 'casvit', 'casvit_mm', *{BASE_MODULES}}}

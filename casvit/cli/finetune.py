@@ -60,7 +60,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--learning-rate',
         type=arguments.above_zero,
         metavar='LR',
-        help="learning rate (default: the recipe's, scaled by √batch size)",
+        help="learning rate (default: the recipe's, scaled by the square root of the batch size)",
     )
     parser.add_argument(
         '--memory',

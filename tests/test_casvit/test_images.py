@@ -13,10 +13,10 @@ from casvit.inputs.images import write_image as write
 
 def as_a_person_opens_it(path):
     """The array that Pillow itself gives."""
-    # By file object: Pillow reads some turned TIFF files wrongly by name.
+    # As a file object: Pillow misreads some rotated TIFF files that are given by name.
     with path.open('rb') as file, Image.open(file) as image:
         turned = ImageOps.exif_transpose(image)
-        # Indices of colours, and CMYK, look like other arrays.
+        # Palette and CMYK images would be taken for other arrays.
         if turned.mode in ('P', 'CMYK'):
             turned = turned.convert('RGB')
         return np.array(turned)
@@ -47,7 +47,7 @@ def test_pixels_are_the_same_as_in_a_training_run(suffix, mode, tmp_path):
     path = write_image(tmp_path / f'a{suffix}', mode)
     trained_on = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     difference = abs(read_image(path).astype(int) - trained_on[..., ::-1]).max()
-    # Each has a formula of its own for the colours of ink.
+    # Each library has its own formula for CMYK colours.
     assert difference <= (1 if mode == 'CMYK' else 0)
 
 
@@ -134,7 +134,7 @@ def test_large_images_are_read_without_changing_pillows_limit_for_others(tmp_pat
     write_image(tmp_path / 'a.png', size=size)
     expected = np.asarray(Image.open(tmp_path / 'a.png'))
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
-    # In several strips.
+    # Converted in several strips.
     monkeypatch.setattr('casvit.inputs.images.STRIP', 6000 * 7)
     with warnings.catch_warnings():
         warnings.simplefilter('error')

@@ -108,7 +108,7 @@ def test_batches_hold_items_with_equal_keys_and_few_items_wait(keys, size):
         assert 1 <= len(batch) <= size and len({key for _, key in batch}) == 1
         assert [keys[number] for number, _ in batch] == [key for _, key in batch]
         seen += [number for number, _ in batch]
-        # The oldest that was not given yet holds up few others.
+        # The oldest waiting item delays only a few others.
         oldest = min(set(range(taken)) - set(seen), default=taken)
         assert taken - oldest <= 2 * size
     assert sorted(seen) == list(range(len(keys)))

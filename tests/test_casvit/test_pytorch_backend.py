@@ -64,7 +64,7 @@ def test_a_result_does_not_depend_on_the_rest_of_its_batch(task, checkpoints):
 @pytest.mark.parametrize('task', ['instance', 'classification'])
 def test_a_model_alone_predicts_differently_next_to_a_larger_image(task, checkpoints):
     predict = Predictor(checkpoints[task], score_threshold=0.05)
-    # Else the test above could not fail.
+    # Otherwise the test above could not fail.
     alone, padded = predict(image(120, 160)), predict.backend([image(120, 160), image(160, 160)])[0]
     with pytest.raises((AssertionError, ValueError)):
         assert_equal(alone, padded)

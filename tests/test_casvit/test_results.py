@@ -210,7 +210,7 @@ def test_supervision_gets_boxes_names_and_masks(compact, monkeypatch):
     if compact:
         monkeypatch.setattr('casvit.results.detections.COMPACT', 0)
     result = detections(4)
-    # A mask need not fill its box, nor stay in it.
+    # A mask may be smaller than its box, or reach outside it.
     odd = LocalMask(50, 30, np.eye(9, dtype=bool))
     empty = LocalMask(0, 0, np.zeros((0, 0), bool))
     result = replace(result, masks=[*result.masks[:2], odd, empty])

@@ -23,7 +23,7 @@ def test_tiles_cover_a_side_exactly_and_overlap_at_least_as_asked(data):
         assert end - begin >= overlap
     if len(begins) > 1:
         assert all(end - begin == tile for begin, end in zip(begins, ends, strict=True))
-        # One tile fewer would not do.
+        # One tile fewer would not be enough.
         assert (len(begins) - 1) * (tile - overlap) + overlap < length
 
 
@@ -135,7 +135,7 @@ def test_suppression_keeps_what_mmcv_and_torchvision_keep(count, far, grid):
         tensors = tuple(map(torch.from_numpy, (boxes, scores, class_ids)))
         assert sorted(kept) == sorted(of_torchvision(*tensors, 0.5).tolist())
         assert (np.diff(scores[kept]) <= 0).all()
-        # Of equal scores, mmcv takes one or the other first.
+        # mmcv does not order equal scores.
         scores = np.random.default_rng(seed).permutation(count).astype(np.float32) / (count + 1)
         kept = nms_by_class(boxes, scores, class_ids, 0.5)
         if count:

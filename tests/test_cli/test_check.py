@@ -58,7 +58,7 @@ def test_a_clean_dataset_is_counted_and_drawn(check, objects, tmp_path):
     html = page.read_text()
     assert html.count('data:image/png;base64,') == 5
     assert html.count('data:image/jpeg;base64,') == 1
-    assert 'http' not in html, 'it opens without a network'
+    assert 'http' not in html, 'the report works offline'
 
 
 def test_errors_are_named_and_are_exit_code_2(check, objects):
@@ -140,7 +140,7 @@ def test_image_files_may_have_any_name(check, tmp_path, name):
     code, said, error = check(root, '--task', 'detection', '--fix', tmp_path / 'fixed')
     assert code == 0 and re.search(r'^  all +2 +0 +2 +1$', said, re.MULTILINE), error
     assert 'Traceback' not in error
-    # And with something to say about such a file.
+    # The same with an issue of such a file.
     (root / name / f'{name}.png').write_bytes(b'broken')
     (root / name / f'{name}.txt').write_text('0 0.5 0.5 nan 0.4\n')
     code, said, error = check(root, '--task', 'detection', '--fix', tmp_path / 'again')

@@ -71,7 +71,7 @@ def test_slow_loading_is_reported_on_stderr(slow, capfd):
     assert said == 'Loading PyTorch and OpenMMLab …\n'
     with loading.loading('The config'):
         time.sleep(0.2)
-    assert capfd.readouterr().err == '', 'it is said once'
+    assert capfd.readouterr().err == '', 'it is printed only once'
 
 
 def test_only_the_first_process_of_a_run_reports_slow_loading(slow, monkeypatch, capfd):

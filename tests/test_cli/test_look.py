@@ -7,7 +7,7 @@ import pytest
 from quick_runs import DEMO
 
 
-# The pipeline of training resizes image and annotations, that of validation the image alone.
+# The training pipeline resizes image and annotations, the validation pipeline only the image.
 @pytest.mark.parametrize('split, side', [('train', 160), ('val', 96)])
 def test_browse_dataset_draws_the_output_of_the_pipeline(split, side, call, shapes, tmp_path):
     answer = call(
@@ -46,9 +46,9 @@ def test_get_flops_counts_the_published_parameters_and_macs(call):
     answer = call('get_flops', 'retinanet_casvit', '--shape', '224', '224')
     assert answer.code == 0, answer.err
     parameters, macs = re.search(r'backbone +([\d,]+) +([\d.]+)', answer.out).groups()
-    # Of the published backbone, less the output norm of the stage that RetinaNet does not use.
+    # The published backbone, without the output norm of the stage that RetinaNet does not use.
     assert int(parameters.replace(',', '')) == 11_652_224 - 2 * 64
-    # The published figure counts no normalisation.
+    # The published figure does not count normalisation.
     assert float(macs) == pytest.approx(1.859, rel=0.02)
     assert 'GMACs' in answer.out and 'FLOPs' not in answer.out
 

@@ -39,7 +39,7 @@ def test_an_unknown_command_is_refused_with_the_list_of_commands(capsys):
 def test_every_command_explains_itself_with_an_example(name, capsys):
     assert run_tool(name, ['--help']) == 0
     shown = capsys.readouterr().out
-    assert f'casvit {name}' in shown.split('\n\n', 1)[1], 'an example of a call'
+    assert f'casvit {name}' in shown.split('\n\n', 1)[1], 'there is an example'
     assert '--debug' in shown
 
 

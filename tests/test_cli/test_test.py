@@ -42,7 +42,7 @@ def test_format_only_writes_coco_files_without_annotations(call, shapes, checkpo
     del truth['annotations']
     (root / 'annotations' / 'image_info.json').write_text(json.dumps(truth))
     (root / 'annotations' / 'instances_val.json').unlink()
-    # A model of two iterations finds nothing that it is sure of.
+    # After two iterations, all scores are low.
     options = [
         *QUICK,
         'test_dataloader.dataset.ann_file=annotations/image_info.json',

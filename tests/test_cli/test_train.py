@@ -228,7 +228,7 @@ def test_no_thread_of_a_process_group_outlives_its_run(
     assert answer.code == (2 if mistake else 0), answer.err
     names = set()
     for path in Path('/proc/self/task').glob('*/comm'):
-        # Threads of others may end meanwhile.
+        # Other threads may end meanwhile.
         with contextlib.suppress(OSError):
             names.add(path.read_text().strip())
     assert names

@@ -87,7 +87,7 @@ def test_a_test_run_and_browsing_draw_the_images_with_their_classes(root, checkp
 def test_the_parameters_of_a_classifier_are_counted(capsys):
     assert run_tool('get_flops', ['casvit-xs_8xb128_in1k', '--shape', '224', '224']) == 0
     model = next(line for line in capsys.readouterr().out.splitlines() if 'model' in line)
-    # 0.547 GMACs, of the published code with one head.
+    # 0.547 GMACs, like the published code with one head.
     assert model.split()[-1] == '0.55'
 
 

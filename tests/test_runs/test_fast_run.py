@@ -15,7 +15,7 @@ from casvit_mm.speed.training import TrainingSpeed
 
 CONFIG = """
 _base_ = '{configs}/detection/mask_rcnn_casvit-xs_demo_shapes.py'
-# As the published recipes train: with frozen norms.
+# With frozen norms, as in the published recipes.
 model = dict(backbone=dict(norm_eval=True), test_cfg=dict(rcnn=dict(score_thr=0.0)))
 train_cfg = dict(max_epochs=1, val_interval=1)
 default_hooks = dict(logger=dict(interval=1))
@@ -77,7 +77,7 @@ def test_one_more_base_in_a_published_config_adds_the_switches(configs, tmp_path
         plain = Config.fromfile(file)
         assert TrainingSpeed.of(cfg.speed).fold_norms
         assert not plain.get('speed')
-        assert cfg.optim_wrapper == plain.optim_wrapper, 'the recipe stays'
+        assert cfg.optim_wrapper == plain.optim_wrapper, 'the recipe is unchanged'
 
 
 def test_the_switches_do_not_change_the_losses(losses):

@@ -10,7 +10,7 @@ SHORT = [
     'train_cfg.val_interval=3',
     'param_scheduler.1.end=3',
     'param_scheduler.1.T_max=3',
-    # The demo's own rate is for random weights, and would shake off what was learned before.
+    # The demo's own learning rate is for random weights, and would undo the pretraining.
     'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult=0.25',
 ]
 

@@ -26,7 +26,7 @@ def test_the_retinanet_demo_reaches_its_precision_from_random_weights(tmp_path, 
     assert boxes >= 0.50
 
 
-# What a run from random weights changes of the recipe, so that a few hundred iterations show it.
+# Changes to the recipe with which a few hundred iterations from random weights show progress.
 FROM_SCRATCH = {
     'mask_rcnn': """
 model = dict(test_cfg=dict(rcnn=dict(score_thr=0.0)))
@@ -36,7 +36,7 @@ warm_up, steps = _base_.param_scheduler
 param_scheduler = [dict(warm_up, end=20), steps]
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 """,
-    # Its neck and head have no norms, without which they hardly leave their small initial weights.
+    # Its neck and head have no norms, and hardly learn from random weights without them.
     'retinanet': """
 model = dict(
     neck=dict(norm_cfg=dict(type='BN')),

@@ -31,7 +31,7 @@ def fine_tuned(data, work_dir, *options):
     """Box AP and mask AP after fine-tuning, and the training time in seconds."""
     size = ['--config', DEMO, '--image-size', '160', '--batch-size', '4', '--epochs', '4']
     tool('finetune', data, '--task', 'instance', *size, '--work-dir', work_dir, *options)
-    # Beside the folder of the training there is one of the test.
+    # There are folders of the training and of the test.
     run = next(path for path in work_dir.iterdir() if re.fullmatch(r'[\d_]+', path.name))
     seconds = sum(line['time'] * 10 for line in scalars(run) if 'loss' in line)
     return *reached(run, 'coco/bbox_mAP', 'coco/segm_mAP'), seconds
@@ -67,7 +67,7 @@ def test_images_of_every_format_are_learned(name, trained_demo, photographs, tmp
     )
     losses = [line['loss'] for line in scalars(tmp_path / 'run') if 'loss' in line]
     assert statistics.mean(losses[-2:]) < statistics.mean(losses[:2])
-    # The table of classes in the end.
+    # The table of results by class at the end.
     precisions = dict(re.findall(r'\| (\w+) +\| ([\d.]+|nan) ', said[said.rindex('Testing ') :]))
     assert set(exported.CLASSES) <= set(precisions)
     assert len(list((tmp_path / 'run/images').glob('*.jpg'))) == 79
@@ -79,7 +79,7 @@ def tree(pid):
     parents = {}
     for file in Path('/proc').glob('[0-9]*/stat'):
         try:
-            # The name of a process, in brackets, may hold anything.
+            # The name of a process, in brackets, may contain any character.
             parent = int(file.read_text().rpartition(')')[2].split()[1])
         except (OSError, IndexError):
             continue

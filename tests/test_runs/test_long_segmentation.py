@@ -34,7 +34,7 @@ def test_the_demo_reaches_its_iou_from_random_weights(tmp_path, capsys):
     assert mean_iou(tmp_path) >= 75
 
 
-# mmseg takes a class that a config leaves out of those that a dataset knows as ignored.
+# mmseg ignores the classes of a dataset that a config leaves out.
 STREET_DATASET = f"""
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS

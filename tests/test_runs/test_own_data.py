@@ -39,7 +39,7 @@ def test_every_command_of_the_page_works(data, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert len(commands()) <= 5
     run = tmp_path / 'run'
-    # Weights to start from: of the same model and classes.
+    # A checkpoint to start from, with the same model and classes.
     start = [data, '--task', 'instance', *SMALL, '--work-dir', tmp_path / 'start']
     assert run_tool('finetune', [*start, '--no-train']) == 0
     init_default_scope('mmdet')
