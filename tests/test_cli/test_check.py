@@ -20,12 +20,12 @@ def objects(tmp_path):
 
 
 @pytest.fixture
-def maps(tmp_path):
-    generated, root = tmp_path / 'generated maps', tmp_path / 'maps'
+def masks(tmp_path):
+    generated, root = tmp_path / 'generated masks', tmp_path / 'masks'
     shapes.generate(generated, num_train=8, num_val=4, size=96, progress=False)
-    for part in ('train', 'val'):
-        shutil.copytree(generated / part, root / 'images' / part)
-        shutil.copytree(generated / 'labels' / part, root / 'annotations' / part)
+    for split in ('train', 'val'):
+        shutil.copytree(generated / split, root / 'images' / split)
+        shutil.copytree(generated / 'labels' / split, root / 'annotations' / split)
     (root / 'classes.txt').write_text('\n'.join(('background', *shapes.CLASSES)))
     return root
 
@@ -103,8 +103,8 @@ def test_a_repaired_copy_is_clean(check, objects, tmp_path):
     assert code == 2 and 'already exists' in error
 
 
-def test_semantic_masks_are_checked_counted_and_drawn(check, maps, tmp_path):
-    code, said, _ = check(maps, '--task', 'semantic')
+def test_semantic_masks_are_checked_counted_and_drawn(check, masks, tmp_path):
+    code, said, _ = check(masks, '--task', 'semantic')
     assert code == 0 and 'semantic masks with class indices' in said
     html = (tmp_path / 'work_dirs/audit_masks/index.html').read_text()
     assert html.count('data:image/png;base64,') == 3

@@ -34,9 +34,9 @@ def test_the_config_of_a_run_on_own_data_is_read_from_its_checkpoint(
     data = shapes
     if task == 'semantic':
         data = tmp_path / 'data'
-        for part in ('train', 'val'):
-            shutil.copytree(shapes / part, data / 'images' / part)
-            shutil.copytree(shapes / 'labels' / part, data / 'masks' / part)
+        for split in ('train', 'val'):
+            shutil.copytree(shapes / split, data / 'images' / split)
+            shutil.copytree(shapes / 'labels' / split, data / 'masks' / split)
         (data / 'classes.txt').write_text('\n'.join(CLASSES))
     options = ['--task', task, '--batch-size', '2', '--no-train', '--work-dir', 'run']
     assert run_tool('finetune', [data, *options]) == 0

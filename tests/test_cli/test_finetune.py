@@ -21,10 +21,10 @@ def objects(tmp_path_factory):
     root = generated.with_name('objects')
     for name in ('annotations', 'train', 'val'):
         shutil.copytree(generated / name, root / name)
-    for part in ('train', 'val'):
-        shutil.copytree(generated / part, root.with_name('maps') / 'images' / part)
-        shutil.copytree(generated / 'labels' / part, root.with_name('maps') / 'masks' / part)
-    (root.with_name('maps') / 'classes.txt').write_text('\n'.join(('ground', *shapes.CLASSES)))
+    for split in ('train', 'val'):
+        shutil.copytree(generated / split, root.with_name('masks') / 'images' / split)
+        shutil.copytree(generated / 'labels' / split, root.with_name('masks') / 'masks' / split)
+    (root.with_name('masks') / 'classes.txt').write_text('\n'.join(('ground', *shapes.CLASSES)))
     return root
 
 
@@ -57,7 +57,7 @@ TASKS = {
 def test_the_config_inherits_from_ours_and_sets_the_classes_of_every_head(
     task, size, objects, finetune, tmp_path
 ):
-    data = objects.with_name('maps') if task == 'semantic' else objects
+    data = objects.with_name('masks') if task == 'semantic' else objects
     code, said, _, cfg = finetune(data, '--task', task, '--size', size, '--batch-size', '3')
     assert code == 0, said
     text = (tmp_path / 'run/config.py').read_text()
@@ -193,11 +193,11 @@ def test_an_unsplit_dataset_is_split_evenly_by_class_and_reproducibly(objects, f
     seen = []
     for seed in ('1', '1', '2'):
         finetune(data, '--task', 'detection', '--size', 'xs', '--batch-size', '2', '--seed', seed)
-        parts = [
-            json.loads((tmp_path / f'run/data/{part}.json').read_text())
-            for part in ('train', 'val')
+        splits = [
+            json.loads((tmp_path / f'run/data/{split}.json').read_text())
+            for split in ('train', 'val')
         ]
-        files = [{image['file_name'] for image in part['images']} for part in parts]
+        files = [{image['file_name'] for image in split['images']} for split in splits]
         assert len(files[0] | files[1]) == 12 and not files[0] & files[1]
         seen.append(files)
         shutil.rmtree(tmp_path / 'run')
@@ -219,14 +219,14 @@ def test_names_and_paths_stay_the_same_in_the_config_and_its_dumps(
     plans = []
     written = command.config_text
     monkeypatch.setattr(command, 'config_text', lambda plan: plans.append(plan) or written(plan))
-    for task, data in (('instance', objects), ('semantic', objects.with_name('maps'))):
+    for task, data in (('instance', objects), ('semantic', objects.with_name('masks'))):
         finetune(data, '--task', task, '--size', 'xs', '--batch-size', '2')
         plan = plans[-1]
         path = tmp_path / PAYLOAD
         classes = [PAYLOAD, 'a\nb', "'", '{{{{', 'c\udcff', *map(str, range(2))]
         splits = {
-            name: replace(part, ann_file=path / 'a.json', images=path)
-            for name, part in plan.data.splits.items()
+            name: replace(split, ann_file=path / 'a.json', images=path)
+            for name, split in plan.data.splits.items()
         }
         spoilt = replace(
             plan,

@@ -175,8 +175,8 @@ def test_batches_are_of_several_sizes_as_published(row):
 
 def test_test_images_are_prepared_as_published(row):
     side, _, cfg = row
-    for part in ('val', 'test'):
-        pipeline = cfg[f'{part}_dataloader'].dataset.pipeline
+    for split in ('val', 'test'):
+        pipeline = cfg[f'{split}_dataloader'].dataset.pipeline
         if side == 224:
             resize, crop = pipeline[1:-1]
             assert (resize.type, resize.scale, resize.edge) == ('ResizeEdge', 256, 'short')
@@ -189,20 +189,20 @@ def test_test_images_are_prepared_as_published(row):
 
 def test_imagenet_is_read_and_evaluated_as_usual(row):
     cfg = row[2]
-    for part, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
-        dataset = cfg[f'{part}_dataloader'].dataset
-        assert (dataset.type, dataset.split) == ('ImageNet', split)
+    for split, folder in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert (dataset.type, dataset.split) == ('ImageNet', folder)
         assert dataset.data_root == 'data/imagenet/'
-    for part in ('val', 'test'):
-        assert cfg[f'{part}_evaluator'].to_dict() == dict(type='Accuracy', topk=(1, 5))
+    for split in ('val', 'test'):
+        assert cfg[f'{split}_evaluator'].to_dict() == dict(type='Accuracy', topk=(1, 5))
 
 
 def test_every_part_builds_and_the_model_predicts(row):
     cfg = row[2]
-    for part in ('train', 'val', 'test'):
-        Compose(list(cfg[f'{part}_dataloader'].dataset.pipeline))
-        if part != 'train':
-            METRICS.build(cfg[f'{part}_evaluator'])
+    for split in ('train', 'val', 'test'):
+        Compose(list(cfg[f'{split}_dataloader'].dataset.pipeline))
+        if split != 'train':
+            METRICS.build(cfg[f'{split}_evaluator'])
     Compose(list(cfg.tta_pipeline))
     for hook in cfg.custom_hooks:
         HOOKS.build(hook)

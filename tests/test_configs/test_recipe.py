@@ -141,8 +141,8 @@ def test_images_are_prepared_as_published(row):
 def test_coco_is_read_and_evaluated_as_usual(row):
     head, _, cfg = row
     assert cfg.train_dataloader.dataset.ann_file == 'annotations/instances_train2017.json'
-    for part in ('val', 'test'):
-        dataset, evaluator = cfg[f'{part}_dataloader'].dataset, cfg[f'{part}_evaluator']
+    for split in ('val', 'test'):
+        dataset, evaluator = cfg[f'{split}_dataloader'].dataset, cfg[f'{split}_evaluator']
         assert dataset.ann_file == 'annotations/instances_val2017.json'
         assert evaluator.ann_file == dataset.data_root + dataset.ann_file
         assert evaluator.metric == (['bbox', 'segm'] if head == 'mask_rcnn' else 'bbox')

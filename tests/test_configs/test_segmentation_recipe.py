@@ -123,8 +123,8 @@ def test_images_are_prepared_as_published(row):
 
 def test_label_0_is_ignored(row):
     cfg = row[1]
-    for part in ('train', 'val', 'test'):
-        dataset = cfg[f'{part}_dataloader'].dataset
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
         assert transform(dataset.pipeline, 'LoadAnnotations').reduce_zero_label is True
         assert mmseg_registry.DATASETS.get(dataset.type)(lazy_init=True).reduce_zero_label
 
