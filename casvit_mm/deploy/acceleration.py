@@ -30,8 +30,8 @@ class Acceleration:
 
     Attributes:
         fuse: Fold batch norms and more, exactly; see :func:`casvit_mm.deploy.fuse`.
-        compile: Compile the dense parts for pictures of any size with ``torch.compile``: the
-            first picture takes a minute or more, all others less than before.
+        compile: Compile the dense parts for images of any size with ``torch.compile``: the
+            first image takes a minute or more, all others less than before.
         precision: A key of :data:`PRECISIONS`: what the dense parts compute in. bf16 and fp16 are
             fast on GPUs; bf16 also on some CPUs with instructions for it, and slow on others.
         keep_memory: Have the process keep freed memory for its next tensors; see

@@ -1,4 +1,4 @@
-"""Convolutions that do what follows them in the same pass over memory, where the CPU library can.
+"""Convolutions that do what follows them in the same pass over memory, if the CPU library can.
 
 oneDNN applies an activation, or adds a residual, to each tile of a convolution's output while it
 is in the cache. torch reaches that through the operators that its own compiler emits.
@@ -48,7 +48,7 @@ TRACEABLE = digit_version(torch.__version__) >= digit_version('2.13')
 
 
 def activation_name(module: nn.Module) -> str | None:
-    """The key of an activation in :data:`ACTIVATIONS`, or None where it is another one."""
+    """The key of an activation in :data:`ACTIVATIONS`, or None if it is another one."""
     if isinstance(module, nn.ReLU):
         return 'relu'
     if isinstance(module, nn.GELU) and module.approximate == 'none':
@@ -83,7 +83,7 @@ class FusedConv2d(nn.Conv2d):
         self.activation = activation
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """``activation(conv(x))``, or ``residual + conv(x)`` where a residual is given."""
+        """``activation(conv(x))``, or ``residual + conv(x)`` if a residual is given."""
         dtype = autocast_dtype() if autocasts_on_cpu() else x.dtype
         takes = not is_compiling() or (TRACEABLE and residual is None)
         if takes and self._in_one_pass(x, dtype):

@@ -28,14 +28,14 @@ def detector(configs):
     return model.eval()
 
 
-def picture_shapes(count):
-    """Sizes of photographs, the first one square."""
+def image_shapes(count):
+    """Sizes of images, the first one square."""
     generator = torch.Generator().manual_seed(0)
     sides = torch.randint(320, 480, (count, 2), generator=generator).tolist()
     return [(320, 320), *map(tuple, sides[1:])]
 
 
-def test_twenty_sizes_of_pictures_take_at_most_two_compilations():
+def test_twenty_sizes_of_images_take_at_most_two_compilations():
     torch.manual_seed(0)
     torch._dynamo.reset()
     backbone = CASViT('xs').eval()
@@ -49,7 +49,7 @@ def test_twenty_sizes_of_pictures_take_at_most_two_compilations():
         return graph.forward
 
     forward = compiled(model.backbone.forward, constant_weights=True, backend=count)
-    for height, width in picture_shapes(20):
+    for height, width in image_shapes(20):
         image = torch.randn(1, 3, height, width)
         with torch.no_grad():
             for level, reference in zip(forward(image), backbone(image), strict=True):
@@ -58,7 +58,7 @@ def test_twenty_sizes_of_pictures_take_at_most_two_compilations():
 
 
 @pytest.mark.skipif(torch.__version__ < '2.4', reason='torch before 2.4 compiles for minutes')
-def test_a_compiled_model_answers_as_the_plain_one_for_pictures_of_several_sizes():
+def test_a_compiled_model_answers_as_the_plain_one_for_images_of_several_sizes():
     torch.manual_seed(0)
     torch._dynamo.reset()
     backbone = CASViT(dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32))).eval()

@@ -42,7 +42,7 @@ def assert_equal(actual, expected):
 
 
 @pytest.mark.parametrize('size', ['xs', 's', 'm', 't', 'l'])
-def test_features_stay_the_same_for_odd_pictures_and_both_layouts(size):
+def test_features_stay_the_same_for_odd_images_and_both_layouts(size):
     torch.manual_seed(0)
     backbone = as_trained(CASViT(size))
     before = copy.deepcopy(backbone.state_dict())

@@ -27,7 +27,7 @@ def pair(double=True, **options):
 
 
 def run(backbone, image):
-    """Features, and the gradients of picture and parameters."""
+    """Features, and the gradients of image and parameters."""
     torch.manual_seed(1)
     image = image.clone().requires_grad_()
     levels = backbone(image)
