@@ -1,7 +1,7 @@
 """Runs inference on a folder of images or a video, and writes the results."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from casvit.errors import CliError, UserError
 from casvit.files import write_whole
-from casvit.inputs.images import IMAGE_SUFFIXES, ImageError
+from casvit.inputs.images import IMAGE_SUFFIXES, ImageError, ImageLike
 from casvit.inputs.streams import VIDEOS, Video, VideoWriter, list_images, output_names
 from casvit.predictor import PredictionError, Predictor
 from casvit.results import Result, SemanticMap
@@ -62,7 +62,7 @@ class Demo:
     ) -> None:
         self.predictor = predictor
         self.out_dir = out_dir
-        self.tiling = dict(tile=tile, overlap=overlap)
+        self.tile, self.overlap = tile, overlap
         self.unit = UNITS.get(predictor.task, 'detections')
 
     def on_images(self, paths: Sequence[Path]) -> dict[Path, str]:
@@ -76,13 +76,12 @@ class Demo:
         errors: list[BaseException] = []
         total = done = 0
         with self._progress(len(paths), 'image') as bar:
-            outcomes = self.predictor.answers(paths, on_tiles=bar.on_tiles, **self.tiling)
-            for path, outcome in zip(paths, outcomes, strict=True):
+            for path, outcome in zip(paths, self._outcomes(paths, bar), strict=True):
                 bar.on_result()
                 if isinstance(outcome, Exception):
                     skipped[path] = str(outcome)
                     if _is_of_model(outcome):
-                        errors.append(outcome.__cause__)
+                        errors.append(outcome.__cause__ or outcome)
                     continue
                 try:
                     total += self._write(path, names[path], outcome)
@@ -110,9 +109,9 @@ class Demo:
             VideoWriter(target, video.frames_per_second) as writer,
             self._progress(video.length, 'frame') as bar,
         ):
-            for outcome in self.predictor.answers(video, on_tiles=bar.on_tiles, **self.tiling):
+            for outcome in self._outcomes(video, bar):
                 if isinstance(outcome, Exception):
-                    raise outcome.__cause__ if _is_of_model(outcome) else outcome
+                    raise (outcome.__cause__ if _is_of_model(outcome) else None) or outcome
                 bar.on_result()
                 writer.write(outcome.draw())
                 records += [{**record, 'frame': number} for record in outcome.to_records(path.name)]
@@ -120,8 +119,15 @@ class Demo:
         _write_json(records, self.out_dir / f'{path.stem}.json')
         print(f'{len(records)} {self.unit} in {number} frames: {target}')
 
+    def _outcomes(
+        self, images: Iterable[ImageLike], bar: '_Progress'
+    ) -> Iterator[Result | ImageError | PredictionError]:
+        return self.predictor.answers(
+            images, tile=self.tile, overlap=self.overlap, on_tiles=bar.on_tiles
+        )
+
     def _progress(self, count: int | None, unit: str) -> '_Progress':
-        if self.tiling['tile'] is None:
+        if self.tile is None:
             return _Progress(total=count, unit=unit)
         # The number of tiles is known only once an image is read.
         return _Progress(total=None, unit='tile')

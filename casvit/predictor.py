@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, TypeGuard, cast, overload
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class Predictor:
                 compile=compile,
                 precision=precision,
             )
-            self.backend = load_backend(os.fspath(model), options)
+            self.backend: Backend = load_backend(os.fspath(model), options)
         elif isinstance(model, Backend):
             self.backend = model
         else:
@@ -110,16 +110,41 @@ class Predictor:
     def __repr__(self) -> str:
         return f'<Predictor: {self.task}, {len(self.classes)} classes>'
 
+    # A path, an array or a list could also be taken for an iterable of images.
     @overload
-    def __call__(self, image: ImageLike, **options: Any) -> Result: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        image: ImageLike,
+        *,
+        bgr: bool = ...,
+        tile: int | None = ...,
+        overlap: int | None = ...,
+        on_tiles: OnTiles | None = ...,
+    ) -> Result: ...
     @overload
-    def __call__(self, image: list | tuple, **options: Any) -> list[Result]: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        image: list[ImageLike] | tuple[ImageLike, ...],
+        *,
+        bgr: bool = ...,
+        tile: int | None = ...,
+        overlap: int | None = ...,
+        on_tiles: OnTiles | None = ...,
+    ) -> list[Result]: ...
     @overload
-    def __call__(self, image: Iterable[ImageLike], **options: Any) -> Iterator[Result]: ...
+    def __call__(
+        self,
+        image: Iterable[ImageLike],
+        *,
+        bgr: bool = ...,
+        tile: int | None = ...,
+        overlap: int | None = ...,
+        on_tiles: OnTiles | None = ...,
+    ) -> Iterator[Result]: ...
 
     def __call__(
         self,
-        image: ImageLike | Sequence[ImageLike] | Iterable[ImageLike],
+        image: ImageLike | Iterable[ImageLike],
         *,
         bgr: bool = False,
         tile: int | None = None,
@@ -152,20 +177,13 @@ class Predictor:
             PredictionError: Inference failed for an image.
             TilingError: The tile size or overlap is invalid, or the model does not support tiles.
         """
-        several = isinstance(image, (list, tuple))
-        images = image if several or _is_stream(image) else [image]
-        outcomes = self.answers(
-            images,
-            bgr=bgr,
-            tile=tile,
-            overlap=overlap,
-            on_tiles=on_tiles,
-            keep_images=not several,
-        )
-        results = map(_raised, outcomes)
-        if several:
-            return list(results)
-        return results if images is image else next(results)
+        predict = self._predict(tile, overlap, on_tiles)
+        if isinstance(image, (list, tuple)):
+            return [_raised(each) for each in self._outcomes(image, bgr, predict, tile, False)]
+        if _is_stream(image):
+            return map(_raised, self._outcomes(image, bgr, predict, tile, True))
+        one = cast(ImageLike, image)
+        return _raised(next(self._outcomes([one], bgr, predict, tile, True)))
 
     def answers(
         self,
@@ -257,27 +275,27 @@ class _Input:
     error: ImageError | None = None
 
 
-def _is_stream(value: Any) -> bool:
+def _is_stream(value: Any) -> TypeGuard[Iterable[ImageLike]]:
     # An array or a tensor is one image, not a stream of its rows.
     one = isinstance(value, (str, bytes, os.PathLike)) or hasattr(value, 'shape')
     return isinstance(value, Iterable) and not one
 
 
 def _read(image: ImageLike, bgr: bool, keep_files: bool) -> _Input:
-    is_file = isinstance(image, (str, os.PathLike))
-    file = os.fspath(image) if is_file else ''
+    file = os.fspath(image) if isinstance(image, (str, os.PathLike)) else ''
     try:
-        return _Input(load_image(image, bgr=bgr), file, keep_files or not is_file)
+        return _Input(load_image(image, bgr=bgr), file, keep_files or not file)
     except ImageError as error:
         return _Input(np.zeros((0, 0, 3), np.uint8), file, False, error)
 
 
 def _predicted(
     batch: Sequence[_Input], predict: Callable[[list[np.ndarray]], Sequence[Result]]
-) -> list[Result | ImageError | PredictionError]:
+) -> Sequence[Result | ImageError | PredictionError]:
     """The result of each image of a batch, or the error of predicting it alone."""
-    if batch[0].error is not None:
-        return [one.error for one in batch]
+    # Those that cannot be read have a size of their own: no batch has some of both.
+    if errors := [one.error for one in batch if one.error is not None]:
+        return errors
     try:
         results = predict([one.pixels for one in batch])
     # Models may raise any error for an image of unusual size.

@@ -7,7 +7,7 @@ class; importing the module of a class replaces the factory with the class.
 
 import importlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from mmengine.registry import (
     DATA_SAMPLERS,
@@ -137,6 +137,6 @@ def _factory(registry: Registry, name: str, module: str) -> Callable[..., Any]:
     )
     if registry is RUNNERS:
         # mmengine builds runners with this method of their class.
-        build.from_cfg = lambda cfg: load().from_cfg(cfg)
+        cast(Any, build).from_cfg = lambda cfg: cast(Any, load()).from_cfg(cfg)
     _loaders[build] = load
     return build

@@ -21,17 +21,19 @@ MODULES = {
 
 @runtime_checkable
 class Backend(Protocol):
-    """A model that is ready for inference.
+    """A model that is ready for inference."""
 
-    Attributes:
-        task: 'detection', 'instance', 'semantic' or 'classification'.
-        classes: Names of its classes.
-        palette: RGB colour of each class.
-    """
+    @property
+    def task(self) -> str:
+        """'detection', 'instance', 'semantic' or 'classification'."""
 
-    task: str
-    classes: Sequence[str]
-    palette: Sequence[Colour]
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of its classes."""
+
+    @property
+    def palette(self) -> Sequence[Colour]:
+        """RGB colour of each class."""
 
     def __call__(self, images: Sequence[np.ndarray]) -> Sequence[Result]:
         """Runs inference on a batch.

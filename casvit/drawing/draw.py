@@ -197,7 +197,7 @@ def _letters(text: str, size: int) -> np.ndarray:
     above, below = font.getmetrics()
     margin = max(1, size // 8)
     left, _, right, _ = font.getbbox(text)
-    label = Image.new('L', (right - left + 2 * margin, above + below))
+    label = Image.new('L', (int(right - left) + 2 * margin, above + below))
     ImageDraw.Draw(label).text((margin - left, 0), text, 255, font=font)
     return np.asarray(label)
 

@@ -4,6 +4,7 @@ import unicodedata
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 from PIL import ImageFont
 
@@ -48,7 +49,10 @@ def font_for(text: str, size: int) -> tuple[ImageFont.FreeTypeFont, str]:
 
 @lru_cache(maxsize=64)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(name, size) if name else ImageFont.load_default(size)
+    if name:
+        return ImageFont.truetype(name, size)
+    # With a size, Pillow's own font is of this type as well.
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
 
 
 @lru_cache(maxsize=1)
@@ -57,7 +61,7 @@ def _fonts() -> tuple[str, ...]:
     found = ['']
     for name in (*SYSTEM_FONTS, *_beside_matplotlib()):
         try:
-            found.append(ImageFont.truetype(name, PROBE).path)
+            found.append(str(ImageFont.truetype(name, PROBE).path))
         except OSError:
             continue
     return tuple(found)

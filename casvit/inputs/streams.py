@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ class VideoWriter:
         self.path = Path(path)
         self.frames_per_second = frames_per_second
         self._cv2 = _opencv('Writing videos')
-        self._writer = None
+        self._writer: Any = None
 
     def __enter__(self) -> 'VideoWriter':
         return self

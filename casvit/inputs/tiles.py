@@ -9,7 +9,7 @@ import numpy as np
 
 from casvit.results import Detections, SemanticMap
 
-Predict = Callable[[Sequence[np.ndarray]], list[Any]]
+Predict = Callable[[Sequence[np.ndarray]], Sequence[Any]]
 
 
 class Tile(NamedTuple):

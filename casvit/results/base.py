@@ -1,9 +1,11 @@
 """The base class of all results: an image, its classes, and drawing."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,7 +24,7 @@ class ResultError(UserError, ValueError):
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Result:
+class Result(ABC):
     """The predictions for one image.
 
     Attributes:
@@ -54,6 +56,14 @@ class Result:
         from casvit.drawing.draw import draw
 
         return draw(self, self._its_image())
+
+    @abstractmethod
+    def to_records(self, file: str) -> list[dict[str, Any]]:
+        """Records for JSON.
+
+        Args:
+            file: Name of the image.
+        """
 
     def save(self, path: str | Path) -> None:
         """Draws the result on its image and writes it to a file.

@@ -114,7 +114,7 @@ class Detections(Result):
         """Joins several sets of detections in the same image."""
         masks = None
         if all(part.masks is not None for part in parts):
-            masks = [mask for part in parts for mask in part.masks]
+            masks = [mask for part in parts for mask in part.masks or ()]
         return replace(
             parts[0],
             boxes=np.concatenate([part.boxes for part in parts]),
@@ -189,7 +189,7 @@ class Detections(Result):
                 'to_supervision() needs supervision, which is not installed: '
                 f'{how_to_install("supervision")}.'
             ) from error
-        masks = None
+        masks: Any = None
         if self.masks is not None and len(self) * self.height * self.width <= COMPACT:
             masks = self.dense_masks
         elif self.masks is not None:

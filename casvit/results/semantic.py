@@ -50,7 +50,8 @@ class SemanticMap(Result):
     def _areas(self) -> list[Area]:
         values = np.iinfo(self.class_ids.dtype).max + 1
         # Row by row: NumPy counts on a copy with eight bytes per pixel.
-        counts = sum(np.bincount(row, minlength=values) for row in self.class_ids)
+        rows = (np.bincount(row, minlength=values) for row in self.class_ids)
+        counts = sum(rows, np.zeros(values, np.int64))
         present = [int(index) for index in np.argsort(-counts, kind='stable') if counts[index]]
         pixels = self.class_ids.size
         return [

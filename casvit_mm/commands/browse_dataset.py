@@ -89,8 +89,8 @@ def draw(
         if original:
             image = mmcv.imresize(image, sample.ori_shape[::-1])
         boxes = getattr(sample.get('gt_instances'), 'bboxes', None)
-        if hasattr(boxes, 'tensor'):
-            sample.gt_instances.bboxes = boxes.tensor
+        if (tensor := getattr(boxes, 'tensor', None)) is not None:
+            sample.gt_instances.bboxes = tensor
         name = f'{index:06d}_{Path(sample.get("img_path", "image")).stem}'
         out_file = out_dir / f'{name}.jpg'
         add_sample(visualizer, name, image, sample, out_file, draw_pred=False, show=show)

@@ -44,8 +44,11 @@ def run(args: Namespace) -> int:
         write_object_page(check, page, palette, scales, args.seed)
     print(printable(f'page: {page}'))
     if args.fix:
-        repair = repair_masks if isinstance(check, MaskAudit) else repair_objects
-        changes = repair(check, Path(args.fix))
+        out = Path(args.fix)
+        if isinstance(check, MaskAudit):
+            changes = repair_masks(check, out)
+        else:
+            changes = repair_objects(check, out)
         listed = f'{len(changes)} changes, listed in changes.txt there'
         print(printable(f'repaired copy: {args.fix} ({listed})'))
     return 2 if check.issues.of(Severity.ERROR) else 0

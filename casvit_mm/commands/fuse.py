@@ -2,6 +2,7 @@
 
 import copy
 from argparse import Namespace
+from typing import Any
 
 import torch
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
@@ -67,7 +68,7 @@ def norms(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def largest_difference(left: nn.Module, right: nn.Module) -> float:
+def largest_difference(left: Any, right: Any) -> float:
     """The largest difference between two models on one image, as a share of the largest value.
 
     Compares the logits of classifiers, and the features that the heads get of other models.
@@ -80,7 +81,7 @@ def largest_difference(left: nn.Module, right: nn.Module) -> float:
     return float(torch.stack([(a - b).abs().max() / a.abs().max() for a, b in pairs]).max())
 
 
-def outputs(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
+def outputs(model: Any, image: torch.Tensor) -> list[torch.Tensor]:
     """The logits of a classifier, or the features that the heads of another model get."""
     if hasattr(model, 'head'):
         return [model(image, mode='tensor')]

@@ -157,4 +157,4 @@ def _augment(cfg: Config) -> None:
         )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     for dataset in ConfigView(cfg).datasets('test'):
-        dataset.pipeline = cfg.tta_pipeline
+        dataset['pipeline'] = cfg.tta_pipeline

@@ -250,10 +250,10 @@ def _compare_decode_head(head: Mapping, key: str, backbone: Backbone, found: Mis
 def _decode_heads(model: Mapping) -> Iterator[tuple[str, Mapping]]:
     for name in ('decode_head', 'auxiliary_head'):
         part = model.get(name)
-        several = isinstance(part, (list, tuple))
-        for index, head in enumerate(part if several else [part]):
-            if isinstance(head, Mapping):
-                yield f'model.{name}.{index}' if several else f'model.{name}', head
+        heads = [(f'model.{name}', part)]
+        if isinstance(part, (list, tuple)):
+            heads = [(f'model.{name}.{index}', head) for index, head in enumerate(part)]
+        yield from ((key, head) for key, head in heads if isinstance(head, Mapping))
 
 
 def _reads(head: Mapping) -> bool:

@@ -27,15 +27,15 @@ def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
     Raises:
         CliError: A value cannot be parsed.
     """
-    parsed = Namespace(options={})
+    parsed, text = Namespace(options={}), ' '.join(options or ())
     try:
         DictAction(['--cfg-options'], 'options', nargs='+')(ArgumentParser(), parsed, options)
     except (AssertionError, ValueError) as error:
-        raise CliError(f'--cfg-options {" ".join(options)}: {error}') from error
+        raise CliError(f'--cfg-options {text}: {error}') from error
     except RecursionError as error:
         # mmengine's list parser never ends if an item has brackets inside a word.
         raise CliError(
-            f'--cfg-options {" ".join(options)}: a list may hold numbers, words and lists; put '
+            f'--cfg-options {text}: a list may hold numbers, words and lists; put '
             'lists with dicts into a config of your own.'
         ) from error
     return parsed.options

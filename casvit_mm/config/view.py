@@ -106,7 +106,7 @@ def _leaves(dataset: Any) -> Iterator[dict[str, Any]]:
     if isinstance(dataset, (list, tuple)):
         for part in dataset:
             yield from _leaves(part)
-    elif isinstance(dataset, Mapping):
+    elif isinstance(dataset, dict):
         # Names of mmengine's wrappers: RepeatDataset has one dataset, ConcatDataset several.
         inner = [dataset[key] for key in ('dataset', 'datasets') if key in dataset]
         if not inner:

@@ -1,7 +1,7 @@
 """Prepares a checked dataset for training: splits it, and converts its annotations."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) 
         split = splits.pop(_splittable(splits))
         content = split.content
         names = {c['id']: c['name'] for c in content['categories']}
-        labels: dict[Any, set[str]] = {image['id']: set() for image in content['images']}
+        labels: dict[Any, set[Hashable]] = {image['id']: set() for image in content['images']}
         for annotation in content['annotations']:
             labels[annotation['image_id']].add(names[annotation['category_id']])
         chosen = split_evenly(
@@ -123,13 +123,14 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     Raises:
         DatasetError: The dataset cannot be split.
     """
-    splits, notes = dict(check.dataset.splits), []
+    notes: list[str] = []
+    splits = {name: list(map(_files, pairs)) for name, pairs in check.dataset.splits.items()}
     legend = check.dataset.legend
     folder = out / FOLDER
     if legend is not None:
         folder.mkdir(parents=True, exist_ok=True)
         splits = {
-            name: [_with_class_indices(pair, legend, check, folder) for pair in pairs]
+            name: [(image, _class_indices(mask, legend, check, folder)) for image, mask in pairs]
             for name, pairs in splits.items()
         }
         notes.append(
@@ -139,18 +140,18 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     if 'val' not in splits:
         pairs = splits.pop(_splittable(splits))
         labels = []
-        for pair in pairs:
-            values, _ = read_labels(pair.mask, None)
+        for _, mask in pairs:
+            values, _ = read_labels(mask, None)
             labels.append(set(np.unique(values).tolist()) - {check.ignore_index, IGNORE_INDEX})
-        chosen = split_evenly(labels, val_share, seed, groups=[str(p.image) for p in pairs])
+        chosen = split_evenly(labels, val_share, seed, groups=[str(image) for image, _ in pairs])
         for name, side in (('train', False), ('val', True)):
-            splits[name] = [p for p, val in zip(pairs, chosen, strict=True) if val is side]
+            splits[name] = [pair for pair, val in zip(pairs, chosen, strict=True) if val is side]
         notes.append(_split_note(chosen, val_share, seed))
     own_splits = {}
     for name in [name for name in SPLITS if name in splits]:
         records = [
-            dict(img_path=str(p.image.absolute()), seg_map_path=str(p.mask.absolute()))
-            for p in splits[name]
+            dict(img_path=str(image.absolute()), seg_map_path=str(mask.absolute()))
+            for image, mask in splits[name]
         ]
         file = _written(folder / f'{name}.json', records)
         own_splits[name] = OwnSplit(file.absolute(), check.dataset.root.absolute(), len(records))
@@ -183,12 +184,18 @@ def _written(file: Path, content: Any) -> Path:
     return file
 
 
-def _with_class_indices(
-    pair: Pair, legend: dict[Colour, int], check: MaskAudit, folder: Path
-) -> Pair:
-    labels, _ = read_labels(pair.mask, legend)
-    inside = pair.mask.relative_to(check.dataset.root).with_suffix('.png')
+def _files(pair: Pair) -> tuple[Path, Path]:
+    """The image and the mask of a pair."""
+    if pair.image is None or pair.mask is None:
+        raise DatasetError(f'{pair.image or pair.mask} has no counterpart.')
+    return pair.image, pair.mask
+
+
+def _class_indices(mask: Path, legend: dict[Colour, int], check: MaskAudit, folder: Path) -> Path:
+    """Writes a mask in colours as class indices; returns the new file."""
+    labels, _ = read_labels(mask, legend)
+    inside = mask.relative_to(check.dataset.root).with_suffix('.png')
     target = folder / 'label_maps' / inside
     target.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(labels.astype(np.uint8)).save(target)
-    return Pair(pair.image, target)
+    return target

@@ -126,8 +126,10 @@ def make_plan(args: Namespace, check: ObjectAudit | MaskAudit, work_dir: Path) -
     load_from, backbone_file = _starts_from(args.checkpoint)
     work_dir.mkdir(parents=True, exist_ok=True)
     seed = 0 if args.seed is None else args.seed
-    prepare = prepare_masks if isinstance(check, MaskAudit) else prepare_objects
-    data = prepare(check, work_dir, args.val_share, seed)
+    if isinstance(check, MaskAudit):
+        data = prepare_masks(check, work_dir, args.val_share, seed)
+    else:
+        data = prepare_objects(check, work_dir, args.val_share, seed)
     for split in data.splits.values():
         refuse_unsafe_path('annotation file', split.ann_file)
         refuse_unsafe_path('image folder', split.images)

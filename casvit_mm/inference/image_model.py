@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.model import revert_sync_batchnorm
+from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
@@ -33,7 +33,7 @@ class UnusableConfigError(UserError, ValueError):
 
 def trained_model(
     cfg: Config, checkpoint: str, weights: str = 'model'
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[BaseModel, dict[str, Any]]:
     """Builds the model of a config with the weights of a checkpoint, in eval mode on the CPU.
 
     Args:
@@ -52,7 +52,7 @@ def trained_model(
     return _with_weights(cfg, content, str(checkpoint)), content
 
 
-def _with_weights(cfg: Config, content: dict[str, Any], source: str) -> nn.Module:
+def _with_weights(cfg: Config, content: dict[str, Any], source: str) -> BaseModel:
     model_cfg = cfg.model.copy()
     drop_pretrained(model_cfg)
     if cfg.get('data_preprocessor'):
@@ -110,7 +110,7 @@ class ImageModel:
         self.scope = view.scope
         self.model = _with_weights(cfg, content, str(checkpoint)).to(device)
         self.score_threshold = score_threshold
-        steps = view.test_dataset()['pipeline']
+        steps = (view.test_dataset() or {})['pipeline']
         self._as_floats = loads_floats(steps)
         with DefaultScope.overwrite_default_scope(self.scope):
             self.pipeline = Compose(steps_in_memory(steps))

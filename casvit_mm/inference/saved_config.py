@@ -138,7 +138,7 @@ def _key(node: ast.expr | None, text: str) -> str | int:
     raise _RefusedError(f'{_quoted(node, text) if node else "**"} is not a key')
 
 
-def _quoted(node: ast.AST, text: str) -> str:
+def _quoted(node: ast.expr | ast.stmt, text: str) -> str:
     line = text.splitlines()[node.lineno - 1 : node.lineno]
     return f'line {node.lineno} ({_shortened("".join(line).strip())})'
 
@@ -197,7 +197,7 @@ def _class_names(metainfo: Any) -> dict[str, Any]:
 def _checked(value: Any, where: str, types: frozenset[str]) -> Any:
     """Checks that types are known and strings are plain words; removes pretrained weights."""
     if isinstance(value, Mapping):
-        checked = {}
+        checked: dict[Any, Any] = {}
         for key, inner in value.items():
             place = f'{where}.{key}'
             if key in WEIGHTS:

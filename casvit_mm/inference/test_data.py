@@ -44,7 +44,7 @@ def class_info(
     """
     meta = _metainfo(cfg, checkpoint, scope, count)
     classes = tuple(meta['classes'])
-    palette = meta.get('palette')
+    palette: Any = meta.get('palette')
     if not is_palette(palette) or len(palette) < len(classes):
         palette = default_palette(len(classes))
     return classes, tuple(tuple(colour) for colour in palette)
