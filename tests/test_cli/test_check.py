@@ -53,7 +53,7 @@ def test_a_clean_dataset_is_counted_and_drawn(check, objects, tmp_path):
     code, said, _ = check(objects, '--task', 'instance')
     assert code == 0
     assert re.search(r'^  train +8 ', said, re.MULTILINE)
-    page = tmp_path / 'work_dirs/audit_objects/index.html'
+    page = tmp_path / 'work_dirs/check_objects/index.html'
     assert f'page: {page.relative_to(tmp_path)}' in said
     html = page.read_text()
     assert html.count('data:image/png;base64,') == 5
@@ -106,7 +106,7 @@ def test_a_repaired_copy_is_clean(check, objects, tmp_path):
 def test_semantic_masks_are_checked_counted_and_drawn(check, masks, tmp_path):
     code, said, _ = check(masks, '--task', 'semantic')
     assert code == 0 and 'semantic masks with class indices' in said
-    html = (tmp_path / 'work_dirs/audit_masks/index.html').read_text()
+    html = (tmp_path / 'work_dirs/check_masks/index.html').read_text()
     assert html.count('data:image/png;base64,') == 3
     assert html.count('data:image/jpeg;base64,') == 1
 
