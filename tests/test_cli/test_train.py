@@ -33,7 +33,7 @@ def test_a_run_leaves_checkpoint_config_log_and_images(work_dir):
 
 
 def test_a_run_ends_by_printing_where_its_results_are(finished_run):
-    ending = finished_run.out.rsplit('Trained.', 1)[1]
+    ending = finished_run.out.rsplit('Training finished.', 1)[1]
     for word in ('last checkpoint', 'epoch_1.pth', 'images', 'preview', 'log'):
         assert word in ending
 
