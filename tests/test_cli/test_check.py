@@ -114,7 +114,7 @@ def test_semantic_masks_are_checked_counted_and_drawn(check, masks, tmp_path):
 def test_errors_in_arguments_are_one_sentence(check, objects, tmp_path):
     for arguments, message in [
         ((tmp_path / 'nowhere',), 'does not exist'),
-        ((objects, '--task', 'semantic'), 'nothing was found that is images with semantic masks'),
+        ((objects, '--task', 'semantic'), 'No images with semantic masks were found'),
         ((objects, '--fix', 'out', '--no-pictures'), 'leave out --no-pictures'),
         ((objects, '--legend', 'x.txt'), '--legend is for semantic masks'),
     ]:
