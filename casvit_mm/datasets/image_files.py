@@ -15,8 +15,6 @@ import numpy as np
 from PIL import ExifTags, Image
 
 ORIENTATION = ExifTags.Base.Orientation
-# Phones write JPEG files with several images, of which only the first is read.
-SAME_READER = {'MPO': 'JPEG'}
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,16 @@ def image_size(image: Image.Image, file: BinaryIO) -> ImageSize:
     size, orientation = image.size, _orientation(image, file)
     if orientation == 1:
         return ImageSize(size, size)
-    turns = _turns(SAME_READER.get(image.format, image.format), orientation)
+    turns = _turns(image_format(image), orientation)
     stored = size[::-1] if turns.header_swapped else size
     upright = stored[::-1] if turns.run_swapped else stored
     return ImageSize(stored, upright, orientation if turns.run_turns else 1)
+
+
+def image_format(image: Image.Image) -> str:
+    """The format of an opened image, as Pillow names it; empty if it was not opened from a file."""
+    # Phones write JPEG files with several images, of which only the first is read.
+    return 'JPEG' if image.format == 'MPO' else image.format or ''
 
 
 def read_image_size(path: str | Path) -> ImageSize:
@@ -101,7 +105,7 @@ def _orientation(image: Image.Image, file: BinaryIO) -> int:
             if block is None and image.format == 'PNG':
                 block = _exif_of_png(file)
             exif = Image.Exif()
-            exif.load(block)
+            exif.load(block or b'')
             value = exif.get(ORIENTATION)
     except Exception:
         # Pillow's parsers raise all kinds of exceptions for a damaged block, which runs ignore.

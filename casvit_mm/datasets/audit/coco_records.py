@@ -5,9 +5,9 @@ images), becomes an :class:`Issue` here that names the record.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import shapely
@@ -15,11 +15,20 @@ from pycocotools import mask as rle
 
 from casvit.sentences import short
 from casvit_mm.datasets.audit.run_lengths import polygon_issue, run_length_issue
-from casvit_mm.datasets.formats.coco_file import is_number
+from casvit_mm.datasets.formats.coco_file import RecordId, is_number
 from casvit_mm.datasets.issues import IssueList
 
 Box = tuple[float, float, float, float]
 LARGEST = 1e100
+# Adds an issue of a kind to a record, with its detail.
+AddIssue = Callable[[str, str], None]
+
+
+class RunLengths(TypedDict):
+    """A mask as pycocotools takes it: its height and width, and its compressed run lengths."""
+
+    size: list[int]
+    counts: bytes
 
 
 @dataclass
@@ -36,12 +45,12 @@ class CocoScan:
     """
 
     file: str
-    images: dict[Any, tuple[int, dict[str, Any]]] = field(default_factory=dict)
-    categories: dict[Any, str] = field(default_factory=dict)
+    images: dict[RecordId, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+    categories: dict[RecordId, str] = field(default_factory=dict)
     annotations: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     issues: IssueList = field(default_factory=IssueList)
 
-    def add(self, kind: str, group: str, index: int, record: Any, detail: str) -> None:
+    def add(self, kind: str, group: str, index: int, record: object, detail: str) -> None:
         """Adds an issue with a record.
 
         Args:
@@ -83,14 +92,14 @@ def box_corners(box: Sequence[float]) -> Box:
     return min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)
 
 
-def polygons_of(segmentation: Any) -> list[list[float]]:
+def polygons_of(segmentation: object) -> list[list[float]]:
     """The polygons of a segmentation that have at least three points."""
     if not isinstance(segmentation, list):
         return []
     return [part for part in segmentation if _is_polygon(part)]
 
 
-def mask_issue(segmentation: Any, size: tuple[float, float]) -> str:
+def mask_issue(segmentation: object, size: tuple[float, float]) -> str:
     """Explains why a segmentation cannot be decoded.
 
     Args:
@@ -110,7 +119,7 @@ def mask_issue(segmentation: Any, size: tuple[float, float]) -> str:
     return ''
 
 
-def encode_mask(segmentation: Any, size: tuple[int, int]) -> Any:
+def encode_mask(segmentation: object, size: tuple[int, int]) -> RunLengths | None:
     """Encodes a segmentation as COCO run lengths.
 
     Args:
@@ -129,13 +138,14 @@ def encode_mask(segmentation: Any, size: tuple[int, int]) -> Any:
         if isinstance(segmentation, Mapping):
             if isinstance(segmentation['counts'], list):
                 return rle.frPyObjects(segmentation, height, width)
-            return dict(segmentation, counts=segmentation['counts'].encode())
+            counts = segmentation['counts'].encode()
+            return RunLengths(size=segmentation['size'], counts=counts)
     except (ValueError, TypeError, KeyError):
         return None
     return None
 
 
-def locate(file: str, key: str, index: int, record: Any) -> tuple[str, str]:
+def locate(file: str, key: str, index: int, record: object) -> tuple[str, str]:
     """Locates a record: its file, and its position in it.
 
     Args:
@@ -180,10 +190,10 @@ def _scan_categories(scan: CocoScan, records: Sequence[Any]) -> None:
 
 
 def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool) -> None:
-    seen: dict[Any, int] = {}
+    seen: dict[RecordId, int] = {}
     for index, record in _complete_records(scan, 'annotations', records, _ANNOTATION):
 
-        def add(kind: str, detail: str, index: int = index, record: Any = record) -> None:
+        def add(kind: str, detail: str, index: int = index, record: object = record) -> None:
             scan.add(kind, 'annotations', index, record, detail)
 
         if record['id'] in seen:
@@ -209,7 +219,7 @@ def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool) -> No
             scan.annotations.append((index, record))
 
 
-def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: Any) -> None:
+def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: AddIssue) -> None:
     box, (width, height) = record['bbox'], size
     shown = f'has bbox = {short(box)}'
     x1, y1, x2, y2 = box_corners(box)
@@ -229,7 +239,9 @@ def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: Any) -> No
         add('no-area', f'has area = {record["area"]}')
 
 
-def _check_mask(record: Mapping[str, Any], size: tuple[int, int], needed: bool, add: Any) -> None:
+def _check_mask(
+    record: Mapping[str, Any], size: tuple[int, int], needed: bool, add: AddIssue
+) -> None:
     value = record.get('segmentation')
     if not value:
         if needed:
@@ -249,7 +261,9 @@ def _check_mask(record: Mapping[str, Any], size: tuple[int, int], needed: bool, 
 
 def _scan_polygons(scan: CocoScan) -> None:
     """Finds polygons that cross themselves; in one batch, since one by one is far slower."""
-    points, rings, owners = [], [], []
+    points: list[np.ndarray] = []
+    rings: list[np.ndarray] = []
+    owners: list[int] = []
     for position, (_, record) in enumerate(scan.annotations):
         for part in polygons_of(record.get('segmentation')):
             corners = np.asarray(part, float).reshape(-1, 2)
@@ -269,7 +283,7 @@ def _scan_polygons(scan: CocoScan) -> None:
 
 
 def _complete_records(
-    scan: CocoScan, key: str, records: Sequence[Any], fields: Mapping[str, Any]
+    scan: CocoScan, key: str, records: Sequence[Any], fields: Mapping[str, Callable[[object], bool]]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the records that have all fields; adds an issue for each of the others."""
     for index, record in enumerate(records):
@@ -289,21 +303,23 @@ def _complete_records(
             yield index, record
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: object) -> bool:
     return isinstance(value, (int, str, float)) and value == value
 
 
-def _is_name(value: Any) -> bool:
+def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _is_length(value: Any) -> bool:
+def _is_length(value: object) -> bool:
     return is_number(value) and value > 0
 
 
-def _is_list_of_numbers(value: Any) -> bool:
+def _is_list_of_numbers(value: object) -> bool:
+    if not isinstance(value, list):
+        return False
     # Not number by number: a file as large as COCO's has millions of coordinates.
-    kinds = set(map(type, value)) if isinstance(value, list) else {None}
+    kinds = set(map(type, value))
     if not kinds <= {int, float}:
         return False
     # Integers are unbounded in Python, and large ones may add up to a small sum.
@@ -312,7 +328,7 @@ def _is_list_of_numbers(value: Any) -> bool:
     return math.isfinite(sum(value))
 
 
-def _is_four_values(value: Any) -> bool:
+def _is_four_values(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 4

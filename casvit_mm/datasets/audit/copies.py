@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageOps
 from casvit.errors import DatasetError
 from casvit.files import written_whole
 from casvit.names import printable
-from casvit_mm.datasets.image_files import SAME_READER
+from casvit_mm.datasets.image_files import image_format
 
 CHANGES = 'changes.txt'
 JPEG_QUALITY = 95
@@ -94,10 +94,12 @@ def _save(image: Image.Image, target: Path, source: Image.Image) -> None:
     # Without the tag the rest of EXIF is useless for training, and may name people and places.
     for key in ('exif', 'xmp', 'XML:com.adobe.xmp', 'Raw profile type exif'):
         image.info.pop(key, None)
-    kind = SAME_READER.get(source.format, source.format)
-    options: dict[str, Any] = dict(JPEG=dict(quality=JPEG_QUALITY), WEBP=dict(lossless=True)).get(
-        kind, {}
-    )
-    if kind == 'TIFF' and source.info.get('compression') in LOSSLESS_TIFF:
+    kind = image_format(source)
+    options: dict[str, Any] = {}
+    if kind == 'JPEG':
+        options = dict(quality=JPEG_QUALITY)
+    elif kind == 'WEBP':
+        options = dict(lossless=True)
+    elif kind == 'TIFF' and source.info.get('compression') in LOSSLESS_TIFF:
         options = dict(compression=source.info['compression'])
     image.save(target, kind, exif=b'', **options)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from casvit.names import name_issue
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.images import ImageFile, in_parallel, inspect_image
-from casvit_mm.datasets.formats.dataset import MaskDataset, Pair
+from casvit_mm.datasets.formats.dataset import MaskDataset
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.semantic_masks import (
     INDEX_MODES,
@@ -91,11 +92,19 @@ class MaskAudit:
         return labels.astype(np.uint8)
 
 
+class _Pair(NamedTuple):
+    """An image and its semantic mask, neither of which is missing."""
+
+    split: str
+    image: Path
+    mask: Path
+
+
 @dataclass(frozen=True)
 class _PairResult:
     """Findings for one pair."""
 
-    image: ImageFile | None
+    image: ImageFile
     mask_issue: str = ''
     reason: str = ''
     size: tuple[int, int] = (0, 0)
@@ -125,15 +134,15 @@ def audit_masks(
     """
     issues = IssueList()
     facts = {name: MaskFacts() for name in dataset.splits}
-    jobs = [(name, pair) for name, pairs in dataset.splits.items() for pair in pairs]
+    listed = [(name, entry) for name, entries in dataset.splits.items() for entry in entries]
     pairs = []
-    for name, pair in jobs:
-        if pair.mask is None:
-            issues.add('missing-label-map', str(pair.image), '', 'has no semantic mask')
-        elif pair.image is None:
-            issues.add('unpaired-label-map', str(pair.mask), '', 'has no image')
+    for name, entry in listed:
+        if entry.mask is None:
+            issues.add('missing-label-map', str(entry.image), '', 'has no semantic mask')
+        elif entry.image is None:
+            issues.add('unpaired-label-map', str(entry.mask), '', 'has no image')
         else:
-            pairs.append((name, pair))
+            pairs.append(_Pair(name, entry.image, entry.mask))
     for index, name in enumerate(dataset.classes):
         if issue := name_issue(name):
             where = (str(dataset.names_file or dataset.root), f'class {index}')
@@ -146,13 +155,13 @@ def audit_masks(
             classes = _two_classes(dataset)
             _add_binary(dataset, pairs, results, foreground, issues)
         else:
-            for (_, pair), result in zip(pairs, results, strict=True):
+            for pair, result in zip(pairs, results, strict=True):
                 _add_values(pair, result, issues)
         _count(classes, pairs, results, foreground, facts)
         _check_presence(dataset, classes, facts, issues)
     else:
-        for name, _ in pairs:
-            facts[name].images += 1
+        for pair in pairs:
+            facts[pair.split].images += 1
     return MaskAudit(dataset, classes, issues, facts, ignore_index, foreground)
 
 
@@ -200,7 +209,7 @@ def read_labels(
 
 def _read_pairs(
     dataset: MaskDataset,
-    pairs: list[tuple[str, Pair]],
+    pairs: list[_Pair],
     issues: IssueList,
     facts: dict[str, MaskFacts],
     ignore_index: int,
@@ -212,14 +221,14 @@ def _read_pairs(
     found = []
     first: dict[str, tuple[str, Path]] = {}
     results: Iterator[_PairResult] = in_parallel(
-        lambda job: _inspect_pair(job[1], dataset.legend, number, ignore_index), pairs
+        lambda pair: _inspect_pair(pair, dataset.legend, number, ignore_index), pairs
     )
     bar = tqdm(
         results, total=len(pairs), desc='reading semantic masks', unit='mask', disable=not progress
     )
-    for (name, pair), result in zip(pairs, bar, strict=True):
+    for pair, result in zip(pairs, bar, strict=True):
         found.append(result)
-        facts[name].images += 1
+        facts[pair.split].images += 1
         image, mask = str(pair.image), str(pair.mask)
         if result.image.issue:
             issues.add(result.image.issue, image, '', result.image.reason)
@@ -235,10 +244,10 @@ def _read_pairs(
             detail = f'is {width}x{height} pixels, its image {image_width}x{image_height}'
             issues.add('label-map-size', mask, '', detail)
         if result.image.digest:
-            other = first.setdefault(result.image.digest, (name, pair.image))
-            if other[0] != name:
+            other = first.setdefault(result.image.digest, (pair.split, pair.image))
+            if other[0] != pair.split:
                 # The copy in the first split (training) is at fault, not the one that evaluates.
-                detail = f'is also in {name}, as {image}'
+                detail = f'is also in {pair.split}, as {image}'
                 issues.add('same-picture', str(other[1]), '', detail)
     return found
 
@@ -261,14 +270,14 @@ def _two_classes(dataset: MaskDataset) -> list[str]:
 
 def _add_binary(
     dataset: MaskDataset,
-    pairs: list[tuple[str, Pair]],
+    pairs: list[_Pair],
     results: list[_PairResult],
     foreground: int,
     issues: IssueList,
 ) -> None:
     files = [
         pair.mask
-        for (_, pair), result in zip(pairs, results, strict=True)
+        for pair, result in zip(pairs, results, strict=True)
         if foreground in result.values
     ]
     number = sum(1 for result in results if result.values)
@@ -276,7 +285,7 @@ def _add_binary(
     issues.add('binary-mask', str(files[0]), '', detail)
 
 
-def _add_values(pair: Pair, result: _PairResult, issues: IssueList) -> None:
+def _add_values(pair: _Pair, result: _PairResult, issues: IssueList) -> None:
     if result.mask_issue:
         return
     if result.outside:
@@ -289,7 +298,7 @@ def _add_values(pair: Pair, result: _PairResult, issues: IssueList) -> None:
 
 def _count(
     classes: list[str],
-    pairs: list[tuple[str, Pair]],
+    pairs: list[_Pair],
     results: list[_PairResult],
     foreground: int | None,
     facts: dict[str, MaskFacts],
@@ -298,8 +307,8 @@ def _count(
     for split, fact in facts.items():
         own = [
             result
-            for (name, _), result in zip(pairs, results, strict=True)
-            if name == split and not result.mask_issue
+            for pair, result in zip(pairs, results, strict=True)
+            if pair.split == split and not result.mask_issue
         ]
         pixels: Counter[int] = Counter()
         masks: Counter[int] = Counter()
@@ -318,7 +327,7 @@ def _count(
 
 
 def _inspect_pair(
-    pair: Pair,
+    pair: _Pair,
     legend: dict[tuple[int, int, int], int] | None,
     classes: int,
     ignore_index: int,
@@ -331,14 +340,14 @@ def _inspect_pair(
     except UnreadableMaskError as error:
         return _PairResult(image, 'unreadable-label-map', str(error))
     size = (labels.shape[1], labels.shape[0])
-    held = frozenset()
-    if legend is None:
+    held: frozenset[int] = frozenset()
+    if unknown is None:
         held = frozenset(np.unique(labels).tolist())
         ignored = labels == ignore_index
         # A run reads 8 bits, of which 255 is always ignored.
         outside = ((labels < 0) | (labels >= min(classes, IGNORE_INDEX))) & ~ignored
-        values, counts = np.unique(labels[outside], return_counts=True)
-        found = [f'the value {v} in {n:,} pixels' for v, n in zip(values, counts, strict=True)]
+        values, times = np.unique(labels[outside], return_counts=True)
+        found = [f'the value {v} in {n:,} pixels' for v, n in zip(values, times, strict=True)]
         labels = np.where(outside | ignored, IGNORE_INDEX, labels)
         highest = min(classes, IGNORE_INDEX) - 1
         allowed = f'; allowed are 0 to {highest}, and {ignore_index} for ignored pixels'

@@ -54,6 +54,9 @@ def repair_masks(audit: MaskAudit, out: Path) -> list[str]:
                 if reason is not None:
                     changes.append(f'{reason}: left out')
                     continue
+                if pair.image is None or pair.mask is None:
+                    # Never: the audit has an issue for every incomplete pair.
+                    continue
                 stem = Path(free_name(f'{pair.image.stem}.png', taken)).stem
                 target = images / f'{stem}{pair.image.suffix.lower()}'
                 if issue := kinds.get(('rotated-picture', str(pair.image))):

@@ -20,6 +20,7 @@ from casvit_mm.datasets.audit.copies import copy_as_stored, copy_upright, free_n
 from casvit_mm.datasets.audit.images import inspect_image
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.audit.run_lengths import repaired_counts
+from casvit_mm.datasets.formats.coco_file import RecordId
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit
 from casvit_mm.datasets.issues import Issue
 
@@ -113,10 +114,10 @@ class _Repair:
     def _log(self, issue: Issue, change: str) -> None:
         self.changes.append(f'{issue}: {change}')
 
-    def _images(self, folder: Path) -> tuple[dict[int, dict[str, Any]], dict[Any, int]]:
+    def _images(self, folder: Path) -> tuple[dict[int, dict[str, Any]], dict[RecordId, int]]:
         """Records of the copied images by position, and the position for each old id."""
         images: dict[int, dict[str, Any]] = {}
-        keys: dict[Any, int] = {}
+        keys: dict[RecordId, int] = {}
         first: dict[str, int] = {}
         taken: set[str] = set()
         for (group, _), kinds in self.issues.items():
@@ -174,7 +175,7 @@ class _Repair:
         index: int,
         record: Any,
         images: Mapping[int, dict[str, Any]],
-        keys: Mapping[Any, int],
+        keys: Mapping[RecordId, int],
     ) -> dict[str, Any] | None:
         kinds = self.issues.get(('annotations', index), {})
         if 'broken-record' in kinds or 'unknown-image' in kinds:
@@ -222,7 +223,7 @@ class _Repair:
         segmentation = record.get('segmentation') or None
         issue = next((kinds[kind] for kind in kinds if kind in DROP_MASK), kinds.get('no-mask'))
         sized = isinstance(segmentation, Mapping) and 'size' in segmentation
-        fits = sized and segmentation['size'] == [size[1], size[0]]
+        fits = isinstance(segmentation, Mapping) and segmentation.get('size') == [size[1], size[0]]
         if fits and issue and issue.kind == 'rle-size':
             # Only the stated image size was wrong.
             return segmentation, True
@@ -244,7 +245,7 @@ class _Repair:
         self,
         record: Mapping[str, Any],
         kinds: Mapping[str, Issue],
-        segmentation: Any,
+        segmentation: object,
         size: tuple[int, int],
     ) -> list[float] | None:
         """A box inside the image; taken from the mask if the stated box is unusable."""
@@ -274,12 +275,12 @@ class _Repair:
         return [x1, y1, x2 - x1, y2 - y1]
 
 
-def _mask_area(segmentation: Any, size: tuple[int, int]) -> float:
+def _mask_area(segmentation: object, size: tuple[int, int]) -> float:
     encoded = encode_mask(segmentation, size)
     return 0.0 if encoded is None else float(rle.area(encoded))
 
 
-def _mask_box(segmentation: Any, size: tuple[int, int]) -> list[float] | None:
+def _mask_box(segmentation: object, size: tuple[int, int]) -> list[float] | None:
     encoded = encode_mask(segmentation, size)
     box = None if encoded is None else [float(value) for value in rle.toBbox(encoded)]
     return box if box and box[2] > 0 and box[3] > 0 else None

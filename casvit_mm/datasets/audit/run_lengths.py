@@ -70,8 +70,11 @@ def run_length_issue(value: Mapping[str, Any]) -> str:
         The reason, without a subject; empty for a valid mask.
     """
     size, counts = value.get('size'), value.get('counts')
-    sized = isinstance(size, (list, tuple)) and len(size) == 2
-    if not sized or not all(type(side) is int and side > 0 for side in size):
+    if not (
+        isinstance(size, (list, tuple))
+        and len(size) == 2
+        and all(type(side) is int and side > 0 for side in size)
+    ):
         return f'has a mask whose size is {short(size)}, expected [height, width]'
     if not isinstance(counts, (str, list)):
         return f'has a mask whose counts are {short(counts)}, expected run lengths'
@@ -92,7 +95,7 @@ def run_length_issue(value: Mapping[str, Any]) -> str:
     return ''
 
 
-def repaired_counts(value: Any) -> dict[str, Any] | None:
+def repaired_counts(value: object) -> dict[str, Any] | None:
     """Repairs a mask whose counts are the repr of Python bytes (``b'…'``).
 
     Args:
@@ -101,7 +104,9 @@ def repaired_counts(value: Any) -> dict[str, Any] | None:
     Returns:
         A valid mask; None for anything else.
     """
-    counts = value.get('counts') if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        return None
+    counts = value.get('counts')
     if not isinstance(counts, str) or not _is_bytes_text(counts):
         return None
     try:

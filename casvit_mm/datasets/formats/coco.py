@@ -156,5 +156,5 @@ def _drop_supercategory(content: dict[str, Any]) -> str:
     return ''
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)

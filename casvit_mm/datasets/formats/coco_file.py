@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from casvit.errors import DatasetError
 from casvit.sentences import short
+
+RecordId = int | float | str
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class CocoFile:
 
     path: Path
     names: list[str]
-    categories: dict[Any, str]
-    objects: dict[Any, int]
+    categories: dict[RecordId, str]
+    objects: dict[RecordId, int]
     strays: int
 
 
@@ -161,7 +163,7 @@ def _records(path: Path, content: dict[str, Any], key: str) -> list[dict[str, An
     return records
 
 
-def _images(path: Path, records: list[dict[str, Any]]) -> tuple[list[str], set[Any]]:
+def _images(path: Path, records: list[dict[str, Any]]) -> tuple[list[str], set[RecordId]]:
     ids = _unique_ids(path, 'images', records, ('file_name', 'width', 'height'))
     for index, record in enumerate(records):
         if not isinstance(record['file_name'], str) or not record['file_name']:
@@ -175,9 +177,9 @@ def _images(path: Path, records: list[dict[str, Any]]) -> tuple[list[str], set[A
     return [record['file_name'] for record in records], ids
 
 
-def _categories(path: Path, records: list[dict[str, Any]]) -> dict[Any, str]:
+def _categories(path: Path, records: list[dict[str, Any]]) -> dict[RecordId, str]:
     _unique_ids(path, 'categories', records, ('name',))
-    names: dict[str, Any] = {}
+    names: dict[str, RecordId] = {}
     for index, record in enumerate(records):
         name = record['name']
         if not isinstance(name, str):
@@ -200,10 +202,10 @@ def _categories(path: Path, records: list[dict[str, Any]]) -> dict[Any, str]:
 def _annotations(
     path: Path,
     records: list[dict[str, Any]],
-    image_ids: set[Any],
-    categories: dict[Any, str],
+    image_ids: set[RecordId],
+    categories: dict[RecordId, str],
     needed: list[str],
-) -> tuple[dict[Any, int], int]:
+) -> tuple[dict[RecordId, int], int]:
     keys = ('image_id', 'category_id', 'bbox', 'area', *needed)
     _unique_ids(path, 'annotations', records, keys)
     objects = dict.fromkeys(categories, 0)
@@ -234,9 +236,9 @@ def _annotations(
 
 def _unique_ids(
     path: Path, key: str, records: list[dict[str, Any]], fields: Iterable[str]
-) -> set[Any]:
+) -> set[RecordId]:
     """Checks the fields that every record needs, and that ids are unique."""
-    seen: set[Any] = set()
+    seen: set[RecordId] = set()
     needed = ('id', *fields)
     for index, record in enumerate(records):
         for field in needed:
@@ -263,7 +265,7 @@ def _not_a(field: str, record: dict[str, Any], wanted: str) -> str:
     return f'has {field} = {short(record[field])}, which is not {wanted}'
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a JSON value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
@@ -274,10 +276,10 @@ def is_number(value: Any) -> bool:
         return False
 
 
-def _is_segmentation(value: Any) -> bool:
+def _is_segmentation(value: object) -> bool:
     return isinstance(value, (list, dict)) and bool(value)
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     kinds = {dict: 'an object', list: 'a list', str: 'a string', bool: 'a boolean'}
     return 'null' if value is None else kinds.get(type(value), 'a number')

@@ -1,6 +1,6 @@
 """Detects the format of a dataset and reads it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,11 @@ def read_dataset(
 
 
 def _check_choice(
-    root: Path, listing: list[Folder], found: dict[str, Any], task: str | None, kind: str | None
+    root: Path,
+    listing: list[Folder],
+    found: Collection[str],
+    task: str | None,
+    kind: str | None,
 ) -> None:
     """Raises DatasetError unless exactly one format fits."""
     if kind is not None and kind not in found:
@@ -90,7 +94,7 @@ def _check_choice(
         raise DatasetError(f'--task {task} and --format {kind} do not go together.')
 
 
-def _what(listing: list[Folder], found: dict[str, Any]) -> str:
+def _what(listing: list[Folder], found: Collection[str]) -> str:
     """Describes what a folder holds instead."""
     if found:
         return f'It holds {" and ".join(found)}.'

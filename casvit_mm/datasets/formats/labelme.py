@@ -128,5 +128,5 @@ def _read_file(
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             issues.add('broken-record', str(path), where, f'cannot be read: {error}')
             continue
-        add(objects, found, [label], where, found.mask[0] if has_polygon else None)
+        add(objects, found, label, where, with_mask=has_polygon)
     return objects

@@ -34,8 +34,10 @@ IMAGE_FOLDERS = frozenset(
 )
 # Suffixes that tools append to the name of an image to name its mask.
 MASK_SUFFIX = re.compile(r'(_mask|_masks|_label|_labels|_gt|_seg|_L|_gtFine_labelTrainIds)$')
-LEGENDS = ('labelmap.txt', 'label_colors.txt', 'legend.txt', 'legend.csv', 'legend.json')
-LEGENDS += ('class_dict.csv', '_classes.csv', 'classes.csv')
+LEGENDS = (
+    *('labelmap.txt', 'label_colors.txt', 'legend.txt', 'legend.csv', 'legend.json'),
+    *('class_dict.csv', '_classes.csv', 'classes.csv'),
+)
 NAMES = ('classes.txt', 'names.txt', 'labels.txt', 'obj.names')
 IGNORED_NAMES = frozenset(('void', 'ignore', 'ignored', 'unlabeled', 'unlabelled', '255'))
 Colour = tuple[int, int, int]
@@ -143,7 +145,7 @@ def read_legend(path: Path) -> list[tuple[str, Colour | None]]:
         return _json_legend(path, text)
     if path.suffix.lower() == '.csv':
         return _table_legend(path, text)
-    entries = []
+    entries: list[tuple[str, Colour | None]] = []
     for number, line in enumerate(text.split('\n'), 1):
         if not line.strip() or line.startswith('#'):
             continue
@@ -192,11 +194,12 @@ def _json_legend(path: Path, text: str) -> list[tuple[str, Colour | None]]:
 def _table_legend(path: Path, text: str) -> list[tuple[str, Colour | None]]:
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.split('\n')) if row]
     heading = [cell.lower() for cell in rows[0]] if rows else []
-    colours = [next((i for i, h in enumerate(heading) if h[:1] == c), None) for c in 'rgb']
-    if len(heading) >= 4 and None not in colours:
+    # The first column of each initial.
+    columns = {h[:1]: i for i, h in reversed(list(enumerate(heading)))}
+    if len(heading) >= 4 and columns.keys() >= set('rgb'):
         name = next((i for i, h in enumerate(heading) if 'name' in h or 'class' in h), 0)
         return [
-            (row[name], _colour([row[i] for i in colours], path, number))
+            (row[name], _colour([row[columns[c]] for c in 'rgb'], path, number))
             for number, row in enumerate(rows[1:], 2)
         ]
     if len(heading) == 2:
@@ -225,22 +228,21 @@ def _coloured(
     entries: list[tuple[str, Colour | None]],
     file: Path | None,
 ) -> MaskDataset:
-    dataset = MaskDataset(
-        'semantic masks with colours', root, splits, [], [], legend={} if entries else None
-    )
-    dataset.names_file = file
+    dataset = MaskDataset('semantic masks with colours', root, splits, [], [], names_file=file)
+    legend: dict[Colour, int] = {}
     for name, colour in entries:
         if colour is None:
             raise DatasetError(f'The legend {file} has no colour for {name!r}.')
-        if colour in dataset.legend:
+        if colour in legend:
             raise DatasetError(f'The legend {file} has the colour {colour} twice.')
         if name.lower() in IGNORED_NAMES:
-            dataset.legend[colour] = IGNORE_INDEX
+            legend[colour] = IGNORE_INDEX
             dataset.notes.append(f'The class {name!r} of {file} is ignored in training.')
             continue
-        dataset.legend[colour] = len(dataset.classes)
+        legend[colour] = len(dataset.classes)
         dataset.classes.append(name)
         dataset.palette.append(colour)
+    dataset.legend = legend or None
     return dataset
 
 

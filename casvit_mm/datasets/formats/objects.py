@@ -4,11 +4,12 @@
 masks of thousands of images are never in memory together and damaged files are reported.
 """
 
+import importlib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pycocotools import mask as rle
@@ -18,6 +19,9 @@ from casvit.sentences import short
 from casvit_mm.datasets.formats.dataset import SPLITS, UNSPLIT, ObjectDataset, ObjectSplit
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.semantic_masks import upright_size
+
+if TYPE_CHECKING:
+    from supervision import Detections
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Objects:
 Reader = Callable[[Path, tuple[int, int], IssueList], Objects]
 
 
-def require_supervision() -> Any:
+def require_supervision() -> None:
     """Imports the library that parses these formats.
 
     Raises:
@@ -65,13 +69,12 @@ def require_supervision() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            import supervision
+            importlib.import_module('supervision')
     except ImportError as error:
         raise DatasetError(
             'Reading VOC, YOLO and LabelMe datasets requires the package supervision: '
             "pip install 'casvit-mm[data]'."
         ) from error
-    return supervision
 
 
 def as_coco(
@@ -93,7 +96,8 @@ def as_coco(
     Returns:
         The content of an annotation file; annotations and new categories have a ``source``.
     """
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     sources: dict[str, dict[str, str]] = {}
     for labelled in labelled_images:
         try:
@@ -172,24 +176,27 @@ def read_splits(
 
 
 def add(
-    objects: Objects, detections: Any, names: list[str], place: str, mask: np.ndarray | None
+    objects: Objects, detections: 'Detections', name: str, place: str, *, with_mask: bool
 ) -> None:
     """Adds one object that `supervision` read.
 
     Args:
         objects: The objects to add it to.
         detections: The object, as the only detection.
-        names: Class names by class index.
+        name: Name of its class.
         place: Its place in the file.
-        mask: Its mask. Shape: ``(H, W)``; None if it has none.
+        with_mask: Whether it has a mask, rather than only a box.
     """
-    objects.names.append(names[int(detections.class_id[0])])
+    masks = detections.mask if with_mask else None
+    objects.names.append(name)
     objects.boxes.append(np.asarray(detections.xyxy[0], float))
-    objects.masks.append(mask)
+    objects.masks.append(None if masks is None else masks[0])
     objects.places.append(place)
 
 
-def check_coordinates(values: Iterable[Any], size: tuple[int, int], scale: float = 1.0) -> None:
+def check_coordinates(
+    values: Iterable[float | str], size: tuple[int, int], scale: float = 1.0
+) -> None:
     """Checks that coordinates are numbers in or near an image, before C code uses them.
 
     Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from casvit.errors import DatasetError
 from casvit.sentences import count_of
@@ -17,6 +17,9 @@ from casvit_mm.datasets.formats.objects import (
     require_supervision,
 )
 from casvit_mm.datasets.issues import IssueList
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 FORMAT = 'Pascal VOC'
 IMAGE_FOLDERS = ('', '../JPEGImages', '../images', '../Images', 'images')
@@ -135,25 +138,27 @@ def _read_file(
         try:
             check_coordinates(_coordinates(element), size)
             detections, names = detections_from_xml_obj(tree, [], size, with_masks)
-            mask = detections.mask[0] if element.find('polygon') is not None else None
-            add(objects, detections, names, f'object[{index}]', mask)
+            has_polygon = element.find('polygon') is not None
+            add(objects, detections, names[0], f'object[{index}]', with_mask=has_polygon)
         except (ValueError, IndexError, OverflowError) as error:
             issues.add('broken-record', str(path), f'object[{index}]', f'cannot be read: {error}')
         tree.remove(element)
     return objects
 
 
-def _coordinates(element: Any) -> Iterator[str]:
+def _coordinates(element: 'Element') -> Iterator[str]:
     """Yields the coordinates of the box and polygon of an object, as text."""
     for kind in ('bndbox', 'polygon'):
         for shape in element.iter(kind):
             yield from (child.text or '' for child in shape)
 
 
-def _stated_size(tree: Any) -> tuple[int, int] | None:
+def _stated_size(tree: 'Element') -> tuple[int, int] | None:
     try:
-        width, height = (int(float(tree.findtext(f'size/{key}'))) for key in ('width', 'height'))
-    except (TypeError, ValueError):
+        width, height = (
+            int(float(tree.findtext(f'size/{key}', ''))) for key in ('width', 'height')
+        )
+    except ValueError:
         return None
     # Some tools write zeros if they do not know the size.
     return (width, height) if width > 0 and height > 0 else None

@@ -213,5 +213,5 @@ def _read_file(
             detail = f'has class {short(label)}, but only {len(names)} are named, from 0'
             issues.add('unknown-category', str(path), where, detail)
             continue
-        add(objects, found, [names[label]], where, found.mask[0] if has_polygon else None)
+        add(objects, found, names[label], where, with_mask=has_polygon)
     return objects

@@ -29,5 +29,5 @@ def check_data(cfg: Config | Mapping[str, Any], splits: Sequence[str]) -> list[s
     Raises:
         DatasetError: A dataset has an error; the message says where, and what to do.
     """
-    check = CHECKS.get(cfg.get('default_scope'))
+    check = CHECKS.get(cfg.get('default_scope', ''))
     return check(cfg, splits) if check else []

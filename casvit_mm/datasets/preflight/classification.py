@@ -54,8 +54,8 @@ def check_classification_data(
             folders, or empty ones; the classes of training and validation, or of model and data,
             differ; mmpretrain cannot be imported.
     """
-    if error := toolbox_error('mmpretrain'):
-        raise DatasetError(error)
+    if reason := toolbox_error('mmpretrain'):
+        raise DatasetError(reason)
     facts = []
     seen: dict[str, list[str]] = {}
     for split in splits:

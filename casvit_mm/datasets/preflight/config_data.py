@@ -4,7 +4,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from casvit.errors import DatasetError
 from casvit.names import read_lines
@@ -38,7 +38,7 @@ def check_counts(cfg: Mapping[str, Any], classes: list[str], source: str) -> Non
         )
 
 
-def dataset_class(kind: Any, toolbox: str) -> type | None:
+def dataset_class(kind: object, toolbox: str) -> type | None:
     """Looks up the class that a config's ``type`` names; None if it is unknown.
 
     Args:
@@ -54,7 +54,7 @@ def dataset_class(kind: Any, toolbox: str) -> type | None:
     return registered_class(registry.DATASETS, kind) if isinstance(kind, str) else None
 
 
-def inherits(kind: type | None, module: str, name: str) -> bool:
+def inherits(kind: type | None, module: str, name: str) -> TypeGuard[type]:
     """Whether a dataset class is, or inherits from, a class that may not be importable.
 
     Args:

@@ -270,7 +270,7 @@ def _loads_masks(dataset: Mapping[str, Any]) -> bool:
     return any(step.get('with_mask') for step in nested(dataset.get('pipeline')))
 
 
-def _evaluates_masks(metric: Any) -> bool:
+def _evaluates_masks(metric: object) -> bool:
     """Whether a metric reads the masks of its annotation file, even if no pipeline loads them."""
     return isinstance(metric, Mapping) and 'segm' in (metric.get('metric') or ())
 

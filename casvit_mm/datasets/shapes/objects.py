@@ -77,16 +77,17 @@ def generate(
             range.
     """
     outlines = OTHER_OUTLINES if others else OUTLINES
+    counts = dict(train=num_train, val=num_val)
     record = dict(
         version=VERSION,
         seed=seed,
         size=size,
-        pictures=dict(train=num_train, val=num_val),
+        pictures=counts,
         classes=list(outlines),
     )
 
     def write(root: Path, bar: tqdm) -> None:
-        for split, count in record['pictures'].items():
+        for split, count in counts.items():
             _write_split(root, split, count, size, seed, outlines, bar)
 
     _SET.write(out, record, write, progress=progress)

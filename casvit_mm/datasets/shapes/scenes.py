@@ -127,7 +127,7 @@ def paint_one(rng: Generator, size: int, label: int) -> np.ndarray:
     canvas = _background(rng, size)
     outline = list(OUTLINES.values())[label]
     contours = _outline(outline, rng.uniform(*ALONE) * size, rng.uniform(0, 2 * np.pi))
-    shape = _propose(rng, label, contours, None, size)
+    shape = _shape(label, contours, _anywhere(rng, contours, size))
     _choose_colour(rng, shape, canvas)
     _draw(rng, shape, canvas)
     return _photograph(rng, canvas)
@@ -148,14 +148,18 @@ def _place(
     overlapping = bool(shapes) and rng.random() < OVERLAP_SHARE
     for wanted in (True, False) if overlapping else (False,):
         for _ in range(_ATTEMPTS):
-            target = shapes[int(rng.integers(len(shapes)))] if wanted else None
-            shape = _propose(rng, label, contours, target, size)
-            if shape is None:
-                continue
-            if target is None and _is_free(shape, owner):
-                return shape
-            if target is not None and _covers_some(shape, shapes, owner):
-                return shape
+            if wanted:
+                target = shapes[int(rng.integers(len(shapes)))]
+                centre = _near(rng, contours, target, size)
+                if centre is None:
+                    continue
+                shape = _shape(label, contours, centre)
+                if _covers_some(shape, shapes, owner):
+                    return shape
+            else:
+                shape = _shape(label, contours, _anywhere(rng, contours, size))
+                if _is_free(shape, owner):
+                    return shape
     return None
 
 
@@ -168,25 +172,29 @@ def _outline(outline: tuple[np.ndarray, ...], side: float, angle: float) -> list
     return [(contour - (low + high) / 2) * (side / (high - low).max()) for contour in contours]
 
 
-def _propose(
-    rng: Generator,
-    label: int,
-    contours: list[np.ndarray],
-    target: _Shape | None,
-    size: int,
-) -> _Shape | None:
-    """Puts an outline at a random place, near ``target`` if there is one."""
+def _anywhere(rng: Generator, contours: list[np.ndarray], size: int) -> np.ndarray:
+    """A random centre for an outline inside the image."""
     reach = contours[0].max(axis=0)
-    if target is None:
-        centre = rng.uniform(reach + 1, size - 1 - reach)
-    else:
-        height, width = target.cover.shape
-        radius = (reach.mean() + (height + width) / 4) * rng.uniform(0.35, 0.85)
-        angle = rng.uniform(0, 2 * np.pi)
-        middle = np.array([target.left + width / 2, target.top + height / 2])
-        centre = middle + radius * np.array([np.cos(angle), np.sin(angle)])
-        if (centre < reach + 1).any() or (centre > size - 1 - reach).any():
-            return None
+    return rng.uniform(reach + 1, size - 1 - reach)
+
+
+def _near(
+    rng: Generator, contours: list[np.ndarray], target: _Shape, size: int
+) -> np.ndarray | None:
+    """A random centre for an outline near a shape; None if it would not fit in the image."""
+    reach = contours[0].max(axis=0)
+    height, width = target.cover.shape
+    radius = (reach.mean() + (height + width) / 4) * rng.uniform(0.35, 0.85)
+    angle = rng.uniform(0, 2 * np.pi)
+    middle = np.array([target.left + width / 2, target.top + height / 2])
+    centre = middle + radius * np.array([np.cos(angle), np.sin(angle)])
+    fits = (centre >= reach + 1).all() and (centre <= size - 1 - reach).all()
+    return centre if fits else None
+
+
+def _shape(label: int, contours: list[np.ndarray], centre: np.ndarray) -> _Shape:
+    """Places an outline, not yet coloured."""
+    reach = contours[0].max(axis=0)
     corner = np.floor(centre - reach).astype(int)
     extent = np.ceil(centre + reach).astype(int) - corner
     cover = _cover([contour + centre - corner for contour in contours], extent)
@@ -201,7 +209,7 @@ def _cover(contours: list[np.ndarray], extent: np.ndarray) -> np.ndarray:
     # OpenCV measures from the centre of a pixel, contours from its corner.
     half = 2 ** (_SUBPIXEL_BITS - 1)
     corners = [np.round(contour * scale - half).astype(np.int32) for contour in contours]
-    cv2.fillPoly(fine, corners, 255, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
+    cv2.fillPoly(fine, corners, (255,), lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
     coarse = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
     return coarse.astype(np.float32) / 255
 
@@ -321,9 +329,9 @@ def _checker(rng: Generator, size: int) -> np.ndarray:
 
 def _speckle(rng: Generator, size: int) -> np.ndarray:
     """Round blots at random places."""
-    noise = rng.standard_normal((size, size), dtype=np.float32)
+    noise: np.ndarray = rng.standard_normal((size, size), dtype=np.float32)
     noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.8, 3.0))
-    noise /= max(float(noise.std()), 1e-6)
+    noise = noise / max(float(noise.std()), 1e-6)
     return 1 / (1 + np.exp(-4 * (noise - np.float32(rng.uniform(0.0, 1.2)))))
 
 

@@ -60,16 +60,17 @@ def generate(
         DatasetError: ``out`` holds something else or cannot be written, or a parameter is out of
             range.
     """
+    counts = dict(train=num_train, val=num_val)
     record = dict(
         version=VERSION,
         seed=seed,
         size=size,
-        pictures=dict(train=num_train, val=num_val),
+        pictures=counts,
         classes=list(CLASSES),
     )
 
     def write(root: Path, bar: tqdm) -> None:
-        for split, count in record['pictures'].items():
+        for split, count in counts.items():
             _write_split(root / split, SPLITS.index(split), count, size, seed, bar)
 
     _SET.write(out, record, write, progress=progress)

@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from casvit.files import write_whole
@@ -71,7 +72,7 @@ def write_object_page(
         plots.object_sizes({name: f.boxes for name, f in facts.items()}, frames, scales),
         plots.objects_per_image({name: fact.per_image for name, fact in facts.items()}),
         plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
-        plots.heat_map(sum(fact.heat for fact in facts.values())),
+        plots.heat_map(np.sum([fact.heat for fact in facts.values()], axis=0)),
     ]
     sheet = object_sheet(audit, SAMPLES, seed, palette)
     _write(

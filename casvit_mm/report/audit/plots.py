@@ -40,8 +40,8 @@ def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> bytes
         what: Name of what is counted: ``objects``.
     """
     total: dict[str, int] = {}
-    for split in counts.values():
-        for name, number in split.items():
+    for numbers in counts.values():
+        for name, number in numbers.items():
             total[name] = total.get(name, 0) + number
     names = sorted(total, key=total.__getitem__, reverse=True)
     title = f'{what} by class'
@@ -90,7 +90,7 @@ def object_sizes(
         side = np.sqrt(np.maximum(size.prod(1), 1e-6)) * factor
         sides[split] = side[side > 0]
     every = np.concatenate([*sides.values(), [16.0, 64.0]])
-    edges = np.geomspace(max(1.0, every.min() / 1.05), every.max() * 1.05, 48)
+    edges = np.geomspace(max(1.0, every.min() / 1.05), every.max() * 1.05, 48).tolist()
     for split, side in sides.items():
         axes.hist(side, edges, color=_colour(split), alpha=0.65, label=split)
     axes.set_xscale('log', base=2)
@@ -99,12 +99,12 @@ def object_sizes(
     title = 'object sizes: square root of the area in pixels'
     if scales is not None:
         title += f', as {scales.name} sees them'
-        for number, value in enumerate(scales.strides):
+        for number, stride in enumerate(scales.strides):
             label = 'strides' if not number else None
-            axes.axvline(value, color='#888888', linestyle=':', linewidth=1, label=label)
-        for number, value in enumerate(scales.anchors):
+            axes.axvline(stride, color='#888888', linestyle=':', linewidth=1, label=label)
+        for number, anchor in enumerate(scales.anchors):
             label = 'anchors' if not number else None
-            axes.axvline(value, color='#b03030', linestyle='--', linewidth=1, label=label)
+            axes.axvline(anchor, color='#b03030', linestyle='--', linewidth=1, label=label)
     axes.legend(frameon=False)
     return _png(figure, title)
 
@@ -119,7 +119,7 @@ def objects_per_image(counts: Mapping[str, np.ndarray]) -> bytes:
     most = int(max([value.max() for value in counts.values() if len(value)], default=0))
     edges = np.arange(most + 2) - 0.5 if most < 60 else np.linspace(-0.5, most + 0.5, 60)
     for split, value in counts.items():
-        axes.hist(value, edges, color=_colour(split), alpha=0.65, label=split)
+        axes.hist(value, edges.tolist(), color=_colour(split), alpha=0.65, label=split)
     axes.set_xlabel('objects per image')
     axes.set_ylabel('images')
     axes.legend(frameon=False)
@@ -136,7 +136,16 @@ def image_sizes(sizes: Mapping[str, np.ndarray]) -> bytes:
     for split, value in sizes.items():
         unique, counts = np.unique(value.reshape(-1, 2), axis=0, return_counts=True)
         area = 12 + 160 * counts / max(1, counts.max(initial=1))
-        axes.scatter(*unique.T, s=area, color=_colour(split), alpha=0.5, label=split, linewidths=0)
+        widths, heights = unique.T
+        axes.scatter(
+            widths,
+            heights,
+            s=area,
+            color=_colour(split),
+            alpha=0.5,
+            label=split,
+            linewidths=0,
+        )
     axes.set_xlabel('width in pixels')
     axes.set_ylabel('height in pixels')
     largest = np.concatenate([np.ones((1, 2)), *sizes.values()]).max(0) * 1.08

@@ -35,7 +35,7 @@ def object_sheet(audit: ObjectAudit, number: int, seed: int, palette: Sequence[C
     entries = [
         (name, record) for name, scan in audit.scans.items() for _, record in scan.images.values()
     ]
-    cells = []
+    cells: list[np.ndarray] = []
     for index in np.random.default_rng(seed).permutation(len(entries)):
         if len(cells) == number:
             break
@@ -82,7 +82,7 @@ def mask_sheet(audit: MaskAudit, number: int, seed: int) -> bytes:
     ignored = len(audit.classes)
     palette = audit.dataset.palette[:ignored]
     palette = [*palette, *map(wheel, range(len(palette), ignored)), (0, 0, 0)]
-    cells = []
+    cells: list[np.ndarray] = []
     for index in np.random.default_rng(seed).permutation(len(pairs)):
         if len(cells) == number:
             break
@@ -96,7 +96,7 @@ def mask_sheet(audit: MaskAudit, number: int, seed: int) -> bytes:
             continue
         if image is None or labels.shape != image.shape[:2]:
             continue
-        shown = audit.indices(labels).astype(np.uint16)
+        shown: np.ndarray = audit.indices(labels).astype(np.uint16)
         shown[shown == IGNORE_INDEX] = ignored
         small = _fitted(image)
         shown = cv2.resize(shown, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)

@@ -1,10 +1,11 @@
 """Plots benchmark records, as PNG."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any
 
 import matplotlib.ticker
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -37,9 +38,10 @@ def _accuracy(records: Sequence[dict[str, Any]]) -> bytes | None:
         return None
     figure, axes = _figure(8.5, 5.5)
     line = front(known)
+    ms, ap = _points(line)
     axes.step(
-        [1000 * each.seconds for each in line],
-        [each.box_ap for each in line],
+        ms,
+        ap,
         where='post',
         color='0.75',
         linewidth=1.2,
@@ -47,14 +49,8 @@ def _accuracy(records: Sequence[dict[str, Any]]) -> bytes | None:
         label='Pareto front',
     )
     for ours, colour, label in ((True, OURS, 'CAS-ViT'), (False, OTHERS, 'others')):
-        chosen = [each for each in known if each.ours == ours]
-        axes.scatter(
-            [1000 * each.seconds for each in chosen],
-            [each.box_ap for each in chosen],
-            color=colour,
-            label=label,
-            zorder=2,
-        )
+        ms, ap = _points(each for each in known if each.ours == ours)
+        axes.scatter(ms, ap, color=colour, label=label, zorder=2)
     axes.set_xscale('log')
     _plain_ticks(axes)
     axes.set_xlabel('measured latency of the backbone in ms, fastest variant (log scale)')
@@ -64,13 +60,19 @@ def _accuracy(records: Sequence[dict[str, Any]]) -> bytes | None:
     return _png(figure)
 
 
+def _points(backbones: Iterable[Standing]) -> np.ndarray:
+    """Latency in ms and box AP of backbones that have one. Shape: ``(2, N)``."""
+    points = [(1000 * each.seconds, each.box_ap) for each in backbones]
+    return np.array(points, float).reshape(-1, 2).T
+
+
 def _label(figure: Figure, axes: Axes, known: Sequence[Standing], line: Sequence[Standing]) -> None:
     """Places names next to their points, such that they cover neither each other nor a point.
 
     Names of backbones on the Pareto front are above it if there is room, the others below it.
     """
     figure.draw_without_rendering()
-    points = [(1000 * each.seconds, each.box_ap) for each in known]
+    points = _points(known).T
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axes.transData.transform(points)]
     for each, point in zip(known, points, strict=True):
         places = PLACES if each in line else PLACES[::-1]
