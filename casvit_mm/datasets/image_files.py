@@ -49,7 +49,7 @@ def image_size(image: Image.Image, file: BinaryIO) -> ImageSize:
 
 
 def image_format(image: Image.Image) -> str:
-    """The format of an opened image, as Pillow names it; empty if it was not opened from a file."""
+    """Pillow's name of the format that an opened image is read as."""
     # Phones write JPEG files with several images, of which only the first is read.
     return 'JPEG' if image.format == 'MPO' else image.format or ''
 

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from casvit.errors import DatasetError
 from casvit.sentences import short
 
+# The id of a record: COCO itself counts, other tools also write text.
 RecordId = int | float | str
 
 

@@ -187,10 +187,10 @@ def add(
         place: Its place in the file.
         with_mask: Whether it has a mask, rather than only a box.
     """
-    masks = detections.mask if with_mask else None
+    mask = detections.mask[0] if with_mask and detections.mask is not None else None
     objects.names.append(name)
     objects.boxes.append(np.asarray(detections.xyxy[0], float))
-    objects.masks.append(None if masks is None else masks[0])
+    objects.masks.append(mask)
     objects.places.append(place)
 
 

@@ -127,7 +127,7 @@ def paint_one(rng: Generator, size: int, label: int) -> np.ndarray:
     canvas = _background(rng, size)
     outline = list(OUTLINES.values())[label]
     contours = _outline(outline, rng.uniform(*ALONE) * size, rng.uniform(0, 2 * np.pi))
-    shape = _shape(label, contours, _anywhere(rng, contours, size))
+    shape = _put(label, contours, _anywhere(rng, contours, size))
     _choose_colour(rng, shape, canvas)
     _draw(rng, shape, canvas)
     return _photograph(rng, canvas)
@@ -153,11 +153,11 @@ def _place(
                 centre = _near(rng, contours, target, size)
                 if centre is None:
                     continue
-                shape = _shape(label, contours, centre)
+                shape = _put(label, contours, centre)
                 if _covers_some(shape, shapes, owner):
                     return shape
             else:
-                shape = _shape(label, contours, _anywhere(rng, contours, size))
+                shape = _put(label, contours, _anywhere(rng, contours, size))
                 if _is_free(shape, owner):
                     return shape
     return None
@@ -192,8 +192,8 @@ def _near(
     return centre if fits else None
 
 
-def _shape(label: int, contours: list[np.ndarray], centre: np.ndarray) -> _Shape:
-    """Places an outline, not yet coloured."""
+def _put(label: int, contours: list[np.ndarray], centre: np.ndarray) -> _Shape:
+    """Puts an outline at a place; it has no colour yet."""
     reach = contours[0].max(axis=0)
     corner = np.floor(centre - reach).astype(int)
     extent = np.ceil(centre + reach).astype(int) - corner
