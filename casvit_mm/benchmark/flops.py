@@ -1,6 +1,6 @@
 """Counts parameters and multiply-accumulates (MACs) of a model and its backbone."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.analysis import FlopAnalyzer
@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.view import ConfigView
+
+if TYPE_CHECKING:
+    from mmdet.models import TwoStageDetector
+    from mmdet.structures import DetDataSample
 
 
 def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, int]], int | None]:
@@ -76,7 +80,7 @@ class _Tensors(nn.Module):
         return self.model(image, self.samples, mode='tensor')
 
 
-def _samples(height: int, width: int) -> list[Any]:
+def _samples(height: int, width: int) -> 'list[DetDataSample]':
     from mmdet.structures import DetDataSample
 
     shape = (height, width)
@@ -95,7 +99,7 @@ def _samples(height: int, width: int) -> list[Any]:
     ]
 
 
-def _proposals(model: nn.Module, image: Tensor) -> int:
+def _proposals(model: 'TwoStageDetector', image: Tensor) -> int:
     with torch.no_grad():
         features = model.extract_feat(image)
         samples = _samples(*image.shape[-2:])

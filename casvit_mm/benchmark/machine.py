@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -14,6 +14,19 @@ from casvit_mm.speed.matrix_products import computes, flops_per_second, least_se
 PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy')
 COPIED = 256 * 1024**2
 GEMM = (4096, 1024, 1024)
+
+
+class Limits(TypedDict):
+    """The upper limits of a machine.
+
+    Attributes:
+        copy_bytes_per_second: Rate of a large copy, read and written bytes together.
+        gemm_flops_per_second: Rate of a large matrix product, by precision: fp32, and bf16 if the
+            device has instructions for it.
+    """
+
+    copy_bytes_per_second: float
+    gemm_flops_per_second: dict[str, float]
 
 
 def describe(device: str, threads: int) -> dict[str, Any]:
@@ -55,17 +68,13 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def limits(device: str) -> dict[str, Any]:
+def limits(device: str) -> Limits:
     """Measures the upper limits of the machine: a large copy and a large matrix product.
 
     The fastest of several trials counts, which is the least disturbed.
 
     Args:
         device: The device to measure.
-
-    Returns:
-        ``copy_bytes_per_second``, read and written bytes together, and ``gemm_flops_per_second``
-        by precision: fp32, and bf16 if the device has instructions for it.
     """
     source = torch.ones(COPIED // 4, device=device)
     target = torch.empty_like(source)

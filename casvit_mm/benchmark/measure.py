@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import IO, Any, TypedDict, cast
 
 from tqdm import tqdm
 
@@ -23,6 +23,14 @@ from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.worker import ANSWER
 
 BASELINE = 'reference'
+
+
+class Spread(TypedDict):
+    """The median and quartiles of repeated measurements."""
+
+    median: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,9 @@ class Worker:
             text=True,
             env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
         )
+        # Both are pipes, as asked for above.
+        self.commands = cast(IO[str], self.process.stdin)
+        self.answers = cast(IO[str], self.process.stdout)
         self.warm_up = self._answer()['warm_up']
         self.turns: list[list[float]] = []
 
@@ -99,18 +110,18 @@ class Worker:
         """Kills the process."""
         self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout, self.said):
+        for pipe in (self.commands, self.answers, self.said):
             pipe.close()
 
     def _tell(self, line: str) -> None:
         try:
-            self.process.stdin.write(line)
-            self.process.stdin.flush()
+            self.commands.write(line)
+            self.commands.flush()
         except BrokenPipeError as error:
             raise self._failure() from error
 
     def _answer(self) -> dict[str, Any]:
-        for line in self.process.stdout:
+        for line in self.answers:
             if line.startswith(ANSWER):
                 return json.loads(line.removeprefix(ANSWER))
         raise self._failure()
@@ -202,9 +213,9 @@ def _reference(result: dict[str, Any], results: Sequence[dict[str, Any]]) -> int
     return None
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> Spread:
     """Computes the median and quartiles."""
     if len(values) == 1:
-        return dict.fromkeys(('median', 'low', 'high'), values[0])
+        return {'median': values[0], 'low': values[0], 'high': values[0]}
     low, median, high = statistics.quantiles(values, n=4, method='inclusive')
     return {'median': median, 'low': low, 'high': high}

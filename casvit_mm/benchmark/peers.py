@@ -40,6 +40,8 @@ def build_peer(name: str) -> nn.Module:
         ) from error
     peer = PEERS[name]
     options = dict(features_only=True, pretrained=False, **dict(peer.options))
-    strides = timm.create_model(peer.timm, **options).feature_info.reduction()
+    # By torch's types, an attribute of a module is a tensor or a module.
+    features: Any = timm.create_model(peer.timm, **options)
+    strides = features.feature_info.reduction()
     wanted = [index for index, stride in enumerate(strides) if stride >= FIRST_STRIDE]
     return timm.create_model(peer.timm, out_indices=wanted, **options).eval()

@@ -8,6 +8,7 @@ from typing import Any
 from casvit.errors import CliError
 from casvit.tables import PEERS
 from casvit_mm.benchmark.cases import Case, variants
+from casvit_mm.benchmark.machine import Limits
 from casvit_mm.benchmark.measure import Group
 from casvit_mm.benchmark.peers import published_casvit
 from casvit_mm.benchmark.roofline import roofline
@@ -43,7 +44,7 @@ def groups(args: Namespace, configs: Sequence[str], device: str) -> list[Group]:
     ]
 
 
-def add_facts(case: dict[str, Any], limits: dict[str, Any]) -> None:
+def add_facts(case: dict[str, Any], limits: Limits) -> None:
     """Adds facts that are not measured to a case: its roofline, a published accuracy."""
     if case['kind'] == 'backbone':
         shape = case['model'], case['image_size'], case['batch_size']

@@ -41,7 +41,7 @@ class Reference(nn.Module):
                 embedding = f'patch_embeds.{stage - 1}'
                 x = self.conv(x, f'{embedding}.proj', stride=2, padding=1)
                 x = self.norm(x, f'{embedding}.norm')
-            for block in range(len(blocks)):
+            for block, _ in blocks.named_children():
                 x = self.block(x, f'stages.{stage}.{block}')
             if stage in self.backbone.out_indices:
                 features.append(self.norm(x, f'out_norms.{stage}'))

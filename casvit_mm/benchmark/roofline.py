@@ -7,12 +7,12 @@ copy. Data in a cache moves faster than that, so a share above 1 is possible.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from casvit_mm.benchmark.machine import Limits
 from casvit_mm.deploy import fuse
 from casvit_mm.models import CASViT
 
@@ -38,7 +38,7 @@ def roofline(
     size: str,
     image_size: int,
     batch_size: int,
-    limits: dict[str, Any],
+    limits: Limits,
     *,
     precision: str = 'fp32',
     training: bool = False,
@@ -59,7 +59,9 @@ def roofline(
     costs: list[tuple[int, int]] = []
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(lambda *call: costs.append(_cost(*call, precision)))
+            module.register_forward_hook(
+                lambda *call: costs.append(_cost(*call, precision=precision))
+            )
     image = torch.empty(batch_size, 3, image_size, image_size, device='meta')
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(image)
@@ -77,7 +79,7 @@ def roofline(
 
 
 def _cost(
-    module: nn.Conv2d, inputs: tuple[Any, ...], output: Tensor, precision: str
+    module: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor, *, precision: str
 ) -> tuple[int, int]:
     """Operations and bytes of one convolution."""
     per_value = module.weight[0].numel()

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from operator import add
+from typing import Any, cast
 
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from torch import Tensor, nn
 
 from casvit_mm.benchmark.cases import Case
@@ -72,7 +74,8 @@ def prepare(case: Case) -> Callable[[], None]:
 def change(model: nn.Module, case: Case) -> None:
     """Turns a model into the variant of a case, in place."""
     if case.variant == 'reference':
-        model.backbone.forward = Reference(model.backbone).forward
+        backbone = model.get_submodule('backbone')
+        backbone.forward = Reference(cast(CASViT, backbone)).forward
     elif case.mode == 'inference':
         if case.variant == 'eager':
             to_channels_last(model)
@@ -100,24 +103,34 @@ def change(model: nn.Module, case: Case) -> None:
                 part.forward = at_precision(part.forward, PRECISIONS[case.precision])
 
 
+class _Backbone(nn.Module):
+    """A model of a backbone only."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+
 def _backbone(case: Case, image: Tensor) -> Subject:
-    model = nn.Module()
-    model.backbone = CASViT(case.model)
+    model = _Backbone(CASViT(case.model))
     model.train(case.mode == 'training').to(case.device)
     return Subject(
         model,
         predict=lambda: model.backbone(image),
-        loss=lambda: sum(level.square().mean() for level in model.backbone(image)),
+        loss=lambda: reduce(add, (level.square().mean() for level in model.backbone(image))),
     )
 
 
-def _peer(case: Case) -> Callable[[Tensor], Any]:
-    network = build_peer(case.model).to(case.device)
+def _peer(case: Case) -> Callable[[Tensor], list[Tensor]]:
+    model = build_peer(case.model).to(case.device)
     if case.variant != 'reference':
         from timm.utils.model import reparameterize_model
 
         keep_freed_memory()
-        network = reparameterize_model(network).to(memory_format=torch.channels_last)
+        model = reparameterize_model(model)
+        # Torch's types leave this argument out.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: Callable[[Tensor], list[Tensor]] = model
     if case.variant == 'compiled':
         network = compiled(network, dynamic=False, constant_weights=True)
     if case.precision != 'fp32':
@@ -139,7 +152,7 @@ def _full_model(case: Case, image: Tensor) -> Subject:
     test_cfg = cfg.model.get('test_cfg') or {}
     for part in (test_cfg, test_cfg.get('rcnn') or {}):
         if 'score_thr' in part:
-            part.score_thr = 0.0
+            part['score_thr'] = 0.0
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     model.train(case.mode == 'training').to(case.device)
     samples = [_sample(scope, case) for _ in range(case.batch_size)]
@@ -160,19 +173,22 @@ def _drop_the_rest(subject: Subject, case: Case) -> None:
     threshold is too high or too low, and the detector would have to sort millions.
     """
     head = getattr(subject.model, 'roi_head', None) or getattr(subject.model, 'bbox_head', None)
-    if 'score_thr' not in (getattr(head, 'test_cfg', None) or {}):
+    test_cfg = getattr(head, 'test_cfg', None) or {}
+    if 'score_thr' not in test_cfg:
         return
     with torch.no_grad():
         lowest = min(float(each.pred_instances.scores.min()) for each in subject.predict())
     rounding = max(ROUNDING, 2 * torch.finfo(PRECISIONS[case.precision]).eps)
-    head.test_cfg.score_thr = lowest * (1 - rounding)
+    test_cfg['score_thr'] = lowest * (1 - rounding)
 
 
-def _sample(scope: str, case: Case) -> Any:
+def _sample(scope: str, case: Case) -> BaseDataElement:
     """Ground truth of an image: some objects, a semantic mask, or a label."""
     side, device = case.image_size, case.device
-    meta = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), (side, side))
-    meta |= dict(scale_factor=(1.0, 1.0), img_id=0, img_path='')
+    meta: dict[str, Any] = dict(scale_factor=(1.0, 1.0), img_id=0, img_path='')
+    meta |= dict.fromkeys(
+        ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), (side, side)
+    )
     if scope == 'mmseg':
         from mmseg.structures import SegDataSample
 

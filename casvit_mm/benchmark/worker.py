@@ -38,9 +38,9 @@ def peak_memory() -> int:
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     status = Path('/proc/self/status')
-    if status.exists():
-        # Not from getrusage, in which a process inherits the peak of its parent.
-        return 1024 * int(re.search(r'^VmHWM:\s*(\d+) kB', status.read_text(), re.M)[1])
+    # Not from getrusage, in which a process inherits the peak of its parent.
+    if status.exists() and (peak := re.search(r'^VmHWM:\s*(\d+) kB', status.read_text(), re.M)):
+        return 1024 * int(peak[1])
     memory = psutil.Process().memory_info()
     return getattr(memory, 'peak_wset', memory.rss)
 

@@ -6,13 +6,14 @@ from typing import Any
 import mmcv
 import numpy as np
 from mmengine.fileio import get
+from mmengine.structures import BaseDataElement
 from mmengine.visualization import Visualizer
 
 # Side of an image, in pixels, on which the names of classes can be read.
 LEGIBLE = 256
 
 
-def draw(sample: Any, metainfo: dict[str, Any], folder: Path, score_thr: float) -> None:
+def draw(sample: BaseDataElement, metainfo: dict[str, Any], folder: Path, score_thr: float) -> None:
     """Draws a data sample on its image with the visualiser of the run.
 
     Args:
@@ -39,7 +40,7 @@ def add_sample(
     visualizer: Visualizer,
     name: str,
     image: np.ndarray,
-    sample: Any,
+    sample: BaseDataElement,
     out_file: Path,
     **options: Any,
 ) -> None:

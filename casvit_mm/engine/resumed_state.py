@@ -59,7 +59,7 @@ def drop_foreign_state(checkpoint: dict[str, Any], folders: Iterable[str]) -> No
     }
 
 
-def _is_usable(key: str, value: Any, folders: set[str]) -> bool:
+def _is_usable(key: str, value: object, folders: set[str]) -> bool:
     if key == 'cfg':
         return False
     if key.startswith('best_ckpt'):

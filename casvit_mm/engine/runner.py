@@ -54,6 +54,10 @@ class CASViTRunner(Runner):
     stopped; see :class:`casvit_mm.engine.StopOnInvalidLossHook`.
     """
 
+    # Set by mmengine's Runner.
+    _resume: bool
+    _load_from: str | None
+
     _whole_model_wanted = False
     _is_resuming = False
 

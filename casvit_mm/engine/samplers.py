@@ -32,7 +32,8 @@ class SizedIndex(int):
         self.size = size
         return self
 
-    def __getnewargs__(self) -> tuple[int, int]:
+    # Pickle passes both to __new__, which takes one more than that of int.
+    def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]
         return int(self), self.size
 
     def __mod__(self, other: int) -> 'SizedIndex':
@@ -72,7 +73,7 @@ class MultiScaleBatchSampler(Sampler):
 
     def __init__(
         self,
-        sampler: Sampler,
+        sampler: Sampler[int],
         batch_size: int,
         base_size: int = 224,
         scale_range: tuple[int, int] = (160, 320),
@@ -119,13 +120,14 @@ def _rounded(side: float, divisor: int) -> int:
 
 def _divide(samples: int, sizes: list[tuple[int, int]], drop_last: bool) -> list[tuple[int, int]]:
     """Divides samples into batches, taking the sizes in turn: pairs (size, number of samples)."""
-    batches = []
+    batches: list[tuple[int, int]] = []
     for size, batch in cycle(sizes):
         count = min(batch, samples)
         if count == 0 or (count < batch and drop_last):
-            return batches
+            break
         batches.append((size, count))
         samples -= count
+    return batches
 
 
 @registered_in(TRANSFORMS)

@@ -138,6 +138,8 @@ class CASViTClassifier(ImageClassifier):
         ValueError: The teacher has no checkpoint, or the model has no second head to learn from it.
     """
 
+    init_cfg: dict | list[dict] | None
+
     def __init__(
         self,
         backbone: dict,

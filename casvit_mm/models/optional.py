@@ -121,7 +121,8 @@ def forget_broken_packages() -> None:
     """
     for module in TOOLBOXES['mmpretrain'].modules:
         if import_error(module):
-            sys.modules[module.split('.')[0]] = None
+            # None makes the next import fail; typeshed has no type for that.
+            sys.modules[module.split('.')[0]] = None  # type: ignore[assignment]
             return
 
 

@@ -11,5 +11,5 @@ def unwrap(model: nn.Module) -> nn.Module:
         model: A model, wrapped or not.
     """
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+        model = model.get_submodule('module')
     return model

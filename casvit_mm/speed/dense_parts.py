@@ -8,7 +8,7 @@ operators do not support bfloat16, and losses need the precision.
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from mmengine.utils import digit_version
@@ -17,11 +17,16 @@ from torch._inductor import config as inductor_config
 
 from casvit import tables
 
+# Any, because torch adds `patch` to the module when it is imported.
+shape_config: Any
 try:
     from torch.fx.experimental import _config as shape_config
 except ImportError:
     # Before torch 2.3, where a square first image costs one more compilation.
     shape_config = None
+
+P = ParamSpec('P')
+Result = TypeVar('Result')
 
 PRECISIONS = dict(
     zip(tables.PRECISIONS, (torch.float32, torch.bfloat16, torch.float16), strict=True)
@@ -68,8 +73,12 @@ def _found(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
 
 
 def compiled(
-    function: Callable, *, dynamic: bool = True, constant_weights: bool = False, **options: Any
-) -> Callable:
+    function: Callable[P, Result],
+    *,
+    dynamic: bool = True,
+    constant_weights: bool = False,
+    **options: Any,
+) -> Callable[P, Result]:
     """Wraps ``torch.compile``, by default for inputs of any height and width.
 
     Height and width stay independent even if the first image is square: one compilation covers all
@@ -88,7 +97,7 @@ def compiled(
 
     # Without the attributes of the function: a wrapper around this one is not the compiled one.
     @wraps(function, updated=())
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: P.args, **kwargs: P.kwargs) -> Result:
         with ExitStack() as stack:
             if shape_config:
                 stack.enter_context(shape_config.patch(use_duck_shape=False))
@@ -99,19 +108,19 @@ def compiled(
                 stack.enter_context(inductor_config.patch(freezing=True, cpp_wrapper=in_cpp))
             return inner(*args, **kwargs)
 
-    call.compiles = function
+    call.compiles = function  # type: ignore[attr-defined]
     return call
 
 
-def at_precision(function: Callable, dtype: torch.dtype) -> Callable:
+def at_precision(function: Callable[P, Result], dtype: torch.dtype) -> Callable[P, Result]:
     """Runs a function under autocast; the tensors that it returns are float32 again."""
 
     @wraps(function, updated=())
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: P.args, **kwargs: P.kwargs) -> Result:
         with torch.autocast(next(tensors(args)).device.type, dtype):
             return as_float32(function(*args, **kwargs))
 
-    call.lowers = function
+    call.lowers = function  # type: ignore[attr-defined]
     return call
 
 

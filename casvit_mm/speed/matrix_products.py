@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch.nn import functional
@@ -19,7 +18,9 @@ INSTRUCTIONS = {
 }
 
 
-def least_seconds(call: Callable[[], Any], device: torch.device | str, repeats: int = 25) -> float:
+def least_seconds(
+    call: Callable[[], object], device: torch.device | str, repeats: int = 25
+) -> float:
     """Times a call several times and returns the shortest, which is the least disturbed.
 
     Args:

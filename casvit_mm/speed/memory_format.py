@@ -17,7 +17,9 @@ def to_channels_last(model: nn.Module) -> None:
     Args:
         model (nn.Module): A model with a ``backbone``.
     """
-    model.backbone.to(memory_format=torch.channels_last)
+    backbone = model.get_submodule('backbone')
+    # Torch's types leave this argument out.
+    backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for module in model.modules():
         of_mmcv = type(module).__module__.startswith('mmcv.ops.')
         if of_mmcv and _ordinary_layout not in module._forward_pre_hooks.values():

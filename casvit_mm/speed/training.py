@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from mmengine.config import ConfigDict
@@ -24,6 +24,9 @@ FAST_CHANNELS_LAST = digit_version('2.13')
 # The first versions of torch with fused optimisers on each device.
 FUSED_OPTIMIZERS = {'cuda': digit_version('2.1'), 'cpu': digit_version('2.4')}
 WITH_FUSED = ('Adam', 'AdamW', 'SGD')
+
+P = ParamSpec('P')
+Result = TypeVar('Result')
 
 
 class SpeedError(UserError, ValueError):
@@ -122,9 +125,10 @@ def train_faster(
         _channels_last(model, tell)
     if speed.fold_norms:
         _fold(model, tell)
-    if speed.compile and not hasattr(model.backbone.forward, 'in_training'):
-        model.backbone.forward = in_training_only(
-            compiled(model.backbone.forward, **compiler_options(model)), model.backbone.forward
+    backbone = model.get_submodule('backbone')
+    if speed.compile and not hasattr(backbone.forward, 'in_training'):
+        backbone.forward = in_training_only(
+            compiled(backbone.forward, **compiler_options(model)), backbone.forward
         )
         tell('The backbone is compiled: the first steps take minutes.')
 
@@ -168,19 +172,21 @@ def _fold(model: nn.Module, tell: Callable[[str], None]) -> None:
     fold_frozen_norms(backbone)
 
 
-def in_training_only(function: Callable, otherwise: Callable) -> Callable:
+def in_training_only(
+    function: Callable[P, Result], otherwise: Callable[P, Result]
+) -> Callable[P, Result]:
     """Wraps two functions: one to call if gradients are enabled, another if not."""
 
     # Without the attributes of the function: this one is compiled in training only.
     @wraps(function, updated=())
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: P.args, **kwargs: P.kwargs) -> Result:
         return (function if torch.is_grad_enabled() else otherwise)(*args, **kwargs)
 
-    call.in_training = function
+    call.in_training = function  # type: ignore[attr-defined]
     return call
 
 
-def faster_optimizer(options: dict[str, Any], speed: TrainingSpeed) -> dict[str, Any]:
+def faster_optimizer(options: dict[str, Any], speed: TrainingSpeed) -> ConfigDict:
     """Applies the ``speed`` options to the config of an optimiser wrapper.
 
     Args:
@@ -190,19 +196,19 @@ def faster_optimizer(options: dict[str, Any], speed: TrainingSpeed) -> dict[str,
     Returns:
         A changed copy.
     """
-    options = ConfigDict(options).copy()
+    faster = ConfigDict(options).copy()
     device = get_device()
     if speed.fused_optimizer:
-        options.optimizer = options.optimizer.copy()
+        faster.optimizer = faster.optimizer.copy()
         since = FUSED_OPTIMIZERS.get(device)
         fusable = since and digit_version(torch.__version__) >= since
-        if fusable and options.optimizer.get('type') in WITH_FUSED:
-            options.optimizer.setdefault('fused', True)
-        if options.get('constructor') in (None, 'DefaultOptimWrapperConstructor'):
-            options.constructor = 'GroupedOptimWrapperConstructor'
-    if speed.precision == 'fp32' or options.get('type', 'OptimWrapper') != 'OptimWrapper':
-        return options
+        if fusable and faster.optimizer.get('type') in WITH_FUSED:
+            faster.optimizer.setdefault('fused', True)
+        if faster.get('constructor') in (None, 'DefaultOptimWrapperConstructor'):
+            faster.constructor = 'GroupedOptimWrapperConstructor'
+    if speed.precision == 'fp32' or faster.get('type', 'OptimWrapper') != 'OptimWrapper':
+        return faster
     if speed.precision == 'bf16':
-        options.type = 'BFloat16OptimWrapper'
-        return options
-    return ConfigDict(options, type='AmpOptimWrapper')
+        faster.type = 'BFloat16OptimWrapper'
+        return faster
+    return ConfigDict(faster, type='AmpOptimWrapper')

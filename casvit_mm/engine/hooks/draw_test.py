@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 
 from casvit_mm.engine.drawing import draw
 from casvit_mm.registration import registered_in
@@ -29,8 +30,8 @@ class DrawTestHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: Any = None,
-        outputs: Sequence[Any] | None = None,
+        data_batch: DATA_BATCH = None,
+        outputs: Sequence[BaseDataElement] | None = None,
     ) -> None:
         """Draws the images of this batch."""
         for sample in outputs or ():

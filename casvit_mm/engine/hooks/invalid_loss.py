@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
@@ -43,8 +43,8 @@ class StopOnInvalidLossHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: Any = None,
-        outputs: Mapping[str, Any] | None = None,
+        data_batch: DATA_BATCH = None,
+        outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Checks the losses of a step.
 
@@ -78,7 +78,7 @@ class StopOnInvalidLossHook(Hook):
             )
 
 
-def _not_finite(losses: Mapping[str, Any]) -> dict[str, float]:
+def _not_finite(losses: Mapping[str, Tensor | float]) -> dict[str, float]:
     numbers = {}
     for name, value in losses.items():
         if isinstance(value, Tensor) and value.numel() == 1:

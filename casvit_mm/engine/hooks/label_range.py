@@ -1,9 +1,9 @@
 """Reports class indices out of range before they reach the loss."""
 
-from typing import Any
-
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -29,19 +29,25 @@ class LabelRangeHook(Hook):
     def __init__(self, ignore_index: int = 255) -> None:
         self.ignore_index = ignore_index
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         """Checks a training batch."""
         self._look(runner.train_dataloader.dataset, data_batch)
 
-    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         """Checks a validation batch."""
         self._look(runner.val_dataloader.dataset, data_batch)
 
-    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         """Checks a test batch."""
         self._look(runner.test_dataloader.dataset, data_batch)
 
-    def _look(self, dataset: Any, batch: Any) -> None:
+    def _look(self, dataset: BaseDataset, batch: DATA_BATCH) -> None:
         """Raises DatasetError for the first semantic mask with a value outside the classes."""
         classes = dataset.metainfo.get('classes')
         samples = batch.get('data_samples', ()) if isinstance(batch, dict) else ()

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 
 from casvit_mm.engine.drawing import draw
 from casvit_mm.registration import registered_in
@@ -37,8 +38,8 @@ class PreviewHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: Any = None,
-        outputs: Sequence[Any] | None = None,
+        data_batch: DATA_BATCH = None,
+        outputs: Sequence[BaseDataElement] | None = None,
     ) -> None:
         """Draws the images of this batch that are due."""
         batches = len(runner.val_dataloader)

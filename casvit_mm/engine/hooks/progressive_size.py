@@ -1,14 +1,15 @@
 """Smaller images at the start of training, so that the first steps cost less."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement, PixelData
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from casvit.errors import UserError
@@ -64,7 +65,9 @@ class ProgressiveSizeHook(Hook):
             )
         self._full_size = preprocessor.size
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         """Shrinks a batch in place."""
         if not self.begin <= runner.iter < self.end:
             return
@@ -78,7 +81,11 @@ class ProgressiveSizeHook(Hook):
             preprocessor.size = self._small(preprocessor.size)
 
     def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict[str, Tensor] | None = None,
     ) -> None:
         """Restores the size that the data preprocessor pads to."""
         data_preprocessor(runner).size = self._full_size
@@ -88,7 +95,7 @@ class ProgressiveSizeHook(Hook):
         return height, width
 
 
-def data_preprocessor(runner: Runner) -> nn.Module:
+def data_preprocessor(runner: Runner) -> BaseDataPreprocessor:
     """The data preprocessor of the model that a run trains."""
     model = unwrap(runner.model)
     return model.data_preprocessor

@@ -1,7 +1,7 @@
 """Saves checkpoints such that a killed or diverging run always leaves a usable one."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
+from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -35,6 +36,9 @@ class SafeCheckpointHook(CheckpointHook):
     :class:`casvit_mm.engine.CASViTRunner` writes each file completely or not at all, and uses this
     hook if a config asks for ``CheckpointHook``. It takes the arguments of ``CheckpointHook``.
     """
+
+    # Set by mmengine's hook.
+    file_backend: 'BaseStorageBackend | _LateRemoval'
 
     def before_train(self, runner: Runner) -> None:
         """Prepares the folder, and removes unfinished files of an earlier run."""
@@ -81,9 +85,9 @@ class _LateRemoval:
         backend: The backend that does the work.
     """
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: BaseStorageBackend) -> None:
         self._backend = backend
-        self._wanted: list[tuple[Any, str, int | None]] = []
+        self._wanted: list[tuple[Callable[[str], None], str, int | None]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)

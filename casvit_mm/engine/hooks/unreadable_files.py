@@ -1,14 +1,16 @@
 """Continues training if a few files cannot be read, and stops it if there are many."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import Tensor
 
 from casvit.errors import DatasetError
 from casvit.sentences import count_of
@@ -18,6 +20,9 @@ from casvit_mm.registration import registered_in
 RECORD = 'unreadable.txt'
 LISTED = 20
 UNREADABLE = (OSError, SyntaxError, ValueError, AssertionError, EOFError, cv2.error)
+
+Step = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""A step of a pipeline; it returns None for a sample to skip."""
 
 
 class SkipUnreadable:
@@ -33,7 +38,7 @@ class SkipUnreadable:
         limit: Number of files above which the run stops.
     """
 
-    def __init__(self, step: Any, key: str, record: Path, limit: int) -> None:
+    def __init__(self, step: Step, key: str, record: Path, limit: int) -> None:
         self.step, self.key, self.record, self.limit = step, key, record, limit
         self.seen: dict[str, str] = {}
 
@@ -89,7 +94,7 @@ class UnreadableFilesHook(Hook):
         """Wraps the loading steps of the training pipeline."""
         for leaf in built_leaves(runner.train_dataloader.dataset):
             # mmengine and mmcv each have a class for a list of steps, and hooks use both.
-            pipeline = getattr(leaf, 'pipeline', None)
+            pipeline: Any = getattr(leaf, 'pipeline', None)
             steps = getattr(pipeline, 'transforms', None)
             if isinstance(steps, list):
                 pipeline.transforms = [self._wrapped(step) for step in steps]
@@ -101,7 +106,7 @@ class UnreadableFilesHook(Hook):
         This happens in iteration-based loops of mmengine versions that start loading early.
         """
         loader = runner.train_dataloader
-        loop_iterator = getattr(runner.train_loop, 'dataloader_iterator', None)
+        loop_iterator: Any = getattr(runner.train_loop, 'dataloader_iterator', None)
         running = getattr(loop_iterator, '_iterator', None)
         if running is None or not loader.num_workers:
             return
@@ -112,7 +117,11 @@ class UnreadableFilesHook(Hook):
         running._shutdown_workers()
 
     def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict[str, Tensor] | None = None,
     ) -> None:
         """Logs newly skipped files, and stops the run if there are too many."""
         for path, reason in self._news():
@@ -128,7 +137,7 @@ class UnreadableFilesHook(Hook):
             files = count_of(len(self.seen), 'file')
             runner.logger.warning(f'{files} could not be read and were skipped: {self.record}')
 
-    def _wrapped(self, step: Any) -> Any:
+    def _wrapped(self, step: Step) -> Step:
         for kind, key in ((LoadImageFromFile, 'img_path'), (LoadAnnotations, 'seg_map_path')):
             if isinstance(step, kind) and (key == 'img_path' or getattr(step, 'with_seg', True)):
                 return SkipUnreadable(step, key, self.record, self.limit)

@@ -1,13 +1,14 @@
 """The pretrained files that an ``init_cfg`` names; reading a config needs no torch for it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from casvit.errors import CheckpointError
 
 
-def split_pretrained(init_cfg: Any) -> tuple[list[dict], list[dict] | None]:
+def split_pretrained(
+    init_cfg: dict | Sequence[dict] | None,
+) -> tuple[list[dict], list[dict] | None]:
     """Splits an ``init_cfg`` into configs of type Pretrained, and the others for mmengine.
 
     Args:
@@ -42,7 +43,9 @@ def _is_pretrained(cfg: Mapping) -> bool:
     return name.rsplit('.', 1)[-1] in ('Pretrained', 'PretrainedInit')
 
 
-def pretrained_files(init_cfg: Any, option: str) -> Iterator[tuple[str, str]]:
+def pretrained_files(
+    init_cfg: dict | Sequence[dict] | None, option: str
+) -> Iterator[tuple[str, str]]:
     """Lists the files that an ``init_cfg`` names.
 
     Args:
@@ -56,11 +59,13 @@ def pretrained_files(init_cfg: Any, option: str) -> Iterator[tuple[str, str]]:
         CheckpointError: As for :func:`split_pretrained`; the message names the option.
     """
     try:
-        pretrained, _ = split_pretrained(init_cfg)
+        split_pretrained(init_cfg)
     except CheckpointError as error:
         raise CheckpointError(f'In {option.removesuffix(".init_cfg")}: {error}') from error
-    several = not isinstance(init_cfg, Mapping)
-    for index, cfg in enumerate(init_cfg if several else [init_cfg]) if pretrained else ():
+    if isinstance(init_cfg, Mapping):
+        places = [(option, init_cfg)]
+    else:
+        places = [(f'{option}.{index}', cfg) for index, cfg in enumerate(init_cfg or ())]
+    for place, cfg in places:
         if _is_pretrained(cfg):
-            place = f'{option}.{index}' if several else option
             yield str(cfg['checkpoint']), f'{place}.checkpoint'

@@ -3,12 +3,12 @@
 Nothing in it is looked up, imported or executed; values of an unexpected type are ignored.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeGuard
 
 
-def usable_meta(meta: Any) -> tuple[dict[str, Any], list[str]]:
+def usable_meta(meta: object) -> tuple[dict[str, Any], list[str]]:
     """Removes values of unexpected types from the ``meta`` of a checkpoint.
 
     Args:
@@ -47,33 +47,33 @@ def _usable(
     return usable
 
 
-def is_names(value: Any) -> bool:
+def is_names(value: object) -> TypeGuard[Sequence[str]]:
     """Whether a value is a list of strings, such as class names."""
     return isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value)
 
 
-def is_palette(value: Any) -> bool:
+def is_palette(value: object) -> TypeGuard[Sequence[Sequence[int]]]:
     """Whether a value is a list of RGB colours, each of three integers from 0 to 255."""
     return isinstance(value, (list, tuple)) and all(map(_is_colour, value))
 
 
-def _is_colour(value: Any) -> bool:
+def _is_colour(value: object) -> bool:
     return (
         isinstance(value, (list, tuple))
         and len(value) == 3
-        and all(isinstance(each, Integral) and 0 <= each <= 255 for each in value)
+        and all(isinstance(each, Integral) and 0 <= int(each) <= 255 for each in value)
     )
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 0
+def _is_count(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return type(value).__name__
 
 
-Check = tuple[str, Callable[[Any], bool]]
+Check = tuple[str, Callable[[object], bool]]
 ANYTHING: Check = ('anything', lambda value: True)
 NAMES: Check = ('a list of class names', is_names)
 PALETTE: Check = ('a list of RGB colours', is_palette)

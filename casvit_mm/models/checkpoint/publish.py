@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -168,11 +169,11 @@ def _unshared(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return unshared
 
 
-def _under(prefix: str, translate: Any, key: str) -> str:
+def _under(prefix: str, translate: Callable[[str], str], key: str) -> str:
     return prefix + translate(key[len(prefix) :]) if key.startswith(prefix) else key
 
 
-def _as_json(value: Any) -> str | None:
+def _as_json(value: object) -> str | None:
     """A value as safetensors metadata store it; None if JSON cannot represent it."""
     try:
         return json.dumps(value, default=str)

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from casvit.tables import ARCHITECTURES
 
-PUBLISHED_KEYS: tuple[tuple[str, Callable[[re.Match], str]], ...] = (
+Renaming = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A pattern of keys, and its replacement as for :func:`re.sub`."""
+
+PUBLISHED_KEYS: tuple[Renaming, ...] = (
     (r'^patch_embed\.', lambda m: 'stem.'),
     (r'^network\.([0246])\.', lambda m: f'stages.{int(m[1]) // 2}.'),
     (r'^network\.([135])\.', lambda m: f'patch_embeds.{int(m[1]) // 2}.'),
     (r'^norm([0246])\.', lambda m: f'out_norms.{int(m[1]) // 2}.'),
 )
-PUBLISHED_BLOCK_KEYS: tuple[tuple[str, str], ...] = (
+PUBLISHED_BLOCK_KEYS: tuple[Renaming, ...] = (
     (r'\.local_perception\.network\.', '.local_integration.layers.'),
     (r'\.norm1\.', '.mixer_norm.'),
     (r'\.norm2\.', '.mlp_norm.'),
@@ -25,19 +28,19 @@ PUBLISHED_BLOCK_KEYS: tuple[tuple[str, str], ...] = (
     (r'\.attn\.dwc\.', '.mixer.context.'),
     (r'\.attn\.', '.mixer.'),
 )
-PUBLISHED_CLASSIFIER_KEYS: tuple[tuple[str, str], ...] = (
+PUBLISHED_CLASSIFIER_KEYS: tuple[Renaming, ...] = (
     (r'^norm\.', 'backbone.out_norms.3.'),
     (r'^head\.', 'head.fc.'),
     (r'^dist_head\.', 'head.dist_fc.'),
     (r'^(?=patch_embed\.|network\.)', 'backbone.'),
 )
-NATIVE_KEYS: tuple[tuple[str, Callable[[re.Match], str]], ...] = (
+NATIVE_KEYS: tuple[Renaming, ...] = (
     (r'^stem\.', lambda m: 'patch_embed.'),
     (r'^stages\.(\d)\.', lambda m: f'network.{2 * int(m[1])}.'),
     (r'^patch_embeds\.(\d)\.', lambda m: f'network.{2 * int(m[1]) + 1}.'),
     (r'^out_norms\.(\d)\.', lambda m: f'norm{2 * int(m[1])}.'),
 )
-NATIVE_BLOCK_KEYS: tuple[tuple[str, str], ...] = (
+NATIVE_BLOCK_KEYS: tuple[Renaming, ...] = (
     (r'\.local_integration\.layers\.', '.local_perception.network.'),
     (r'\.mixer_norm\.', '.norm1.'),
     (r'\.mlp_norm\.', '.norm2.'),

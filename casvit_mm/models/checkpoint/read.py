@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from mmengine.fileio import get_local_path
@@ -26,6 +26,9 @@ from casvit_mm.models.checkpoint.meta import usable_meta
 from casvit_mm.models.checkpoint.structures import structure_of
 from casvit_mm.models.checkpoint.unpickling import ALLOW_LIST, ForbiddenGlobalError
 
+if TYPE_CHECKING:
+    from torch.serialization import MAP_LOCATION
+
 AVERAGES = ('model_ema', 'state_dict_ema')
 # torch.compile adds its prefix to keys at any depth, with the prefix of DistributedDataParallel
 # on either side of it.
@@ -33,7 +36,7 @@ WRAPPERS = re.compile(r'^(?:module\.)+|(?:^|(?<=\.))(?:module\.)*(?:_orig_mod\.)
 
 
 def read_checkpoint(
-    path: str | Path, map_location: Any = 'cpu', weights: str = 'model'
+    path: str | Path, map_location: 'MAP_LOCATION' = 'cpu', weights: str = 'model'
 ) -> dict[str, Any]:
     """Reads a checkpoint of any supported layout.
 
@@ -89,7 +92,7 @@ def require_checkpoint(path: str | Path) -> None:
         raise CheckpointError(f'The checkpoint {path} {what}.')
 
 
-def _read_file(local: Path, name: str, map_location: Any) -> Any:
+def _read_file(local: Path, name: str, map_location: 'MAP_LOCATION') -> Any:
     if local.suffix == '.safetensors':
         return _read_safetensors(local, name, map_location)
     try:
@@ -113,7 +116,7 @@ def _read_file(local: Path, name: str, map_location: Any) -> Any:
         ) from error
 
 
-def _read_safetensors(local: Path, name: str, map_location: Any) -> dict[str, Any]:
+def _read_safetensors(local: Path, name: str, map_location: 'MAP_LOCATION') -> dict[str, Any]:
     device = map_location if isinstance(map_location, str) else 'cpu'
     try:
         with safe_open(local, framework='pt', device=device) as file:
@@ -136,7 +139,7 @@ def _decode(text: str) -> Any:
         return text
 
 
-def _with_state_dict(content: Any, name: str, weights: str) -> dict[str, Any]:
+def _with_state_dict(content: object, name: str, weights: str) -> dict[str, Any]:
     """Finds the weights in the content of a file and puts them under ``state_dict``."""
     if isinstance(content, dict):
         # EMAHook saves the average as state_dict, and the weights of training beside it.
@@ -176,7 +179,7 @@ def _without_wrappers(weights: dict[str, Tensor], name: str) -> dict[str, Tensor
     return plain
 
 
-def _is_weights(value: Any) -> bool:
+def _is_weights(value: object) -> TypeGuard[dict[str, Tensor]]:
     return (
         isinstance(value, dict)
         and bool(value)

@@ -4,7 +4,7 @@ import argparse
 import collections
 import pickle
 import types
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ class ForbiddenGlobalError(pickle.UnpicklingError):
 _ANNEALING = frozenset({'_annealing_cos', '_annealing_linear'})
 
 
-def _own_method(owner: Any, name: str) -> Any:
+def _own_method(owner: object, name: str) -> Any:
     """Replaces the ``getattr`` with which mmengine's training state pickles its own methods."""
     of_history = owner is HistoryBuffer and not name.startswith('_')
     of_schedule = owner is OneCycleParamScheduler and name in _ANNEALING
@@ -29,7 +29,7 @@ def _own_method(owner: Any, name: str) -> Any:
     return getattr(owner, name)
 
 
-_ALLOWED: dict[tuple[str, str], Any] = {
+_ALLOWED: dict[tuple[str, str], object] = {
     ('collections', 'Counter'): collections.Counter,
     ('collections', 'OrderedDict'): collections.OrderedDict,
     ('collections', 'defaultdict'): collections.defaultdict,
@@ -74,8 +74,14 @@ class _AllowListUnpickler(pickle.Unpickler):
         raise ForbiddenGlobalError(f'{module}.{name}')
 
 
-ALLOW_LIST = types.ModuleType('casvit_mm_allow_list')
+class _AllowList(types.ModuleType):
+    Unpickler = _AllowListUnpickler
+
+    @staticmethod
+    def load(file: IO[bytes], **kwargs: Any) -> Any:
+        return _AllowListUnpickler(file, **kwargs).load()
+
+
+# torch.load looks at the name of the module.
+ALLOW_LIST = _AllowList('pickle')
 """For ``torch.load(pickle_module=…)``: unpickles weights and plain records, nothing else."""
-ALLOW_LIST.Unpickler = _AllowListUnpickler
-ALLOW_LIST.load = lambda file, **kwargs: _AllowListUnpickler(file, **kwargs).load()
-ALLOW_LIST.__name__ = 'pickle'
