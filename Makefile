@@ -51,9 +51,10 @@ bench: setup  ## run all measurements of the page on speed, in an hour and a qua
 	$(BENCH) --configs $(MODELS) --turns 5 --seconds 2 --out $(SPEED)/models.json
 	$(BENCH) --page $(SPEED)/speed.md --records $(SPEED_RECORDS)
 
-lint: setup  ## check style and formatting
+lint: setup  ## check style, formatting and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 format: setup  ## format the code
 	$(RUN) -m ruff check --fix .
@@ -70,4 +71,4 @@ demo-original: setup-original  ## run only the demo on the original OpenMMLab li
 	$(RUN_ORIGINAL) $(DEMO) --work-dir work_dirs/demo_original
 
 clean:  ## remove environments and builds, but keep runs and checkpoints
-	rm -rf $(VENV) $(ORIGINAL) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(ORIGINAL) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

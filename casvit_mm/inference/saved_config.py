@@ -11,7 +11,7 @@ import ast
 import importlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -190,7 +190,7 @@ def _without_files(step: Any) -> Any:
 def _class_names(metainfo: Any) -> dict[str, Any]:
     if not isinstance(metainfo, Mapping):
         return {}
-    tests = {'classes': is_names, 'palette': is_palette}
+    tests: dict[str, Callable[[object], bool]] = {'classes': is_names, 'palette': is_palette}
     return {key: metainfo[key] for key, test in tests.items() if test(metainfo.get(key))}
 
 
