@@ -38,7 +38,7 @@ CLASSES: dict[Registry, dict[str, str]] = {
     DATA_SAMPLERS: {'MultiScaleBatchSampler': 'casvit_mm.engine.samplers'},
     HOOKS: {
         'AccelerationHook': 'casvit_mm.engine.hooks.acceleration',
-        'DrawTestHook': 'casvit_mm.engine.hooks.draw_test',
+        'DrawTestHook': 'casvit_mm.engine.hooks.draw_predictions',
         'LabelRangeHook': 'casvit_mm.engine.hooks.label_range',
         'PreviewHook': 'casvit_mm.engine.hooks.preview',
         'ProgressiveSizeHook': 'casvit_mm.engine.hooks.progressive_size',

@@ -6,7 +6,7 @@ from casvit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from casvit_mm.engine.hooks.acceleration import AccelerationHook
-    from casvit_mm.engine.hooks.draw_test import DrawTestHook
+    from casvit_mm.engine.hooks.draw_predictions import DrawTestHook
     from casvit_mm.engine.hooks.invalid_loss import InvalidLossError, StopOnInvalidLossHook
     from casvit_mm.engine.hooks.label_range import LabelRangeHook
     from casvit_mm.engine.hooks.preview import PreviewHook
@@ -46,7 +46,7 @@ __getattr__, __dir__ = lazy_attributes(
         'BFloat16OptimWrapper': 'casvit_mm.engine.optim.bfloat16',
         'CASViTLayerDecayConstructor': 'casvit_mm.engine.optim.layer_decay',
         'CASViTRunner': 'casvit_mm.engine.runner',
-        'DrawTestHook': 'casvit_mm.engine.hooks.draw_test',
+        'DrawTestHook': 'casvit_mm.engine.hooks.draw_predictions',
         'GroupedOptimWrapperConstructor': 'casvit_mm.engine.optim.param_groups',
         'InstanceTTAModel': 'casvit_mm.engine.tta',
         'InvalidLossError': 'casvit_mm.engine.hooks.invalid_loss',

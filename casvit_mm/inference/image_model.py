@@ -17,12 +17,12 @@ from casvit.inputs.images import ImageError
 from casvit.results import Classification, Detections, LocalMask, Result, SemanticMap
 from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.view import ConfigView
-from casvit_mm.inference.saved_config import read_saved_config
-from casvit_mm.inference.test_data import (
+from casvit_mm.inference.pipeline import (
     class_info,
     loads_floats,
     steps_in_memory,
 )
+from casvit_mm.inference.saved_config import read_saved_config
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
 from casvit_mm.models.optional import TOOLBOXES, import_toolbox
 

@@ -19,7 +19,7 @@ from mmengine.config import Config
 from casvit.errors import UserError
 from casvit.names import printable
 from casvit_mm.config.view import ConfigView
-from casvit_mm.inference.test_data import is_loading
+from casvit_mm.inference.pipeline import is_loading
 from casvit_mm.models.checkpoint.meta import is_names, is_palette
 from casvit_mm.models.optional import TOOLBOXES, import_toolbox
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from casvit_mm.datasets.shapes.semantic_shapes_dataset import SemanticShapesDataset
 from casvit_mm.datasets.shapes.shapes_dataset import ShapesDataset
-from casvit_mm.engine.hooks.draw_test import DrawTestHook
+from casvit_mm.engine.hooks.draw_predictions import DrawTestHook
 from casvit_mm.engine.hooks.preview import PreviewHook
 
 
