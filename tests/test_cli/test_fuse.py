@@ -76,8 +76,8 @@ def test_test_time_augmentation_works_with_fusion(call, shapes, checkpoint):
 @pytest.mark.parametrize('precision', ['fp32', 'bf16', 'fp16'])
 @pytest.mark.parametrize('gains', [True, False])
 def test_a_precision_without_a_gain_is_reported(gains, precision, monkeypatch):
-    monkeypatch.setattr('casvit_mm.commands.devices.gains_from', lambda *asked: gains)
-    monkeypatch.setattr('casvit_mm.commands.devices.works_in', lambda *asked: True)
+    monkeypatch.setattr('casvit_mm.speed.devices.gains_from', lambda *asked: gains)
+    monkeypatch.setattr('casvit_mm.speed.devices.works_in', lambda *asked: True)
     note = check_precision(precision, 'cpu')
     assert note == (
         ''
@@ -89,7 +89,7 @@ def test_a_precision_without_a_gain_is_reported(gains, precision, monkeypatch):
 def test_a_precision_that_torch_lacks_is_refused_in_a_sentence(
     call, shapes, checkpoint, monkeypatch
 ):
-    monkeypatch.setattr('casvit_mm.commands.devices.works_in', lambda *asked: False)
+    monkeypatch.setattr('casvit_mm.speed.devices.works_in', lambda *asked: False)
     answer = call('test', DEMO, checkpoint, '--precision', 'fp16', '--data-root', shapes, *QUICK)
     assert answer.code == 2
     assert 'does not support fp16 on this' in answer.err
