@@ -127,7 +127,7 @@ def _factory(registry: Registry, name: str, module: str) -> Callable[..., Any]:
     def build(*args: Any, **kwargs: Any) -> Any:
         return load()(*args, **kwargs)
 
-    package = module.rpartition('.')[0]
+    package = '.'.join(module.split('.')[:2])
     # For mmengine's messages and help().
     build.__name__ = build.__qualname__ = name
     build.__module__ = module
