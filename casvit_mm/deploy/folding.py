@@ -1,7 +1,7 @@
 """Folds batch norms with frozen statistics into the linear layers beside them, exactly.
 
 In eval mode a batch norm is ``x * scale + shift``, one pair a channel. A convolution before it
-takes both up, whatever its kernel; one behind it does where its kernel is 1x1 and nothing is
+takes both up, whatever its kernel; one behind it does if its kernel is 1x1 and nothing is
 padded, because a padded zero would have to become a shift. The arithmetic is float64; what is
 rounded in the end is the new weight.
 """
@@ -11,7 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.speed.folded_norms import before, behind
+from casvit_mm.models.conv_norm import before, behind
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from casvit_mm.deploy.folding import (
 )
 from casvit_mm.models import CASMixer, CASViT
 from casvit_mm.models.casvit import MLP, Block, LocalIntegration
-from casvit_mm.speed.folded_norms import is_foldable
+from casvit_mm.models.conv_norm import is_foldable
 
 
 class FusedModelError(UserError, RuntimeError):
@@ -215,7 +215,7 @@ class FusedCASViT(nn.Module):
 def fuse_layers(
     convolution: nn.Conv2d, norm: nn.Module, activation: nn.Module | None = None
 ) -> nn.Module:
-    """``activation(norm(convolution(x)))`` as one convolution where the norm can be folded."""
+    """``activation(norm(convolution(x)))`` as one convolution if the norm can be folded."""
     if not is_foldable(norm):
         return nn.Sequential(*(each for each in (convolution, norm, activation) if each))
     folded = fold_into_previous(convolution, norm)
@@ -223,7 +223,7 @@ def fuse_layers(
 
 
 def with_activation(convolution: nn.Conv2d, activation: nn.Module) -> nn.Module:
-    """``activation(convolution(x))``, as one module where the convolution can do it itself."""
+    """``activation(convolution(x))``, as one module if the convolution can do it itself."""
     name = activation_name(activation)
     if name is None:
         return nn.Sequential(convolution, activation)

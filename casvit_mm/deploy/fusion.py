@@ -2,7 +2,7 @@
 
 The backbone becomes a :class:`casvit_mm.deploy.FusedCASViT`, the convolutions of neck and heads
 take up the norms behind them, and the backbone's output norms go into the layers that read the
-features, where those are linear at every position.
+features, if those are linear at every position.
 """
 
 from typing import Any
@@ -20,8 +20,8 @@ from casvit_mm.deploy.folding import (
 from casvit_mm.deploy.fused_casvit import FusedCASViT
 from casvit_mm.models import CASViT
 from casvit_mm.models.checkpoint.structures import STRUCTURES
+from casvit_mm.models.conv_norm import is_foldable
 from casvit_mm.models.wrappers import unwrap
-from casvit_mm.speed.folded_norms import is_foldable
 
 FUSED = 'fused'
 """What the meta of a file calls the structure of a fused model."""
@@ -79,7 +79,7 @@ def is_fused(model: nn.Module) -> bool:
 
 
 def _fold_conv_module(module: ConvModule) -> None:
-    """Folds the norm of one of mmcv's convolutions where it comes right behind."""
+    """Folds the norm of one of mmcv's convolutions if it comes right behind."""
     order = module.order
     behind = order.index('norm') == order.index('conv') + 1
     if not (module.with_norm and behind and isinstance(module.conv, nn.Conv2d)):
@@ -93,7 +93,7 @@ def _fold_conv_module(module: ConvModule) -> None:
 
 
 def _fold_output_norms(model: nn.Module) -> None:
-    """Folds the backbone's output norms into what reads them, where that is linear."""
+    """Folds the backbone's output norms into what reads them, if that is linear."""
     norms = model.backbone.out_norms
     for stage, readers in _linear_readers(model).items():
         norm = norms[str(stage)]

@@ -25,18 +25,19 @@ from casvit_mm.models.arguments import (
 from casvit_mm.models.checkpoint.init_cfg import split_pretrained
 from casvit_mm.models.checkpoint.pretrained import load_pretrained_backbone, refuse_fused
 from casvit_mm.models.checkpoint.published_layout import adapt_backbone_keys
+from casvit_mm.models.conv_norm import ConvNorms, is_frozen, norm_conv
 from casvit_mm.models.joined_gradients import join_gradients
 from casvit_mm.models.layers import layer_of
-from casvit_mm.models.mixers import build_mixer, depthwise
+from casvit_mm.models.mixers import CASMixer, build_mixer, depthwise
 from casvit_mm.models.recomputation import recomputed
 from casvit_mm.registration import registered_in
 
 MLP_RATIO = 4
 
 
-def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
+def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> ConvNorms:
     """Two strided 3x3 convolutions. Shape: ``(B, in_channels, H, W) -> (B, C, H/4, W/4)``."""
-    return nn.Sequential(
+    return ConvNorms(
         nn.Conv2d(in_channels, channels // 2, 3, stride=2, padding=1),
         build_norm_layer(norm_cfg, channels // 2)[1],
         nn.ReLU(inplace=True),
@@ -46,7 +47,7 @@ def build_stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential
     )
 
 
-class PatchEmbedding(nn.Module):
+class PatchEmbedding(ConvNorms):
     """Widens the features between two stages and, at stride 2, halves their resolution.
 
     Args:
@@ -73,9 +74,6 @@ class PatchEmbedding(nn.Module):
         )
         self.norm = build_norm_layer(norm_cfg, out_channels)[1]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.proj(x))
-
 
 class LocalIntegration(nn.Module):
     """Mixes neighbouring positions before the token mixer (the paper's integration subnet).
@@ -91,7 +89,7 @@ class LocalIntegration(nn.Module):
 
     def __init__(self, channels: int, norm_cfg: dict, act_cfg: dict, dilation: int = 1) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
+        self.layers = ConvNorms(
             nn.Conv2d(channels, channels, 1),
             build_norm_layer(norm_cfg, channels)[1],
             depthwise(channels, dilation),
@@ -119,8 +117,10 @@ class MLP(nn.Module):
         self.act = build_activation_layer(act_cfg)
         self.fc2 = nn.Conv2d(MLP_RATIO * channels, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
+    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Computes the perceptron of ``x``, or of ``norm(x)`` for a frozen norm."""
+        x = self.fc1(x) if norm is None else norm_conv(norm, self.fc1, x)[0]
+        return self.fc2(self.act(x))
 
 
 class Block(nn.Module):
@@ -139,6 +139,8 @@ class Block(nn.Module):
 
     Source: CAS-ViT, arXiv 2408.03703, figure 3.
     """
+
+    folds_norms = False
 
     def __init__(
         self,
@@ -159,8 +161,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.local_integration(x)
-        x = x + self.drop_path(self.mixer(self.mixer_norm(x)))
-        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+        x = x + self.drop_path(self._behind(self.mixer_norm, self.mixer, x))
+        return x + self.drop_path(self._behind(self.mlp_norm, self.mlp, x))
+
+    def _behind(self, norm: nn.Module, module: nn.Module, x: Tensor) -> Tensor:
+        """``module(norm(x))``."""
+        # What inherits from one of the two may compute something else.
+        if self.folds_norms and type(module) in (CASMixer, MLP) and is_frozen(norm):
+            return module(x, norm)
+        return module(norm(x))
 
 
 @registered_in(MODELS)
@@ -183,7 +192,7 @@ class CASViT(BaseModule):
     Args:
         arch (str | dict): Size: 'xs', 's', 'm', 't' or 'l', or a dict with ``depths`` and
             ``channels``, four integers each (channels of the first stage even). Defaults to 'm'.
-        in_channels (int): Channels of the input image. Pretrained RGB weights are adapted where
+        in_channels (int): Channels of the input image. Pretrained RGB weights are adapted if
             it is not 3. Defaults to 3.
         strides (Sequence[int]): Stride of the patch embedding before each stage, 1 or 2; the first
             is 1, because the stem comes before that stage. Defaults to (1, 2, 2, 2).

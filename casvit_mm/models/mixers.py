@@ -8,10 +8,11 @@ mixer that takes ``dilation`` as well.
 
 import inspect
 
-import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.registry import Registry
 from torch import Tensor, nn
+
+from casvit_mm.models.conv_norm import ConvNorms, norm_conv
 
 TOKEN_MIXERS = Registry('token mixer')
 """Token mixers; their classes take ``channels`` and ``norm_cfg`` beside their own arguments, and
@@ -63,7 +64,7 @@ class SpatialGate(nn.Module):
 
     def __init__(self, channels: int, norm_cfg: dict, dilation: int = 1) -> None:
         super().__init__()
-        self.saliency = nn.Sequential(
+        self.saliency = ConvNorms(
             depthwise(channels, dilation),
             build_norm_layer(norm_cfg, channels)[1],
             nn.ReLU(inplace=True),
@@ -125,6 +126,7 @@ class CASMixer(nn.Module):
         self.context = depthwise(channels, dilation)
         self.proj = depthwise(channels, dilation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = torch.chunk(self.qkv(x), 3, dim=1)
+    def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
+        """Mixes positions; with a frozen ``norm``, those of ``norm(x)``."""
+        q, k, v = self.qkv(x).chunk(3, 1) if norm is None else norm_conv(norm, self.qkv, x, 3)
         return self.proj(self.context(self.q_gate(q) + self.k_gate(k)) * v)

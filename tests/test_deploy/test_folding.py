@@ -11,7 +11,7 @@ from torch import nn
 from casvit_mm.deploy import convolutions
 from casvit_mm.deploy.convolutions import FusedConv2d, weighted_sum
 from casvit_mm.deploy.folding import fold_into_next, fold_into_previous
-from casvit_mm.speed.folded_norms import is_foldable
+from casvit_mm.models.conv_norm import is_foldable
 from casvit_mm.speed.matrix_products import works_in
 
 

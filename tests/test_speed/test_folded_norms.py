@@ -45,6 +45,7 @@ def run(backbone, image):
         dict(with_cp=True),
         dict(norm_eval=False),
         dict(frozen_stages=1),
+        dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)),
         dict(act_cfg=dict(type='ReLU')),
         dict(norm_cfg=dict(type='GN', num_groups=2)),
     ],
@@ -85,3 +86,11 @@ def test_checkpoints_and_copies_are_those_of_any_backbone():
             parameter.zero_()
         assert other(image)[0].abs().max() == 0
         assert torch.equal(twin(image)[0], before)
+
+
+def test_a_compiler_takes_it_in_one_graph():
+    backbone = CASViT(dict(depths=(1, 1, 1, 1), channels=(8, 8, 8, 8))).train()
+    fold_frozen_norms(backbone)
+    torch._dynamo.reset()
+    explained = torch._dynamo.explain(backbone)(torch.rand(1, 3, 64, 64))
+    assert (explained.graph_count, explained.graph_break_count) == (1, 0)
