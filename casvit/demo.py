@@ -148,6 +148,7 @@ class _Progress(tqdm):
     """Counts images, frames or tiles; each tile once, also if its image fails."""
 
     _of_image = (0, 0)
+    total: float | None
 
     def on_result(self) -> None:
         """Counts an image that was predicted, or failed."""

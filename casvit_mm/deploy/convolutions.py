@@ -4,14 +4,19 @@ oneDNN applies an activation, or adds a residual, to each tile of a convolution'
 is in the cache. torch reaches that through the operators that its own compiler emits.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from mmengine.utils import digit_version
 from torch import Tensor, nn
 from torch.nn import functional
 
-ACTIVATIONS = {'relu': functional.relu, 'gelu': functional.gelu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    'relu': functional.relu,
+    'gelu': functional.gelu,
+}
 """Activations that a convolution can apply itself; ``gelu`` is the exact (erf) form."""
 
 
@@ -35,8 +40,8 @@ ONE_PASS = one_pass_precisions()
 
 if digit_version(torch.__version__) >= digit_version('2.4'):
     is_compiling = torch.compiler.is_compiling
-    autocasts_on_cpu = partial(torch.is_autocast_enabled, 'cpu')
-    autocast_dtype = partial(torch.get_autocast_dtype, 'cpu')
+    autocasts_on_cpu: Callable[[], bool] = partial(torch.is_autocast_enabled, 'cpu')
+    autocast_dtype: Callable[[], torch.dtype] = partial(torch.get_autocast_dtype, 'cpu')
 else:
     is_compiling = torch._dynamo.is_compiling
     autocasts_on_cpu = torch.is_autocast_cpu_enabled
@@ -67,16 +72,17 @@ class FusedConv2d(nn.Conv2d):
     """
 
     def __init__(self, convolution: nn.Conv2d, activation: str | None = None) -> None:
+        shape: Any = convolution
         super().__init__(
-            convolution.in_channels,
-            convolution.out_channels,
-            convolution.kernel_size,
-            convolution.stride,
-            convolution.padding,
-            convolution.dilation,
-            convolution.groups,
-            convolution.bias is not None,
-            convolution.padding_mode,
+            shape.in_channels,
+            shape.out_channels,
+            shape.kernel_size,
+            shape.stride,
+            shape.padding,
+            shape.dilation,
+            shape.groups,
+            shape.bias is not None,
+            shape.padding_mode,
             device='meta',
         )
         self.weight, self.bias = convolution.weight, convolution.bias

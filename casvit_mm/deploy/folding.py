@@ -7,11 +7,14 @@ rounded in the end is the new weight.
 """
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from casvit_mm.models.conv_norm import before, behind
+
+Layer = TypeVar('Layer', nn.Conv2d, nn.Linear)
 
 
 @torch.no_grad()
@@ -26,7 +29,7 @@ def fold_into_previous(convolution: nn.Conv2d, norm: nn.Module) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def fold_into_next(norm: nn.Module, layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+def fold_into_next(norm: nn.Module, layer: Layer) -> Layer:
     """One layer that is ``layer(norm(x))``; neither of the two is changed.
 
     Args:
@@ -56,10 +59,12 @@ def is_pointwise(convolution: nn.Conv2d) -> bool:
     return ones == (1, 1) and padding == (0, 0) and groups == 1
 
 
-def with_weights(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
+def with_weights(layer: Layer, weight: Tensor, bias: Tensor | None) -> Layer:
     """A copy of a linear layer or convolution with other weights, in the old ones' type."""
     new = copy.deepcopy(layer)
     dtype = layer.weight.dtype
     new.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
-    new.bias = None if bias is None else nn.Parameter(bias.to(dtype), requires_grad=False)
+    new.register_parameter(
+        'bias', None if bias is None else nn.Parameter(bias.to(dtype), requires_grad=False)
+    )
     return new

@@ -14,6 +14,7 @@ The stem and the patch embeddings take up the norms behind them.
 
 import copy
 from functools import singledispatch
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,9 @@ class FusedCASMixer(nn.Module):
         super().__init__()
         channels = mixer.proj.in_channels
         qkv = fold_into_next(norm, mixer.qkv)
-        spatial = [gate[0].saliency for gate in (mixer.q_gate, mixer.k_gate)]
-        channel = [gate[1].saliency[1] for gate in (mixer.q_gate, mixer.k_gate)]
+        gates: list[Any] = [mixer.q_gate, mixer.k_gate]
+        spatial = [gate[0].saliency for gate in gates]
+        channel = [gate[1].saliency[1] for gate in gates]
         neighbours = side_by_side([fold_into_previous(gate[0], gate[1]) for gate in spatial])
         self.qk = FusedConv2d(rows(qkv, slice(0, 2 * channels)))
         self.v = FusedConv2d(rows(qkv, slice(2 * channels, None)))
@@ -101,7 +103,8 @@ class FusedLocalIntegration(nn.Module):
 
     def __init__(self, integration: LocalIntegration) -> None:
         super().__init__()
-        first, norm, neighbours, activation, last = integration.layers
+        layers: Any = integration.layers
+        first, norm, neighbours, activation, last = layers
         self.first = FusedConv2d(fold_into_previous(first, norm))
         self.neighbours = with_activation(neighbours, activation)
         self.last = FusedConv2d(last)
@@ -137,7 +140,8 @@ def fuse_branch(module: nn.Module, norm: nn.Module) -> nn.Module:
 
 @fuse_branch.register
 def _(module: CASMixer, norm: nn.Module) -> nn.Module:
-    inner = [gate[0].saliency[1] for gate in (module.q_gate, module.k_gate)]
+    gates: list[Any] = [module.q_gate[0], module.k_gate[0]]
+    inner = [gate.saliency[1] for gate in gates]
     # What inherits from it may compute something else.
     foldable = type(module) is CASMixer and all(map(is_foldable, [norm, *inner]))
     return FusedCASMixer(module, norm) if foldable else Branch(norm, module)
@@ -174,13 +178,13 @@ class FusedCASViT(nn.Module):
         backbone = copy.deepcopy(backbone)
         self.out_indices = backbone.out_indices
         self.out_channels = backbone.out_channels
-        stem = backbone.stem
+        stem: Any = backbone.stem
+        stages: Any = backbone.stages
+        embeddings: Any = backbone.patch_embeds
         self.stem = nn.Sequential(fuse_layers(*stem[:3]), fuse_layers(*stem[3:]))
-        self.stages = nn.ModuleList(
-            nn.Sequential(*map(fuse_block, stage)) for stage in backbone.stages
-        )
+        self.stages = nn.ModuleList(nn.Sequential(*map(fuse_block, stage)) for stage in stages)
         self.patch_embeds = nn.ModuleList(
-            fuse_layers(embedding.proj, embedding.norm) for embedding in backbone.patch_embeds
+            fuse_layers(embedding.proj, embedding.norm) for embedding in embeddings
         )
         self.out_norms = backbone.out_norms
         self.eval()
@@ -232,8 +236,8 @@ def with_activation(convolution: nn.Conv2d, activation: nn.Module) -> nn.Module:
 
 def rows(convolution: nn.Conv2d, chosen: slice) -> nn.Conv2d:
     """The convolution that answers some of the output channels of another."""
-    weight, bias = convolution.weight[chosen], convolution.bias[chosen]
-    new = with_weights(convolution, weight.clone(), bias.clone())
+    weight, bias = convolution.weight[chosen], convolution.bias
+    new = with_weights(convolution, weight.clone(), None if bias is None else bias[chosen].clone())
     new.out_channels = len(weight)
     return new
 
@@ -244,9 +248,9 @@ def side_by_side(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
     Args:
         convolutions: Convolutions of equal channels, kernels and groups.
     """
-    first, biases = convolutions[0], [each.bias for each in convolutions]
+    first, biases = convolutions[0], [each.bias for each in convolutions if each.bias is not None]
     weight = torch.cat([each.weight.detach() for each in convolutions])
-    new = with_weights(first, weight, None if biases[0] is None else torch.cat(biases))
+    new = with_weights(first, weight, torch.cat(biases) if biases else None)
     new.groups = len(convolutions) * first.groups
     new.in_channels = len(convolutions) * first.in_channels
     new.out_channels = len(convolutions) * first.out_channels

@@ -92,7 +92,7 @@ def _fold_conv_module(module: ConvModule) -> None:
     module.with_norm, module.norm_name, module.with_bias = False, None, True
 
 
-def _fold_output_norms(model: nn.Module) -> None:
+def _fold_output_norms(model: Any) -> None:
     """Folds the backbone's output norms into what reads them, if that is linear."""
     norms = model.backbone.out_norms
     for stage, readers in _linear_readers(model).items():
@@ -103,12 +103,13 @@ def _fold_output_norms(model: nn.Module) -> None:
             norms[str(stage)] = nn.Identity()
 
 
-def _linear_readers(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
+def _linear_readers(model: Any) -> dict[int, list[tuple[nn.Module, str]]]:
     """Layers that read the features of a stage, each by its holder and its name there.
 
     Only stages that nothing but 1x1 convolutions or linear layers read are among them.
     """
-    neck, head = getattr(model, 'neck', None), getattr(model, 'head', None)
+    neck: Any = getattr(model, 'neck', None)
+    head: Any = getattr(model, 'head', None)
     stages = model.backbone.out_indices
     if _is(neck, 'FPN', 'mmdet', 'mmseg'):
         return {
@@ -123,7 +124,7 @@ def _linear_readers(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
     return {}
 
 
-def _reads_alone(neck: nn.Module, level: int) -> bool:
+def _reads_alone(neck: Any, level: int) -> bool:
     """Whether a level of a feature pyramid is all that reads its feature.
 
     Extra levels may be convolved out of the last feature, with padding.
@@ -134,7 +135,7 @@ def _reads_alone(neck: nn.Module, level: int) -> bool:
 
 def _merge_heads(model: nn.Module) -> None:
     """Makes one linear layer of two whose answers are averaged."""
-    head = getattr(model, 'head', None)
+    head: Any = getattr(model, 'head', None)
     if not (_is(head, 'CASViTClsHead', 'casvit_mm') and head.two_heads):
         return
     first, second = head.fc, head.dist_fc

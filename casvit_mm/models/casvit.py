@@ -237,6 +237,9 @@ class CASViT(BaseModule):
         [(1, 48, 16, 24), (1, 56, 8, 12), (1, 112, 4, 6), (1, 220, 2, 3)]
     """
 
+    # BaseModule does not say what it is.
+    init_cfg: Any
+
     def __init__(
         self,
         arch: str | dict[str, Sequence[int]] = 'm',
@@ -270,6 +273,7 @@ class CASViT(BaseModule):
         self.with_cp = with_cp
 
         num_stages = max(out_indices) + 1
+        self.depths = depths[:num_stages]
         drop_path_rates = linear_drop_path(drop_path_rate, depths)
         self.stem = build_stem(in_channels, channels[0], norm_cfg)
         self.stages = nn.ModuleList(
@@ -304,7 +308,7 @@ class CASViT(BaseModule):
         for index, stage in enumerate(self.stages):
             if index > 0:
                 x = self.patch_embeds[index - 1](x)
-            for block in stage:
+            for block in stage.children():
                 x = self._run(block, x)
             if index in self.out_indices:
                 features.append(self.out_norms[str(index)](x))
@@ -372,10 +376,9 @@ class CASViT(BaseModule):
             Number of the layer, 0 for the stem, and how many there are; what is not of the backbone
             is in the last one.
         """
-        depths = [len(stage) for stage in self.stages]
-        head = sum(depths) + 1
+        head = sum(self.depths) + 1
         inside = param_name.startswith(prefix)
-        return layer_of(param_name[len(prefix) :], depths) if inside else head, head + 1
+        return layer_of(param_name[len(prefix) :], self.depths) if inside else head, head + 1
 
     def _adapt_on_load(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
         refuse_fused(state_dict, prefix)

@@ -5,6 +5,8 @@ Such a norm is ``x * scale + shift``. Applied to the weights of the convolution 
 backward. Scale and shift stay parameters and get the same gradients.
 """
 
+from typing import Any
+
 import torch
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, nn
@@ -54,7 +56,7 @@ def norm_conv(norm: nn.Module, conv: nn.Conv2d, x: Tensor, parts: int = 1) -> li
     return [functional.conv2d(x, weights[part], biases[part]) for part in range(parts)]
 
 
-def scale_and_shift(norm: nn.Module, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+def scale_and_shift(norm: Any, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
     """What a batch norm with its own statistics does to each channel.
 
     Args:
@@ -102,4 +104,4 @@ def is_foldable(norm: nn.Module | None) -> bool:
 
 def is_frozen(norm: nn.Module | None) -> bool:
     """Whether a layer is a batch norm that works with statistics of its own now."""
-    return is_foldable(norm) and not norm.training
+    return norm is not None and is_foldable(norm) and not norm.training

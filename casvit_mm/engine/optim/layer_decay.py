@@ -72,8 +72,8 @@ def layer_distances(model: nn.Module) -> dict[int, int]:
     backbone = next((part for part in model.modules() if isinstance(part, CASViT)), None)
     if backbone is None:
         raise ValueError(f'{type(model).__name__} has no CASViT, whose layers the rates follow.')
-    depths = [len(stage) for stage in backbone.stages]
-    last = sum(depths)
+    last = sum(backbone.depths)
     return {
-        id(param): last + 1 - layer_of(name, depths) for name, param in backbone.named_parameters()
+        id(param): last + 1 - layer_of(name, backbone.depths)
+        for name, param in backbone.named_parameters()
     }
