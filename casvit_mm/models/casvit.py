@@ -237,8 +237,7 @@ class CASViT(BaseModule):
         [(1, 48, 16, 24), (1, 56, 8, 12), (1, 112, 4, 6), (1, 220, 2, 3)]
     """
 
-    # BaseModule does not say what it is.
-    init_cfg: Any
+    init_cfg: dict | list[dict] | None
 
     def __init__(
         self,
