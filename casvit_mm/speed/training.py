@@ -125,12 +125,8 @@ def train_faster(
         _channels_last(model, tell)
     if speed.fold_norms:
         _fold(model, tell)
-    backbone = model.get_submodule('backbone')
-    if speed.compile and not hasattr(backbone.forward, 'in_training'):
-        backbone.forward = in_training_only(
-            compiled(backbone.forward, **compiler_options(model)), backbone.forward
-        )
-        tell('The backbone is compiled: the first steps take minutes.')
+    if speed.compile:
+        _compile(model, tell)
 
 
 def compiler_options(model: nn.Module) -> dict[str, Any]:
@@ -170,6 +166,16 @@ def _fold(model: nn.Module, tell: Callable[[str], None]) -> None:
         tell('speed.fold_norms: nothing to fold, as the norms of the backbone are trained.')
         return
     fold_frozen_norms(backbone)
+
+
+def _compile(model: nn.Module, tell: Callable[[str], None]) -> None:
+    backbone = model.get_submodule('backbone')
+    if hasattr(backbone.forward, 'in_training'):
+        return
+    backbone.forward = in_training_only(
+        compiled(backbone.forward, **compiler_options(model)), backbone.forward
+    )
+    tell('The backbone is compiled: the first steps take minutes.')
 
 
 def in_training_only(
