@@ -15,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from casvit.errors import UserError
 from casvit.files import write_whole, written_whole
 from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.checkpoints import latest_checkpoint
@@ -74,7 +75,12 @@ class CASViTRunner(Runner):
         return with_trainable_norms(super().build_model(model))
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
-        """Builds the optimiser wrapper with the options of the config's ``speed``."""
+        """Builds the optimiser wrapper with the options of the config's ``speed``.
+
+        Raises:
+            LayerDecayError: mmpretrain's layer-wise decay is asked for, which knows no detectors.
+        """
+        _require_layer_depths(optim_wrapper, unwrap(self.model))
         if isinstance(optim_wrapper, dict) and 'optimizer' in optim_wrapper:
             optim_wrapper = faster_optimizer(optim_wrapper, self.speed)
         return super().build_optim_wrapper(optim_wrapper)
@@ -229,6 +235,21 @@ class CASViTRunner(Runner):
         """Tests with the weights of ``load_from``."""
         self._whole_model_wanted = True
         return super().test()
+
+
+class LayerDecayError(UserError, ValueError):
+    """The layers of a model are unknown to the constructor that scales their learning rates."""
+
+
+def _require_layer_depths(optim_wrapper: Any, model: nn.Module) -> None:
+    name = optim_wrapper.get('constructor') if isinstance(optim_wrapper, dict) else None
+    asked = str(name).rsplit('.', 1)[-1] == 'LearningRateDecayOptimWrapperConstructor'
+    if asked and not hasattr(model, 'get_layer_depth'):
+        raise LayerDecayError(
+            f'LearningRateDecayOptimWrapperConstructor is for classifiers, not for '
+            f"{type(model).__name__}: use constructor='CASViTLayerDecayConstructor' with "
+            'paramwise_cfg=dict(layer_decay_rate=...).'
+        )
 
 
 def with_trainable_norms(model: nn.Module) -> nn.Module:

@@ -6,8 +6,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from casvit.errors import UserError
+from casvit_mm.engine import CASViTRunner
 from casvit_mm.engine.optim.layer_decay import layer_distances
 from casvit_mm.models import CASViT
+from casvit_mm.speed.training import TrainingSpeed
 
 
 class Detector(nn.Module):
@@ -129,3 +132,16 @@ def test_a_step_moves_the_head_further_than_the_stem():
     stem = max(v for k, v in moved.items() if '.stem.' in k)
     last = max(v for k, v in moved.items() if '.stages.3.' in k)
     assert 0 < stem < last < moved['bbox_head.weight'] + 1e-6
+
+
+@pytest.mark.parametrize('scope', ['', 'mmpretrain.'])
+def test_a_detector_that_asks_for_the_decay_of_classifiers_is_told_the_name_of_ours(scope):
+    runner = CASViTRunner.__new__(CASViTRunner)
+    runner.model, runner.speed = Detector(), TrainingSpeed()
+    options = dict(
+        constructor=f'{scope}LearningRateDecayOptimWrapperConstructor',
+        optimizer=dict(type='AdamW', lr=1.0),
+        paramwise_cfg=dict(layer_decay_rate=0.8),
+    )
+    with pytest.raises(UserError, match="constructor='CASViTLayerDecayConstructor'"):
+        runner.build_optim_wrapper(options)
