@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 if workers := int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 0)):
     # Set before torch is imported, also for processes that tests start: workers share the cores.
@@ -16,6 +17,9 @@ from casvit_mm.engine.launch import RANK_VARIABLES
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
 sys.path.insert(0, str(TESTS))
+# How long an example takes depends on what else the machine does.
+settings.register_profile('any_machine', deadline=None)
+settings.load_profile('any_machine')
 
 
 @pytest.fixture(scope='session')

@@ -44,7 +44,7 @@ def test_backslashes_before_a_brace_keep_their_meaning(literal):
     assert '{{' not in escaped and ast.literal_eval(escaped) == ast.literal_eval(literal)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet='{}\\$:\'"a\n\x00\u2028\udc80'))
 def test_any_text_keeps_its_meaning(text):
     escaped = escape_braces(repr(text))

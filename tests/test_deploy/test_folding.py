@@ -42,7 +42,7 @@ shapes = dict(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(**shapes)
 def test_a_norm_behind_any_convolution_folds(
     channels, kernel, stride, depthwise, bias, affine, seed

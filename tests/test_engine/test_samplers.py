@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.dataset import BaseDataset, ConcatDataset, DefaultSampler, RepeatDataset
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope
@@ -39,7 +39,6 @@ numbers = dict(samples=st.integers(1, 700), batch_size=st.integers(1, 40), epoch
 
 
 @given(**numbers, drop_last=st.booleans())
-@settings(deadline=None)
 def test_every_index_is_used_once_and_the_length_is_the_number_of_batches(
     samples, batch_size, epoch, drop_last
 ):
@@ -54,7 +53,6 @@ def test_every_index_is_used_once_and_the_length_is_the_number_of_batches(
 
 
 @given(**numbers)
-@settings(deadline=None)
 def test_a_batch_has_one_size_and_about_as_many_pixels_as_at_the_base_size(
     samples, batch_size, epoch
 ):
@@ -75,7 +73,6 @@ def test_a_batch_has_one_size_and_about_as_many_pixels_as_at_the_base_size(
 
 
 @given(**numbers, world_size=st.integers(2, 8), seed=st.integers(0, 9))
-@settings(deadline=None)
 def test_all_processes_use_the_same_size_in_each_step(samples, batch_size, epoch, world_size, seed):
     steps = [
         [
@@ -88,7 +85,6 @@ def test_all_processes_use_the_same_size_in_each_step(samples, batch_size, epoch
 
 
 @given(**numbers)
-@settings(deadline=None)
 def test_all_epochs_have_equally_many_batches_and_are_reproducible(samples, batch_size, epoch):
     lengths = {len(list(batches(samples, batch_size, epoch=e))) for e in range(3)}
     assert len(lengths) == 1

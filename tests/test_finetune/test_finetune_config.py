@@ -61,7 +61,7 @@ def parsed(text):
 
 
 @pytest.mark.parametrize('task', ['instance', 'semantic'])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(classes=st.lists(TEXTS, max_size=4), folder=TEXTS, balance=st.booleans())
 @example(classes=PIECES, folder=f"'),x:={RUNS},('", balance=True)
 @example(classes=['a'], folder=f'coding: utf-7\n{RUNS}', balance=True)

@@ -32,7 +32,7 @@ def test_every_toolbox_builds_it_by_name(scope):
     assert isinstance(backbone, CASViT)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(height=st.integers(33, 100), width=st.integers(33, 100))
 def test_any_input_size_gives_strides_4_to_32(height, width):
     backbone = CASViT(TINY).eval()

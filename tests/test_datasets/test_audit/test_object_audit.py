@@ -20,7 +20,6 @@ from casvit_mm.datasets.issues import KINDS, Severity
 TIMES = 25
 many_times = settings(
     max_examples=TIMES,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -15,7 +15,7 @@ from casvit_mm.datasets.audit.run_lengths import (
     run_length_issue,
 )
 
-quick = settings(max_examples=300, deadline=None)
+quick = settings(max_examples=300)
 
 
 def encoded(bitmap):

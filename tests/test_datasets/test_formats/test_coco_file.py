@@ -180,7 +180,7 @@ places = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(keys=places, value=anything)
 def test_any_content_is_either_read_or_refused_with_a_message(
     tmp_path_factory: pytest.TempPathFactory, keys: list[Any], value: Any

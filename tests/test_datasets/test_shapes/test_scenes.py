@@ -13,7 +13,7 @@ def painted(seed: int, size: int = 160, **options: bool) -> scenes.Scene:
     return scenes.paint(np.random.default_rng(seed), size, **options)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds, st.sampled_from([64, 97, 160, 256]))
 def test_objects_are_visible_enough_at_every_size(seed: int, size: int) -> None:
     scene = painted(seed, size)
@@ -27,14 +27,14 @@ def test_objects_are_visible_enough_at_every_size(seed: int, size: int) -> None:
         assert 0 <= instance.label < len(CLASSES)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds)
 def test_no_pixel_belongs_to_two_objects(seed: int) -> None:
     masks = [instance.mask for instance in painted(seed).instances]
     assert np.sum(masks, axis=0).max() == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds)
 def test_objects_lie_inside_the_image(seed: int) -> None:
     for instance in painted(seed).instances:
@@ -43,7 +43,7 @@ def test_objects_lie_inside_the_image(seed: int) -> None:
         assert max(rows.max(), columns.max()) <= 158
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds)
 def test_an_image_depends_only_on_its_random_stream(seed: int) -> None:
     first, second = painted(seed), painted(seed)

@@ -75,7 +75,7 @@ def test_train_and_val_share_no_images(small: Path) -> None:
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(64, 128), label=st.integers(0, 5))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_the_shape_stands_out_from_the_background(seed: int, size: int, label: int) -> None:
     image = paint_one(np.random.default_rng(seed), size, label)
     assert image.shape == (size, size, 3) and image.dtype == np.uint8

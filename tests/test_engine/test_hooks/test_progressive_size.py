@@ -53,7 +53,7 @@ def test_images_are_small_from_begin_to_end_and_full_size_otherwise(iteration, s
         assert sample.img_shape == (sides, sides)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.4, 0.95), st.integers(32, 90), st.integers(32, 90))
 def test_semantic_masks_stay_aligned_with_images_and_get_no_new_values(scale, height, width):
     data = after(ProgressiveSizeHook(scale, end=1), 0, batch(height, width))
