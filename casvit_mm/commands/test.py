@@ -143,7 +143,7 @@ def _written(where: Path) -> list[Path]:
 
 def _dump(cfg: Config, file: str) -> None:
     Path(file).parent.mkdir(parents=True, exist_ok=True)
-    kind = 'DumpDetResults' if ConfigView(cfg).scope == 'mmdet' else 'DumpResults'
+    kind = 'DumpDetResults' if cfg.get('default_scope') == 'mmdet' else 'DumpResults'
     dump = ConfigDict(type=kind, out_file_path=file)
     cfg.test_evaluator = [*ConfigView(cfg).evaluators('test'), dump]
 

@@ -158,7 +158,7 @@ def test_a_folder_without_images_is_named(call, tmp_path):
     (tmp_path / 'empty').mkdir()
     answer = call('image_demo', 'empty', DEMO, 'c.pth')
     assert answer.code == 2
-    assert 'empty has no image' in answer.err
+    assert 'empty contains no image' in answer.err
 
 
 @pytest.mark.parametrize('name', ['bad.jpg', 'bad.mp4'])

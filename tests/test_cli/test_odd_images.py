@@ -11,17 +11,17 @@ import pytest
 from PIL import Image
 from quick_runs import DEMO
 
+import casvit.demo
 from casvit import Detections, Predictor
-from casvit_mm.commands import image_demo
 
 FORMS = {
     'empty.jpg': 'is empty',
     'folder.jpg': 'is a folder',
     'link.jpg': 'is not a file',
     'pipe.png': 'is not a file',
-    'text.bmp': 'no image',
-    'truncated.jpg': 'no image',
-    'truncated.png': 'no image',
+    'text.bmp': 'not an image',
+    'truncated.jpg': 'not an image',
+    'truncated.png': 'not an image',
 }
 FINE = ('a.png', 'gif.jpg', 'named_otherwise.jpg', 'tiny.png', 'z.png')
 
@@ -38,7 +38,7 @@ def odd(tmp_path_factory):
     (folder / 'image.gif').rename(folder / 'gif.jpg')
     (folder / 'link.jpg').symlink_to(folder / 'gone.jpg')
     os.mkfifo(folder / 'pipe.png')
-    (folder / 'text.bmp').write_text('no image')
+    (folder / 'text.bmp').write_text('not an image')
     for form, content in encoded.items():
         (folder / f'truncated{form}').write_bytes(content[: len(content) // 2])
     for name in ('a.png', 'named_otherwise.jpg', 'z.png'):
@@ -76,7 +76,7 @@ def test_a_single_bad_image_is_an_error_with_the_reason(name, call, odd, checkpo
     assert answer.code == 2
     expected = {
         'flat.png': 'too narrow',
-        'folder.jpg': 'has no image',
+        'folder.jpg': 'contains no image',
         'link.jpg': 'does not exist',
     }.get(name, FORMS.get(name))
     assert expected in answer.err and name in answer.err
@@ -115,7 +115,7 @@ class Failing:
 
 
 def demo(out_dir, batch_size=4, tile=None):
-    return image_demo.Demo(Predictor(Failing(), batch_size=batch_size), out_dir, tile)
+    return casvit.demo.Demo(Predictor(Failing(), batch_size=batch_size), out_dir, tile)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_model_that_fails_for_every_image_is_an_error_of_the_model(three, tmp_
         demo(tmp_path).on_images([three[1]] * 2)
 
 
-class Seen(image_demo._Progress):
+class Seen(casvit.demo._Progress):
     """Records the final counts of progress bars."""
 
     ends: ClassVar = []
@@ -160,7 +160,7 @@ def test_progress_counts_each_image_or_tile_once_also_those_that_fail(
     batch_size, tile, end, three, tmp_path, monkeypatch
 ):
     Seen.ends.clear()
-    monkeypatch.setattr(image_demo, '_Progress', Seen)
+    monkeypatch.setattr(casvit.demo, '_Progress', Seen)
     unreadable = tmp_path / '9.png'
     unreadable.write_text('no image')
     skipped = demo(tmp_path, batch_size, tile).on_images([unreadable, *three])
