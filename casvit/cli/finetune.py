@@ -74,7 +74,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=range(5),
         default=0,
         metavar='N',
-        help='number of stages to freeze, 0 to 4; the stem is the first (default: 0)',
+        help='freeze the stem and the first N stages, 1 to 4 (default: 0, which freezes nothing)',
     )
     parser.add_argument(
         '--layer-decay',

@@ -46,7 +46,7 @@ class Plan:
         load_from: Checkpoint of a whole model to start from.
         backbone_file: ImageNet weights for the backbone.
         wished_rate: Learning rate; None to choose it.
-        freeze: Number of frozen stages of the backbone; 0 for none.
+        freeze: Stages of the backbone that are frozen, with the stem; 0 freezes nothing.
         layer_decay: Factor of the learning rate from layer to layer; None for a single rate.
         balance: Whether images of rare classes are repeated.
         ema: Whether a moving average of the weights is kept and validated.
