@@ -39,6 +39,9 @@ OBJECT_TASKS = ('detection', 'instance')
 TASKS = (*OBJECT_TASKS, 'semantic')
 """Tasks of datasets: object detection, instance segmentation, semantic segmentation."""
 
+SPLITS = ('train', 'val', 'test')
+"""Splits of a dataset, by the names that configs have for them."""
+
 FORMATS = ('coco', 'voc', 'yolo', 'labelme', 'masks')
 """Dataset formats, by the name that --format takes."""
 

@@ -37,7 +37,7 @@ def load(
         from mmengine.config import Config
 
         from casvit_mm.inference.image_model import ImageModel
-        from casvit_mm.speed.devices import check_precision, usable_device
+        from casvit_mm.speed.devices import require_precision, usable_device
 
     if isinstance(config, (str, os.PathLike)):
         from casvit_mm.config.read import load_config
@@ -51,7 +51,7 @@ def load(
     if precision not in PRECISIONS:
         raise UnusableOptionError(f'precision={precision!r}: expected {", ".join(PRECISIONS)}.')
     device = usable_device(device)
-    check_precision(precision, device)
+    require_precision(precision, device)
     loaded = ImageModel(
         model, config, device=device, score_threshold=score_threshold, weights=weights
     )

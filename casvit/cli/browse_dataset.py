@@ -9,6 +9,7 @@ Looking at twenty images before training reveals most mistakes in annotations an
 from argparse import ArgumentParser
 
 from casvit.cli import arguments
+from casvit.tables import SPLITS
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -27,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         '--split',
-        choices=('train', 'val', 'test'),
+        choices=SPLITS,
         default='train',
         help='split to draw from (default: train)',
     )

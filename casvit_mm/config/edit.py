@@ -10,8 +10,6 @@ from mmengine.config import Config
 from casvit.errors import CliError
 from casvit_mm.config.view import ConfigView
 
-EVALUATORS = ('val_evaluator', 'test_evaluator')
-
 
 def reroot(cfg: Config, root: str) -> None:
     """Sets a new data root for every dataset of a config and its evaluators.
@@ -26,7 +24,8 @@ def reroot(cfg: Config, root: str) -> None:
     if root.startswith('~'):
         root = str(Path(root).expanduser())
     old_roots = set()
-    datasets = list(ConfigView(cfg).datasets())
+    view = ConfigView(cfg)
+    datasets = list(view.datasets())
     for dataset in datasets:
         if dataset.get('data_root'):
             old_roots.add(dataset['data_root'])
@@ -40,8 +39,8 @@ def reroot(cfg: Config, root: str) -> None:
     ordered = sorted(old_roots, key=len, reverse=True)
     for dataset in datasets:
         _move_paths(dataset, ordered, root, skip=('pipeline', 'data_root'))
-    for evaluator in EVALUATORS:
-        _move_paths(cfg.get(evaluator), ordered, root)
+    for split in ('val', 'test'):
+        _move_paths(view.evaluators(split), ordered, root)
 
 
 def start_from_scratch(cfg: Config) -> str:
@@ -76,8 +75,10 @@ def drop_pretrained(model: MutableMapping[str, Any]) -> None:
         model: The config. Classifiers load pretrained weights as a whole, other models in their
             backbone.
     """
-    model['init_cfg'] = None
-    if model.get('backbone'):
+    # Not every class takes an init_cfg. A shallow copy of a model shares its backbone.
+    if model.get('init_cfg'):
+        model['init_cfg'] = None
+    if (model.get('backbone') or {}).get('init_cfg'):
         model['backbone'] = {**model['backbone'], 'init_cfg': None}
 
 

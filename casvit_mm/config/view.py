@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from casvit.tables import SPLITS
 from casvit_mm.models.checkpoint.init_cfg import pretrained_files
 
-SPLITS = ('train', 'val', 'test')
 # Parts of a detector whose num_classes is not the number of classes of the dataset.
 _OTHER_COUNTS = frozenset(
     ('rpn_head', 'data_preprocessor', 'backbone', 'neck', 'semantic_head', 'panoptic_fusion_head')

@@ -88,7 +88,7 @@ def upright_size(path: str | Path) -> tuple[int, int]:
     Raises:
         DatasetError: The file is missing, damaged or not an image.
     """
-    return _read(path, lambda image, file: image_size(image, file).upright)
+    return _read(path, image_size).upright
 
 
 def mask_size(path: str | Path) -> tuple[int, int]:

@@ -12,10 +12,10 @@ from PIL import Image
 from casvit.errors import DatasetError
 from casvit.files import write_whole
 from casvit.sentences import count_of
-from casvit.tables import IGNORE_INDEX
+from casvit.tables import IGNORE_INDEX, SPLITS
 from casvit_mm.datasets.audit.masks import MaskAudit, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
-from casvit_mm.datasets.formats.dataset import SPLITS, UNSPLIT, ObjectSplit, Pair
+from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit, Pair
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.finetune.split import split_evenly
 

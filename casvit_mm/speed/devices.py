@@ -43,15 +43,30 @@ def check_precision(precision: str, device: str) -> str:
     Raises:
         DeviceError: This torch does not support the precision on the device.
     """
+    require_precision(precision, device)
     dtype = PRECISIONS[precision]
-    if dtype is torch.float32:
+    if dtype is torch.float32 or gains_from(device, dtype):
         return ''
-    name = 'CPU' if torch.device(device).type == 'cpu' else 'device'
-    if not works_in(device, dtype):
+    return f'Note: this {_kind(device)} is not faster in {precision} than in fp32.'
+
+
+def require_precision(precision: str, device: str) -> None:
+    """Checks that a device supports a precision, without timing anything.
+
+    Args:
+        precision: As for :func:`check_precision`.
+        device: The device that the model runs on.
+
+    Raises:
+        DeviceError: This torch does not support the precision on the device.
+    """
+    dtype = PRECISIONS[precision]
+    if dtype is not torch.float32 and not works_in(device, dtype):
         raise DeviceError(
-            f'torch {torch.__version__} does not support {precision} on this {name}: choose '
-            'another precision.'
+            f'torch {torch.__version__} does not support {precision} on this {_kind(device)}: '
+            'choose another precision.'
         )
-    if gains_from(device, dtype):
-        return ''
-    return f'Note: this {name} is not faster in {precision} than in fp32.'
+
+
+def _kind(device: str) -> str:
+    return 'CPU' if torch.device(device).type == 'cpu' else 'device'

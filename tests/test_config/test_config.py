@@ -6,7 +6,7 @@ from mmengine.config import Config
 from casvit.cli.main import run_tool
 from casvit.configs import config_path, find_config
 from casvit.errors import CliError
-from casvit_mm.config.edit import reroot, start_from_scratch
+from casvit_mm.config.edit import drop_pretrained, reroot, start_from_scratch
 from casvit_mm.config.read import load_config
 
 
@@ -211,3 +211,11 @@ def test_config_path_finds_a_shipped_config_even_next_to_a_file_of_that_name(
 def test_config_path_of_an_unknown_name_suggests_similar_ones():
     with pytest.raises(CliError, match='Did you mean mask_rcnn_casvit'):
         config_path('mask_rcn_casvit')
+
+
+def test_a_model_that_takes_no_init_cfg_is_given_none():
+    backbone = dict(type='CASViT', init_cfg=dict(type='Pretrained', checkpoint='a.pth'))
+    model = dict(type='MyModel', backbone=backbone)
+    drop_pretrained(model)
+    assert model == dict(type='MyModel', backbone=dict(type='CASViT', init_cfg=None))
+    assert backbone['init_cfg']['checkpoint'] == 'a.pth'

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from casvit.names import read_lines
+from casvit.tables import SPLITS
 from casvit_mm.datasets.formats.folders import IMAGES
 from casvit_mm.datasets.issues import IssueList
 
-SPLITS = ('train', 'val', 'test')
 # Names that tools use for the three splits.
 SPLIT_NAMES = {
     **dict.fromkeys(('train', 'training', 'trainset', 'tr'), 'train'),

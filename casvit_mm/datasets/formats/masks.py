@@ -11,15 +11,8 @@ from PIL import Image
 
 from casvit.errors import DatasetError
 from casvit.sentences import some
-from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.formats.dataset import (
-    SPLITS,
-    UNSPLIT,
-    MaskDataset,
-    Pair,
-    listed_splits,
-    split_of,
-)
+from casvit.tables import IGNORE_INDEX, SPLITS
+from casvit_mm.datasets.formats.dataset import UNSPLIT, MaskDataset, Pair, listed_splits, split_of
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.semantic_masks import INDEX_MODES
 

@@ -16,7 +16,8 @@ from pycocotools import mask as rle
 
 from casvit.errors import DatasetError
 from casvit.sentences import short
-from casvit_mm.datasets.formats.dataset import SPLITS, UNSPLIT, ObjectDataset, ObjectSplit
+from casvit.tables import SPLITS
+from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectDataset, ObjectSplit
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.semantic_masks import upright_size
 

@@ -10,13 +10,8 @@ from casvit.errors import DatasetError
 from casvit.files import is_file
 from casvit.names import read_lines
 from casvit.sentences import short
-from casvit_mm.datasets.formats.dataset import (
-    SPLITS,
-    UNSPLIT,
-    ObjectDataset,
-    ObjectSplit,
-    split_of,
-)
+from casvit.tables import SPLITS
+from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectDataset, ObjectSplit, split_of
 from casvit_mm.datasets.formats.folders import IMAGES, Folder
 from casvit_mm.datasets.formats.objects import (
     Labelled,
