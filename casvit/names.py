@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from casvit.encodings import read_text
 from casvit.errors import DatasetError
 
 TWO_BRACES = '{{'
@@ -92,21 +93,19 @@ def printable_lines(text: str) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Reads the lines of a text file, split at line ends only.
+    """Reads the lines of a text file in any encoding that :func:`decode` knows.
 
     Not with `splitlines`, which also splits at other separators, such as U+2028.
 
     Raises:
-        DatasetError: The file cannot be read, or is not UTF-8.
+        DatasetError: The file cannot be read, or is not text.
     """
     try:
-        return path.read_text(encoding='utf-8').split('\n')
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f'{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.'
-        ) from error
+        return read_text(path)[0].split('\n')
     except OSError as error:
         raise DatasetError(f'{path} cannot be read: {error.strerror or error}.') from error
+    except ValueError as error:
+        raise DatasetError(f'{path} {error}.') from error
 
 
 def _is_unsafe(character: str) -> bool:

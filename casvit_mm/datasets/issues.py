@@ -7,14 +7,22 @@ from enum import Enum
 
 
 class Severity(str, Enum):
-    """Severity of an issue.
-
-    An ``ERROR`` stops a run, harms what it learns, or silently drops an object. A ``WARNING`` is
-    worth knowing, and may be intended.
-    """
+    """Severity of an issue: an error, or a warning, which is worth knowing and may be intended."""
 
     ERROR = 'error'
     WARNING = 'warning'
+
+
+class Effect(str, Enum):
+    """What an issue does to a training run that does not check its data.
+
+    ``STOPS``: the run ends with an exception, or skips more images than it may. ``HARMS``: it goes
+    on and learns less, nothing, or something else. ``NONE``: neither; the issue is a warning.
+    """
+
+    STOPS = 'stops'
+    HARMS = 'harms'
+    NONE = 'none'
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,22 @@ class IssueKind:
     """One kind of issue.
 
     Attributes:
-        severity: Its severity.
+        effect: What it does to a run.
         title: Title above a list of issues of this kind.
         advice: Its effect on training, or what to do about it.
+        general: Whether it concerns a split or a dataset, not single records: then a run refuses
+            it even if it would only be harmed.
     """
 
-    severity: Severity
+    effect: Effect
     title: str
     advice: str
+    general: bool = False
+
+    @property
+    def severity(self) -> Severity:
+        """An error if it affects a run, else a warning."""
+        return Severity.WARNING if self.effect is Effect.NONE else Severity.ERROR
 
 
 @dataclass(frozen=True)
@@ -62,41 +78,73 @@ class Issue:
         return f'{where} {self.detail}'
 
 
-def _error(title: str, advice: str) -> IssueKind:
-    return IssueKind(Severity.ERROR, title, advice)
+def _stops(title: str, advice: str) -> IssueKind:
+    return IssueKind(Effect.STOPS, title, advice)
+
+
+def _harms(title: str, advice: str) -> IssueKind:
+    return IssueKind(Effect.HARMS, title, advice)
+
+
+def _harms_all(title: str, advice: str) -> IssueKind:
+    return IssueKind(Effect.HARMS, title, advice, general=True)
 
 
 def _warning(title: str, advice: str) -> IssueKind:
-    return IssueKind(Severity.WARNING, title, advice)
+    return IssueKind(Effect.NONE, title, advice)
 
 
 KINDS: dict[str, IssueKind] = {
     # Annotation files.
-    'broken-record': _error(
+    'broken-record': _stops(
         'records with a missing or invalid field', 'Readers of COCO files stop at them.'
     ),
-    'double-id': _error('duplicate ids', 'Records cannot be told apart by them.'),
-    'double-name': _error(
+    'unreadable-annotation': _harms(
+        'annotations that cannot be read', 'Their objects would be missing.'
+    ),
+    'unused-annotation-file': _harms_all(
+        'annotation files that belong to no image',
+        'Their objects would be missing: check the names and folders.',
+    ),
+    'missing-split': _harms_all(
+        'splits that are named but not there', 'Another split would take their place.'
+    ),
+    'nothing-to-learn': _harms_all(
+        'splits without anything to learn or to evaluate', 'The model would learn nothing.'
+    ),
+    'double-id': _harms('duplicate ids', 'Records cannot be told apart by them.'),
+    'double-name': _harms_all(
         'categories with the same name', 'Names must be unique: rename or merge them.'
     ),
-    'unsafe-name': _error(
+    'unsafe-name': _harms(
         'class names that mmengine or a terminal may take for instructions',
         'A config with them may run code when it is read: rename the classes, or use --fix.',
     ),
-    'unknown-image': _error(
+    'unknown-image': _harms(
         'annotations of images that are not listed', 'They are silently dropped.'
     ),
-    'unknown-category': _error(
+    'unknown-category': _harms(
         'annotations of categories that are not listed', 'They are silently dropped.'
     ),
-    'empty-box': _error('boxes without area', 'The object is silently dropped.'),
-    'nan-box': _error('boxes that are not numbers', 'The loss becomes NaN.'),
-    'outside-box': _error('boxes entirely outside the image', 'The object is lost.'),
-    'rle-size': _error(
+    'empty-box': _harms('boxes without area', 'The object is silently dropped.'),
+    'nan-box': _harms('boxes that are not numbers', 'The loss becomes NaN.'),
+    'normalised-box': _harms_all(
+        'boxes in another unit than their format defines',
+        'They would be in the wrong place: convert the coordinates.',
+    ),
+    'box-mask-mismatch': _harms(
+        'boxes that disagree with their masks',
+        'One of the two is wrong: --fix OUT --boxes-from-masks takes the boxes from the masks.',
+    ),
+    'outside-box': _harms('boxes entirely outside the image', 'The object is lost.'),
+    'rle-size': _stops(
         'run-length masks that differ in size from the image', 'The mask is misplaced.'
     ),
-    'broken-mask': _error('masks that cannot be decoded', 'A run stops at them.'),
-    'no-mask': _error(
+    'broken-mask': _stops('masks that cannot be decoded', 'A run stops at them.'),
+    'flat-polygon': _stops(
+        'polygons that are not in a list of polygons', 'A run stops at them: --fix wraps them.'
+    ),
+    'no-mask': _stops(
         'objects without a mask',
         'Instance segmentation needs masks; for boxes alone use --task detection.',
     ),
@@ -111,13 +159,19 @@ KINDS: dict[str, IssueKind] = {
     'crowd': _warning(
         'objects with the crowd flag', 'They are not trained on, and ignored in evaluation.'
     ),
+    'duplicate-object': _warning(
+        'objects that are annotated twice', 'They count twice: --fix keeps one.'
+    ),
     'listed-twice': _warning('images that are listed twice', 'They count twice.'),
     # Classes and splits.
     'unused-class': _warning('classes without objects', 'Their AP is undefined.'),
     'absent-class': _warning(
         'classes without objects in one split', 'They cannot be learned or evaluated there.'
     ),
-    'class-order': _error(
+    'similar-names': _warning(
+        'class names that differ only by case', 'They are different classes: is that intended?'
+    ),
+    'class-order': _harms_all(
         'splits that list their classes in different orders', 'Class names would be mixed up.'
     ),
     'same-picture': _warning(
@@ -125,32 +179,39 @@ KINDS: dict[str, IssueKind] = {
         'Evaluation on training images gives scores that are too high.',
     ),
     # Images.
-    'missing-picture': _error('missing images', 'A run stops at them.'),
-    'unreadable-picture': _error('images that cannot be read', 'A run stops at them.'),
-    'truncated-picture': _error('truncated images', 'The missing part is grey.'),
-    'picture-size': _error(
+    'missing-picture': _stops('missing images', 'A run stops at them.'),
+    'unreadable-picture': _stops('images that cannot be read', 'A run stops at them.'),
+    'truncated-picture': _harms('truncated images', 'The missing part is grey.'),
+    'dark-picture': _harms_all(
+        'images that use only a small part of their brightness range',
+        'They load nearly black: --fix OUT --bits N, with the number of bits in use.',
+    ),
+    'picture-size': _harms(
         'images that differ from the stated size', 'Boxes and masks are misplaced.'
     ),
     'rotated-picture': _warning(
         'images rotated by EXIF', 'Annotations made on the unrotated image do not fit.'
     ),
     # Semantic masks.
-    'missing-label-map': _error('images without a semantic mask', 'A run stops at them.'),
-    'unpaired-label-map': _error('semantic masks without an image', 'They are not used.'),
-    'unreadable-label-map': _error('semantic masks that cannot be read', 'A run stops at them.'),
-    'label-map-size': _error(
+    'missing-label-map': _stops('images without a semantic mask', 'A run stops at them.'),
+    'unpaired-label-map': _harms('semantic masks without an image', 'They are not used.'),
+    'unreadable-label-map': _stops('semantic masks that cannot be read', 'A run stops at them.'),
+    'label-map-size': _stops(
         'semantic masks that differ in size from their image', 'A run stops at them.'
     ),
-    'label-value': _error(
+    'label-value': _stops(
         'class indices out of range', 'An index error; on a GPU a device-side assert.'
     ),
-    'binary-mask': _error(
+    'binary-mask': _harms_all(
         'semantic masks with only 0 and one value other than 1',
         'The foreground is ignored or a class out of range: write it as 1, or use --fix.',
     ),
-    'colour-map': _error(
+    'colour-map': _stops(
         'semantic masks in colours without a legend',
         'Add a legend (a text file: red green blue name, one class per line).',
+    ),
+    'lossy-mask': _harms(
+        'semantic masks in a lossy format', 'Compression invents classes at every edge: use PNG.'
     ),
     'mostly-ignored': _warning(
         'semantic masks that are mostly ignored', 'There is little to learn from them.'

@@ -29,7 +29,8 @@ class ObjectSplit:
             annotations have a ``source``: their file, and their place in it.
         file: The file, or folder of files, that it was read from.
         images: The folder that ``file_name`` is relative to.
-        verbatim: Whether ``file`` is a COCO file with exactly this content.
+        verbatim: Whether ``file`` is a COCO file with exactly this content, so that a run can read
+            it; false if anything was completed or renamed while reading.
     """
 
     content: dict[str, Any]
