@@ -111,8 +111,9 @@ def _pairs(found: list[Folder], images: Images, dataset: ObjectDataset) -> list[
                 continue
             image, outside = _locate(images, path, named)
             if image is None:
-                detail = f'names the image {short(named)}, which lies outside {images.root}'
-                dataset.issues.add('unused-annotation-file', str(path), '', f'{detail}: not read')
+                detail = f'names the image {short(named)}, which is not read: it is outside'
+                detail += f' {images.root}' if outside else ' what a file can be called'
+                dataset.issues.add('unused-annotation-file', str(path), '', detail)
                 continue
             if outside:
                 elsewhere.append(path)
@@ -121,8 +122,8 @@ def _pairs(found: list[Folder], images: Images, dataset: ObjectDataset) -> list[
         dataset.notes.append(f'{count_of(others, "JSON file")} left out: not LabelMe annotations.')
     if elsewhere:
         dataset.notes.append(
-            f'{count_of(len(elsewhere), "LabelMe file")}, such as {elsewhere[0]}, name an image '
-            f'outside {images.root}: the image of the same name in it is used.'
+            f'{count_of(len(elsewhere), "LabelMe file")} with an imagePath outside {images.root}, '
+            f'such as {elsewhere[0]}: the image of the same name in it is used.'
         )
     used = {image.parent for image in files} | {folder.path for folder in found}
     known = [path for path in images.paths if path.parent in used]
@@ -133,7 +134,7 @@ def _pairs(found: list[Folder], images: Images, dataset: ObjectDataset) -> list[
 def _locate(images: Images, path: Path, named: str) -> tuple[Path | None, bool]:
     """The image of a JSON file, and whether the file names one outside the dataset.
 
-    The image need not exist; it is None if only a file outside the dataset is named.
+    The image need not exist; it is None if the name is that of no file in the dataset.
     """
     name = named.replace('\\', '/')
     absolute = name.startswith('/') or bool(PureWindowsPath(named).drive)
@@ -145,9 +146,14 @@ def _locate(images: Images, path: Path, named: str) -> tuple[Path | None, bool]:
     for short_name in (PureWindowsPath(named).name, path.stem):
         if short_name and (image := images.closest(short_name, path.parent)):
             return image, outside
-    if outside or not PureWindowsPath(named).name:
+    name = PureWindowsPath(named).name
+    if outside or not name or '\0' in name:
         return None, outside
-    return path.parent / PureWindowsPath(named).name, False
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return None, False
+    return path.parent / name, False
 
 
 def _image_path(path: Path) -> str:
@@ -165,7 +171,7 @@ def _image_path(path: Path) -> str:
             value = _parsed(content)[0].get('imagePath')
     else:
         value = _parsed(content)[0].get('imagePath')
-    if not isinstance(value, str) or not value or '\0' in value:
+    if not isinstance(value, str) or not value:
         raise ValueError('is not a LabelMe file: it has no imagePath')
     return value
 
@@ -356,7 +362,7 @@ def _mask(shape: dict[str, Any], values: list[float], size: tuple[int, int]) -> 
             part = np.asarray(image.convert('L')) > 0 if fits else None
     except Exception as error:
         # Pillow's parsers raise all kinds of exceptions for a damaged image.
-        raise ValueError(f'has a mask that is not a PNG image: {error}') from error
+        raise ValueError('has a mask that is not a PNG image in base64') from error
     if part is None:
         raise ValueError(
             f'has a mask of {stored[0]}x{stored[1]} pixels, but its points are those of '

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from casvit.errors import DatasetError
 from casvit.sentences import count_of, some
 from casvit.tables import SPLITS
+from casvit_mm.datasets.formats.coco_file import without_garbage_collection
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectDataset, ObjectSplit, split_of
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.issues import IssueList
@@ -184,9 +185,10 @@ def read_splits(
         source: The file or folder that the dataset is read from.
         order: Sorts the classes by this key, if their order has no meaning.
     """
-    for name in [name for name in (*SPLITS, UNSPLIT) if name in by_split]:
-        content = _as_coco(by_split[name], dataset.root, read, classes, dataset.issues)
-        dataset.splits[name] = ObjectSplit(content, source, dataset.root)
+    with without_garbage_collection():
+        for name in [name for name in (*SPLITS, UNSPLIT) if name in by_split]:
+            content = _as_coco(by_split[name], dataset.root, read, classes, dataset.issues)
+            dataset.splits[name] = ObjectSplit(content, source, dataset.root)
     names = list(classes.numbers)
     ordered = sorted(names, key=order) if order else names
     places = {name: number for number, name in enumerate(ordered, 1)}

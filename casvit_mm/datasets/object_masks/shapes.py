@@ -24,19 +24,24 @@ def numbers_of(values: Iterable[Any]) -> list[float]:
     Raises:
         ValueError: One is not a finite number; the message completes a place in the file.
     """
-    numbers = []
+    values = list(values)
+    try:
+        numbers = list(map(float, values))
+        if math.isfinite(sum(numbers)):
+            return numbers
+    except (TypeError, ValueError, OverflowError):
+        pass
     for value in values:
         try:
-            number = float(value)
+            if math.isfinite(float(value)):
+                continue
         except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise ValueError(f'has {short(value)} for a coordinate, which is not a finite number')
-        numbers.append(number)
+            pass
+        raise ValueError(f'has {short(value)} for a coordinate, which is not a finite number')
     return numbers
 
 
-def check_near(values: Iterable[float], size: tuple[int, int]) -> None:
+def check_near(values: Sequence[float], size: tuple[int, int]) -> None:
     """Checks that coordinates are in or near an image.
 
     Args:
@@ -49,11 +54,12 @@ def check_near(values: Iterable[float], size: tuple[int, int]) -> None:
     """
     width, height = size
     far = 10 * (width + height) + 1000
-    for value in values:
-        if not -far <= value <= far:
-            raise ValueError(
-                f'has the coordinate {value:g}, far outside the image of {width}x{height} pixels'
-            )
+    if not values or (-far <= min(values) and max(values) <= far):
+        return
+    value = max(values, key=abs)
+    raise ValueError(
+        f'has the coordinate {value:g}, far outside the image of {width}x{height} pixels'
+    )
 
 
 def rectangle(x1: float, y1: float, x2: float, y2: float) -> Polygon:

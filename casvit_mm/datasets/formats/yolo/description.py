@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ LARGEST = 2**24
 MOST_NESTED = 200
 # Of a folder with many other files of this type.
 LOOKED_INTO = 50
+CALLED = ('data', 'dataset')
 NOT_GIVEN = ('', 'null', '~', 'none')
 
 
@@ -47,20 +49,26 @@ class Description:
     differing: Path | None = None
 
 
-def described(listing: Iterable[Folder], texts: TextFiles) -> list[Path]:
-    """The YAML files that describe a YOLO dataset, best first."""
-    found = []
+def described(listing: Iterable[Folder], texts: TextFiles) -> tuple[list[Path], dict[Path, str]]:
+    """Finds the YAML files that describe a YOLO dataset.
+
+    Returns:
+        The files, best first; and why those cannot be read that are called like one.
+    """
+    found, broken = [], {}
     for folder in listing:
         for path in folder.ending_in('.yaml', '.yml')[:LOOKED_INTO]:
             try:
                 content = read_yaml(path, texts)
-            except ValueError:
+            except ValueError as error:
+                if path.stem.lower() in CALLED:
+                    broken[path] = str(error)
                 continue
             splits = sum(key in SPLIT_NAMES for key in content)
             if 'names' in content or (splits and 'nc' in content):
-                known = path.stem.lower() in ('data', 'dataset')
+                known = path.stem.lower() in CALLED
                 found.append((-splits, not known, len(path.parts), path))
-    return [path for *_, path in sorted(found)]
+    return [path for *_, path in sorted(found)], broken
 
 
 def describe(file: Path, listing: list[Folder], texts: TextFiles) -> Description:
@@ -99,16 +107,21 @@ def read_yaml(path: Path, texts: TextFiles) -> dict[str, Any]:
     text = texts.read(path, LARGEST)
     if _depth(text) > MOST_NESTED:
         raise ValueError('is nested too deeply')
+    content = _loaded(text)
+    if not isinstance(content, dict):
+        raise ValueError('is not a description of a dataset')
+    return {str(key): value for key, value in content.items()}
+
+
+@lru_cache(maxsize=8)
+def _loaded(text: str) -> Any:
     try:
-        content = yaml.load(text, Loader=LOADER)
+        return yaml.load(text, Loader=LOADER)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         problem = getattr(error, 'problem', None) or type(error).__name__
         mark = getattr(error, 'problem_mark', None)
         where = f' in line {mark.line + 1}' if mark else ''
         raise ValueError(f'is not valid YAML: {problem}{where}') from error
-    if not isinstance(content, dict):
-        raise ValueError('is not a description of a dataset')
-    return {str(key): value for key, value in content.items()}
 
 
 def _depth(text: str) -> int:

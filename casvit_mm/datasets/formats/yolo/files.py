@@ -17,19 +17,13 @@ LOOKED_INTO = 50
 
 
 def looks_like_label(path: Path) -> bool:
-    """Whether the first line of a file is a class number and at least four numbers."""
-    values = _first_line(path).split()
-    try:
-        numbers = [float(value) for value in values]
-    except ValueError:
-        return False
-    return len(numbers) >= 5 and numbers[0] >= 0 and numbers[0].is_integer()
+    """Whether one of the first lines of a file is a class number and at least four numbers."""
+    return any(map(_is_label, _first_lines(path)))
 
 
 def lists_images(path: Path) -> bool:
     """Whether the first line of a file is the name of an image."""
-    line = _first_line(path).strip()
-    return PureWindowsPath(line).suffix.lower() in IMAGES
+    return any(PureWindowsPath(p.strip()).suffix.lower() in IMAGES for p in _first_lines(path)[:1])
 
 
 def class_files(listing: Iterable[Folder]) -> list[Path]:
@@ -43,21 +37,31 @@ def class_files(listing: Iterable[Folder]) -> list[Path]:
     return [path for _, _, path in sorted(found) if not looks_like_label(path)]
 
 
-def label_folders(listing: Iterable[Folder], stems: Iterable[str] | None = None) -> list[Folder]:
-    """The folders that hold label files.
+def label_folders(listing: Iterable[Folder], stems: set[str]) -> list[Folder]:
+    """The folders that hold label files with the names of images.
 
     Args:
         listing: All folders.
-        stems: Names of files that count, without suffix; all if None.
+        stems: Names of the images, without suffix.
     """
-    wanted = None if stems is None else set(stems)
     found = []
     for folder in listing:
-        paths = [p for p in folder.ending_in('.txt') if wanted is None or p.stem in wanted]
+        paths = [path for path in folder.ending_in('.txt') if path.stem in stems]
         sample = paths[:: max(1, len(paths) // LOOKED_INTO)]
         if any(map(looks_like_label, sample)):
             found.append(folder)
     return found
+
+
+def holds_labels(listing: Iterable[Folder]) -> bool:
+    """Whether there are files that look like labels, or text files in a folder called labels."""
+    for folder in listing:
+        paths = folder.ending_in('.txt')
+        sample = paths[:: max(1, len(paths) // LOOKED_INTO)]
+        called = {part.lower() for part in folder.path.parts} & {*LABEL_FOLDERS}
+        if (paths and called) or any(map(looks_like_label, sample)):
+            return True
+    return False
 
 
 def usual_places(folder: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -78,15 +82,23 @@ def usual_places(folder: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield from ((*folder[:index], name, *folder[index:]) for name in LABEL_FOLDERS)
 
 
-def _first_line(path: Path) -> str:
-    """The first line that is not empty, as far as it is read; letters beyond ASCII are dropped."""
+def _is_label(line: str) -> bool:
+    try:
+        numbers = [float(value) for value in line.split()]
+    except ValueError:
+        return False
+    return len(numbers) >= 5 and numbers[0] >= 0 and numbers[0].is_integer()
+
+
+def _first_lines(path: Path) -> list[str]:
+    """The first lines that are not empty, the last one cut; letters beyond ASCII are dropped."""
     try:
         with path.open('rb') as file:
             start = file.read(SNIFFED)
     except (OSError, ValueError):
-        return ''
+        return []
     text = start.replace(b'\0', b'').decode('ascii', 'ignore')
-    return next((line for line in text.splitlines() if line.strip()), '')
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _rank(name: str) -> int:

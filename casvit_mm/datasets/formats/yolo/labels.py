@@ -148,7 +148,7 @@ class LabelReader:
             )
         if max(values) > HIGHEST_SHARE and min(values) >= 0 and max(values) <= 1 + max(size):
             return None
-        check_near((value * max(size) for value in values), size)
+        check_near([value * max(size) for value in values], size)
         if len(values) > 4:
             self._polygons += 1
             self._corners += len(values) == 8

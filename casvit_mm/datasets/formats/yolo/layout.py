@@ -138,6 +138,8 @@ class _Layout:
         self.root = images.root
         self.listing = listing
         self.folders = {folder.path for folder in listing}
+        # Text is compared faster than paths: lists may have a million lines.
+        self.by_name = {p.relative_to(self.root).as_posix(): p for p in images.paths}
         self.lists = {path for folder in listing for path in folder.ending_in('.txt')}
 
     def images_of(self, entry: str, description: Description) -> list[Path]:
@@ -165,7 +167,11 @@ class _Layout:
         for path in sorted(self.lists):
             name = split_of(path.stem)
             if name != UNSPLIT and lists_images(path):
-                splits.setdefault(name, []).extend(self._list(path))
+                if found := self._list(path):
+                    splits.setdefault(name, []).extend(found)
+                else:
+                    detail = 'lists images, none of which is there'
+                    self.dataset.issues.add('missing-split', str(path), '', detail)
         return splits
 
     def by_folder(self) -> dict[str, list[Path]]:
@@ -182,7 +188,7 @@ class _Layout:
         similar = [n for n, f in names.items() if split_of(*f.relative_to(self.root).parts) == key]
         wanted = '/'.join(_parts(entry))
         similar += [n for n in difflib.get_close_matches(wanted, names) if n not in similar]
-        detail = f'{key} is {entry!r}, where no image is'
+        detail = f'{key} is {entry!r}, where no image of {self.root} is'
         if similar:
             detail += f'; probably meant is {some(similar, SHOWN)}'
         if key == 'test' and not similar:
@@ -217,10 +223,9 @@ class _Layout:
 
     def _listed_image(self, file: Path, line: str) -> Path:
         parts = _parts(line)
-        for start in dict.fromkeys((file.parent, self.root)):
+        for start in dict.fromkeys((file.parent.relative_to(self.root).parts, ())):
             for first in range(len(parts)):
-                path = start.joinpath(*parts[first:])
-                if path in self.images.paths:
+                if path := self.by_name.get('/'.join((*start, *parts[first:]))):
                     return path
         name = parts[-1] if parts else 'image'
         return self.images.closest(name, file.parent) or self.root.joinpath(*parts)

@@ -9,7 +9,7 @@ from casvit_mm.datasets.formats.dataset import ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.objects import Classes, Images, Labelled, read_splits
 from casvit_mm.datasets.formats.yolo.description import describe, described
-from casvit_mm.datasets.formats.yolo.files import class_files, label_folders
+from casvit_mm.datasets.formats.yolo.files import class_files, holds_labels, label_folders
 from casvit_mm.datasets.formats.yolo.labels import LabelReader
 from casvit_mm.datasets.formats.yolo.layout import Labels, match_labels, split_images
 from casvit_mm.datasets.text_files import TextFiles
@@ -25,9 +25,9 @@ def find(listing: Iterable[Folder]) -> list[Path]:
         have the names of images; nothing if there is none of them.
     """
     listing = list(listing)
-    if found := described(listing, TextFiles()):
+    if found := described(listing, TextFiles())[0]:
         return found[:1]
-    if (named := class_files(listing)) and label_folders(listing):
+    if (named := class_files(listing)) and holds_labels(listing):
         return named[:1]
     stems = {path.stem for folder in listing for path in folder.images}
     return [folder.path for folder in label_folders(listing, stems)][:1]
@@ -56,6 +56,8 @@ def read(root: Path, found: list[Path], listing: list[Folder]) -> ObjectDataset:
             f'{root} holds {found[0].name} of a YOLO dataset, but no images: expected images/ and '
             'labels/.'
         )
+    for path, reason in described(listing, TextFiles())[1].items():
+        dataset.issues.add('unreadable-annotation', str(path), '', reason)
     splits = split_images(dataset, description, listing, images, texts)
     labels = match_labels(images, listing)
     by_split = {
