@@ -11,10 +11,11 @@ from pycocotools import mask as rle
 from casvit.drawing.draw import draw_detections, draw_semantic_map
 from casvit.results import Colour, Detections, LocalMask, SemanticMap
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.audit.coco_records import box_corners, encode_mask
+from casvit_mm.datasets.audit.coco_records import box_corners
 from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.formats.masks import wheel
+from casvit_mm.datasets.object_masks.coding import encode_mask
 
 CELL = 320
 COLUMNS = 4
