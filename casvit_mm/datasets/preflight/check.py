@@ -6,8 +6,9 @@ from typing import Any
 from mmengine.config import Config
 
 from casvit_mm.datasets.preflight.classification import check_classification_data
-from casvit_mm.datasets.preflight.detection import check_detection_data, refuse_unsafe_masks
+from casvit_mm.datasets.preflight.detection import check_detection_data
 from casvit_mm.datasets.preflight.semantic import check_semantic_data
+from casvit_mm.datasets.preflight.unsafe_masks import refuse_unsafe_masks
 
 CHECKS = {
     'mmdet': check_detection_data,

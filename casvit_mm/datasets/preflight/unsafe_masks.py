@@ -6,13 +6,14 @@ from typing import Any
 
 from casvit.errors import DatasetError
 from casvit_mm.config.view import ConfigView, nested
-from casvit_mm.datasets.audit.coco_records import locate, mask_issue
 from casvit_mm.datasets.formats.coco_file import (
     is_number,
     load_coco,
     without_garbage_collection,
 )
 from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.object_masks.coding import mask_issue
+from casvit_mm.datasets.places import locate
 from casvit_mm.datasets.preflight.config_data import is_remote, join
 
 # Width and height of images whose records do not state them: larger than nearly all images.
@@ -83,7 +84,7 @@ def _files_with_masks(cfg: Mapping[str, Any], split: str) -> Iterator[str]:
             root = str(dataset.get('data_root') or '')
             files.append(join(root, str(dataset.get('ann_file') or '')))
     for file in map(str, filter(None, files)):
-        if not is_remote(file) and file.endswith('.json') and Path(file).is_file():
+        if not is_remote(file) and Path(file).is_file():
             yield file
 
 
