@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from casvit.names import read_lines
-from casvit.tables import SPLITS
 from casvit_mm.datasets.formats.folders import IMAGES
 from casvit_mm.datasets.issues import IssueList
 
@@ -134,8 +133,11 @@ def listed_splits(root: Path, *kinds: str) -> dict[str, str]:
     """
     splits: dict[str, str] = {}
     for kind in kinds:
-        for path in sorted((root / 'ImageSets' / kind).glob('*.txt')):
-            if path.stem not in SPLITS:
+        lists = {path.stem: path for path in sorted((root / 'ImageSets' / kind).glob('*.txt'))}
+        if 'train' not in lists and 'trainval' in lists:
+            lists['train'] = lists.pop('trainval')
+        for stem, path in lists.items():
+            if stem.lower() not in SPLIT_NAMES:
                 continue
             for line in read_lines(path):
                 # A name may be followed by a flag: whether the image shows the class of the list.
@@ -143,7 +145,7 @@ def listed_splits(root: Path, *kinds: str) -> dict[str, str]:
                 if Path(name).suffix.lower() in IMAGES:
                     name = name[: name.rindex('.')]
                 if name:
-                    splits.setdefault(Path(name).name, path.stem)
+                    splits.setdefault(Path(name).name, SPLIT_NAMES[stem.lower()])
         if splits:
             break
     return splits

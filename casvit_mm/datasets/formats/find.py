@@ -7,17 +7,18 @@ from typing import Any
 from casvit.errors import DatasetError
 from casvit.sentences import need_folder, some
 from casvit.tables import FORMATS
-from casvit_mm.datasets.formats import coco, labelme, voc, yolo
+from casvit_mm.datasets.formats import coco, labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
+from casvit_mm.datasets.formats.yolo import read as yolo
 
 # By value of --format.
 OBJECT_FORMATS: dict[str, tuple[Callable[..., list[Any]], Callable[..., ObjectDataset]]] = {
     'coco': (coco.find, coco.read),
-    'voc': (voc.find, lambda root, found, _: voc.read(root, found)),
+    'voc': (voc.find, voc.read),
     'yolo': (yolo.find, yolo.read),
-    'labelme': (labelme.find, lambda root, found, _: labelme.read(root, found)),
+    'labelme': (labelme.find, labelme.read),
 }
 
 
@@ -108,6 +109,8 @@ def _what(listing: list[Folder], found: Collection[str]) -> str:
     """Describes what a folder holds instead."""
     if found:
         return f'It holds {" and ".join(found)}.'
+    if other := _other_format(listing):
+        return other
     endings: dict[str, int] = {}
     for folder in listing:
         for name in folder.names:
@@ -117,3 +120,12 @@ def _what(listing: list[Folder], found: Collection[str]) -> str:
         return 'It is empty.'
     most = sorted(endings, key=endings.__getitem__, reverse=True)
     return f'It holds files that end in {some(most, 5)}.'
+
+
+def _other_format(listing: list[Folder]) -> str:
+    """Names a format that is recognised but not read; '' for none."""
+    for folder in listing:
+        for path in folder.ending_in('.xml'):
+            if voc.is_annotation(path, 'annotations'):
+                return f'{path} looks like CVAT for images 1.1.'
+    return ''
