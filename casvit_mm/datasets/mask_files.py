@@ -151,12 +151,17 @@ def mask_labels(path: str | Path, legend: Legend | None = None) -> np.ndarray:
         ColourMaskError: The mask holds colours, and there is no legend.
     """
     codes, classes = _codes(legend or {})
+    labels: np.ndarray | None = None
+    top = 0
     with _decoded(path, 'pillow') as (header, strips):
-        if legend is None:
-            parts = [_indices(strip, header) for strip in strips('')]
-        else:
-            parts = [_labels(strip, codes, classes)[0] for strip in strips('RGB')]
-    return np.concatenate(parts)
+        width, height = header.size
+        for strip in strips('' if legend is None else 'RGB'):
+            part = _indices(strip, header) if legend is None else _labels(strip, codes, classes)[0]
+            if labels is None:
+                labels = np.empty((height, width), part.dtype)
+            labels[top : top + len(part)] = part
+            top += len(part)
+    return np.zeros((height, width), np.uint8) if labels is None else labels
 
 
 def mask_colours(path: str | Path, most: int = 1024) -> set[Colour]:

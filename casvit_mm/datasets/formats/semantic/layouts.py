@@ -35,10 +35,16 @@ OTHER_WORDS = frozenset(
 DRAWN_WORDS = frozenset(
     (
         *('visualization', 'visualisation', 'visualizations', 'visualisations', 'viz', 'vis'),
-        *('overlay', 'overlays', 'preview', 'previews', 'segmentationobject', 'instance'),
-        *('instances', 'instanceids', 'depth', 'depths', 'disparity'),
+        *('overlay', 'overlays', 'preview', 'previews'),
     )
 )
+OBJECT_WORDS = frozenset(
+    (
+        *('segmentationobject', 'object', 'objects', 'instance', 'instances', 'instanceids'),
+        *('depth', 'depths', 'disparity'),
+    )
+)
+KNOWN_WORDS = MASK_WORDS | IMAGE_WORDS | OTHER_WORDS | OBJECT_WORDS | frozenset(SPLIT_NAMES)
 COLOURED_WORDS = frozenset(('color', 'colour', 'colored', 'coloured', 'colors', 'colours', 'rgb'))
 # What tools append to the name of an image to name its mask, and what they put before it.
 MASK_SUFFIX = re.compile(
@@ -164,7 +170,7 @@ def _match_rest(chosen: dict[Key, list[Path | None]]) -> None:
 def _words(name: str) -> list[str]:
     """The words in the name of a folder, also in ``SegmentationClass`` and ``trainannot``."""
     plain = re.sub(r'[^a-z0-9]', '', name.lower())
-    if plain in MASK_WORDS | IMAGE_WORDS | DRAWN_WORDS:
+    if plain in MASK_WORDS | IMAGE_WORDS | OBJECT_WORDS:
         return [plain]
     if plain.endswith('annot') and plain[:-5] in SPLIT_NAMES:
         return [plain[:-5], 'annot']
@@ -174,10 +180,12 @@ def _words(name: str) -> list[str]:
 def _kind(name: str) -> str:
     """Whether a folder holds images or masks, or drawings for people; empty if it may be any."""
     words = set(_words(name))
-    if not words or words - MASK_WORDS - IMAGE_WORDS - OTHER_WORDS - DRAWN_WORDS - set(SPLIT_NAMES):
+    if words & DRAWN_WORDS:
+        return 'drawn'
+    if not words <= KNOWN_WORDS:
         # A word that says more: `face_mask_detection` holds no masks.
         return ''
-    if words & DRAWN_WORDS:
+    if words & OBJECT_WORDS and not words <= {'object', 'objects'}:
         return 'drawn'
     if words & MASK_WORDS:
         return 'mask'

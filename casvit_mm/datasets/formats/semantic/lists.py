@@ -34,14 +34,14 @@ def find_lists(root: Path, masks: Iterable[Path]) -> dict[str, list[str]]:
                 break
             around[folder] = None
     for base in sorted(around):
-        for folder in FOLDERS:
+        for name in FOLDERS:
             found: dict[str, list[str]] = {}
-            for path in sorted((base / folder).glob('*.txt')):
+            for path in sorted((base / name).glob('*.txt')):
                 split = SPLIT_NAMES.get(path.stem.lower())
                 if split is not None and path.is_file():
                     found.setdefault(split, []).extend(_names(path))
             if found:
-                return {name: found[name] for name in SPLITS if name in found}
+                return {split: found[split] for split in SPLITS if split in found}
     return {}
 
 
