@@ -120,13 +120,15 @@ def _two_classes(dataset: MaskDataset) -> list[str]:
     return list(dataset.classes) if len(dataset.classes) > 1 else ['background', *dataset.classes]
 
 
+def describe_format(name: str) -> str:
+    """Explains what a lossy format does, without a subject."""
+    return f'is saved as {name}, which changes values at every edge'
+
+
 def describe_noise(content: MaskContent) -> str:
     """Explains why values of a mask are noise, without a subject; empty if they are not."""
     if content.header.lossy:
-        return (
-            f'is saved as {content.header.lossy}, which changes values at every edge: it holds '
-            f'{_held(content)}'
-        )
+        return f'{describe_format(content.header.lossy)}: it holds {_held(content)}'
     if content.noisy:
         return (
             'has values that occur only along edges, as lossy compression or resizing with '

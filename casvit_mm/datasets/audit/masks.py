@@ -16,6 +16,7 @@ from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.images import ImageFile, in_parallel, inspect_image
 from casvit_mm.datasets.audit.mask_values import (
     Meaning,
+    describe_format,
     describe_noise,
     mapping_of,
     meaning_of,
@@ -29,6 +30,7 @@ from casvit_mm.datasets.mask_files import (
     MaskContent,
     UnreadableMaskError,
     mask_content,
+    mask_header,
     mask_labels,
 )
 from casvit_mm.datasets.semantic_masks import (
@@ -197,7 +199,10 @@ def audit_masks(
     for pair, result in zip(pairs, results, strict=True):
         _add_values(pair, result, audit)
     _count(audit, pairs, results)
-    _check_presence(dataset, audit.classes, facts, issues)
+    # The classes in a lossy mask are not known.
+    lossy = {p.split for p, r in zip(pairs, results, strict=True) if r.content and r.content.lossy}
+    known = {name: fact for name, fact in facts.items() if name not in lossy}
+    _check_presence(dataset, audit.classes, known, issues)
     return audit
 
 
@@ -273,6 +278,8 @@ def _inspect_pair(pair: _Pair, legend: Legend | None) -> _PairResult:
     try:
         content = mask_content(pair.mask, legend, noise=True)
     except ColourMaskError as error:
+        if lossy := mask_header(pair.mask).lossy:
+            return _PairResult(image, 'lossy-mask', describe_format(lossy))
         return _PairResult(image, 'colour-map', str(error))
     except UnreadableMaskError as error:
         return _PairResult(image, 'unreadable-label-map', str(error))
