@@ -140,7 +140,7 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     if 'val' not in splits:
         pairs = splits.pop(_splittable(splits))
         labels: list[set[Hashable]] = [
-            set(mask_content(mask).counts) - {ignored, IGNORE_INDEX} for _, mask in pairs
+            {*mask_content(mask).counts} - {ignored, IGNORE_INDEX} for _, mask in pairs
         ]
         chosen = split_evenly(labels, val_share, seed, groups=[str(image) for image, _ in pairs])
         for name, side in (('train', False), ('val', True)):
