@@ -119,6 +119,9 @@ def _class_counts(node: Any, path: str) -> Iterator[tuple[str, int]]:
     if isinstance(node, Mapping):
         for key, value in node.items():
             if key == 'num_classes' and isinstance(value, int):
+                # Such a head predicts one mask for all classes.
+                if node.get('class_agnostic'):
+                    continue
                 yield f'{path}.num_classes', value
             elif key not in _OTHER_COUNTS:
                 yield from _class_counts(value, f'{path}.{key}')

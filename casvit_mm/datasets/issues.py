@@ -206,6 +206,11 @@ KINDS: dict[str, IssueKind] = {
         'semantic masks with only 0 and one value other than 1',
         'The foreground is ignored or a class out of range: write it as 1, or use --fix.',
     ),
+    'spread-values': _harms_all(
+        'semantic masks whose values are far apart',
+        'They are probably grey levels, one for each class: with their names in classes.txt, --fix '
+        'writes indices.',
+    ),
     'colour-map': _stops(
         'semantic masks in colours without a legend',
         'Add a legend (a text file: red green blue name, one class per line).',

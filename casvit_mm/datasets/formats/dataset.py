@@ -1,5 +1,6 @@
 """A dataset as it is read, whatever its format."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,12 @@ class ObjectSplit:
         """Path of the image of a record."""
         return self.images / record['file_name']
 
+    def holds(self, image: Path, root: Path) -> bool:
+        """Whether an image lies in the image folder, or at least in the root of the dataset."""
+        # Not resolved: a link in the dataset may lead anywhere.
+        path, *inside = (os.path.normpath(each.absolute()) for each in (image, self.images, root))
+        return any(path.startswith(folder + os.sep) for folder in inside)
+
 
 @dataclass
 class ObjectDataset:
@@ -51,6 +58,7 @@ class ObjectDataset:
         root: Its folder.
         splits: Its splits by name: some of :data:`SPLITS`, or :data:`UNSPLIT`.
         notes: What the format cannot store, or the reader leaves out.
+        changes: What the reader completed or renamed.
         issues: Files and records that could not be read.
     """
 
@@ -58,6 +66,7 @@ class ObjectDataset:
     root: Path
     splits: dict[str, ObjectSplit]
     notes: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
     issues: IssueList = field(default_factory=IssueList)
 
 
@@ -83,6 +92,9 @@ class MaskDataset:
             indices.
         notes: Remarks on how it was read.
         names_file: The file that names the classes; None if they are numbered.
+        values: Class index of each stored value, 255 for ignored ones; None if the values are the
+            class indices.
+        named: Whether the classes have names of their own, from a file or a known dataset.
     """
 
     format: str
@@ -93,6 +105,8 @@ class MaskDataset:
     legend: dict[tuple[int, int, int], int] | None = None
     notes: list[str] = field(default_factory=list)
     names_file: Path | None = None
+    values: dict[int, int] | None = None
+    named: bool = False
 
 
 def split_of(*names: str) -> str:

@@ -28,6 +28,7 @@ def read_dataset(
     *,
     kind: str | None = None,
     legend: Path | str | None = None,
+    images: Path | str | None = None,
 ) -> ObjectDataset | MaskDataset:
     """Reads a dataset in any supported format.
 
@@ -36,6 +37,7 @@ def read_dataset(
         task: One of :data:`casvit.tables.TASKS`; detected automatically if None.
         kind: One of :data:`casvit.tables.FORMATS`; detected automatically if None.
         legend: File with the colours or names of the classes of semantic masks.
+        images: Folder of the images that COCO files list; found automatically if None.
 
     Returns:
         The dataset.
@@ -45,16 +47,17 @@ def read_dataset(
             the dataset cannot be read.
     """
     root = Path(root).expanduser()
+    folder = Path(images).expanduser() if images else None
     if root.is_file() and coco.json_kind(root) == 'coco':
         inside = root.parent.name.lower() in ('annotations', 'labels')
         base = root.parent.parent if inside else root.parent
-        return coco.read(base, [root], list(folders(base)))
+        return coco.read(base, [root], list(folders(base)), folder)
     need_folder('dataset', str(root), 'Name the folder that holds the images and annotations.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
     found = {name: files for name, files in found.items() if files}
-    images, masks = mask_format.find(listing)
-    if masks and images and not (kind is None and found and task != 'semantic'):
+    image_files, masks = mask_format.find(listing)
+    if masks and image_files and not (kind is None and found and task != 'semantic'):
         found['masks'] = masks
     if kind is None and not _fitting(found, task):
         raise _not_found(root, listing, found, task)
@@ -63,7 +66,13 @@ def read_dataset(
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
         kind = next(name for name in wanted if name in found)
     if kind == 'masks':
-        return mask_format.read(root, images, masks, Path(legend) if legend else None)
+        return mask_format.read(root, image_files, masks, Path(legend) if legend else None)
+    if kind == 'coco':
+        return coco.read(root, found[kind], listing, folder)
+    if folder is not None:
+        raise DatasetError(
+            f'--images is for COCO files, which list images by name; {root} is {kind}.'
+        )
     return OBJECT_FORMATS[kind][1](root, found[kind], listing)
 
 
