@@ -118,13 +118,16 @@ class Images:
     def __init__(self, root: Path, listing: Iterable[Folder]) -> None:
         self.root = root
         self.paths: dict[Path, None] = {}
-        self._by_stem: dict[str, list[Path]] = {}
+        self._by_folder: dict[Path, dict[str, list[Path]]] = {}
+        self._stems: set[str] = set()
+        self._ranked: dict[Path, list[Path]] = {}
         for folder in listing:
             if any(map(_is_drawn, folder.path.relative_to(root).parts)):
                 continue
             for path in folder.images:
                 self.paths[path] = None
-                self._by_stem.setdefault(path.stem, []).append(path)
+                self._by_folder.setdefault(folder.path, {}).setdefault(path.stem, []).append(path)
+                self._stems.add(path.stem)
 
     def closest(
         self, name: str, folder: Path, allowed: Callable[[Path], bool] = lambda _: True
@@ -137,24 +140,32 @@ class Images:
             allowed: Which images are considered.
 
         Returns:
-            The image of this name or stem in the folder whose path has most in common, never that
-            of another split.
+            The image of this name, or else of this stem, in the folder whose path has most in
+            common; never that of another split.
         """
-        found = self._by_stem.get(name, [])
-        named = [path for path in self._by_stem.get(Path(name).stem, []) if path.name == name]
-        own = self._parts(folder)
-        split = split_of(*own)
-        best: tuple[tuple[bool, bool, int, int], Path] | None = None
-        for path in dict.fromkeys((*named, *found)):
-            parts = self._parts(path.parent)
-            other = split_of(*parts)
-            if (other != split and UNSPLIT not in (other, split)) or not allowed(path):
+        for stem, whole in ((Path(name).stem, True), (name, False)):
+            if stem not in self._stems:
                 continue
-            shared = len({part.lower() for part in parts} & {part.lower() for part in own})
-            key = (path.name == name, parts == own, shared, -len(parts))
-            if best is None or key > best[0]:
-                best = (key, path)
-        return best[1] if best else None
+            for place in self._by_closeness(folder):
+                for path in self._by_folder[place].get(stem, ()):
+                    if (path.name == name or not whole) and allowed(path):
+                        return path
+        return None
+
+    def _by_closeness(self, folder: Path) -> list[Path]:
+        """The folders of images that may belong to a folder of annotations, closest first."""
+        if folder not in self._ranked:
+            own = self._parts(folder)
+            split, words = split_of(*own), {part.lower() for part in own}
+            ranks = []
+            for number, place in enumerate(self._by_folder):
+                parts = self._parts(place)
+                other = split_of(*parts)
+                if other == split or UNSPLIT in (other, split):
+                    shared = len(words & {part.lower() for part in parts})
+                    ranks.append((parts != own, -shared, len(parts), number, place))
+            self._ranked[folder] = [place for *_, place in sorted(ranks)]
+        return self._ranked[folder]
 
     def split(self, path: Path, *others: Path) -> str:
         """The split that the folder of an image names, or else that of its annotation files."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 FORMAT = 'Pascal VOC'
+UNSET = ('', '0', 'false', 'no', 'unspecified')
 FLAGS = ('difficult', 'truncated', 'occluded')
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 SNIFFED = 2048
@@ -290,7 +291,7 @@ class _Reader:
         elif not polygons:
             raise ValueError('has no bndbox')
         for flag in FLAGS:
-            if (element.findtext(flag) or '0').strip().lower() not in ('0', '', 'false', 'no'):
+            if (element.findtext(flag) or '0').strip().lower() not in UNSET:
                 self._flagged[flag] += 1
         self._rotated += turned is not None
         if polygons and corners and _agree(corners, polygon_bounds(polygons)):

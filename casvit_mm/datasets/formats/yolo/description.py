@@ -23,6 +23,8 @@ MOST_NESTED = 200
 # Of a folder with many other files of this type.
 LOOKED_INTO = 50
 CALLED = ('data', 'dataset')
+# Tools write these with the labels; others may be left over from elsewhere.
+WRITTEN_WITH_LABELS = ('classes.txt', 'obj.names', '_darknet.labels')
 NOT_GIVEN = ('', 'null', '~', 'none')
 
 
@@ -92,7 +94,7 @@ def describe(file: Path, listing: list[Folder], texts: TextFiles) -> Description
         names = _lines(other, texts)
         if not description.names and names:
             description.names, description.file = names, other
-        elif names and list(map(str.strip, names)) != list(map(str.strip, description.names or ())):
+        elif other.name in WRITTEN_WITH_LABELS and _differ(names, description.names or []):
             description.differing = other
             break
     return description
@@ -122,6 +124,10 @@ def _loaded(text: str) -> Any:
         mark = getattr(error, 'problem_mark', None)
         where = f' in line {mark.line + 1}' if mark else ''
         raise ValueError(f'is not valid YAML: {problem}{where}') from error
+
+
+def _differ(names: list[str], others: list[str]) -> bool:
+    return [name.strip() for name in names] != [name.strip() for name in others]
 
 
 def _depth(text: str) -> int:
