@@ -37,6 +37,7 @@ from casvit_mm.datasets.object_masks.shapes import (
     numbers_of,
     placed_mask,
     rectangle,
+    shown,
     union,
 )
 from casvit_mm.datasets.text_files import TextFiles
@@ -249,7 +250,8 @@ class _Reader:
                 continue
             if self._is_read(shape, label):
                 group = shape.get('group_id')
-                key = index if group is None else (label, short(group))
+                grouped = isinstance(group, (str, int, float))
+                key = (label, group) if grouped else index
                 groups.setdefault(key, []).append((place, label, shape))
         for members in groups.values():
             first, label, _ = members[0]
@@ -317,7 +319,7 @@ def _label(shape: object) -> str:
         raise ValueError('is not an object')
     label = shape.get('label')
     if isinstance(label, bool) or not isinstance(label, (str, int, float)):
-        raise ValueError(f'has the label {short(label)}')
+        raise ValueError(f'has the label {shown(label)}')
     if not str(label).strip():
         raise ValueError('has an empty label')
     return str(label)
@@ -326,7 +328,7 @@ def _label(shape: object) -> str:
 def _kind(shape: dict[str, Any]) -> str:
     """The type of a shape; old files have only polygons, and do not say so."""
     kind = shape.get('shape_type')
-    return 'polygon' if kind is None else str(kind)
+    return 'polygon' if kind is None else kind if isinstance(kind, str) else shown(kind)
 
 
 def _coordinates(shape: dict[str, Any]) -> list[float]:
@@ -334,7 +336,7 @@ def _coordinates(shape: dict[str, Any]) -> list[float]:
     if not isinstance(points, list) or not all(
         isinstance(point, (list, tuple)) and len(point) == 2 for point in points
     ):
-        raise ValueError(f'has points = {short(points)}, expected pairs of x and y')
+        raise ValueError('has points that are not a list of pairs of x and y')
     return numbers_of(value for point in points for value in point)
 
 

@@ -37,8 +37,15 @@ def numbers_of(values: Iterable[Any]) -> list[float]:
                 continue
         except (TypeError, ValueError, OverflowError):
             pass
-        raise ValueError(f'has {short(value)} for a coordinate, which is not a finite number')
+        raise ValueError(f'has {shown(value)} for a coordinate, which is not a finite number')
     return numbers
+
+
+def shown(value: object) -> str:
+    """A value as messages show it; no repr of collections, which may be nested very deeply."""
+    if value is None or isinstance(value, (str, int, float)):
+        return short(value)
+    return 'a list' if isinstance(value, (list, tuple)) else 'an object'
 
 
 def check_near(values: Sequence[float], size: tuple[int, int]) -> None:

@@ -204,6 +204,29 @@ def test_nested_xml_takes_bounded_memory(tmp_path):
     assert read_in_memory(tmp_path, 200).splits['all'].content['annotations'] == []
 
 
+@pytest.mark.parametrize('field', ['label', 'points', 'group_id', 'shape_type', 'mask'])
+@pytest.mark.parametrize('depth', [100, 700, 900, 980])
+def test_values_that_are_nested_deeply_are_never_written_out(tmp_path, field, depth):
+    image(tmp_path / 'a.png')
+    nested = '[' * depth + ']' * depth
+    content = labelme('a.png', shape('cat', TRIANGLE), shape('cat', TRIANGLE) | {field: 7777})
+    text(tmp_path / 'a.json', content.replace('7777', nested))
+    dataset = read_in_time(tmp_path, 3)
+    assert all(len(issue.detail) < 200 for issue in dataset.issues.issues)
+
+
+def test_references_that_multiply_are_never_written_out(tmp_path):
+    yolo(tmp_path)
+    levels = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]']
+    for n in range(1, 12):
+        levels.append(f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 10)}]')
+    text(tmp_path / 'data.yaml', '\n'.join([*levels, 'names: [*a11]', 'train: *a11', '']))
+    start = time.process_time()
+    with pytest.raises(DatasetError, match=r'Class 0 .* is not a name: a list'):
+        read_dataset(tmp_path)
+    assert time.process_time() - start < 3
+
+
 def test_a_number_of_a_million_digits_takes_no_time(tmp_path):
     image(tmp_path / 'a.png')
     digits = '9' * 10**6

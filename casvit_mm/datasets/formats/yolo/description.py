@@ -13,6 +13,7 @@ from casvit.sentences import short
 from casvit_mm.datasets.formats.dataset import SPLIT_NAMES
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.yolo.files import class_files
+from casvit_mm.datasets.object_masks.shapes import shown
 from casvit_mm.datasets.text_files import TextFiles
 
 # Only text, so that a class called no stays one; in C, since 100,000 names take Python seconds.
@@ -210,7 +211,7 @@ def _names(path: Path, names: Any) -> list[str] | None:
         raise DatasetError(f'names in {path} is neither a list nor a mapping.')
     for number, name in enumerate(names):
         if not isinstance(name, str):
-            raise DatasetError(f'Class {number} of names in {path} is not a name: {short(name)}.')
+            raise DatasetError(f'Class {number} of names in {path} is not a name: {shown(name)}.')
     return [name if name.strip() else f'class_{number}' for number, name in enumerate(names)]
 
 
