@@ -1,5 +1,6 @@
 """Writes a changed copy of a dataset atomically, without touching the original."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
     except OSError as error:
         raise DatasetError(f'The copy cannot be written to {out}: {error}.') from error
     return changes
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copies a file with its content unchanged."""
+    shutil.copy2(source, target)
 
 
 def copy_upright(source: Path, target: Path) -> None:

@@ -9,7 +9,8 @@ from casvit.names import safe_names
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.copies import copy_upright, free_name, write_copy
 from casvit_mm.datasets.audit.masks import MaskAudit, read_labels
-from casvit_mm.datasets.audit.repair_objects import DROP_IMAGE, describe_renames
+from casvit_mm.datasets.audit.repair_objects import describe_renames
+from casvit_mm.datasets.audit.repair_options import DROP_IMAGE
 from casvit_mm.datasets.formats.dataset import UNSPLIT
 
 DROP_PAIR = DROP_IMAGE | {

@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 from casvit.drawing.draw import draw_detections, draw_semantic_map
 from casvit.results import Colour, Detections, LocalMask, SemanticMap
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.audit.coco_records import box_corners
+from casvit_mm.datasets.audit.coco_scan import box_corners
 from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.formats.masks import wheel

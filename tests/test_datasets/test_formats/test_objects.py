@@ -104,7 +104,7 @@ def test_a_damaged_file_is_named_and_the_others_are_read(folders, tmp_path):
         path.write_text(damage(path.read_text()))
         audit = audit_objects(read_dataset(root), read_images=False)
         (issue,) = audit.issues.of(Severity.ERROR)
-        assert (issue.kind, issue.file, issue.record) == ('broken-record', str(path), where)
+        assert (issue.kind, issue.file, issue.record) == ('unreadable-annotation', str(path), where)
         assert sum(f.images for f in audit.facts.values()) == 159
 
 
