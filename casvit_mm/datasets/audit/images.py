@@ -28,6 +28,7 @@ MAX_BYTES = 2**31 - 1
 # Images above this number of pixels are decoded one at a time: each takes a gigabyte or so.
 LARGE = 2**26
 JPEG_END = b'\xff\xd9'
+PNG_START = b'\x89PNG\r\n\x1a\n'
 PNG_END = b'IEND\xaeB`\x82'
 # Place of the number of bits in a PNG file.
 PNG_BITS = 24
@@ -86,6 +87,10 @@ def inspect_image(path: str | Path) -> ImageFile:
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     if not content:
         return ImageFile('unreadable-picture', 'is empty', digest=digest)
+    if content.startswith(PNG_START) and _ends_in_a_chunk(content):
+        # OpenCV reserves as many bytes as a chunk claims to have: gigabytes if it is damaged.
+        reason = 'is truncated or damaged (it ends within a chunk)'
+        return ImageFile('unreadable-picture', reason, digest=digest)
     file = BytesIO(content)
     try:
         image = Image.open(file)
@@ -153,6 +158,18 @@ def _ends_well(content: bytes, kind: str) -> bool:
     if kind == 'JPEG':
         return content[-64:].rstrip(b'\0').endswith(JPEG_END)
     return kind == 'PNG' and content.endswith(PNG_END)
+
+
+def _ends_in_a_chunk(content: bytes) -> bool:
+    """Whether a PNG file ends before the pixels of its first image do."""
+    place, kind = len(PNG_START), b''
+    # Frames of an animation follow the first image, and may be missing.
+    while kind not in (b'IEND', b'fdAT'):
+        kind = content[place + 4 : place + 8]
+        place += 12 + int.from_bytes(content[place : place + 4], 'big')
+        if place > len(content):
+            return kind != b'fdAT'
+    return False
 
 
 def _damage(image: Image.Image) -> str:
