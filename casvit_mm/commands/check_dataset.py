@@ -62,7 +62,9 @@ def _repaired(
 ) -> ObjectAudit | MaskAudit:
     """Writes the repaired copy, and prints its own check."""
     if isinstance(check, MaskAudit):
-        changes = repair_masks(check, out)
+        if asked := [o for o in REPAIRS[:2] if getattr(args, o)]:
+            raise CliError(f'--{asked[0].replace("_", "-")} is for objects, not semantic masks.')
+        changes = repair_masks(check, out, allow_loss=args.allow_loss)
     else:
         options = RepairOptions(
             args.crowd_as_objects, args.boxes_from_masks, args.bits, args.allow_loss
