@@ -28,15 +28,18 @@ class Finding:
     Attributes:
         issue: The issue.
         number: The number next to its object in the image; 0 if there is none.
+        subject: What it is an issue of, if not of the image or a record: ``mask``.
     """
 
     issue: Issue
     number: int = 0
+    subject: str = ''
 
     @property
     def text(self) -> str:
         """What is wrong, and where."""
-        return f'{self.issue.record} {self.issue.detail}'.strip()
+        text = f'{self.issue.record} {self.issue.detail}'.strip()
+        return f'{self.subject}: {text}' if self.subject else text
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ SMALL_SCALE = 1.8
 PIXELS = 2**27
 # Share of the image that is added at most on each side to show boxes outside it.
 BEYOND = 0.5
-ERROR = np.array([214, 16, 48], np.uint8)
+ERROR = (214, 16, 48)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def highlight(frame: Frame, canvas: np.ndarray, objects: Iterable[Highlight]) ->
         if one.number and one.lines:
             placed = np.clip(np.nan_to_num(frame.places(one.lines[0])), 0, edge)
             x, y = placed[:, 0].min(), placed[:, 1].max() + room + 1.2 * letters
-            write_label(canvas, str(one.number), int(x), int(y), ERROR, letters)
+            write_label(canvas, str(one.number), int(x), int(y), np.array(ERROR, np.uint8), letters)
 
 
 def rectangle(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
@@ -204,12 +204,11 @@ def _dashed(canvas: np.ndarray, points: np.ndarray, width: int) -> None:
     lengths = np.hypot(*np.diff(closed, axis=0).T)
     along = np.concatenate([[0], lengths.cumsum()])
     dash = 4 * width
-    colour = ERROR.tolist()
     # Dash by dash along each side, so that the corners stay sharp.
     for start in np.arange(0, along[-1], 2 * dash):
         stops = np.unique([start, *along[(along > start) & (along < start + dash)], start + dash])
         part = np.stack([np.interp(stops, along, closed[:, axis]) for axis in (0, 1)], 1)
-        cv2.polylines(canvas, [part.round().astype(np.int32)], False, colour, width, cv2.LINE_AA)
+        cv2.polylines(canvas, [part.round().astype(np.int32)], False, ERROR, width, cv2.LINE_AA)
 
 
 def _frame(view: View, margins: Margins, side: int, scale: float) -> Frame:

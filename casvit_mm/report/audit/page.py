@@ -22,7 +22,8 @@ from casvit_mm.report.audit.cards import Card
 from casvit_mm.report.audit.charts import Chart
 from casvit_mm.report.audit.sheet import mask_sheet, object_sheet
 
-SHOWN = 20
+# Issues of each kind that are listed, and how many of them are not folded away.
+SHOWN, OPEN = 20, 5
 SAMPLES = 16
 BADGES = {Effect.STOPS: 'stops', Effect.HARMS: 'harms', Effect.NONE: 'warning'}
 CONSEQUENCES = {
@@ -159,6 +160,7 @@ def _listed(issues: IssueList, root: Path, cards: Sequence[Card]) -> list[dict[s
     listed = []
     for kind, count in issues.counts().items():
         known = KINDS[kind]
+        first = [_issue(issue, root) for issue in issues.first(kind, SHOWN)]
         listed.append(
             dict(
                 kind=kind,
@@ -167,7 +169,8 @@ def _listed(issues: IssueList, root: Path, cards: Sequence[Card]) -> list[dict[s
                 title=known.title,
                 advice=known.advice,
                 count=f'{count:,}',
-                first=[_issue(issue, root) for issue in issues.first(kind, SHOWN)],
+                first=first[:OPEN],
+                next=first[OPEN:],
                 more=f'{count - SHOWN:,}' if count > SHOWN else '',
                 card=shown.get(kind, ''),
             )

@@ -9,6 +9,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from casvit.names import printable
 from casvit.sentences import count_of, some
 from casvit_mm.report.audit.charts import (
     Bar,
@@ -95,16 +96,17 @@ def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> Bars 
         for split, value, length in zip(counts, own, lengths_of_row, strict=True):
             number = counts[split].get(name, 0)
             shown = percent(value) if what == 'pixels' else brief(number)
-            tip = f'{name}: {number:,} {what} in {split}'
+            tip = f'{printable(name)}: {number:,} {what} in {split}'
             bars.append(Bar(split, round(float(length), 1), shown, tip))
-        rows.append(Row(name, bars))
+        rows.append(Row(printable(name), bars))
     title = f'{what.capitalize()} by class'
+    listed = min(MOST_CLASSES, max(1, sum(1 for number in total.values() if number)))
     return Bars(
         f'{title} (logarithmic scale)' if logarithmic else title,
         _class_facts(names, total, counts, what),
         list(counts),
-        rows[:MOST_CLASSES],
-        rows[MOST_CLASSES:],
+        rows[:listed],
+        rows[listed:],
     )
 
 
@@ -348,17 +350,23 @@ def _class_facts(
     counts: Mapping[str, Mapping[str, int]],
     what: str,
 ) -> str:
-    number = sum(total.values())
-    if not number:
+    used = [name for name in names if total[name]]
+    if not used:
         return f'{count_of(len(names), "class")} without {what}.'
-    shown = [f'{name} {total[name]:,} ({percent(total[name] / number)})' for name in names[:5]]
-    facts = [f'{number:,} {what} in {count_of(len(names), "class")}, most in: {", ".join(shown)}.']
-    if len(names) > 5:
-        facts.append(f'The fewest are in {names[-1]}: {total[names[-1]]:,}.')
+    number = sum(total.values())
+    # An image has several classes: shares of their sum would mean nothing.
+    shares = {name: f' ({percent(total[name] / number)})' for name in used if what != 'images'}
+    shown = [f'{printable(name)} {total[name]:,}{shares.get(name, "")}' for name in used[:5]]
+    facts = [f'{count_of(len(used), "class")} with {what}; most: {", ".join(shown)}.']
+    if len(used) > 5:
+        facts.append(f'Fewest: {printable(used[-1])} {total[used[-1]]:,}.')
+    if len(used) < len(names):
+        unused = map(printable, names[len(used) :])
+        facts.append(f'No {what}: {some(unused, 5, quoted=False)}.')
     for split, numbers in counts.items():
-        missing = [name for name in names if not numbers.get(name)]
+        missing = [printable(name) for name in used if not numbers.get(name)]
         if missing and any(numbers.values()):
-            facts.append(f'{split} has none of {some(missing, 5, quoted=False)}.')
+            facts.append(f'None in {split}: {some(missing, 5, quoted=False)}.')
     return ' '.join(facts)
 
 
@@ -375,9 +383,11 @@ def _image_facts(sizes: np.ndarray) -> str:
     width, height = different[counts.argmax()]
     if len(different) == 1:
         return f'All {len(sizes):,} images are {width:.0f} x {height:.0f} pixels.'
-    (low_x, low_y), (high_x, high_y) = different.min(0), different.max(0)
+    wide, high = (
+        f'{low:.0f}' if low == most else f'{low:.0f} to {most:.0f}'
+        for low, most in zip(different.min(0), different.max(0), strict=True)
+    )
     return (
-        f'{len(sizes):,} images of {len(different):,} sizes: widths from {low_x:.0f} to '
-        f'{high_x:.0f} and heights from {low_y:.0f} to {high_y:.0f} pixels. The most frequent '
-        f'size is {width:.0f} x {height:.0f} ({percent(counts.max() / len(sizes))}).'
+        f'{len(sizes):,} images of {len(different):,} sizes, {wide} pixels wide and {high} high. '
+        f'Most frequent: {width:.0f} x {height:.0f} ({percent(counts.max() / len(sizes))}).'
     )

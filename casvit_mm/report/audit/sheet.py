@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from casvit.drawing.draw import draw_detections, draw_semantic_map
+from casvit.files import is_file
 from casvit.results import Colour, Detections, LocalMask, SemanticMap, default_palette
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
@@ -23,6 +25,7 @@ from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.report.audit.cards import NAMED, Card, Finding, Shown, chosen, numbered
 from casvit_mm.report.audit.drawn import (
+    ERROR,
     LARGE,
     Frame,
     Highlight,
@@ -36,8 +39,14 @@ from casvit_mm.report.audit.drawn import (
 
 # The split of an image, and its position in the list of images there.
 Place = tuple[str, int]
-# Issues of images that a run cannot load, and what the card says instead of showing them.
-HIDDEN = {'missing-picture': 'is missing', 'unreadable-picture': 'cannot be read'}
+# What a card says instead of showing an image, by the issue of the image.
+HIDDEN = {
+    'missing-picture': 'is missing',
+    'unreadable-picture': 'cannot be read',
+    'truncated-picture': 'is truncated',
+}
+# Issues of polygons: these are marked, and for other issues the box.
+IN_POLYGONS = ('self-crossing', 'few-points', 'broken-mask', 'flat-polygon')
 # Groups of pixels that are marked at most.
 GROUPS = 12
 
@@ -164,10 +173,14 @@ def _object_card(
         Shown(audit.classes[label], palette[label], f'{count:,}')
         for label, count in Counter(labels).most_common(NAMED)
     ]
-    contents = count_of(len(objects), 'object')
+    # Without the objects if they are not known, because the record of the image is invalid.
+    usable = any(index == position for position, _ in scan.images.values())
+    contents = [count_of(len(objects), 'object')] if usable else []
     view, missing = _view(split.image(record), findings)
     if view is None:
-        return Card(record['file_name'], name, contents, '', '', missing, findings, classes)
+        return Card(
+            record['file_name'], name, ', '.join(contents), '', '', missing, findings, classes
+        )
     marks = _highlights(split.content, findings)
     boxes = np.array([box_corners(one['bbox']) for one in objects], float).reshape(-1, 2, 2)
 
@@ -192,11 +205,16 @@ def _object_card(
 
     margins = margins_for((line for mark in marks for line in mark.lines), view.width, view.height)
     small, large = encoded(view, paint, margins)
-    contents += f', {view.width} x {view.height}'
-    return Card(record['file_name'], name, contents, small, large, '', findings, classes)
+    contents.append(f'{view.width} x {view.height}')
+    text = ', '.join(contents)
+    return Card(record['file_name'], name, text, small, large, '', findings, classes)
 
 
 def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding]) -> Card:
+    findings = [
+        replace(one, subject='mask') if one.issue.file == str(pair.mask) else one
+        for one in findings
+    ]
     path = pair.image or pair.mask
     shown = str(path)
     if path is not None and path.is_relative_to(audit.dataset.root):
@@ -209,10 +227,10 @@ def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding])
     if labels is None:
         small, large = encoded(view, lambda frame: frame.canvas)
         return Card(shown, name, contents, small, large, '', findings)
-    ignored = len(audit.classes)
-    names = [*audit.classes, 'ignored']
-    palette = audit.dataset.palette[:ignored]
-    palette = [*palette, *map(wheel, range(len(palette), ignored)), (0, 0, 0)]
+    number = len(audit.classes)
+    names = [*audit.classes, 'ignored', 'out of range']
+    palette = audit.dataset.palette[:number]
+    palette = [*palette, *map(wheel, range(len(palette), number)), (0, 0, 0), ERROR]
     numbers = np.bincount(labels.ravel(), minlength=len(names))
     classes = [
         Shown(names[index], palette[index], f'{100 * numbers[index] / labels.size:.0f} %')
@@ -234,11 +252,13 @@ def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding])
 
 def _view(path: Path, findings: Sequence[Finding]) -> tuple[View | None, str]:
     """The image, or the reason why it is not shown."""
-    for finding in findings:
-        if reason := HIDDEN.get(finding.issue.kind):
-            return None, reason
-    view = read_view(path)
-    return view, '' if view is not None else 'cannot be shown'
+    if not is_file(path):
+        return None, 'is missing'
+    kinds = [finding.issue.kind for finding in findings]
+    # Some versions of OpenCV decode truncated images.
+    view = None if 'unreadable-picture' in kinds else read_view(path)
+    reasons = [HIDDEN[kind] for kind in kinds if kind in HIDDEN]
+    return view, '' if view is not None else [*reasons, 'cannot be shown'][0]
 
 
 def _highlights(content: Mapping[str, Any], findings: Sequence[Finding]) -> list[Highlight]:
@@ -249,10 +269,10 @@ def _highlights(content: Mapping[str, Any], findings: Sequence[Finding]) -> list
             continue
         record = content['annotations'][finding.issue.index]
         box = record.get('bbox')
-        lines = []
-        if isinstance(box, list) and len(box) == 4 and all(map(is_number, box)):
-            lines.append(rectangle(*box_corners(box)))
-        lines += _polygons(record.get('segmentation'))
+        lines = _polygons(record.get('segmentation'))
+        boxed = isinstance(box, list) and len(box) == 4 and all(map(is_number, box))
+        if boxed and (finding.issue.kind not in IN_POLYGONS or not lines):
+            lines = [rectangle(*box_corners(box))]
         marks[finding.issue.index] = Highlight(finding.number, lines)
     return list(marks.values())
 
@@ -294,7 +314,8 @@ def _labels(
 ) -> tuple[np.ndarray | None, list[np.ndarray]]:
     """The class of every pixel, and rectangles around those that are out of range.
 
-    The number of classes stands for ignored pixels. None if the mask does not fit its image.
+    After the classes come a number for ignored pixels and one for those out of range. Large masks
+    are thinned out. None if the mask does not fit its image.
     """
     if path is None or not audit.classes:
         return None, []
@@ -304,13 +325,14 @@ def _labels(
         return None, []
     if labels.shape != size[::-1]:
         return None, []
-    outside: list[np.ndarray] = []
-    if any(finding.issue.kind == 'label-value' for finding in findings):
-        outside = _groups(_out_of_range(audit, path, labels))
     step = max(1, max(labels.shape) // LARGE)
     shown: np.ndarray = audit.indices(labels[::step, ::step]).astype(np.uint16)
     shown[shown == IGNORE_INDEX] = len(audit.classes)
-    return shown, outside
+    if not any(finding.issue.kind == 'label-value' for finding in findings):
+        return shown, []
+    outside = _out_of_range(audit, path, labels)
+    shown[outside[::step, ::step]] = len(audit.classes) + 1
+    return shown, _groups(outside)
 
 
 def _out_of_range(audit: MaskAudit, path: Path, labels: np.ndarray) -> np.ndarray:
