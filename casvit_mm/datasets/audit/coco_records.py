@@ -4,31 +4,23 @@ What `read_coco` stops at, and what mmdet silently drops (boxes without area, ob
 images), becomes an :class:`Issue` here that names the record.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import shapely
-from pycocotools import mask as rle
 
 from casvit.sentences import short
-from casvit_mm.datasets.audit.run_lengths import polygon_issue, run_length_issue
 from casvit_mm.datasets.formats.coco_file import RecordId, is_number
 from casvit_mm.datasets.issues import IssueList
+from casvit_mm.datasets.object_masks.coding import mask_issue
+from casvit_mm.datasets.object_masks.polygons import encloses, polygons_of
+from casvit_mm.datasets.places import locate
 
 Box = tuple[float, float, float, float]
-LARGEST = 1e100
 # Adds an issue of a kind to a record, with its detail.
 AddIssue = Callable[[str, str], None]
-
-
-class RunLengths(TypedDict):
-    """A mask as pycocotools takes it: its height and width, and its compressed run lengths."""
-
-    size: list[int]
-    counts: bytes
 
 
 @dataclass
@@ -90,75 +82,6 @@ def box_corners(box: Sequence[float]) -> Box:
     """Ordered corners ``x1, y1, x2, y2`` of a COCO box ``x, y, width, height``."""
     x, y, width, height = box
     return min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)
-
-
-def polygons_of(segmentation: object) -> list[list[float]]:
-    """The polygons of a segmentation that have at least three points."""
-    if not isinstance(segmentation, list):
-        return []
-    return [part for part in segmentation if _is_polygon(part)]
-
-
-def mask_issue(segmentation: object, size: tuple[float, float]) -> str:
-    """Explains why a segmentation cannot be decoded.
-
-    Args:
-        segmentation: Polygons, or run lengths in either form.
-        size: Width and height of the image.
-
-    Returns:
-        The reason, without a subject; empty if it can be decoded.
-    """
-    if isinstance(segmentation, Mapping):
-        return run_length_issue(segmentation)
-    if not isinstance(segmentation, list) or not all(map(_is_list_of_numbers, segmentation)):
-        return f'has segmentation = {short(segmentation)}'
-    for part in segmentation:
-        if _encloses(part) and (issue := polygon_issue(part, size)):
-            return issue
-    return ''
-
-
-def encode_mask(segmentation: object, size: tuple[int, int]) -> RunLengths | None:
-    """Encodes a segmentation as COCO run lengths.
-
-    Args:
-        segmentation: Polygons, or run lengths in either form.
-        size: Width and height of the image.
-
-    Returns:
-        Compressed run lengths as pycocotools takes them; None if nothing is usable.
-    """
-    width, height = size
-    if mask_issue(segmentation, size):
-        return None
-    try:
-        if polygons := polygons_of(segmentation):
-            return rle.merge(rle.frPyObjects(polygons, height, width))
-        if isinstance(segmentation, Mapping):
-            if isinstance(segmentation['counts'], list):
-                return rle.frPyObjects(segmentation, height, width)
-            counts = segmentation['counts'].encode()
-            return RunLengths(size=segmentation['size'], counts=counts)
-    except (ValueError, TypeError, KeyError):
-        return None
-    return None
-
-
-def locate(file: str, key: str, index: int, record: object) -> tuple[str, str]:
-    """Locates a record: its file, and its position in it.
-
-    Args:
-        file: The annotation file.
-        key: Name of the list.
-        index: Its position there.
-        record: The record; its ``source`` is the place it was converted from, if any.
-    """
-    source = record.get('source') if isinstance(record, Mapping) else None
-    if isinstance(source, Mapping) and {'file', 'record'} <= source.keys():
-        return source['file'], source['record']
-    name = record.get('id') if isinstance(record, Mapping) else None
-    return file, f'{key}[{index}]' + ('' if name is None else f' (id {name!r})')
 
 
 def _scan_images(scan: CocoScan, records: Sequence[Any]) -> None:
@@ -254,7 +177,7 @@ def _check_mask(
             detail = f'has a mask of {stated[1]}x{stated[0]} in an image of {size[0]}x{size[1]}'
             add('rle-size', detail)
     else:
-        bad = [part for part in value if not _encloses(part)]
+        bad = [part for part in value if not encloses(part)]
         if bad:
             add('few-points', f'has a polygon of {short(bad[0])}')
 
@@ -315,33 +238,12 @@ def _is_length(value: object) -> bool:
     return is_number(value) and value > 0
 
 
-def _is_list_of_numbers(value: object) -> bool:
-    if not isinstance(value, list):
-        return False
-    # Not number by number: a file as large as COCO's has millions of coordinates.
-    kinds = set(map(type, value))
-    if not kinds <= {int, float}:
-        return False
-    # Integers are unbounded in Python, and large ones may add up to a small sum.
-    if int in kinds and not -LARGEST < min(value) <= max(value) < LARGEST:
-        return False
-    return math.isfinite(sum(value))
-
-
 def _is_four_values(value: object) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 4
         and all(isinstance(number, (int, float)) for number in value)
     )
-
-
-def _is_polygon(part: Any) -> bool:
-    return _is_list_of_numbers(part) and _encloses(part)
-
-
-def _encloses(numbers: Sequence[float]) -> bool:
-    return len(numbers) >= 6 and len(numbers) % 2 == 0
 
 
 _IMAGE = dict(id=_is_id, file_name=_is_name, width=_is_length, height=_is_length)

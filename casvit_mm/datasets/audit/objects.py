@@ -9,10 +9,11 @@ import numpy as np
 
 from casvit.files import is_file
 from casvit.names import name_issue
-from casvit_mm.datasets.audit.coco_records import CocoScan, box_corners, locate, scan_coco
+from casvit_mm.datasets.audit.coco_records import CocoScan, box_corners, scan_coco
 from casvit_mm.datasets.audit.images import ImageFile, inspect_images
 from casvit_mm.datasets.formats.dataset import ObjectDataset
 from casvit_mm.datasets.issues import IssueList
+from casvit_mm.datasets.places import locate
 
 HEAT_CELLS = 32
 

@@ -12,17 +12,17 @@ from casvit.names import name_issue, safe_names
 from casvit_mm.datasets.audit.coco_records import (
     CocoScan,
     box_corners,
-    encode_mask,
-    locate,
-    polygons_of,
 )
 from casvit_mm.datasets.audit.copies import copy_as_stored, copy_upright, free_name, write_copy
 from casvit_mm.datasets.audit.images import inspect_image
 from casvit_mm.datasets.audit.objects import ObjectAudit
-from casvit_mm.datasets.audit.run_lengths import repaired_counts
 from casvit_mm.datasets.formats.coco_file import RecordId
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit
 from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.object_masks.coding import encode_mask
+from casvit_mm.datasets.object_masks.polygons import polygons_of
+from casvit_mm.datasets.object_masks.run_lengths import repaired_counts
+from casvit_mm.datasets.places import locate
 
 DROP_IMAGE = frozenset(
     ('missing-picture', 'unreadable-picture', 'truncated-picture', 'same-picture')

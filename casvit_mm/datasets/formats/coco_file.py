@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from casvit.encodings import read_text
 from casvit.errors import DatasetError
 from casvit.sentences import short
 
@@ -115,11 +116,18 @@ def without_garbage_collection() -> Iterator[None]:
 
 def _load_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        text = read_text(path)[0]
     except OSError as error:
         raise DatasetError(
             f'The annotation file {path} cannot be read: {error.strerror or error}.'
         ) from error
+    except ValueError as error:
+        raise DatasetError(
+            f'The annotation file {path} is not JSON text: it {error}. A COCO annotation file is '
+            'expected.'
+        ) from error
+    try:
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         raise DatasetError(
             f'The annotation file {path} is not JSON: {error.msg} '

@@ -14,7 +14,7 @@ from casvit_mm.datasets.formats.folders import Folder, folders
 
 # By value of --format.
 OBJECT_FORMATS: dict[str, tuple[Callable[..., list[Any]], Callable[..., ObjectDataset]]] = {
-    'coco': (coco.find, lambda root, found, _: coco.read(root, found)),
+    'coco': (coco.find, coco.read),
     'voc': (voc.find, lambda root, found, _: voc.read(root, found)),
     'yolo': (yolo.find, yolo.read),
     'labelme': (labelme.find, lambda root, found, _: labelme.read(root, found)),
@@ -46,7 +46,8 @@ def read_dataset(
     root = Path(root).expanduser()
     if root.is_file() and coco.json_kind(root) == 'coco':
         inside = root.parent.name.lower() in ('annotations', 'labels')
-        return coco.read(root.parent.parent if inside else root.parent, [root])
+        base = root.parent.parent if inside else root.parent
+        return coco.read(base, [root], list(folders(base)))
     need_folder('dataset', str(root), 'Name the folder that holds the images and annotations.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}

@@ -16,13 +16,14 @@ from casvit.files import is_file
 from casvit.results import Colour, Detections, LocalMask, SemanticMap, default_palette
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.audit.coco_records import box_corners, encode_mask
+from casvit_mm.datasets.audit.coco_records import box_corners
 from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.formats.coco_file import is_number
 from casvit_mm.datasets.formats.dataset import Pair
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.object_masks.coding import encode_mask
 from casvit_mm.report.audit.cards import NAMED, Card, Finding, Shown, chosen, numbered
 from casvit_mm.report.audit.drawn import (
     ERROR,
