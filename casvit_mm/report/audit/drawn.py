@@ -17,9 +17,9 @@ from casvit_mm.datasets.image_files import image_size
 
 # Longer sides in pixels: on the page, and enlarged; small images are magnified for legible letters.
 SMALL, LARGE, MAGNIFIED = 480, 1600, 960
-# Bytes of an enlarged image, so that forty of them stay below 12 MB in Base64.
-BYTES = 200_000
-QUALITY = 82
+# Bytes of an enlarged image, so that forty of them stay below 10 MB in Base64.
+BYTES = 180_000
+QUALITY, SMALL_QUALITY = 82, 75
 # On the page, images are shown smaller than they are.
 SMALL_SCALE = 1.8
 # Pixels that are decoded at most: above that only formats that decode a part of them are shown.
@@ -160,7 +160,7 @@ def encoded(view: View, paint: Paint, margins: Margins = NO_MARGINS) -> tuple[st
     longer = max(
         view.width + margins.left + margins.right, view.height + margins.top + margins.bottom
     )
-    small = _jpeg(paint(_frame(view, margins, SMALL, SMALL_SCALE)))
+    small = _jpeg(paint(_frame(view, margins, SMALL, SMALL_SCALE)), SMALL_QUALITY)
     side = min(LARGE, max(MAGNIFIED, longer))
     large = _jpeg(paint(_frame(view, margins, side, 1)))
     while len(large) > BYTES and side > SMALL:
@@ -239,8 +239,8 @@ def _hatched(height: int, width: int) -> np.ndarray:
     return np.repeat(stripes[..., None], 3, axis=2)
 
 
-def _jpeg(image: np.ndarray) -> bytes:
-    _, content = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+def _jpeg(image: np.ndarray, quality: int = QUALITY) -> bytes:
+    _, content = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return content.tobytes()
 
 

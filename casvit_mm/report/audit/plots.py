@@ -33,6 +33,8 @@ LOG_RATIO = 50
 BINS = 48
 # Sides in pixels between small, medium and large objects in the COCO evaluation.
 SMALL, LARGE = 32, 96
+# Larger objects are counted as of this size.
+LARGEST = 1e5
 # Sizes of images are counted in this many cells per axis.
 CELLS = 64
 HEAT_RGB = (37, 99, 235)
@@ -135,41 +137,38 @@ def object_sizes(
         with np.errstate(over='ignore', invalid='ignore'):
             side = np.sqrt(np.maximum(size.prod(1), 0)) * factor
         sides[split] = side[np.isfinite(side) & (side > 0)]
-    every = np.concatenate([*sides.values(), np.zeros(0)])
-    if not len(every):
+    if not any(map(len, sides.values())):
         return None
-    low, high = np.log2(max(1.0, every.min())), np.log2(max(2.0, every.max() * 1.02))
-    low, high = min(low, 4.0), max(high, 6.0)
+    looked_for = {'stride': scales.strides, 'anchor': scales.anchors} if scales else {}
+    powers = {split: np.log2(np.clip(side, 1, LARGEST)) for split, side in sides.items()}
+    every = np.concatenate([*powers.values(), *map(np.log2, looked_for.values()), (4, 6)])
+    low, high = every.min() - 0.05, every.max() + 0.05
     edges = np.linspace(low, high, BINS + 1)
-    counts = {split: _counted(np.log2(np.maximum(side, 1)), edges) for split, side in sides.items()}
 
-    def place(pixels: float) -> float:
-        return round(100 * (float(np.log2(pixels)) - low) / (high - low), 2)
+    def place(power: float) -> float:
+        return round(100 * float(power - low) / float(high - low), 2)
 
-    tips = [f'{2**start:.0f} to {2**end:.0f} pixels' for start, end in pairwise(edges)]
-    step = 1 if high - low <= 7 else 2
-    powers = range(int(np.ceil(low)), int(np.floor(high)) + 1, step)
+    step = int(np.ceil((high - low) / 7))
     facts = ['The size is the square root of the area of the box.']
     facts += [_size_facts(split, side) for split, side in sides.items() if len(side)]
-    lines, title = [], 'Object sizes'
-    if scales is not None:
-        title += f', as {scales.name} sees them'
-        for kind, values in (('stride', scales.strides), ('anchor', scales.anchors)):
-            shown = [value for value in values if low <= np.log2(value) <= high]
-            lines += [Line(place(value), kind, f'{kind}: {value:.3g} pixels') for value in shown]
-            if values:
-                facts.append(
-                    f'The {kind}s are {some((f"{v:.3g}" for v in values), 5, quoted=False)}.'
-                )
+    lines = []
+    for kind, values in looked_for.items():
+        lines += [Line(place(np.log2(v)), kind, f'{kind}: {v:.3g} pixels') for v in values]
+        if values:
+            shown = some((f'{value:.3g}' for value in values), 5, quoted=False)
+            facts.append(f'The {kind}s are {shown}.')
     return _steps(
-        title,
+        f'Object sizes, as {scales.name} sees them' if scales else 'Object sizes',
         ' '.join(facts),
-        counts,
+        {split: _counted(power, edges) for split, power in powers.items()},
         edges,
         'objects',
-        tips,
+        [f'{2**start:.0f} to {2**end:.0f} pixels' for start, end in pairwise(edges)],
         x_label='size in pixels',
-        x_ticks=[Tick(place(2.0**p), brief(2.0**p)) for p in powers],
+        x_ticks=[
+            Tick(place(power), brief(2.0**power))
+            for power in range(int(np.ceil(low)), int(high) + 1, step)
+        ],
         lines=lines,
     )
 
