@@ -75,7 +75,7 @@ def test_numbers_on_axes_are_short(number, text):
 
 
 @pytest.mark.parametrize(
-    ('share', 'text'), [(0, '0.0 %'), (1e-5, '<0.1 %'), (0.0123, '1.2 %'), (0.5, '50 %')]
+    ('share', 'text'), [(0, '0 %'), (1e-5, '<0.1 %'), (0.0123, '1.2 %'), (0.5, '50 %')]
 )
 def test_shares_are_rounded_but_never_to_nothing(share, text):
     assert percent(share) == text
@@ -100,6 +100,13 @@ def test_rare_classes_are_visible_beside_frequent_ones():
     chart = class_histogram(dict(train=dict(a=100_000, b=1)), 'objects')
     lengths = [row.bars[0].length for row in chart.rows]
     assert 'logarithmic' in chart.title and lengths[0] == 100 and 1 < lengths[1] < 20
+
+
+def test_a_hundred_thousand_classes_are_counted_not_listed():
+    counts = {f'class {index}': 100_000 - index for index in range(100_000)}
+    chart = class_histogram(dict(train=counts, val=counts), 'objects')
+    assert len(chart.rows) + len(chart.more) == 1000 and chart.unlisted == 99_000
+    assert len(chart.facts) < 500
 
 
 def test_the_facts_of_object_sizes_are_those_of_the_coco_evaluation():

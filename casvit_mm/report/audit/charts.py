@@ -82,11 +82,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Bars(Chart):
-    """Horizontal bars; those of ``more`` are folded away."""
+    """Horizontal bars; those of ``more`` are folded away, others only counted."""
 
     kind = 'bars'
     rows: list[Row]
     more: list[Row]
+    unlisted: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def percent(share: float) -> str:
     """A share in percent, rounded."""
     if 0 < share < 0.001:
         return '<0.1 %'
-    return f'{100 * share:.1f} %' if share < 0.1 else f'{100 * share:.0f} %'
+    return f'{100 * share:.1f} %' if 0 < share < 0.1 else f'{100 * share:.0f} %'
 
 
 def brief(number: float) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from casvit.drawing.draw import drawn_sizes, write_label
 from casvit.files import is_file
+from casvit.results import LocalMask
 from casvit_mm.datasets.image_files import image_size
 
 # Longer sides in pixels: on the page, and enlarged; small images are magnified for legible letters.
@@ -188,6 +189,38 @@ def highlight(frame: Frame, canvas: np.ndarray, objects: Iterable[Highlight]) ->
             placed = np.clip(np.nan_to_num(frame.places(one.lines[0])), 0, edge)
             x, y = placed[:, 0].min(), placed[:, 1].max() + room + 1.2 * letters
             write_label(canvas, str(one.number), int(x), int(y), np.array(ERROR, np.uint8), letters)
+
+
+def filled(frame: Frame, polygons: Iterable[np.ndarray]) -> LocalMask:
+    """The pixels of a canvas inside of polygons.
+
+    At the size of the canvas, and only where the polygons are: at the size of the image this would
+    take far longer.
+
+    Args:
+        frame: The image on its canvas.
+        polygons: Points in the image. Shapes: ``(N, 2)``.
+    """
+    height, width = frame.canvas.shape[:2]
+    # Coordinates of a file may be too large for an integer.
+    limit = max(height, width)
+    placed = [
+        np.clip(np.nan_to_num(frame.places(points)), -limit, 2 * limit).round().astype(np.int32)
+        for points in polygons
+        if len(points) > 2
+    ]
+    if not placed:
+        return LocalMask(0, 0, np.zeros((0, 0), bool))
+    corners = np.concatenate(placed)
+    low = np.maximum(corners.min(0), 0)
+    high = np.minimum(corners.max(0) + 1, (width, height))
+    if (high <= low).any():
+        return LocalMask(0, 0, np.zeros((0, 0), bool))
+    bitmap = np.zeros((high - low)[::-1], np.uint8)
+    for points in placed:
+        # One by one: together, where two overlap would be outside.
+        cv2.fillPoly(bitmap, [points - low.astype(np.int32)], (1,))
+    return LocalMask(int(low[0]), int(low[1]), bitmap > 0)
 
 
 def rectangle(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:

@@ -27,7 +27,8 @@ from casvit_mm.report.audit.charts import (
     round_steps,
 )
 
-MOST_CLASSES = 60
+# Classes that are shown, and that are folded away.
+MOST_CLASSES, FOLDED = 60, 940
 # Above this ratio of the longest to the shortest bar, their scale is logarithmic.
 LOG_RATIO = 50
 BINS = 48
@@ -108,7 +109,8 @@ def class_histogram(counts: Mapping[str, Mapping[str, int]], what: str) -> Bars 
         _class_facts(names, total, counts, what),
         list(counts),
         rows[:listed],
-        rows[listed:],
+        rows[listed:][:FOLDED],
+        max(0, len(rows) - listed - FOLDED),
     )
 
 
@@ -281,11 +283,11 @@ def heat_map(heat: np.ndarray) -> Heat | None:
     _, encoded = cv2.imencode('.png', pixels)
     row, column = divmod(int(heat.argmax()), heat.shape[1])
     x, y = 100 * (column + 0.5) / heat.shape[1], 100 * (row + 0.5) / heat.shape[0]
-    corners = heat[[0, 0, -1, -1], [0, -1, 0, -1]]
+    low, high = np.percentile(heat[[0, 0, -1, -1], [0, -1, 0, -1]], (0, 100)).astype(int)
     facts = (
         f'Most boxes, {most:,}, cover the position at {x:.0f} % of the width and {y:.0f} % of the '
-        f'height of the image. The four corners are covered by {int(corners.min()):,} to '
-        f'{int(corners.max()):,}.'
+        f'height of the image. The corners are covered by {low:,}'
+        f'{f" to {high:,}" if high > low else ""}.'
     )
     return Heat(
         'Object positions',

@@ -19,7 +19,7 @@ from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.coco_records import box_corners
 from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
-from casvit_mm.datasets.formats.coco_file import is_number
+from casvit_mm.datasets.formats.coco_file import RecordId, is_number
 from casvit_mm.datasets.formats.dataset import Pair
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.datasets.issues import Issue
@@ -32,6 +32,7 @@ from casvit_mm.report.audit.drawn import (
     Highlight,
     View,
     encoded,
+    filled,
     highlight,
     margins_for,
     read_view,
@@ -48,6 +49,8 @@ HIDDEN = {
 }
 # Issues of polygons: these are marked, and for other issues the box.
 IN_POLYGONS = ('self-crossing', 'few-points', 'broken-mask', 'flat-polygon')
+# Letters of a class name that are drawn at most; it is written in full below the image.
+LONGEST = 24
 # Groups of pixels that are marked at most.
 GROUPS = 12
 
@@ -72,10 +75,11 @@ def object_sheet(
     ]
     places = chosen(found, everything, number, seed)
     objects = _objects_of(audit, places)
-    known = {name: index for index, name in enumerate(audit.classes)}
-    palette = [*palette, *default_palette(len(known))[len(palette) :]]
+    if len(palette) < len(audit.classes):
+        palette = [*palette, *default_palette(len(audit.classes))[len(palette) :]]
+    colours = dict(zip(audit.classes, palette, strict=False))
     return [
-        _object_card(audit, place, numbered(found.get(place, ())), objects[place], known, palette)
+        _object_card(audit, place, numbered(found.get(place, ())), objects.get(place), colours)
         for place in places
     ]
 
@@ -143,18 +147,18 @@ def _issues_of_images(audit: ObjectAudit) -> dict[Place, list[Issue]]:
 
 
 def _objects_of(audit: ObjectAudit, places: Sequence[Place]) -> dict[Place, list[dict[str, Any]]]:
-    """The usable annotations of some images."""
-    objects: dict[Place, list[dict[str, Any]]] = {place: [] for place in places}
+    """The usable annotations of those images whose record is usable."""
+    objects: dict[Place, list[dict[str, Any]]] = {}
+    wanted = set(places)
     for name, scan in audit.scans.items():
-        wanted = {
-            key: objects[name, index]
+        own: dict[RecordId, list[dict[str, Any]]] = {
+            key: objects.setdefault((name, index), [])
             for key, (index, _) in scan.images.items()
-            if (name, index) in objects
+            if (name, index) in wanted
         }
-        if wanted:
-            for _, record in scan.annotations:
-                if record['image_id'] in wanted:
-                    wanted[record['image_id']].append(record)
+        for _, record in scan.annotations if own else ():
+            if record['image_id'] in own:
+                own[record['image_id']].append(record)
     return objects
 
 
@@ -162,28 +166,26 @@ def _object_card(
     audit: ObjectAudit,
     place: Place,
     findings: list[Finding],
-    objects: list[dict[str, Any]],
-    known: Mapping[str, int],
-    palette: Sequence[Colour],
+    objects: list[dict[str, Any]] | None,
+    colours: Mapping[str, Colour],
 ) -> Card:
+    """The card of an image; ``objects`` is None if they are not known."""
     name, index = place
     split, scan = audit.dataset.splits[name], audit.scans[name]
-    record = split.content['images'][index]
-    labels = [known[scan.categories[one['category_id']]] for one in objects]
-    classes = [
-        Shown(audit.classes[label], palette[label], f'{count:,}')
-        for label, count in Counter(labels).most_common(NAMED)
-    ]
-    # Without the objects if they are not known, because the record of the image is invalid.
-    usable = any(index == position for position, _ in scan.images.values())
-    contents = [count_of(len(objects), 'object')] if usable else []
-    view, missing = _view(split.image(record), findings)
+    file = split.content['images'][index]['file_name']
+    contents = [] if objects is None else [count_of(len(objects), 'object')]
+    objects = objects or []
+    labels = [scan.categories[one['category_id']] for one in objects]
+    frequent = Counter(labels).most_common()
+    classes = [Shown(label, colours[label], f'{count:,}') for label, count in frequent[:NAMED]]
+    view, missing = _view(split.image(split.content['images'][index]), findings)
     if view is None:
-        return Card(
-            record['file_name'], name, ', '.join(contents), '', '', missing, findings, classes
-        )
+        return Card(file, name, ', '.join(contents), '', '', missing, findings, classes)
+    contents.append(f'{view.width} x {view.height}')
     marks = _highlights(split.content, findings)
     boxes = np.array([box_corners(one['bbox']) for one in objects], float).reshape(-1, 2, 2)
+    # Only the classes in this image: a dataset may have a hundred thousand.
+    number = {label: position for position, (label, _) in enumerate(frequent)}
 
     def paint(frame: Frame) -> np.ndarray:
         height, width = frame.canvas.shape[:2]
@@ -193,10 +195,10 @@ def _object_card(
         drawn = Detections(
             placed.astype(np.float32),
             np.ones(len(objects), np.float32),
-            np.array(labels, np.int64),
+            np.array([number[label] for label in labels], np.int64),
             [_mask(one.get('segmentation'), view, frame) for one in objects],
-            classes=audit.classes,
-            palette=palette,
+            classes=list(map(_drawn_name, number)),
+            palette=[colours[label] for label in number],
             height=height,
             width=width,
         )
@@ -206,9 +208,7 @@ def _object_card(
 
     margins = margins_for((line for mark in marks for line in mark.lines), view.width, view.height)
     small, large = encoded(view, paint, margins)
-    contents.append(f'{view.width} x {view.height}')
-    text = ', '.join(contents)
-    return Card(record['file_name'], name, text, small, large, '', findings, classes)
+    return Card(file, name, ', '.join(contents), small, large, '', findings, classes)
 
 
 def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding]) -> Card:
@@ -232,6 +232,7 @@ def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding])
     names = [*audit.classes, 'ignored', 'out of range']
     palette = audit.dataset.palette[:number]
     palette = [*palette, *map(wheel, range(len(palette), number)), (0, 0, 0), ERROR]
+    labelled = list(map(_drawn_name, names))
     numbers = np.bincount(labels.ravel(), minlength=len(names))
     classes = [
         Shown(names[index], palette[index], f'{100 * numbers[index] / labels.size:.0f} %')
@@ -242,13 +243,18 @@ def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding])
     def paint(frame: Frame) -> np.ndarray:
         height, width = frame.canvas.shape[:2]
         resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
-        drawn = SemanticMap(resized, classes=names, palette=palette, height=height, width=width)
+        drawn = SemanticMap(resized, classes=labelled, palette=palette, height=height, width=width)
         canvas = draw_semantic_map(drawn, frame.canvas, scale=frame.scale)
         highlight(frame, canvas, [Highlight(0, [corners]) for corners in outside])
         return canvas
 
     small, large = encoded(view, paint)
     return Card(shown, name, contents, small, large, '', findings, classes)
+
+
+def _drawn_name(name: str) -> str:
+    """The name of a class as it is drawn: a long one would cover the image."""
+    return name if len(name) <= LONGEST else f'{name[: LONGEST - 1]}…'
 
 
 def _view(path: Path, findings: Sequence[Finding]) -> tuple[View | None, str]:
@@ -291,21 +297,16 @@ def _polygons(segmentation: object) -> list[np.ndarray]:
 
 
 def _mask(segmentation: object, view: View, frame: Frame) -> LocalMask:
-    """The mask of an object in the size of a canvas; empty if it has none that can be drawn."""
-    nothing = LocalMask(0, 0, np.zeros((0, 0), bool))
-    height, width = frame.canvas.shape[:2]
+    """The mask of an object on a canvas; empty if it has none that can be drawn."""
     if isinstance(segmentation, list):
-        # Filled at the size of the canvas: at that of the image it takes far longer.
-        placed = [frame.places(points).ravel().tolist() for points in _polygons(segmentation)]
-        encoding = encode_mask(placed, (width, height))
-        return nothing if encoding is None else LocalMask.crop(rle.decode(encoding) > 0)
+        return filled(frame, _polygons(segmentation))
     encoding = encode_mask(segmentation, (view.width, view.height))
     if encoding is None or list(encoding['size']) != [view.height, view.width]:
-        return nothing
+        return filled(frame, [])
     try:
         bitmap = cv2.resize(rle.decode(encoding), frame.size, interpolation=cv2.INTER_AREA) > 0
     except ValueError:
-        return nothing
+        return filled(frame, [])
     local = LocalMask.crop(bitmap)
     return LocalMask(local.x + frame.corner[0], local.y + frame.corner[1], local.bitmap)
 
