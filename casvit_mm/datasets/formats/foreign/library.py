@@ -6,6 +6,7 @@ name alone. Only the readers named here are used, each on files that were recogn
 
 import csv
 import logging
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -16,10 +17,20 @@ from typing import Any
 
 from casvit.encodings import read_text
 from casvit.errors import DatasetError
+from casvit.files import is_file
+from casvit.sentences import short
 from casvit_mm.datasets.formats.foreign.signatures import Recognised
 from casvit_mm.datasets.issues import IssueList
+from casvit_mm.datasets.object_masks.run_lengths import MAX_PIXELS
 
 INSTALL = "pip install 'casvit-mm[formats]'"
+# Readers that take the folder of a dataset, and the folders in which the recognised files may lie.
+FOLDERS = {
+    'dota': (),
+    'kitti_detection': ('label_2',),
+    'label_me': ('Annotations',),
+    'open_images': ('annotations',),
+}
 # Files with the display names of the classes of Open Images.
 DISPLAY_NAMES = ('class-descriptions*.csv', 'oidv*-class-descriptions.csv')
 
@@ -65,6 +76,8 @@ def read_sources(found: Recognised, issues: IssueList) -> Iterator[Source]:
     for place in _places(found):
         try:
             context = _context(place, issues)
+            if plugin == 'mot_seq':
+                _check_sequence(place)
             if plugin == 'cvat':
                 read = _cvat(place, context)
             else:
@@ -96,16 +109,17 @@ def silenced() -> Iterator[None]:
 def _places(found: Recognised) -> list[Path]:
     """The files or folders that the reader of a format takes."""
     plugin = found.signature.plugin
-    if plugin in ('kitti_detection', 'open_images'):
-        folders = [path.parent for path in found.files]
-        if plugin == 'kitti_detection':
-            folders = [folder.parent for folder in folders]
-        else:
-            folders = [f.parent if f.name == 'annotations' else f for f in folders]
-        return list(dict.fromkeys(folders))
-    if plugin in ('dota', 'label_me'):
-        return list(dict.fromkeys(path.parent for path in found.files))
-    return found.files
+    if plugin not in FOLDERS:
+        return found.files
+    folders = []
+    for file in found.files:
+        folder = file.parent
+        for name in FOLDERS[plugin]:
+            # The reader takes the folder that contains this one.
+            inner = next((p for p in (folder, *folder.parents) if p.name == name), None)
+            folder = inner.parent if inner else folder
+        folders.append(folder)
+    return list(dict.fromkeys(folders))
 
 
 def _options(plugin: str, place: Path) -> dict[str, Any]:
@@ -157,7 +171,9 @@ def _cvat(file: Path, context: Any) -> list[Source]:
                 height, width = record.get('height'), record.get('width')
                 size = (int(height), int(width)) if height and width else None
                 items[frame] = DatasetItem(
-                    id=name,
+                    # Not the name, which the library refuses if it leaves the folder.
+                    id=frame,
+                    attributes=dict(name=name),
                     subset=self._subset,
                     media=Image.from_file(path=str(file.parent / name), size=size),
                     annotations=record['annotations'],
@@ -180,6 +196,19 @@ def _source(reader: Any, file: Path, names: dict[str, str]) -> Source:
     return Source(list(reader), classes, file)
 
 
+def _check_sequence(file: Path) -> None:
+    """Checks the number of images in a sequence of MOT, all of which the library lists.
+
+    Raises:
+        ValueError: There are more than a video has.
+    """
+    info = file.parent.parent / 'seqinfo.ini'
+    text = read_text(info)[0] if is_file(info) else ''
+    found = re.search(r'^seqlength\s*=\s*(\d+)', text, re.IGNORECASE | re.MULTILINE)
+    if found and len(found[1]) > 7:
+        raise ValueError(f'{info} has seqLength = {short(found[1])}')
+
+
 def _scan_cvat(file: Path, known: set[str]) -> tuple[list[str], Counter[str]]:
     """The subsets in a file, and the number of shapes of kinds that the library does not know."""
     from defusedxml.ElementTree import iterparse
@@ -192,6 +221,11 @@ def _scan_cvat(file: Path, known: set[str]) -> tuple[list[str], Counter[str]]:
             parents.pop()
             element.clear()
             continue
+        if element.tag == 'mask':
+            # Its pixels are allocated before they are read.
+            pixels = int(element.get('width', 0)) * int(element.get('height', 0))
+            if not 0 <= pixels <= MAX_PIXELS:
+                raise ValueError(f'it has a mask of {pixels:,} pixels, which no image has')
         if element.tag in ('image', 'track') and element.get('subset'):
             subsets[element.get('subset')] = None
         inside = parents and parents[-1] in ('image', 'track')

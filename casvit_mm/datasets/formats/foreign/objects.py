@@ -19,12 +19,19 @@ from casvit_mm.datasets.formats.foreign.library import Source
 from casvit_mm.datasets.object_masks.coding import encode_mask, mask_area, mask_bounds
 from casvit_mm.datasets.object_masks.run_lengths import MAX_PIXELS
 
-# By reader: the attribute with which it marks what is not an object.
-NOT_OBJECTS = {'cvat': 'outside', 'mot_seq': 'ignored', 'wider_face': 'invalid'}
+# By reader: the attribute, and its value, of what is not an object; and what the format calls it.
+# WIDER Face flags invalid faces in the fourth column, which the library takes for another flag.
+NOT_OBJECTS: dict[str, tuple[str, object, str]] = {
+    'cvat': ('outside', True, 'outside'),
+    'mot_seq': ('ignored', True, 'ignored'),
+    'wider_face': ('occluded', '1', 'invalid'),
+}
 # By reader: the class of regions that are not objects.
 NOT_CLASSES = {'kitti_detection': 'DontCare'}
 # By reader: the class of objects without a class, in formats of one class.
 ONLY_CLASS = {'mot_seq': 'pedestrian'}
+# Readers of formats that give the centre of a box, which the library takes for its corner.
+CENTRED = ('roboflow_create_ml',)
 # Readers of files that list the classes of the dataset. Others list all those of a benchmark.
 LISTING_CLASSES = ('cvat', 'datumaro', 'vott_json')
 CROWD_FLAGS = ('is_crowd', 'is_group_of')
@@ -116,7 +123,7 @@ class Converter:
             kinds = [count_of(n, _noun(kind)) for kind, n in sorted(self.left_out.items())]
             yield f'Left out: {", ".join(kinds)}. Only boxes, polygons and masks are read.'
         if self.marked:
-            mark = NOT_OBJECTS.get(self.plugin) or NOT_CLASSES[self.plugin]
+            mark = NOT_CLASSES.get(self.plugin) or NOT_OBJECTS[self.plugin][2]
             yield f'Left out: {count_of(self.marked, "annotation")} marked as {mark!r}.'
         if self.attributes:
             yield f'Attributes left out: {some(sorted(self.attributes), 8)}.'
@@ -138,7 +145,7 @@ class Converter:
 
     def _image(self, source: Source, item: Any) -> tuple[_Split, dict[str, Any]] | None:
         """The record of an image and its split; None if there is none that can be used."""
-        issues, where = self.dataset.issues, str(item.id)
+        issues, where = self.dataset.issues, _name_of(item)
         media = item.media
         if media is not None and media.type.name != 'IMAGE':
             self.left_out[media.type.name.lower()] += 1
@@ -171,8 +178,8 @@ class Converter:
         return split, split.images[name]
 
     def _split_of(self, file: Path, subset: str, image: str) -> str:
-        parts = file.relative_to(self.dataset.root).with_suffix('').parts
-        found = split_of(*parts, subset)
+        parts = file.relative_to(self.dataset.root).parts
+        found = split_of(*(Path(part).stem for part in parts), subset)
         return found if found != UNSPLIT else split_of(*Path(image).parent.parts)
 
     def _grouped(self, source: Source, item: Any) -> Iterator[tuple[str, str, list[Any]]]:
@@ -180,7 +187,7 @@ class Converter:
         groups: dict[tuple[str, int, int], list[Any]] = {}
         places: dict[tuple[str, int, int], str] = {}
         for index, shape in enumerate(item.annotations):
-            where = f'{item.id}: annotations[{index}]'
+            where = f'{_name_of(item)}: annotations[{index}]'
             name = self._class_of(source, shape, where)
             if name is not None:
                 alone = not shape.group
@@ -203,11 +210,12 @@ class Converter:
         if kind not in ('bbox', *SHAPES):
             self.left_out[kind] += 1
             return None
-        mark = NOT_OBJECTS.get(self.plugin)
+        mark, marked, _ = NOT_OBJECTS.get(self.plugin, ('', None, ''))
         label = shape.label
         known = isinstance(label, int) and 0 <= label < len(source.classes)
         name = source.classes[label] if known else ONLY_CLASS.get(self.plugin)
-        if shape.attributes.get(mark) in TRUE or name == NOT_CLASSES.get(self.plugin, ''):
+        flagged = mark and shape.attributes.get(mark) == marked
+        if flagged or name == NOT_CLASSES.get(self.plugin, ''):
             self.marked += 1
             return None
         if name is None:
@@ -228,6 +236,8 @@ class Converter:
         """Box, area and segmentation of an object; None if its shapes cannot be read."""
         size = (image['width'], image['height'])
         box = next((shape.get_bbox() for shape in members if shape.type.name == 'bbox'), None)
+        if box is not None and self.plugin in CENTRED:
+            box = [box[0] - box[2] / 2, box[1] - box[3] / 2, *box[2:]]
         try:
             parts = [_segmentation(m, size) for m in members if m.type.name in SHAPES]
             segmentation = _joined(parts, size)
@@ -301,6 +311,11 @@ def _stated_size(media: Any) -> tuple[int, int] | None:
     except (TypeError, ValueError):
         return None
     return (width, height) if width > 0 and height > 0 else None
+
+
+def _name_of(item: Any) -> str:
+    """The name that the annotations have for an image."""
+    return str(item.attributes.get('name', item.id))
 
 
 def _is_crowd(shape: Any) -> bool:

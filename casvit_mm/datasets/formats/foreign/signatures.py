@@ -230,7 +230,7 @@ SIGNATURES = (
         'CreateML JSON',
         'roboflow_create_ml',
         ('.json',),
-        _keys('annotations', 'coordinates', 'label', one_of=('image', 'imagefilename')),
+        _keys('image', 'annotations', 'coordinates', 'label'),
     ),
     Signature(
         'BDD100K (Scalabel JSON)', '', ('.json',), _keys('labels', one_of=('box2d', 'poly2d'))
