@@ -9,9 +9,10 @@ import foreign
 import pytest
 
 from casvit_mm.datasets import DatasetError
+from casvit_mm.datasets.formats import coco, voc
 from casvit_mm.datasets.formats.folders import folders
-from casvit_mm.datasets.formats.foreign import read, recognise
-from casvit_mm.datasets.formats.foreign.signatures import SIGNATURES
+from casvit_mm.datasets.formats.foreign import disclaim, read, readable, recognise
+from casvit_mm.datasets.formats.foreign.signatures import SIGNATURES, find
 from casvit_mm.datasets.shapes import objects as shapes
 
 
@@ -34,6 +35,7 @@ def test_a_format_that_no_reader_knows_is_named_with_what_to_do(name, tmp_path):
     assert f'is {name.strip()} (' in str(caught.value)
     assert 'Export the dataset as COCO, Pascal VOC or YOLO' in str(caught.value)
     assert 'casvit-mm[' not in str(caught.value), 'the extra would not help'
+    assert not readable(folders(tmp_path))
 
 
 @pytest.mark.parametrize('name', foreign.READ)
@@ -109,6 +111,31 @@ def test_a_pickle_is_refused_and_never_loaded(tmp_path):
     with pytest.raises(DatasetError, match='pickled Python data, which is never loaded'):
         read(tmp_path)
     assert not mark.exists()
+
+
+def test_files_that_resemble_formats_of_casvit_are_left_to_the_other_reader(tmp_path):
+    content = dict(
+        dm_format_version='1.0', infos={}, categories=dict(label={}), items=[dict(annotations=[])]
+    )
+    foreign.text(tmp_path / 'annotations/train.json', json.dumps(content))
+    foreign.labelme_xml(tmp_path / 'xml')
+    shapes.generate(tmp_path / 'shapes', num_train=2, num_val=1, progress=False)
+    listing = list(folders(tmp_path))
+    claimed = dict(coco=coco.find(listing), voc=voc.find(listing))
+    assert [len(places) for places in claimed.values()] == [3, 1], 'they do resemble them'
+    left = disclaim(claimed, listing)
+    assert {name: len(places) for name, places in left.items()} == dict(coco=2)
+    assert {path.parents[1].name for path in left['coco']} == {'shapes'}
+
+
+def test_every_file_of_a_format_is_found_among_many(tmp_path):
+    for number in range(60):
+        foreign.text(
+            tmp_path / f'task_{number}.xml',
+            '<annotations><meta><job/></meta><image id="0"/></annotations>',
+        )
+    (found,) = find(folders(tmp_path))
+    assert len(found.files) == 60
 
 
 def test_links_pipes_and_missing_files_do_not_stop_the_search(tmp_path):

@@ -1,6 +1,8 @@
 """Reads a dataset in a format of another tool."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from casvit.errors import DatasetError
 from casvit_mm.datasets.formats.dataset import ObjectDataset
@@ -9,6 +11,8 @@ from casvit_mm.datasets.formats.foreign.library import read_sources, silenced
 from casvit_mm.datasets.formats.foreign.objects import Converter
 from casvit_mm.datasets.formats.foreign.signatures import Recognised, find
 
+# Formats of casvit that others resemble.
+RESEMBLED = ('coco', 'voc')
 EXPORT = 'Export the dataset as COCO, Pascal VOC or YOLO.'
 
 
@@ -46,6 +50,36 @@ def read(
             converter.add(source)
     converter.finish(chosen.files[0])
     return dataset
+
+
+def readable(listing: Iterable[Folder]) -> bool:
+    """Whether a format is recognised that :func:`read` reads."""
+    return any(each.signature.plugin for each in find(listing))
+
+
+def disclaim(found: Mapping[str, list[Any]], listing: Iterable[Folder]) -> dict[str, list[Any]]:
+    """Takes from casvit's own readers the files that only look like theirs.
+
+    Datumaro JSON resembles COCO, and the XML of the first LabelMe resembles Pascal VOC.
+
+    Args:
+        found: The files, or folders of files, that each reader found, by the name of the format.
+        listing: The folders of the dataset.
+
+    Returns:
+        What is left for each reader.
+    """
+    foreign = {file for each in find(listing) for file in each.files}
+
+    def is_own(place: Any) -> bool:
+        files = place.ending_in('.xml') if isinstance(place, Folder) else [place]
+        return foreign.isdisjoint(files)
+
+    left = {
+        name: [place for place in places if name not in RESEMBLED or is_own(place)]
+        for name, places in found.items()
+    }
+    return {name: places for name, places in left.items() if places}
 
 
 def _choose(root: Path, found: list[Recognised]) -> Recognised:

@@ -4,14 +4,14 @@ Every signature is something that only one format has: no name is better than a 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from casvit_mm.datasets.formats.folders import Folder
 
 SNIFFED = 65536
-# Of many files of a kind in a folder, only the first few are looked at: they have one per image.
+# Of many files with a suffix in a folder, the first few are looked at: they have one per image.
 MANY, LOOKED_AT = 50, 3
 # Whether a file is in a format, by its path and its first bytes.
 Matches = Callable[[Path, bytes], bool]
@@ -35,7 +35,7 @@ class Signature:
     matches: Matches
 
 
-@dataclass
+@dataclass(frozen=True)
 class Recognised:
     """A format that was recognised.
 
@@ -45,7 +45,7 @@ class Recognised:
     """
 
     signature: Signature
-    files: list[Path] = field(default_factory=list)
+    files: list[Path]
 
 
 def recognise(listing: Iterable[Folder]) -> str:
@@ -62,29 +62,39 @@ def recognise(listing: Iterable[Folder]) -> str:
 
 def find(listing: Iterable[Folder]) -> list[Recognised]:
     """Finds the files of all formats that are recognised, in the order of :data:`SIGNATURES`."""
-    found = [Recognised(signature) for signature in SIGNATURES]
+    found: dict[Signature, list[Path]] = {}
     for folder in listing:
-        for path in _examined(folder):
-            start = _start(path)
-            for each in found:
-                suffixes = each.signature.suffixes
-                possible = not suffixes or path.suffix.lower() in suffixes
-                if possible and each.signature.matches(path, start):
-                    each.files.append(path)
-                    break
-    return [each for each in found if each.files]
+        for paths in _by_suffix(folder):
+            some = paths if len(paths) <= MANY else paths[:LOOKED_AT]
+            matched = [(path, signature) for path in some if (signature := _signature(path))]
+            if matched:
+                rest = paths[len(some) :]
+                matched += [(path, signature) for path in rest if (signature := _signature(path))]
+            for path, signature in matched:
+                found.setdefault(signature, []).append(path)
+    return [
+        Recognised(signature, found[signature]) for signature in SIGNATURES if signature in found
+    ]
 
 
-def _examined(folder: Folder) -> Iterator[Path]:
-    """The files of a folder that are looked at: a few of each kind if there are many."""
+def _by_suffix(folder: Folder) -> Iterable[list[Path]]:
+    """The files of a folder that may have a signature, in groups of the same suffix."""
     kinds: dict[str, list[Path]] = {}
     for name in folder.names:
         suffix = Path(name).suffix.lower()
         if suffix in SUFFIXES or ODD_NAME.fullmatch(name):
             kinds.setdefault(suffix, []).append(folder.path / name)
-    for suffix, paths in kinds.items():
-        few = len(paths) <= MANY or suffix in LISTED
-        yield from paths if few else paths[:LOOKED_AT]
+    return kinds.values()
+
+
+def _signature(path: Path) -> Signature | None:
+    """The signature of a file; None if it has none."""
+    start = _start(path)
+    for signature in SIGNATURES:
+        possible = not signature.suffixes or path.suffix.lower() in signature.suffixes
+        if possible and signature.matches(path, start):
+            return signature
+    return None
 
 
 def _start(path: Path) -> bytes:
@@ -270,5 +280,3 @@ ODD_NAME = re.compile(
     r'train|test',
     re.IGNORECASE,
 )
-# Kinds of files that are all looked at: they are few, or all of them have to be read.
-LISTED = {'.xml', '.csv'}
