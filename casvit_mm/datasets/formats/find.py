@@ -59,6 +59,8 @@ def read_dataset(
     image_files, masks = mask_format.find(listing)
     if masks and image_files and not (kind is None and found and task != 'semantic'):
         found['masks'] = masks
+    if kind is None and not _fitting(found, task):
+        raise _not_found(root, listing, found, task)
     _check_choice(root, listing, found, task, kind)
     if kind is None:
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
@@ -84,18 +86,7 @@ def _check_choice(
     """Raises DatasetError unless exactly one format fits."""
     if kind is not None and kind not in found:
         raise DatasetError(f'There is no {kind} dataset in {root}. {_what(listing, found)}')
-    fitting = [name for name in found if (name == 'masks') == (task == 'semantic')]
-    if task is None:
-        fitting = list(found)
-    if kind is None and not fitting:
-        wanted = (
-            'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
-        )
-        raise DatasetError(
-            f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} '
-            'Known are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ '
-            'and annotations/ with files of the same name).'
-        )
+    fitting = _fitting(found, task)
     if kind is None and len(fitting) > 1:
         raise DatasetError(
             f'{root} holds annotations in more than one format: {", ".join(fitting)}. Choose one, '
@@ -103,6 +94,22 @@ def _check_choice(
         )
     if kind is not None and task is not None and (kind == 'masks') != (task == 'semantic'):
         raise DatasetError(f'--task {task} and --format {kind} do not go together.')
+
+
+def _fitting(found: Collection[str], task: str | None) -> list[str]:
+    return [name for name in found if task is None or (name == 'masks') == (task == 'semantic')]
+
+
+def _not_found(
+    root: Path, listing: list[Folder], found: Collection[str], task: str | None
+) -> DatasetError:
+    """The error for a folder that holds no known format, or none that fits the task."""
+    wanted = 'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
+    return DatasetError(
+        f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} Known '
+        'are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ and '
+        'annotations/ with files of the same name).'
+    )
 
 
 def _what(listing: list[Folder], found: Collection[str]) -> str:

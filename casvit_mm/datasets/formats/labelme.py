@@ -18,7 +18,7 @@ from casvit.encodings import decode
 from casvit.sentences import count_of, short
 from casvit_mm.datasets.formats.coco import json_kind
 from casvit_mm.datasets.formats.dataset import ObjectDataset
-from casvit_mm.datasets.formats.folders import Folder
+from casvit_mm.datasets.formats.folders import Folder, inside
 from casvit_mm.datasets.formats.objects import (
     Classes,
     FoundObject,
@@ -138,11 +138,10 @@ def _locate(images: Images, path: Path, named: str) -> tuple[Path | None, bool]:
     """
     name = named.replace('\\', '/')
     absolute = name.startswith('/') or bool(PureWindowsPath(named).drive)
-    wanted = Path(os.path.normpath(path.parent / name))
-    base = Path(os.path.normpath(images.root))
-    outside = absolute or not wanted.is_relative_to(base)
-    if not outside and (exact := images.root / wanted.relative_to(base)) in images.paths:
-        return exact, False
+    wanted = None if absolute else inside(images.root, path.parent / name)
+    outside = wanted is None
+    if wanted in images.paths:
+        return wanted, False
     for short_name in (PureWindowsPath(named).name, path.stem):
         if short_name and (image := images.closest(short_name, path.parent)):
             return image, outside

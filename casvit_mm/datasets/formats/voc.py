@@ -241,7 +241,8 @@ class _Reader:
             for flag, count in self._flagged.items()
         ]
         if self._rotated:
-            found.append(f'{count_of(self._rotated, "rotated box")} read as polygons.')
+            number = count_of(self._rotated, 'object')
+            found.append(f'{number} with a rotated box, which is read as a polygon.')
         return found
 
     def __call__(self, path: Path, size: tuple[int, int], issues: IssueList) -> Objects:
