@@ -11,6 +11,9 @@ from casvit_mm.datasets.formats import coco, labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
+from casvit_mm.datasets.formats.foreign import disclaim
+from casvit_mm.datasets.formats.foreign import read as read_foreign
+from casvit_mm.datasets.formats.semantic import voc_objects
 from casvit_mm.datasets.formats.yolo import read as yolo
 
 # By value of --format.
@@ -55,12 +58,18 @@ def read_dataset(
     need_folder('dataset', str(root), 'Name the folder that holds the images and annotations.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
-    found = {name: files for name, files in found.items() if files}
+    found = disclaim({name: files for name, files in found.items() if files}, listing)
+    if task == 'instance' and kind in (None, 'voc') and (holders := voc_objects.find(listing)):
+        return voc_objects.read(root, holders)
     image_files, masks = mask_format.find(listing)
     if masks and image_files and not (kind is None and found and task != 'semantic'):
         found['masks'] = masks
     if kind is None and not _fitting(found, task):
         raise _not_found(root, listing, found, task)
+    if kind is None and not _fitting(found, task):
+        dataset = read_foreign(root, task, listing)
+        if dataset is not None:
+            return dataset
     _check_choice(root, listing, found, task, kind)
     if kind is None:
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
@@ -115,9 +124,8 @@ def _not_found(
 def _what(listing: list[Folder], found: Collection[str]) -> str:
     """Describes what a folder holds instead."""
     if found:
-        return f'It holds {" and ".join(found)}.'
-    if other := _other_format(listing):
-        return other
+        drawn = '' if 'masks' in found else ' --masks-from-objects draws masks from polygons.'
+        return f'It holds {" and ".join(found)}.{drawn}'
     endings: dict[str, int] = {}
     for folder in listing:
         for name in folder.names:
@@ -127,12 +135,3 @@ def _what(listing: list[Folder], found: Collection[str]) -> str:
         return 'It is empty.'
     most = sorted(endings, key=endings.__getitem__, reverse=True)
     return f'It holds files that end in {some(most, 5)}.'
-
-
-def _other_format(listing: list[Folder]) -> str:
-    """Names a format that is recognised but not read; '' for none."""
-    for folder in listing:
-        for path in folder.ending_in('.xml'):
-            if voc.is_annotation(path, 'annotations'):
-                return f'{path} looks like CVAT for images 1.1.'
-    return ''
