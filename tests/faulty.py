@@ -249,7 +249,7 @@ IMAGES = {
     remove: 'missing-picture',
     empty: 'unreadable-picture',
     overwrite_with_text: 'unreadable-picture',
-    truncate: 'truncated-picture',
+    truncate: 'unreadable-picture',
     resize: 'picture-size',
     tag_as_rotated: 'rotated-picture',
 }
@@ -266,9 +266,8 @@ def set_a_value_outside(path: Path, rng) -> None:
 
 
 def make_colours_of(path: Path, rng) -> None:
-    with Image.open(path) as image:
-        coloured = image.convert('RGB')
-    coloured.save(path)
+    labels = np.array(Image.open(path))
+    Image.fromarray(np.stack([labels * 40, 255 - labels, labels], axis=2)).save(path)
 
 
 def ignore_most(path: Path, rng) -> None:

@@ -4,6 +4,8 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
 
+from casvit.files import is_file
+
 
 class SimilarNames:
     """Finds files by names that differ in case, Unicode form or percent-encoding (``%20``).
@@ -21,14 +23,18 @@ class SimilarNames:
             path: A path, of which any part may be written differently.
 
         Returns:
-            The path of the only such file or folder, or None.
+            The path of the only such file, or None.
         """
+        found = self._find(path)
+        return found if found is not None and is_file(found) else None
+
+    def _find(self, path: Path) -> Path | None:
         parent = path.parent
         if parent == path or not path.name:
             return path
         if not parent.is_dir():
-            similar = self.find(parent)
-            if similar is None or not similar.is_dir():
+            similar = self._find(parent)
+            if similar is None:
                 return None
             parent = similar
         names = self._names(parent).get(_plain(path.name), [])

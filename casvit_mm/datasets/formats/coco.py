@@ -138,7 +138,7 @@ def _read_file(
 
     changes += complete(content, size_of)
     changes += strip_names(content)
-    dataset.notes += [f'{path}: {change}.' for change in changes]
+    dataset.changes += [f'{path}: {change}.' for change in changes]
     if dropped := _drop_supercategory(content):
         dataset.notes.append(
             f'{path}: left out the category {dropped!r}, which has no objects and only groups '

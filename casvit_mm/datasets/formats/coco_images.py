@@ -8,7 +8,7 @@ from typing import Any
 from casvit.errors import DatasetError
 from casvit.files import is_file
 from casvit.sentences import count_of, need_folder, some
-from casvit_mm.datasets.formats.dataset import UNSPLIT, split_of
+from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit, split_of
 from casvit_mm.datasets.formats.folders import Folder, folders
 from casvit_mm.datasets.similar_names import SimilarNames
 
@@ -105,17 +105,21 @@ def _candidates(root: Path, file: Path, listing: list[Folder]) -> list[Path]:
         inner += [name, f'images/{name}', f'{name}/images']
     likely = [base / name for base in bases for name in inner]
     likely = [folder for folder in likely if folder.is_dir()]
-    others = [folder.path for folder in listing if folder.images]
+    # Other splits may have images of the same names.
     own = split_of(*file.relative_to(root).parts[:-1], file.stem)
-    others.sort(key=lambda path: split_of(*path.relative_to(root).parts) not in (own, UNSPLIT))
+    others = [
+        folder.path
+        for folder in listing
+        if folder.images
+        and (own == UNSPLIT or split_of(*folder.path.relative_to(root).parts) in (own, UNSPLIT))
+    ]
     return list(dict.fromkeys([*likely, *others]))
 
 
 def _lies_in(folder: Path, name: str, root: Path) -> bool:
-    """Whether a file exists, and does not leave the folder of the dataset or its own folder."""
-    path = os.path.normpath(folder / name)
-    inside = path.startswith((os.path.normpath(folder) + os.sep, os.path.normpath(root) + os.sep))
-    return inside and is_file(Path(path))
+    """Whether an image exists, in its folder or at least in the dataset."""
+    path = folder / name
+    return ObjectSplit({}, folder, folder).holds(path, root) and is_file(path)
 
 
 def _by_base_name(

@@ -7,17 +7,18 @@ from typing import Any
 from casvit.errors import DatasetError
 from casvit.sentences import need_folder, some
 from casvit.tables import FORMATS
-from casvit_mm.datasets.formats import coco, labelme, voc, yolo
+from casvit_mm.datasets.formats import coco, labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
+from casvit_mm.datasets.formats.yolo import read as yolo
 
 # By value of --format.
 OBJECT_FORMATS: dict[str, tuple[Callable[..., list[Any]], Callable[..., ObjectDataset]]] = {
     'coco': (coco.find, coco.read),
-    'voc': (voc.find, lambda root, found, _: voc.read(root, found)),
+    'voc': (voc.find, voc.read),
     'yolo': (yolo.find, yolo.read),
-    'labelme': (labelme.find, lambda root, found, _: labelme.read(root, found)),
+    'labelme': (labelme.find, labelme.read),
 }
 
 
@@ -27,6 +28,7 @@ def read_dataset(
     *,
     kind: str | None = None,
     legend: Path | str | None = None,
+    images: Path | str | None = None,
 ) -> ObjectDataset | MaskDataset:
     """Reads a dataset in any supported format.
 
@@ -35,6 +37,7 @@ def read_dataset(
         task: One of :data:`casvit.tables.TASKS`; detected automatically if None.
         kind: One of :data:`casvit.tables.FORMATS`; detected automatically if None.
         legend: File with the colours or names of the classes of semantic masks.
+        images: Folder of the images that COCO files list; found automatically if None.
 
     Returns:
         The dataset.
@@ -44,23 +47,32 @@ def read_dataset(
             the dataset cannot be read.
     """
     root = Path(root).expanduser()
+    folder = Path(images).expanduser() if images else None
     if root.is_file() and coco.json_kind(root) == 'coco':
         inside = root.parent.name.lower() in ('annotations', 'labels')
         base = root.parent.parent if inside else root.parent
-        return coco.read(base, [root], list(folders(base)))
+        return coco.read(base, [root], list(folders(base)), folder)
     need_folder('dataset', str(root), 'Name the folder that holds the images and annotations.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
     found = {name: files for name, files in found.items() if files}
-    images, masks = mask_format.find(listing)
-    if masks and images and not (kind is None and found and task != 'semantic'):
+    image_files, masks = mask_format.find(listing)
+    if masks and image_files and not (kind is None and found and task != 'semantic'):
         found['masks'] = masks
+    if kind is None and not _fitting(found, task):
+        raise _not_found(root, listing, found, task)
     _check_choice(root, listing, found, task, kind)
     if kind is None:
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
         kind = next(name for name in wanted if name in found)
     if kind == 'masks':
-        return mask_format.read(root, images, masks, Path(legend) if legend else None)
+        return mask_format.read(root, image_files, masks, Path(legend) if legend else None)
+    if kind == 'coco':
+        return coco.read(root, found[kind], listing, folder)
+    if folder is not None:
+        raise DatasetError(
+            f'--images is for COCO files, which list images by name; {root} is {kind}.'
+        )
     return OBJECT_FORMATS[kind][1](root, found[kind], listing)
 
 
@@ -74,18 +86,7 @@ def _check_choice(
     """Raises DatasetError unless exactly one format fits."""
     if kind is not None and kind not in found:
         raise DatasetError(f'There is no {kind} dataset in {root}. {_what(listing, found)}')
-    fitting = [name for name in found if (name == 'masks') == (task == 'semantic')]
-    if task is None:
-        fitting = list(found)
-    if kind is None and not fitting:
-        wanted = (
-            'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
-        )
-        raise DatasetError(
-            f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} '
-            'Known are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ '
-            'and annotations/ with files of the same name).'
-        )
+    fitting = _fitting(found, task)
     if kind is None and len(fitting) > 1:
         raise DatasetError(
             f'{root} holds annotations in more than one format: {", ".join(fitting)}. Choose one, '
@@ -95,10 +96,28 @@ def _check_choice(
         raise DatasetError(f'--task {task} and --format {kind} do not go together.')
 
 
+def _fitting(found: Collection[str], task: str | None) -> list[str]:
+    return [name for name in found if task is None or (name == 'masks') == (task == 'semantic')]
+
+
+def _not_found(
+    root: Path, listing: list[Folder], found: Collection[str], task: str | None
+) -> DatasetError:
+    """The error for a folder that holds no known format, or none that fits the task."""
+    wanted = 'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
+    return DatasetError(
+        f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} Known '
+        'are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ and '
+        'annotations/ with files of the same name).'
+    )
+
+
 def _what(listing: list[Folder], found: Collection[str]) -> str:
     """Describes what a folder holds instead."""
     if found:
         return f'It holds {" and ".join(found)}.'
+    if other := _other_format(listing):
+        return other
     endings: dict[str, int] = {}
     for folder in listing:
         for name in folder.names:
@@ -108,3 +127,12 @@ def _what(listing: list[Folder], found: Collection[str]) -> str:
         return 'It is empty.'
     most = sorted(endings, key=endings.__getitem__, reverse=True)
     return f'It holds files that end in {some(most, 5)}.'
+
+
+def _other_format(listing: list[Folder]) -> str:
+    """Names a format that is recognised but not read; '' for none."""
+    for folder in listing:
+        for path in folder.ending_in('.xml'):
+            if voc.is_annotation(path, 'annotations'):
+                return f'{path} looks like CVAT for images 1.1.'
+    return ''

@@ -15,7 +15,7 @@ from casvit.files import is_file
 from casvit.results import Colour, Detections, SemanticMap, default_palette
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.audit.coco_records import box_corners
+from casvit_mm.datasets.audit.coco_scan import box_corners
 from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.formats.coco_file import RecordId, is_number
