@@ -13,14 +13,14 @@ from PIL import Image
 
 from casvit.drawing.draw import drawn_sizes, write_label
 from casvit.files import is_file
-from casvit.results import LocalMask
 from casvit_mm.datasets.image_files import image_size
 
 # Longer sides in pixels: on the page, and enlarged; small images are magnified for legible letters.
 SMALL, LARGE, MAGNIFIED = 480, 1600, 960
 # Bytes of an enlarged image, so that forty of them stay below 10 MB in Base64.
 BYTES = 180_000
-QUALITY, SMALL_QUALITY = 82, 75
+# Tried one after the other for enlarged images; the middle one is for small images.
+QUALITIES = (82, 75, 65)
 # On the page, images are shown smaller than they are.
 SMALL_SCALE = 1.8
 # Pixels that are decoded at most: above that only formats that decode a part of them are shown.
@@ -126,7 +126,7 @@ def read_view(path: Path) -> View | None:
         return None
     if reduced == 1:
         height, width = pixels.shape[:2]
-    return View(pixels[..., ::-1], width, height)
+    return View(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), width, height)
 
 
 def margins_for(points: Iterable[np.ndarray], width: int, height: int) -> Margins:
@@ -161,13 +161,15 @@ def encoded(view: View, paint: Paint, margins: Margins = NO_MARGINS) -> tuple[st
     longer = max(
         view.width + margins.left + margins.right, view.height + margins.top + margins.bottom
     )
-    small = _jpeg(paint(_frame(view, margins, SMALL, SMALL_SCALE)), SMALL_QUALITY)
+    small = _jpeg(paint(_frame(view, margins, SMALL, SMALL_SCALE)), QUALITIES[1])
     side = min(LARGE, max(MAGNIFIED, longer))
-    large = _jpeg(paint(_frame(view, margins, side, 1)))
-    while len(large) > BYTES and side > SMALL:
+    while True:
+        canvas = paint(_frame(view, margins, side, 1))
+        for quality in QUALITIES:
+            large = _jpeg(canvas, quality)
+            if len(large) <= BYTES or (side <= SMALL and quality == QUALITIES[-1]):
+                return _address(small), _address(large)
         side = int(side * max(0.6, min(0.9, (BYTES / len(large)) ** 0.5)))
-        large = _jpeg(paint(_frame(view, margins, side, 1)))
-    return _address(small), _address(large)
 
 
 def highlight(frame: Frame, canvas: np.ndarray, objects: Iterable[Highlight]) -> None:
@@ -189,38 +191,6 @@ def highlight(frame: Frame, canvas: np.ndarray, objects: Iterable[Highlight]) ->
             placed = np.clip(np.nan_to_num(frame.places(one.lines[0])), 0, edge)
             x, y = placed[:, 0].min(), placed[:, 1].max() + room + 1.2 * letters
             write_label(canvas, str(one.number), int(x), int(y), np.array(ERROR, np.uint8), letters)
-
-
-def filled(frame: Frame, polygons: Iterable[np.ndarray]) -> LocalMask:
-    """The pixels of a canvas inside of polygons.
-
-    At the size of the canvas, and only where the polygons are: at the size of the image this would
-    take far longer.
-
-    Args:
-        frame: The image on its canvas.
-        polygons: Points in the image. Shapes: ``(N, 2)``.
-    """
-    height, width = frame.canvas.shape[:2]
-    # Coordinates of a file may be too large for an integer.
-    limit = max(height, width)
-    placed = [
-        np.clip(np.nan_to_num(frame.places(points)), -limit, 2 * limit).round().astype(np.int32)
-        for points in polygons
-        if len(points) > 2
-    ]
-    if not placed:
-        return LocalMask(0, 0, np.zeros((0, 0), bool))
-    corners = np.concatenate(placed)
-    low = np.maximum(corners.min(0), 0)
-    high = np.minimum(corners.max(0) + 1, (width, height))
-    if (high <= low).any():
-        return LocalMask(0, 0, np.zeros((0, 0), bool))
-    bitmap = np.zeros((high - low)[::-1], np.uint8)
-    for points in placed:
-        # One by one: together, where two overlap would be outside.
-        cv2.fillPoly(bitmap, [points - low.astype(np.int32)], (1,))
-    return LocalMask(int(low[0]), int(low[1]), bitmap > 0)
 
 
 def rectangle(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:
@@ -272,7 +242,7 @@ def _hatched(height: int, width: int) -> np.ndarray:
     return np.repeat(stripes[..., None], 3, axis=2)
 
 
-def _jpeg(image: np.ndarray, quality: int = QUALITY) -> bytes:
+def _jpeg(image: np.ndarray, quality: int) -> bytes:
     _, content = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return content.tobytes()
 

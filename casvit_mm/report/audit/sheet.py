@@ -9,11 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
-from pycocotools import mask as rle
 
 from casvit.drawing.draw import draw_detections, draw_semantic_map
 from casvit.files import is_file
-from casvit.results import Colour, Detections, LocalMask, SemanticMap, default_palette
+from casvit.results import Colour, Detections, SemanticMap, default_palette
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.coco_scan import box_corners
@@ -23,7 +22,6 @@ from casvit_mm.datasets.formats.coco_file import RecordId, is_number
 from casvit_mm.datasets.formats.dataset import Pair
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.datasets.issues import Issue
-from casvit_mm.datasets.object_masks.coding import encode_mask
 from casvit_mm.report.audit.cards import NAMED, Card, Finding, Shown, chosen, numbered
 from casvit_mm.report.audit.drawn import (
     ERROR,
@@ -32,12 +30,12 @@ from casvit_mm.report.audit.drawn import (
     Highlight,
     View,
     encoded,
-    filled,
     highlight,
     margins_for,
     read_view,
     rectangle,
 )
+from casvit_mm.report.audit.object_shapes import drawn_shape, polygons_in, shape_of
 
 # The split of an image, and its position in the list of images there.
 Place = tuple[str, int]
@@ -184,6 +182,7 @@ def _object_card(
     contents.append(f'{view.width} x {view.height}')
     marks = _highlights(split.content, findings)
     boxes = np.array([box_corners(one['bbox']) for one in objects], float).reshape(-1, 2, 2)
+    shapes = [shape_of(one.get('segmentation'), view) for one in objects]
     # Only the classes in this image: a dataset may have a hundred thousand.
     number = {label: position for position, (label, _) in enumerate(frequent)}
 
@@ -196,7 +195,7 @@ def _object_card(
             placed.astype(np.float32),
             np.ones(len(objects), np.float32),
             np.array([number[label] for label in labels], np.int64),
-            [_mask(one.get('segmentation'), view, frame) for one in objects],
+            [drawn_shape(shape, frame) for shape in shapes],
             classes=list(map(_drawn_name, number)),
             palette=[colours[label] for label in number],
             height=height,
@@ -276,39 +275,12 @@ def _highlights(content: Mapping[str, Any], findings: Sequence[Finding]) -> list
             continue
         record = content['annotations'][finding.issue.index]
         box = record.get('bbox')
-        lines = _polygons(record.get('segmentation'))
+        lines = polygons_in(record.get('segmentation'))
         boxed = isinstance(box, list) and len(box) == 4 and all(map(is_number, box))
         if boxed and (finding.issue.kind not in IN_POLYGONS or not lines):
             lines = [rectangle(*box_corners(box))]
         marks[finding.issue.index] = Highlight(finding.number, lines)
     return list(marks.values())
-
-
-def _polygons(segmentation: object) -> list[np.ndarray]:
-    """The points of polygons, also of those with too few points or in no list."""
-    if not isinstance(segmentation, list):
-        return []
-    parts = segmentation if any(isinstance(part, list) for part in segmentation) else [segmentation]
-    return [
-        np.array(part[: len(part) // 2 * 2], float).reshape(-1, 2)
-        for part in parts
-        if isinstance(part, list) and len(part) >= 2 and all(map(is_number, part))
-    ]
-
-
-def _mask(segmentation: object, view: View, frame: Frame) -> LocalMask:
-    """The mask of an object on a canvas; empty if it has none that can be drawn."""
-    if isinstance(segmentation, list):
-        return filled(frame, _polygons(segmentation))
-    encoding = encode_mask(segmentation, (view.width, view.height))
-    if encoding is None or list(encoding['size']) != [view.height, view.width]:
-        return filled(frame, [])
-    try:
-        bitmap = cv2.resize(rle.decode(encoding), frame.size, interpolation=cv2.INTER_AREA) > 0
-    except ValueError:
-        return filled(frame, [])
-    local = LocalMask.crop(bitmap)
-    return LocalMask(local.x + frame.corner[0], local.y + frame.corner[1], local.bitmap)
 
 
 def _labels(
