@@ -65,11 +65,10 @@ def read_dataset(
     if masks and image_files and not (kind is None and found and task != 'semantic'):
         found['masks'] = masks
     if kind is None and not _fitting(found, task):
-        raise _not_found(root, listing, found, task)
-    if kind is None and not _fitting(found, task):
         dataset = read_foreign(root, task, listing)
-        if dataset is not None:
-            return dataset
+        if dataset is None:
+            raise _not_found(root, listing, found, task)
+        return dataset
     _check_choice(root, listing, found, task, kind)
     if kind is None:
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
@@ -114,9 +113,10 @@ def _not_found(
 ) -> DatasetError:
     """The error for a folder that holds no known format, or none that fits the task."""
     wanted = 'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
+    drawn = '--masks-from-objects draws them. ' if found and task == 'semantic' else ''
     return DatasetError(
-        f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} Known '
-        'are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ and '
+        f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} {drawn}'
+        'Known are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ and '
         'annotations/ with files of the same name).'
     )
 
@@ -124,8 +124,7 @@ def _not_found(
 def _what(listing: list[Folder], found: Collection[str]) -> str:
     """Describes what a folder holds instead."""
     if found:
-        drawn = '' if 'masks' in found else ' --masks-from-objects draws masks from polygons.'
-        return f'It holds {" and ".join(found)}.{drawn}'
+        return f'It holds {" and ".join(found)}.'
     endings: dict[str, int] = {}
     for folder in listing:
         for name in folder.names:
