@@ -14,6 +14,7 @@ from casvit_mm.datasets.formats.folders import Folder, folders
 from casvit_mm.datasets.formats.foreign import disclaim
 from casvit_mm.datasets.formats.foreign import read as read_foreign
 from casvit_mm.datasets.formats.semantic import voc_objects
+from casvit_mm.datasets.formats.settle import settle_splits
 from casvit_mm.datasets.formats.yolo import read as yolo
 
 # By value of --format.
@@ -49,12 +50,24 @@ def read_dataset(
         DatasetError: No known format is found, more than one is, or none that fits the task; or
             the dataset cannot be read.
     """
-    root = Path(root).expanduser()
-    folder = Path(images).expanduser() if images else None
+    return settle_splits(
+        _read(
+            Path(root).expanduser(),
+            task,
+            kind,
+            Path(legend) if legend else None,
+            Path(images).expanduser() if images else None,
+        )
+    )
+
+
+def _read(
+    root: Path, task: str | None, kind: str | None, legend: Path | None, images: Path | None
+) -> ObjectDataset | MaskDataset:
     if root.is_file() and coco.json_kind(root) == 'coco':
         inside = root.parent.name.lower() in ('annotations', 'labels')
         base = root.parent.parent if inside else root.parent
-        return coco.read(base, [root], list(folders(base)), folder)
+        return coco.read(base, [root], list(folders(base)), images)
     need_folder('dataset', str(root), 'Name the folder that holds the images and annotations.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
@@ -74,10 +87,10 @@ def read_dataset(
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
         kind = next(name for name in wanted if name in found)
     if kind == 'masks':
-        return mask_format.read(root, image_files, masks, Path(legend) if legend else None)
+        return mask_format.read(root, image_files, masks, legend)
     if kind == 'coco':
-        return coco.read(root, found[kind], listing, folder)
-    if folder is not None:
+        return coco.read(root, found[kind], listing, images)
+    if images is not None:
         raise DatasetError(
             f'--images is for COCO files, which list images by name; {root} is {kind}.'
         )
