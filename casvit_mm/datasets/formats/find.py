@@ -11,7 +11,7 @@ from casvit_mm.datasets.formats import coco, labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
-from casvit_mm.datasets.formats.foreign import disclaim
+from casvit_mm.datasets.formats.foreign import disclaim, readable
 from casvit_mm.datasets.formats.foreign import read as read_foreign
 from casvit_mm.datasets.formats.semantic import voc_objects
 from casvit_mm.datasets.formats.settle import settle_splits
@@ -77,7 +77,9 @@ def _read(
     image_files, masks = mask_format.find(listing)
     if masks and image_files and not (kind is None and found and task != 'semantic'):
         found['masks'] = masks
-    if kind is None and not _fitting(found, task):
+    # Images of masks may be part of another tool's format.
+    only_masks = task is None and set(found) == {'masks'}
+    if kind is None and (not _fitting(found, task) or (only_masks and readable(listing))):
         dataset = read_foreign(root, task, listing)
         if dataset is None:
             raise _not_found(root, listing, found, task)
