@@ -28,6 +28,7 @@ MAX_BYTES = 2**31 - 1
 # Images above this number of pixels are decoded one at a time: each takes a gigabyte or so.
 LARGE = 2**26
 JPEG_END = b'\xff\xd9'
+PNG_START = b'\x89PNG\r\n\x1a\n'
 PNG_END = b'IEND\xaeB`\x82'
 # Place of the number of bits in a PNG file.
 PNG_BITS = 24
@@ -86,6 +87,10 @@ def inspect_image(path: str | Path) -> ImageFile:
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     if not content:
         return ImageFile('unreadable-picture', 'is empty', digest=digest)
+    if content.startswith(PNG_START) and _ends_in_a_chunk(content):
+        # OpenCV reserves as many bytes as a chunk claims to have: gigabytes if it is damaged.
+        reason = 'is truncated or damaged (it ends within a chunk)'
+        return ImageFile('unreadable-picture', reason, digest=digest)
     file = BytesIO(content)
     try:
         image = Image.open(file)
@@ -155,6 +160,18 @@ def _ends_well(content: bytes, kind: str) -> bool:
     return kind == 'PNG' and content.endswith(PNG_END)
 
 
+def _ends_in_a_chunk(content: bytes) -> bool:
+    """Whether a PNG file ends before the pixels of its first image do."""
+    place, kind = len(PNG_START), b''
+    # Frames of an animation follow the first image, and may be missing.
+    while kind not in (b'IEND', b'fdAT'):
+        kind = content[place + 4 : place + 8]
+        place += 12 + int.from_bytes(content[place : place + 4], 'big')
+        if place > len(content):
+            return kind != b'fdAT'
+    return False
+
+
 def _damage(image: Image.Image) -> str:
     """What Pillow says about a damaged image, for OpenCV may fill a missing part silently."""
     # For other formats, such as EPS, Pillow runs programs.
@@ -201,7 +218,9 @@ def _peak(content: bytes, loaded: np.ndarray) -> float | None:
     if pixels.dtype.kind in 'iu':
         # A fourth channel is opacity.
         colours = pixels[..., :3] if pixels.ndim == 3 else pixels
-        share = max(share, colours.max() / np.iinfo(pixels.dtype).max)
+        exact = colours.max() / np.iinfo(pixels.dtype).max
+        # What is loaded is rounded to 8 bits.
+        share = exact if share < exact + 1.5 / 255 else share
     return float(share)
 
 

@@ -96,6 +96,11 @@ def _list(path: Path, content: dict[str, Any], key: str) -> list[Any]:
     return records
 
 
+def is_id(value: object) -> TypeGuard[RecordId]:
+    """Whether a JSON value can be the id of a record."""
+    return isinstance(value, (int, str, float)) and value == value
+
+
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a JSON value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

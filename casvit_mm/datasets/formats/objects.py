@@ -261,7 +261,8 @@ def _as_coco(
                 )
         width, height = stated or size or (1, 1)
         name = labelled.image.relative_to(root).as_posix()
-        images.append(dict(id=key, file_name=name, width=width, height=height))
+        record = dict(id=key, file_name=name, width=width, height=height)
+        images.append({**record, 'annotation_files': [str(file) for file in labelled.files]})
     return dict(images=images, annotations=annotations)
 
 

@@ -25,7 +25,8 @@ from casvit.sentences import (
     some,
 )
 from casvit_mm.config.view import ConfigView, nested, type_name
-from casvit_mm.datasets.audit.coco_records import CocoScan, scan_coco
+from casvit_mm.datasets.audit.coco_records import scan_coco
+from casvit_mm.datasets.audit.coco_scan import CocoScan
 from casvit_mm.datasets.formats.coco_file import load_coco, without_garbage_collection
 from casvit_mm.datasets.formats.complete import missing_parts
 from casvit_mm.datasets.issues import KINDS, Effect, Issue
@@ -52,8 +53,6 @@ GET_COCO = (
 )
 # Things and stuff have separate heads, and trackers detect pedestrians only.
 COUNTED_OTHERWISE = ('CocoPanopticDataset', 'BaseVideoDataset')
-# Issues that only matter if masks are loaded or evaluated.
-OF_MASKS = ('broken-mask', 'flat-polygon', 'no-mask', 'rle-size')
 
 
 def check_detection_data(
@@ -157,30 +156,24 @@ def _scan(file: str, split: str, *, masks: bool, labelled: bool) -> CocoScan:
     with without_garbage_collection():
         scan = scan_coco(content, file, masks=masks, crossings=False)
     refused: dict[str, list[Issue]] = {}
-    for issue in scan.issues.issues:
-        if _refuses(issue, masks, labelled):
-            refused.setdefault(issue.kind, []).append(issue)
+    for issue in filter(_refuses, scan.issues.issues):
+        refused.setdefault(issue.kind, []).append(issue)
     for kind, (first, *others) in refused.items():
         more = f' (and {len(others):,} more)' if others else ''
         raise DatasetError(
-            f'The annotation file {file} has {KINDS[kind].title}: {first}{more}. '
+            f'The data for {split} have {KINDS[kind].title}: {first}{more}. '
             f'{KINDS[kind].advice} `casvit check DATA` lists all issues, and with `--fix OUT` '
             'writes a repaired copy.'
         )
     return scan
 
 
-def _refuses(issue: Issue, masks: bool, labelled: bool) -> bool:
+def _refuses(issue: Issue) -> bool:
     """Whether a run stops at an issue, or the whole file would teach it something else."""
-    if issue.kind == 'double-id':
-        # mmdet stops if two annotations have the same id.
-        return issue.group == 'annotations'
+    # mmdet stops if two annotations have the same id.
+    double = issue.kind == 'double-id' and issue.group == 'annotations'
     known = KINDS[issue.kind]
-    return (
-        (known.effect is Effect.STOPS or known.general)
-        and (masks or issue.kind not in OF_MASKS)
-        and (labelled or issue.kind != 'nothing-to-learn')
-    )
+    return double or known.effect is Effect.STOPS or known.general
 
 
 def _count_issues(scan: CocoScan) -> str:
@@ -227,6 +220,11 @@ def _count_objects(scan: CocoScan, classes: list[str], *, required: bool) -> str
     """Summarises the objects of some classes; having none is an error if ``required``."""
     counts = Counter(scan.categories[record['category_id']] for _, record in scan.annotations)
     objects = sum(counts[name] for name in classes)
+    if required and objects and not scan.learnable:
+        raise DatasetError(
+            f'The annotation file {scan.file} has no object to learn from or to be evaluated on: '
+            f'each is a crowd or dropped by mmdet{_count_issues(scan)}.'
+        )
     if required and not objects:
         raise DatasetError(
             f'The annotation file {scan.file} has no objects: none of its annotations belongs to '

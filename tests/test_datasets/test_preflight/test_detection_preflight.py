@@ -388,6 +388,21 @@ def test_the_first_of_the_records_that_a_run_cannot_use_is_named(
     assert REFUSED[change] in message and '`casvit check DATA`' in message
 
 
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize('flag', ['iscrowd', 'ignore'])
+def test_a_split_of_nothing_but_crowds_is_refused(
+    small_set: Path, config_of: MakeConfig, split: str, flag: str
+) -> None:
+    def mark(content: dict[str, Any]) -> None:
+        for annotation in content['annotations']:
+            annotation[flag] = 1
+
+    edit(small_set, split, mark)
+    message = refusal(config_of(small_set))
+    assert f'instances_{split}.json has no object to learn from' in message
+    assert 'crowd' in message
+
+
 @pytest.mark.parametrize('key', ['images', 'categories', 'annotations'])
 def test_an_empty_list_in_a_file_is_refused(
     small_set: Path, config_of: MakeConfig, key: str

@@ -16,6 +16,8 @@ from casvit_mm.datasets.object_masks.coding import encode_mask
 from casvit_mm.datasets.object_masks.polygons import polygons_of
 
 BACKGROUND = 'background'
+# pycocotools clips polygons at the edges of what it fills, one pixel inside.
+MARGIN = 3
 # Names that datasets give to what is no object.
 BACKGROUND_NAMES = frozenset((BACKGROUND, '_background_', '__background__'))
 
@@ -126,8 +128,8 @@ def _bitmap(segmentation: object, size: tuple[int, int]) -> tuple[int, int, np.n
         if not np.isfinite(points).all():
             return None
         # Only the rectangle around a polygon is filled: images may be large, objects small.
-        low = np.floor(points.min(0)).clip(0, [width, height]).astype(int)
-        high = (np.ceil(points.max(0)) + 1).clip(0, [width, height]).astype(int)
+        low = (np.floor(points.min(0)) - MARGIN).clip(0, [width, height]).astype(int)
+        high = (np.ceil(points.max(0)) + MARGIN).clip(0, [width, height]).astype(int)
         if (high <= low).any():
             return None
         (x, y), (width, height) = low.tolist(), (high - low).tolist()
