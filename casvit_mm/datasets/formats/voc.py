@@ -62,14 +62,14 @@ def find(listing: Iterable[Folder]) -> list[Folder]:
     ]
 
 
-def is_annotation(path: Path, root: str = 'annotation') -> bool:
-    """Whether a file looks like XML with a root element of this name."""
+def is_annotation(path: Path) -> bool:
+    """Whether a file looks like XML with the root element of VOC."""
     try:
         with path.open('rb') as file:
             start = file.read(SNIFFED).replace(b'\0', b'')
     except OSError:
         return False
-    return bool(re.search(rb'<%b[\s/>]' % root.encode(), start))
+    return bool(re.search(rb'<annotation[\s/>]', start))
 
 
 def read(root: Path, found: list[Folder], listing: list[Folder]) -> ObjectDataset:
@@ -317,7 +317,7 @@ def _agree(box: Iterable[float], other: Iterable[float]) -> bool:
 
 
 def _polygon(element: 'Element') -> Polygon:
-    """The corners of a polygon: ``x1, y1, x2, y2 …``, or points of an x and a y."""
+    """The corners of a polygon: ``x1, y1, x2, y2 …``."""
     values = list(_coordinates(element))
     if len(values) < 6:
         raise ValueError(f'has a polygon of {count_of(len(values) // 2, "point")}')
@@ -326,10 +326,8 @@ def _polygon(element: 'Element') -> Polygon:
 
 def _coordinates(element: 'Element') -> Iterator[str]:
     points: dict[str, dict[str, str]] = {}
-    for index, child in enumerate(element):
-        if child.tag in ('pt', 'point'):
-            points[f'pt{index}'] = {key: child.findtext(key, '') for key in 'xy'}
-        elif found := re.fullmatch(r'([xy])(\d+)', child.tag):
+    for child in element:
+        if found := re.fullmatch(r'([xy])(\d+)', child.tag):
             points.setdefault(found[2], {})[found[1]] = child.text or ''
     for number, point in points.items():
         if point.keys() != {'x', 'y'}:

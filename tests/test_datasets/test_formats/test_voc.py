@@ -5,6 +5,8 @@ from labelled import SIZE, annotations, contents, image, noted, text, voc, voc_o
 
 from casvit_mm.datasets import DatasetError
 from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.formats.folders import folders
+from casvit_mm.datasets.formats.voc import find
 
 POLYGON = '<polygon><x1>10</x1><y1>12</y1><x2>40</x2><y2>12</y2><x3>40.5</x3><y3>30</y3></polygon>'
 
@@ -111,8 +113,7 @@ def test_files_without_images_are_diagnosed(tmp_path):
 def test_cvat_for_images_is_not_taken_for_voc(tmp_path):
     image(tmp_path / 'images/a.jpg')
     text(tmp_path / 'annotations.xml', '<annotations><version>1.1</version></annotations>')
-    with pytest.raises(DatasetError, match=r'annotations\.xml looks like CVAT for images 1\.1'):
-        read_dataset(tmp_path, 'detection')
+    assert find(folders(tmp_path)) == []
 
 
 def test_other_xml_files_are_left_out(tmp_path):
@@ -165,7 +166,7 @@ def test_names_with_space_around_them_are_one_class(tmp_path):
 
 def test_boxes_and_polygons_keep_their_coordinates(tmp_path):
     image(tmp_path / 'a.jpg')
-    points = '<pt><x>50</x><y>50</y></pt><pt><x>70</x><y>50</y></pt><pt><x>50</x><y>60</y></pt>'
+    points = '<x1>50</x1><y1>50</y1><x2>70</x2><y2>50</y2><x3>50</x3><y3>60</y3>'
     objects = [
         voc_object('cat', (1, 2.5, 90, 60)),
         voc_object('cat', (40, 30, 10, 12)),

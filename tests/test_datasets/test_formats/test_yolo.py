@@ -371,11 +371,13 @@ def test_files_that_name_different_classes_are_an_error(tmp_path):
     assert error.kind == 'class-order' and error.file == str(tmp_path / 'val/classes.txt')
 
 
-def test_images_of_a_split_beside_unsplit_ones_are_read_apart(tmp_path):
+def test_unsplit_images_beside_those_of_train_are_part_of_it(tmp_path):
     labelled(tmp_path, 'images/train', 'labels/train')
     labelled(tmp_path, 'images', 'labels', 'de')
     text(tmp_path / 'classes.txt', 'cat\n')
-    assert contents(tmp_path)[1] == {'train': (3, {'cat': 3}), 'all': (2, {'cat': 2})}
+    dataset, counts, errors = contents(tmp_path)
+    assert counts == {'train': (5, {'cat': 5})} and not errors
+    assert len(annotations(dataset)) == 5
 
 
 def test_a_dataset_without_images_is_explained(tmp_path):
