@@ -105,7 +105,7 @@ def audit_objects(
     _check_similar_names(scans, classes)
     for name, scan in scans.items():
         if name != 'test' or dataset.splits[name].content.get('annotations'):
-            _check_learnable(scan, name)
+            _check_learnable(scan, name, unread=bool(dataset.issues.issues))
     _check_images(dataset, scans, read_images=read_images, progress=progress)
     facts = {name: gather_facts(scan, classes) for name, scan in scans.items()}
     _check_presence(facts, scans, classes)
@@ -145,15 +145,15 @@ def gather_facts(scan: CocoScan, classes: Sequence[str]) -> ObjectFacts:
 
 def _check_classes(scans: dict[str, CocoScan]) -> list[str]:
     """Compares the classes of the splits; returns those of the first, then those others add."""
-    order: list[str] = []
+    order: dict[str, None] = {}
     for scan in scans.values():
-        names = list(dict.fromkeys(scan.categories.values()))
+        names = dict.fromkeys(scan.categories.values())
         shared = [name for name in names if name in order]
         if shared != [name for name in order if name in names]:
-            detail = f'has the classes in the order {shared[:8]}, another split {order[:8]}'
+            detail = f'has the classes in the order {shared[:8]}, another split {list(order)[:8]}'
             scan.issues.add('class-order', scan.file, 'categories', detail)
-        order += [name for name in names if name not in order]
-    return order
+        order.update(names)
+    return list(order)
 
 
 def _check_names(dataset: ObjectDataset, scans: dict[str, CocoScan]) -> None:
@@ -182,7 +182,7 @@ def _check_similar_names(scans: dict[str, CocoScan], classes: Sequence[str]) -> 
             scan.issues.add('similar-names', scan.file, f'category {names[1]!r}', detail)
 
 
-def _check_learnable(scan: CocoScan, split: str) -> None:
+def _check_learnable(scan: CocoScan, split: str, *, unread: bool) -> None:
     """Looks for a split without a single object that a run learns from or is evaluated on."""
     if scan.learnable:
         return
@@ -194,7 +194,7 @@ def _check_learnable(scan: CocoScan, split: str) -> None:
             f'all {kinds["crowd"]:,} have the crowd flag, as CVAT marks masks '
             '(--fix OUT --crowd-as-objects makes objects of them)'
         )
-    elif scan.annotations or kinds:
+    elif scan.annotations or kinds or unread:
         reason = 'every annotation has one of the other issues'
     scan.issues.add('nothing-to-learn', scan.file, '', f'has no object {what}: {reason}')
 

@@ -67,7 +67,8 @@ def polygon_area(polygon: Sequence[float]) -> float:
     x, y = np.asarray(polygon, float).reshape(-1, 2).T
     # Relative to the first point: far from the origin, differences of products lose digits.
     x, y = x - x[0], y - y[0]
-    return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
+    # The edge back to the first point, which is the origin now, adds nothing.
+    return abs(float(x[:-1] @ y[1:] - y[:-1] @ x[1:])) / 2
 
 
 def polygon_bounds(polygons: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
