@@ -40,11 +40,12 @@ def run(args: Namespace) -> int:
     asked = [option for option in REPAIRS if getattr(args, option)]
     if asked and not args.fix:
         raise CliError(f'--{asked[0].replace("_", "-")} is a repair: add --fix OUT.')
-    check = checked(args, read_images=not args.no_pictures)
+    name = Path(args.data).expanduser().resolve().stem
+    folder = Path(args.out_dir or Path('work_dirs') / f'check_{name}')
+    check = checked(args, folder, read_images=not args.no_pictures)
     for line in report(check, args.limit):
         print(line)
-    name = Path(args.data).expanduser().resolve().stem
-    page = Path(args.out_dir or Path('work_dirs') / f'check_{name}') / 'index.html'
+    page = folder / 'index.html'
     if isinstance(check, MaskAudit):
         write_mask_page(check, page, args.seed)
     else:

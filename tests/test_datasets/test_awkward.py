@@ -3,6 +3,7 @@
 The expectations are those of the table that comes with the datasets.
 """
 
+import importlib.util
 import os
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from casvit.errors import DatasetError
 from casvit_mm.commands.data import audited
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.repair_masks import repair_masks
@@ -188,3 +190,12 @@ def test_a_repair_keeps_every_image_and_object(name, tmp_path):
         assert sum(sum(fact.objects.values()) for fact in fixed.facts.values()) == 36
     lines = (tmp_path / 'fixed/changes.txt').read_text().splitlines()
     assert len(lines) == len(set(lines))
+
+
+def test_a_format_of_another_tool_is_read_or_named_with_its_extra():
+    if importlib.util.find_spec('datumaro') is None:
+        with pytest.raises(DatasetError, match=r'CVAT for images 1\.1.*casvit-mm\[formats\]'):
+            read_dataset(folder('cvat_xml'), 'detection')
+    else:
+        audit = check(folder('cvat_xml'), 'detection')
+        assert sum(sum(fact.objects.values()) for fact in audit.facts.values()) == 3

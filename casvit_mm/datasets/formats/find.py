@@ -11,6 +11,10 @@ from casvit_mm.datasets.formats import coco, labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
+from casvit_mm.datasets.formats.foreign import disclaim
+from casvit_mm.datasets.formats.foreign import read as read_foreign
+from casvit_mm.datasets.formats.semantic import voc_objects
+from casvit_mm.datasets.formats.settle import settle_splits
 from casvit_mm.datasets.formats.yolo import read as yolo
 
 # By value of --format.
@@ -46,30 +50,47 @@ def read_dataset(
         DatasetError: No known format is found, more than one is, or none that fits the task; or
             the dataset cannot be read.
     """
-    root = Path(root).expanduser()
-    folder = Path(images).expanduser() if images else None
+    return settle_splits(
+        _read(
+            Path(root).expanduser(),
+            task,
+            kind,
+            Path(legend) if legend else None,
+            Path(images).expanduser() if images else None,
+        )
+    )
+
+
+def _read(
+    root: Path, task: str | None, kind: str | None, legend: Path | None, images: Path | None
+) -> ObjectDataset | MaskDataset:
     if root.is_file() and coco.json_kind(root) == 'coco':
         inside = root.parent.name.lower() in ('annotations', 'labels')
         base = root.parent.parent if inside else root.parent
-        return coco.read(base, [root], list(folders(base)), folder)
+        return coco.read(base, [root], list(folders(base)), images)
     need_folder('dataset', str(root), 'Name the folder that holds the images and annotations.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
-    found = {name: files for name, files in found.items() if files}
+    found = disclaim({name: files for name, files in found.items() if files}, listing)
+    if task == 'instance' and kind in (None, 'voc') and (holders := voc_objects.find(listing)):
+        return voc_objects.read(root, holders)
     image_files, masks = mask_format.find(listing)
     if masks and image_files and not (kind is None and found and task != 'semantic'):
         found['masks'] = masks
     if kind is None and not _fitting(found, task):
-        raise _not_found(root, listing, found, task)
+        dataset = read_foreign(root, task, listing)
+        if dataset is None:
+            raise _not_found(root, listing, found, task)
+        return dataset
     _check_choice(root, listing, found, task, kind)
     if kind is None:
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
         kind = next(name for name in wanted if name in found)
     if kind == 'masks':
-        return mask_format.read(root, image_files, masks, Path(legend) if legend else None)
+        return mask_format.read(root, image_files, masks, legend)
     if kind == 'coco':
-        return coco.read(root, found[kind], listing, folder)
-    if folder is not None:
+        return coco.read(root, found[kind], listing, images)
+    if images is not None:
         raise DatasetError(
             f'--images is for COCO files, which list images by name; {root} is {kind}.'
         )
@@ -105,9 +126,10 @@ def _not_found(
 ) -> DatasetError:
     """The error for a folder that holds no known format, or none that fits the task."""
     wanted = 'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
+    drawn = '--masks-from-objects draws them. ' if found and task == 'semantic' else ''
     return DatasetError(
-        f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} Known '
-        'are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ and '
+        f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} {drawn}'
+        'Known are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ and '
         'annotations/ with files of the same name).'
     )
 
@@ -116,8 +138,6 @@ def _what(listing: list[Folder], found: Collection[str]) -> str:
     """Describes what a folder holds instead."""
     if found:
         return f'It holds {" and ".join(found)}.'
-    if other := _other_format(listing):
-        return other
     endings: dict[str, int] = {}
     for folder in listing:
         for name in folder.names:
@@ -127,12 +147,3 @@ def _what(listing: list[Folder], found: Collection[str]) -> str:
         return 'It is empty.'
     most = sorted(endings, key=endings.__getitem__, reverse=True)
     return f'It holds files that end in {some(most, 5)}.'
-
-
-def _other_format(listing: list[Folder]) -> str:
-    """Names a format that is recognised but not read; '' for none."""
-    for folder in listing:
-        for path in folder.ending_in('.xml'):
-            if voc.is_annotation(path, 'annotations'):
-                return f'{path} looks like CVAT for images 1.1.'
-    return ''

@@ -26,7 +26,6 @@ from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
     read_splits,
-    report_normalised,
 )
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.object_masks.coding import RunLengths
@@ -86,7 +85,6 @@ def read(root: Path, found: list[Folder], listing: list[Folder]) -> ObjectDatase
     for one in _pairs(found, images, dataset):
         splits.setdefault(images.split(one.image, *one.files), []).append(one)
     read_splits(dataset, splits, reader, Classes(), found[0].path, order=str)
-    report_normalised(dataset)
     dataset.notes += reader.notes()
     return dataset
 

@@ -1,12 +1,17 @@
 """Datasets in the formats of other tools are read by datumaro, with every object in its place."""
 
 import json
+import re
+import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
 import foreign
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pycocotools import mask as rle
 
 from casvit_mm.datasets import DatasetError
@@ -15,6 +20,12 @@ from casvit_mm.datasets.formats.foreign import read
 from casvit_mm.datasets.issues import Severity
 
 pytest.importorskip('datumaro', reason='needs the extra formats')
+ANNOTATIONS = ('.xml', '.json', '.csv', '.txt', '.ini')
+PARTS = re.compile(rb'-?\d+\.?\d*|[\w"<>{}\[\],:]')
+BREAKING = (
+    *(b'', b'nan', b'inf', b'1e308', b'-1', b'99999999999999999999', b'null', b'[]', b'{}'),
+    *(b'"x"', b'\0', b'\xff\xfe', b'..', b'/etc/passwd', b'<x>', b'"', b'\n'),
+)
 WRITTEN = ('cvat', 'datumaro', 'open_images', 'label_me', 'kitti_detection', 'wider_face')
 WITH_SHAPES = ('cvat', 'datumaro', 'label_me')
 
@@ -172,8 +183,8 @@ def test_images_of_cvat_are_found_wherever_they_lie(kind, folder, tmp_path, monk
     for name in ('a.jpg', 'b.jpg'):
         foreign.image(root / folder / name)
     cvat(root / 'annotations.xml', ('name="a.jpg"', BOX), ('name="b.jpg"', ''), kind=kind)
-    for given in (root, Path('data')):
-        dataset = read(given)
+    for place in (root, Path('data')):
+        dataset = read(place)
         assert objects(dataset) == [('all', 'a.jpg', 'cat', (10, 12, 30, 20))]
         assert len(dataset.splits['all'].content['images']) == 2
         assert dataset.issues.issues == []
@@ -199,6 +210,13 @@ def test_subsets_of_cvat_are_splits_even_if_images_have_the_same_name(tmp_path):
     ]
     files = {name: part.content['images'][0]['file_name'] for name, part in dataset.splits.items()}
     assert files == dict(train='images/Train/a.jpg', val='images/Validation/a.jpg')
+
+
+def test_the_subset_of_a_task_of_cvat_is_its_split(tmp_path):
+    foreign.image(tmp_path / 'images/a.jpg')
+    path = cvat(tmp_path / 'annotations.xml', ('name="a.jpg"', BOX))
+    path.write_text(path.read_text().replace('<task>', '<task><subset>Validation</subset>'))
+    assert objects(read(tmp_path)) == [('val', 'a.jpg', 'cat', (10, 12, 30, 20))]
 
 
 def test_shapes_of_cvat_that_no_box_or_polygon_holds_are_counted(tmp_path):
@@ -292,6 +310,10 @@ def test_a_damaged_file_is_a_sentence(tmp_path):
     }
     cases['CVAT'].write_text(cases['CVAT'].read_text()[:-40])
     cases['KITTI'].write_text(cases['KITTI'].read_text() + '\n1 2 3\n' * 5)
+    foreign.dota(tmp_path / 'dota')
+    next((tmp_path / 'dota').rglob('*.png')).unlink()
+    with pytest.raises(DatasetError, match=r"looks like DOTA, but .*: 'P0001' is not there"):
+        read(tmp_path / 'dota')
     with pytest.raises(DatasetError, match=r'annotations\.xml looks like CVAT for images'):
         read(tmp_path / 'cvat')
     assert read(tmp_path / 'kitti') is None, 'no diagnosis is better than a wrong one'
@@ -317,8 +339,6 @@ def test_a_mask_that_no_image_has_is_not_allocated(mask, tmp_path):
 
 def test_run_lengths_reach_no_c_code_before_they_are_checked(written, tmp_path):
     """As text in a damaged file may have them: the process would be aborted."""
-    import shutil
-
     root = shutil.copytree(written / 'datumaro', tmp_path / 'datumaro')
     path = root / 'annotations/train.json'
     content = json.loads(path.read_text())
@@ -358,6 +378,34 @@ def test_semantic_segmentation_is_refused_with_the_tasks_that_fit(tmp_path):
     foreign.kitti(tmp_path)
     with pytest.raises(DatasetError, match='use --task detection or --task instance'):
         read(tmp_path, 'semantic')
+
+
+@pytest.mark.long
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), name=st.sampled_from([*foreign.READ, 'cvat', 'datumaro']))
+def test_damaged_files_are_read_or_refused_with_a_sentence(data, name, written):
+    """Numbers and pieces of the annotations are replaced by what breaks parsers."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / 'data'
+        if name in foreign.READ:
+            foreign.READ[name](root)
+        else:
+            shutil.copytree(written / name, root)
+        files = sorted(p for p in root.rglob('*') if p.suffix in ANNOTATIONS)
+        path = files[data.draw(st.integers(0, len(files) - 1))]
+        content = path.read_bytes()
+        for _ in range(data.draw(st.integers(1, 4))):
+            places = [found.span() for found in PARTS.finditer(content)] or [(0, 0)]
+            start, end = data.draw(st.sampled_from(places))
+            end += data.draw(st.sampled_from((0, 0, 0, 5, 40)))
+            content = content[:start] + data.draw(st.sampled_from(BREAKING)) + content[end:]
+        path.write_bytes(content)
+        try:
+            dataset = read(root)
+        except DatasetError:
+            return
+        if dataset is not None:
+            audit_objects(dataset, masks=True, progress=False, read_images=False)
 
 
 def test_nothing_is_printed(tmp_path, capfd, recwarn):

@@ -273,7 +273,7 @@ def test_other_json_files_are_left_out(tmp_path):
 def test_coordinates_from_0_to_1_are_named(tmp_path):
     labelled(tmp_path, shape('cat', [[0.1, 0.2], [0.5, 0.9]], 'rectangle'), stems='abc')
     (error,) = [e for e in contents(tmp_path)[2] if e.kind == 'normalised-box']
-    assert 'coordinates look normalised' in error.detail and '3 objects' in error.detail
+    assert 'coordinates look normalised' in error.detail
 
 
 @pytest.mark.parametrize('stated', [None, 0, 'wide', True, [96], 1e308])

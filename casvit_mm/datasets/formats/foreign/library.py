@@ -214,11 +214,14 @@ def _scan_cvat(file: Path, known: set[str]) -> tuple[list[str], Counter[str]]:
     from defusedxml.ElementTree import iterparse
 
     subsets: dict[str, None] = {}
+    of_task: list[str] = []
     left_out: Counter[str] = Counter()
     parents: list[str] = []
     for event, element in iterparse(str(file), events=('start', 'end')):
         if event == 'end':
             parents.pop()
+            if element.tag == 'subset' and parents[-1:] == ['task'] and element.text:
+                of_task.append(element.text)
             element.clear()
             continue
         if element.tag == 'mask':
@@ -232,7 +235,8 @@ def _scan_cvat(file: Path, known: set[str]) -> tuple[list[str], Counter[str]]:
         if inside and element.tag not in (*known, 'tag', 'attribute'):
             left_out[element.tag] += 1
         parents.append(element.tag)
-    return list(subsets), left_out
+    # Images have no subset in the file of a task.
+    return list(subsets) or of_task[:1], left_out
 
 
 def _display_names(plugin: str, folder: Path) -> dict[str, str]:
@@ -251,5 +255,7 @@ def _reason(error: BaseException | None) -> str:
     """The reason for an error of the library, in one line."""
     while error is not None and error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, KeyError):
+        return f'{short(error.args[0])} is not there'
     text = ' '.join(str(error).split()).rstrip('.')
     return f'{text[:200]} ({type(error).__name__})' if text else type(error).__name__
