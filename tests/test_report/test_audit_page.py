@@ -353,6 +353,18 @@ def test_many_large_photographs_stay_small(tmp_path):
     assert shown_image(page.cards[0]).shape[1] > 480
 
 
+def test_decoders_print_nothing_while_the_page_is_written(tmp_path, capfd):
+    root = tmp_path / 'data'
+    root.mkdir()
+    Image.fromarray(np.zeros((30, 40), np.float32)).save(root / 'a.tif')
+    (root / 'b.png').write_bytes(write_image(root / 'c.png').read_bytes()[:-900])
+    coco(root, [('a.tif', 40, 30), ('b.png', 40, 30)], ['cat'], [(1, 1, (5, 5, 9, 9))])
+    audit = audit_objects(read_dataset(root), read_images=False, progress=False)
+    write_object_page(audit, tmp_path / 'a.html', [(255, 0, 0)])
+    assert capfd.readouterr() == ('', '')
+    assert len(Page(tmp_path / 'a.html').cards) == 2
+
+
 def test_an_image_that_would_need_gigabytes_is_named_but_not_decoded(tmp_path):
     root = tmp_path / 'data'
     root.mkdir()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from casvit.drawing.draw import drawn_sizes, write_label
 from casvit.files import is_file
+from casvit_mm.datasets.decoding import decode
 from casvit_mm.datasets.image_files import image_size
 
 # Longer sides in pixels: on the page, and enlarged; small images are magnified for legible letters.
@@ -118,10 +119,7 @@ def read_view(path: Path) -> View | None:
         4: cv2.IMREAD_REDUCED_COLOR_4,
         8: cv2.IMREAD_REDUCED_COLOR_8,
     }[reduced]
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
-    except cv2.error:
-        return None
+    pixels = decode(content, flag)
     if pixels is None:
         return None
     if reduced == 1:

@@ -203,8 +203,8 @@ def _card(card: Card, anchor: str) -> dict[str, Any]:
         findings=[
             dict(
                 number=finding.number,
-                effect=KINDS[finding.issue.kind].effect.value,
-                badge=BADGES[KINDS[finding.issue.kind].effect],
+                effect=finding.issue.effect.value,
+                badge=BADGES[finding.issue.effect],
                 text=printable(finding.text),
             )
             for finding in card.listed

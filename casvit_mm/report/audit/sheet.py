@@ -18,6 +18,7 @@ from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.coco_scan import box_corners
 from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
+from casvit_mm.datasets.decoding import quiet_decoders
 from casvit_mm.datasets.formats.coco_file import RecordId, is_number
 from casvit_mm.datasets.formats.dataset import Pair
 from casvit_mm.datasets.formats.masks import wheel
@@ -76,10 +77,11 @@ def object_sheet(
     if len(palette) < len(audit.classes):
         palette = [*palette, *default_palette(len(audit.classes))[len(palette) :]]
     colours = dict(zip(audit.classes, palette, strict=False))
-    return [
-        _object_card(audit, place, numbered(found.get(place, ())), objects.get(place), colours)
-        for place in places
-    ]
+    with quiet_decoders():
+        return [
+            _object_card(audit, place, numbered(found.get(place, ())), objects.get(place), colours)
+            for place in places
+        ]
 
 
 def mask_sheet(audit: MaskAudit, number: int, seed: int) -> list[Card]:
@@ -104,10 +106,11 @@ def mask_sheet(audit: MaskAudit, number: int, seed: int) -> list[Card]:
     for issue in audit.issues.issues:
         for place in places.get(issue.file, ())[:1]:
             found.setdefault(place, []).append(issue)
-    return [
-        _mask_card(audit, name, splits[name][index], numbered(found.get((name, index), ())))
-        for name, index in chosen(found, everything, number, seed)
-    ]
+    with quiet_decoders():
+        return [
+            _mask_card(audit, name, splits[name][index], numbered(found.get((name, index), ())))
+            for name, index in chosen(found, everything, number, seed)
+        ]
 
 
 def _issues_of_images(audit: ObjectAudit) -> dict[Place, list[Issue]]:
@@ -223,7 +226,7 @@ def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding])
     if view is None:
         return Card(shown, name, '', missing=missing, findings=findings)
     contents = f'{view.width} x {view.height}'
-    labels, outside = _labels(audit, pair.mask, (view.width, view.height), findings)
+    labels, outside = _labels(audit, pair.mask, (view.width, view.height))
     if labels is None:
         small, large = encoded(view, lambda frame: frame.canvas)
         return Card(shown, name, contents, small, large, '', findings)
@@ -284,7 +287,7 @@ def _highlights(content: Mapping[str, Any], findings: Sequence[Finding]) -> list
 
 
 def _labels(
-    audit: MaskAudit, path: Path | None, size: tuple[int, int], findings: Sequence[Finding]
+    audit: MaskAudit, path: Path | None, size: tuple[int, int]
 ) -> tuple[np.ndarray | None, list[np.ndarray]]:
     """The class of every pixel, and rectangles around those that are out of range.
 
@@ -302,7 +305,7 @@ def _labels(
     step = max(1, max(labels.shape) // LARGE)
     shown: np.ndarray = audit.indices(labels[::step, ::step]).astype(np.uint16)
     shown[shown == IGNORE_INDEX] = len(audit.classes)
-    if not any(finding.issue.kind == 'label-value' for finding in findings):
+    if path not in audit.outside:
         return shown, []
     outside = _out_of_range(audit, path, labels)
     shown[outside[::step, ::step]] = len(audit.classes) + 1
@@ -313,7 +316,7 @@ def _out_of_range(audit: MaskAudit, path: Path, labels: np.ndarray) -> np.ndarra
     """The pixels whose value is no class. Shape: ``(H, W)``, bool."""
     legend = audit.dataset.legend
     if legend is None:
-        return (audit.indices(labels) == IGNORE_INDEX) & (labels != audit.ignore_index)
+        return ~np.isin(labels, list(audit.mapping))
     with Image.open(path) as image:
         codes = np.asarray(image.convert('RGB')).astype(np.int32) @ np.array([65536, 256, 1])
     return ~np.isin(codes, [r * 65536 + g * 256 + b for r, g, b in legend])
