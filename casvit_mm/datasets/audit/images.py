@@ -33,6 +33,7 @@ PNG_START = b'\x89PNG\r\n\x1a\n'
 # Place of the number of bits in a PNG file.
 PNG_BITS = 24
 EIGHT_BITS = ('JPEG', 'GIF', 'WEBP', 'BMP', 'DIB')
+# Formats of which OpenCV may fill a missing part.
 RASTER = (*EIGHT_BITS, 'PNG', 'TIFF', 'PPM', 'AVIF')
 HEIC = tuple(b'ftyp' + brand for brand in (b'heic', b'heix', b'mif1', b'msf1', b'hevc'))
 
@@ -178,9 +179,8 @@ def _damage_of_png(content: bytes) -> str:
 
 
 def _damage(image: Image.Image) -> str:
-    """What Pillow says about a damaged image, for OpenCV may fill a missing part silently."""
-    # For other formats, such as EPS, Pillow runs programs, and if it as well as OpenCV decodes
-    # damaged JPEG 2000 files, the process crashes.
+    """What Pillow says about a damaged image."""
+    # For other formats, such as EPS, Pillow runs programs.
     if image_format(image) not in RASTER:
         return ''
     try:
