@@ -139,6 +139,11 @@ def add_data(parser: ArgumentParser) -> None:
         help='file with the names, or the colours and names, of the classes of semantic masks',
     )
     parser.add_argument(
+        '--masks-from-objects',
+        action='store_true',
+        help='with --task semantic: draw semantic masks from the polygons of a dataset of objects',
+    )
+    parser.add_argument(
         '--ignore-index',
         type=int,
         default=IGNORE_INDEX,

@@ -40,11 +40,12 @@ def run(args: Namespace) -> int:
     asked = [option for option in REPAIRS if getattr(args, option)]
     if asked and not args.fix:
         raise CliError(f'--{asked[0].replace("_", "-")} is a repair: add --fix OUT.')
-    check = checked(args, read_images=not args.no_pictures)
+    name = Path(args.data).expanduser().resolve().stem
+    folder = Path(args.out_dir or Path('work_dirs') / f'check_{name}')
+    check = checked(args, folder, read_images=not args.no_pictures)
     for line in report(check, args.limit):
         print(line)
-    name = Path(args.data).expanduser().resolve().stem
-    page = Path(args.out_dir or Path('work_dirs') / f'check_{name}') / 'index.html'
+    page = folder / 'index.html'
     if isinstance(check, MaskAudit):
         write_mask_page(check, page, args.seed)
     else:
@@ -62,7 +63,9 @@ def _repaired(
 ) -> ObjectAudit | MaskAudit:
     """Writes the repaired copy, and prints its own check."""
     if isinstance(check, MaskAudit):
-        changes = repair_masks(check, out)
+        if asked := [o for o in REPAIRS[:2] if getattr(args, o)]:
+            raise CliError(f'--{asked[0].replace("_", "-")} is for objects, not semantic masks.')
+        changes = repair_masks(check, out, allow_loss=args.allow_loss)
     else:
         options = RepairOptions(
             args.crowd_as_objects, args.boxes_from_masks, args.bits, args.allow_loss

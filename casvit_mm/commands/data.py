@@ -1,6 +1,7 @@
 """Checks the dataset that a command was given, and reports the result in lines of text."""
 
 from argparse import Namespace
+from pathlib import Path
 
 from casvit.errors import DatasetError
 from casvit.names import printable
@@ -9,26 +10,37 @@ from casvit_mm.datasets.audit.masks import MaskAudit, audit_masks
 from casvit_mm.datasets.audit.objects import ObjectAudit, audit_objects
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.formats.semantic.drawing import draw_masks
 from casvit_mm.datasets.issues import KINDS, IssueList
 from casvit_mm.report.audit.page import mask_table, object_table, verdict
 
+DRAWN = 'semantic_masks'
 # Boxes alone are trained on and evaluated in detection.
 MASKS_NEEDED = {'instance': True, 'detection': False}
 
 
-def checked(args: Namespace, *, read_images: bool) -> ObjectAudit | MaskAudit:
+def checked(args: Namespace, folder: Path, *, read_images: bool) -> ObjectAudit | MaskAudit:
     """Reads the dataset that the arguments name, and checks it.
 
     Args:
         args: Those that :func:`casvit.cli.arguments.add_data` adds, and ``task``.
+        folder: Folder for semantic masks that are drawn from objects.
         read_images: Whether to open every image.
 
     Raises:
         DatasetError: There is no dataset, or it cannot be read at all.
     """
+    if args.masks_from_objects and args.task != 'semantic':
+        raise DatasetError('--masks-from-objects is for --task semantic.')
     dataset = read_dataset(
-        args.data, args.task, kind=args.format, legend=args.legend, images=args.images
+        args.data,
+        'instance' if args.masks_from_objects else args.task,
+        kind=args.format,
+        legend=args.legend,
+        images=args.images,
     )
+    if args.masks_from_objects and isinstance(dataset, ObjectDataset):
+        dataset = draw_masks(dataset, folder / DRAWN)
     if args.legend and not isinstance(dataset, MaskDataset):
         raise DatasetError(
             f'--legend is for semantic masks, but the format of {args.data} is {dataset.format}.'

@@ -69,6 +69,11 @@ class Issue:
     index: int = -1
 
     @property
+    def effect(self) -> Effect:
+        """What its kind does to a run."""
+        return KINDS[self.kind].effect
+
+    @property
     def severity(self) -> Severity:
         """Severity of its kind."""
         return KINDS[self.kind].severity
@@ -205,6 +210,11 @@ KINDS: dict[str, IssueKind] = {
     'binary-mask': _harms_all(
         'semantic masks with only 0 and one value other than 1',
         'The foreground is ignored or a class out of range: write it as 1, or use --fix.',
+    ),
+    'spread-values': _harms_all(
+        'semantic masks whose values are far apart',
+        'They are probably grey levels, one for each class: with their names in classes.txt, --fix '
+        'writes indices.',
     ),
     'colour-map': _stops(
         'semantic masks in colours without a legend',

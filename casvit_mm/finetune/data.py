@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from casvit.errors import DatasetError
 from casvit.files import write_whole
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX, SPLITS
-from casvit_mm.datasets.audit.masks import MaskAudit, read_labels
+from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit, Pair
 from casvit_mm.datasets.formats.masks import wheel
+from casvit_mm.datasets.mask_files import mask_content
 from casvit_mm.finetune.split import split_evenly
 
 Colour = tuple[int, int, int]
@@ -111,8 +109,8 @@ def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) 
 def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> OwnData:
     """Prepares a dataset for semantic segmentation.
 
-    Semantic masks in colours are converted to class indices; other masks, and images, are used in
-    place.
+    Semantic masks that a run cannot read as they are (colours, other values than class indices,
+    several channels) are written as class indices; others, and images, are used in place.
 
     Args:
         check: The check of the dataset, without errors.
@@ -125,24 +123,25 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     """
     notes: list[str] = []
     splits = {name: list(map(_files, pairs)) for name, pairs in check.dataset.splits.items()}
-    legend = check.dataset.legend
+    if UNSPLIT in splits and len(splits) > 1:
+        unsplit = splits.pop(UNSPLIT)
+        splits['train'] = splits.get('train', []) + unsplit
+        notes.append(f'{count_of(len(unsplit), "image")} of no split: used for training.')
     folder = out / FOLDER
-    if legend is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    if not check.verbatim:
+        target = folder / 'label_maps'
+        what = 'in colours ' if check.dataset.legend is not None else ''
         splits = {
-            name: [(image, _class_indices(mask, legend, check, folder)) for image, mask in pairs]
+            name: [(image, _class_indices(mask, check, target)) for image, mask in pairs]
             for name, pairs in splits.items()
         }
-        notes.append(
-            'The semantic masks in colours were converted to class indices in '
-            f'{folder / "label_maps"}.'
-        )
+        notes.append(f'The semantic masks {what}were converted to class indices in {target}.')
+    ignored = check.ignore_index if check.verbatim else IGNORE_INDEX
     if 'val' not in splits:
         pairs = splits.pop(_splittable(splits))
-        labels = []
+        labels: list[set[Hashable]] = []
         for _, mask in pairs:
-            values, _ = read_labels(mask, None)
-            labels.append(set(np.unique(values).tolist()) - {check.ignore_index, IGNORE_INDEX})
+            labels.append(set[Hashable](mask_content(mask).counts) - {ignored, IGNORE_INDEX})
         chosen = split_evenly(labels, val_share, seed, groups=[str(image) for image, _ in pairs])
         for name, side in (('train', False), ('val', True)):
             splits[name] = [pair for pair, val in zip(pairs, chosen, strict=True) if val is side]
@@ -155,8 +154,7 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
         ]
         file = _written(folder / f'{name}.json', records)
         own_splits[name] = OwnSplit(file.absolute(), check.dataset.root.absolute(), len(records))
-    ignored = IGNORE_INDEX if legend is not None else check.ignore_index
-    palette = check.dataset.palette
+    palette = check.dataset.palette[: len(check.classes)]
     return OwnData(list(check.classes), palette, own_splits, ignored, notes)
 
 
@@ -191,11 +189,14 @@ def _files(pair: Pair) -> tuple[Path, Path]:
     return pair.image, pair.mask
 
 
-def _class_indices(mask: Path, legend: dict[Colour, int], check: MaskAudit, folder: Path) -> Path:
-    """Writes a mask in colours as class indices; returns the new file."""
-    labels, _ = read_labels(mask, legend)
-    inside = mask.relative_to(check.dataset.root).with_suffix('.png')
-    target = folder / 'label_maps' / inside
+def _class_indices(mask: Path, check: MaskAudit, folder: Path) -> Path:
+    """Writes a mask as class indices; returns the new file."""
+    root = check.dataset.root
+    inside = mask.relative_to(root if mask.is_relative_to(root) else mask.anchor)
+    # With its suffix: a.png and a.tif may both be there.
+    target = folder / inside.with_name(
+        f'{inside.name}.png' if inside.suffix != '.png' else inside.name
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(labels.astype(np.uint8)).save(target)
+    check.write_indices(mask, target)
     return target

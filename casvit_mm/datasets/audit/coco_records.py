@@ -15,7 +15,7 @@ from casvit_mm.datasets.audit.coco_shapes import (
     find_crossings,
     find_duplicates,
 )
-from casvit_mm.datasets.formats.coco_file import RecordId, is_number
+from casvit_mm.datasets.formats.coco_file import RecordId, is_id, is_number
 from casvit_mm.datasets.object_masks.coding import mask_issue
 from casvit_mm.datasets.object_masks.polygons import encloses, is_polygon
 
@@ -189,10 +189,6 @@ def _complete_records(
             yield index, record
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, (int, str, float)) and value == value
-
-
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
@@ -209,6 +205,6 @@ def _is_four_values(value: object) -> bool:
     )
 
 
-_IMAGE = dict(id=_is_id, file_name=_is_name, width=_is_length, height=_is_length)
-_CATEGORY = dict(id=_is_id, name=_is_name)
-_ANNOTATION = dict(id=_is_id, image_id=_is_id, category_id=_is_id, bbox=_is_four_values)
+_IMAGE = dict(id=is_id, file_name=_is_name, width=_is_length, height=_is_length)
+_CATEGORY = dict(id=is_id, name=_is_name)
+_ANNOTATION = dict(id=is_id, image_id=is_id, category_id=is_id, bbox=_is_four_values)

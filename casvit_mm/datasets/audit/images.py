@@ -224,7 +224,9 @@ def _peak(content: bytes, loaded: np.ndarray) -> float | None:
     if pixels.dtype.kind in 'iu':
         # A fourth channel is opacity.
         colours = pixels[..., :3] if pixels.ndim == 3 else pixels
-        share = max(share, colours.max() / np.iinfo(pixels.dtype).max)
+        exact = colours.max() / np.iinfo(pixels.dtype).max
+        # What is loaded is rounded to 8 bits.
+        share = exact if share < exact + 1.5 / 255 else share
     return float(share)
 
 

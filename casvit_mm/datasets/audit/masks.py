@@ -7,31 +7,41 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from casvit.names import name_issue
+from casvit.sentences import some
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.images import ImageFile, in_parallel, inspect_image
+from casvit_mm.datasets.audit.mask_values import (
+    Meaning,
+    describe_format,
+    describe_noise,
+    mapping_of,
+    meaning_of,
+)
 from casvit_mm.datasets.formats.dataset import MaskDataset
+from casvit_mm.datasets.formats.semantic.known import wheel
 from casvit_mm.datasets.issues import IssueList
+from casvit_mm.datasets.mask_files import (
+    ColourMaskError,
+    Legend,
+    MaskContent,
+    UnreadableMaskError,
+    mask_content,
+    mask_header,
+    mask_labels,
+)
 from casvit_mm.datasets.semantic_masks import (
-    INDEX_MODES,
-    binary_foreground,
-    describe_binary,
+    MOST_CLASSES,
+    describe_outside,
+    nothing_to_learn,
 )
 
 # Above this share of ignored pixels there is little to learn from a mask.
 MOSTLY = 0.5
 SHOWN_VALUES = 3
-
-
-class UnreadableMaskError(Exception):
-    """A semantic mask cannot be read; the message is the reason, without a subject."""
-
-
-class ColourMaskError(UnreadableMaskError):
-    """A semantic mask holds colours, and there is no legend for them."""
 
 
 @dataclass
@@ -63,8 +73,11 @@ class MaskAudit:
         issues: All issues found.
         facts: Statistics by split.
         ignore_index: The ignored value in masks of class indices.
-        foreground: The value that stands for the second class, if masks hold only 0 and that
-            value; None otherwise.
+        mapping: Class index of each stored value, 255 for ignored ones. With a legend, of each
+            class index that it gives.
+        outside: Share of the pixels of a mask that are outside the classes, if there are any.
+        rewritten: Masks that a run cannot read as they are, although they hold class indices.
+        needs: What a repair needs to know about the values, as a sentence; empty if nothing.
     """
 
     dataset: MaskDataset
@@ -72,7 +85,16 @@ class MaskAudit:
     issues: IssueList
     facts: dict[str, MaskFacts]
     ignore_index: int
-    foreground: int | None = None
+    mapping: dict[int, int]
+    outside: dict[Path, float] = field(default_factory=dict)
+    rewritten: frozenset[Path] = frozenset()
+    needs: str = ''
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether a run can read the masks as they are."""
+        dataset = self.dataset
+        return dataset.legend is None and dataset.values is None and not self.rewritten
 
     def indices(self, labels: np.ndarray) -> np.ndarray:
         """Class index of every pixel; 255 for ignored pixels and those outside the classes.
@@ -83,13 +105,27 @@ class MaskAudit:
         Returns:
             Shape: ``(H, W)``, uint8.
         """
-        if self.foreground is not None:
-            return (labels == self.foreground).astype(np.uint8)
-        if self.dataset.legend is None:
-            number = min(len(self.classes), IGNORE_INDEX)
-            outside = (labels < 0) | (labels >= number) | (labels == self.ignore_index)
-            labels = np.where(outside, IGNORE_INDEX, labels)
-        return labels.astype(np.uint8)
+        size = max(256, 2 + max(self.mapping, default=0))
+        table = np.full(size, IGNORE_INDEX, np.uint8)
+        table[list(self.mapping)] = list(self.mapping.values())
+        if labels.dtype != np.uint8:
+            # The last place of the table is ignored.
+            table = np.append(table, np.uint8(IGNORE_INDEX))
+            labels = np.where((labels < 0) | (labels >= size), size, labels)
+        return table[labels]
+
+    def write_indices(self, mask: Path, target: Path) -> None:
+        """Writes a semantic mask with one channel of class indices, 255 for ignored pixels.
+
+        Args:
+            mask: The mask, of this dataset.
+            target: The PNG file to write.
+
+        Raises:
+            UnreadableMaskError: The mask cannot be read.
+        """
+        labels, _ = read_labels(mask, self.dataset.legend)
+        Image.fromarray(self.indices(labels)).save(target, 'PNG')
 
 
 class _Pair(NamedTuple):
@@ -107,10 +143,7 @@ class _PairResult:
     image: ImageFile
     mask_issue: str = ''
     reason: str = ''
-    size: tuple[int, int] = (0, 0)
-    counts: dict[int, int] = field(default_factory=dict)
-    outside: str = ''
-    values: frozenset[int] = frozenset()
+    content: MaskContent | None = None
 
 
 def audit_masks(
@@ -137,37 +170,43 @@ def audit_masks(
     listed = [(name, entry) for name, entries in dataset.splits.items() for entry in entries]
     pairs = []
     for name, entry in listed:
-        if entry.mask is None:
-            issues.add('missing-label-map', str(entry.image), '', 'has no semantic mask')
+        if entry.mask is None and entry.image is not None:
+            gone = '' if entry.image.is_file() else ', and does not exist itself'
+            issues.add('missing-label-map', str(entry.image), '', f'has no semantic mask{gone}')
         elif entry.image is None:
             issues.add('unpaired-label-map', str(entry.mask), '', 'has no image')
-        else:
+        elif entry.mask is not None:
             pairs.append(_Pair(name, entry.image, entry.mask))
-    for index, name in enumerate(dataset.classes):
-        if issue := name_issue(name):
-            where = (str(dataset.names_file or dataset.root), f'class {index}')
-            issues.add('unsafe-name', *where, f'is named {name!a}, which {issue}')
-    classes, foreground = list(dataset.classes), None
-    if read_images:
-        results = _read_pairs(dataset, pairs, issues, facts, ignore_index, progress=progress)
-        foreground = _foreground(dataset, results, ignore_index)
-        if foreground is not None:
-            classes = _two_classes(dataset)
-            _add_binary(dataset, pairs, results, foreground, issues)
-        else:
-            for pair, result in zip(pairs, results, strict=True):
-                _add_values(pair, result, issues)
-        _count(classes, pairs, results, foreground, facts)
-        _check_presence(dataset, classes, facts, issues)
-    else:
+    _check_names(dataset, issues)
+    audit = MaskAudit(dataset, list(dataset.classes), issues, facts, ignore_index, {})
+    if not read_images:
+        audit.mapping = mapping_of(dataset, len(dataset.classes), ignore_index)
         for pair in pairs:
             facts[pair.split].images += 1
-    return MaskAudit(dataset, classes, issues, facts, ignore_index, foreground)
+        return audit
+    results = _read_pairs(dataset, pairs, issues, facts, progress=progress)
+    contents = [result.content for result in results if result.content]
+    meaning = meaning_of(dataset, contents, ignore_index)
+    audit.classes, audit.mapping, audit.needs = meaning.classes, meaning.mapping, meaning.needs
+    dataset.palette += [wheel(i) for i in range(len(dataset.palette), len(audit.classes))]
+    if meaning.misread is not None:
+        _add_misread(dataset, pairs, results, meaning, issues)
+    audit.rewritten = frozenset(
+        pair.mask
+        for pair, result in zip(pairs, results, strict=True)
+        if result.content and not result.content.header.one_channel
+    )
+    for pair, result in zip(pairs, results, strict=True):
+        _add_values(pair, result, audit)
+    _count(audit, pairs, results)
+    # The classes in a lossy mask are not known.
+    lossy = {p.split for p, r in zip(pairs, results, strict=True) if r.content and r.content.lossy}
+    known = {name: fact for name, fact in facts.items() if name not in lossy}
+    _check_presence(dataset, audit.classes, known, issues)
+    return audit
 
 
-def read_labels(
-    path: Path, legend: dict[tuple[int, int, int], int] | None
-) -> tuple[np.ndarray, np.ndarray | None]:
+def read_labels(path: Path, legend: Legend | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a semantic mask.
 
     Args:
@@ -175,36 +214,19 @@ def read_labels(
         legend: Class index of each RGB colour; None for masks of class indices.
 
     Returns:
-        Class indices, 255 for colours that are not in the legend; and those colours with their
-        numbers of pixels, or None without a legend. Shapes: ``(H, W)`` and ``(N, 4)``.
+        Stored values, or class indices with 255 for colours that are not in the legend; and those
+        colours with their numbers of pixels, or None without a legend. Shapes: ``(H, W)`` and
+        ``(N, 4)``.
 
     Raises:
         UnreadableMaskError: The file cannot be read.
         ColourMaskError: The mask holds colours, and there is no legend.
     """
-    try:
-        with Image.open(path) as image:
-            mode = image.mode
-            pixels = np.asarray(image if legend is None else image.convert('RGB'))
-    except UnidentifiedImageError as error:
-        raise UnreadableMaskError('is not an image') from error
-    except Exception as error:
-        # Pillow's parsers raise all kinds of exceptions for a damaged file.
-        raise UnreadableMaskError(f'cannot be read: {error}') from error
-    pixels = pixels.astype(np.int64)
+    labels = mask_labels(path, legend)
     if legend is None:
-        if mode not in INDEX_MODES:
-            raise ColourMaskError(f'is a colour image (mode {mode})')
-        return pixels, None
-    codes = pixels @ (65536, 256, 1)
-    known = np.array([r * 65536 + g * 256 + b for r, g, b in legend], np.int64)
-    order = np.argsort(known)
-    place = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
-    fits = known[order][place] == codes
-    labels = np.where(fits, np.array(list(legend.values()))[order][place], IGNORE_INDEX)
-    values, counts = np.unique(codes[~fits], return_counts=True)
-    colours = np.stack([values >> 16, values >> 8 & 255, values & 255, counts], axis=1)
-    return labels, colours[np.argsort(-counts)]
+        return labels, None
+    unknown = mask_content(path, legend).unknown or []
+    return labels, np.array([[*colour, number] for colour, number in unknown]).reshape(-1, 4)
 
 
 def _read_pairs(
@@ -212,16 +234,14 @@ def _read_pairs(
     pairs: list[_Pair],
     issues: IssueList,
     facts: dict[str, MaskFacts],
-    ignore_index: int,
     *,
     progress: bool,
 ) -> list[_PairResult]:
     """Reads all images and semantic masks, and adds the issues of the files."""
-    number = len(dataset.classes)
     found = []
     first: dict[str, tuple[str, Path]] = {}
     results: Iterator[_PairResult] = in_parallel(
-        lambda pair: _inspect_pair(pair, dataset.legend, number, ignore_index), pairs
+        lambda pair: _inspect_pair(pair, dataset.legend), pairs
     )
     bar = tqdm(
         results, total=len(pairs), desc='reading semantic masks', unit='mask', disable=not progress
@@ -237,10 +257,11 @@ def _read_pairs(
             issues.add('rotated-picture', image, '', detail)
         if result.mask_issue:
             issues.add(result.mask_issue, mask, '', result.reason)
+        if result.content is None:
             continue
-        upright = result.image.upright
-        if upright not in ((0, 0), result.size):
-            (width, height), (image_width, image_height) = result.size, upright
+        upright, size = result.image.upright, result.content.header.size
+        if upright not in ((0, 0), size):
+            (width, height), (image_width, image_height) = size, upright
             detail = f'is {width}x{height} pixels, its image {image_width}x{image_height}'
             issues.add('label-map-size', mask, '', detail)
         if result.image.digest:
@@ -252,126 +273,137 @@ def _read_pairs(
     return found
 
 
-def _foreground(dataset: MaskDataset, results: list[_PairResult], ignore_index: int) -> int | None:
-    """The foreground value of masks that hold only 0 and that value, or None."""
-    if dataset.legend is not None:
-        return None
-    named = len(dataset.classes) if dataset.names_file else 0
-    values = frozenset().union(*(result.values for result in results))
-    return binary_foreground(values, named, ignore_index)
-
-
-def _two_classes(dataset: MaskDataset) -> list[str]:
-    """Names of background and foreground, from the dataset if it has any."""
-    if dataset.names_file is None:
-        return ['background', 'foreground']
-    return list(dataset.classes) if len(dataset.classes) > 1 else ['background', *dataset.classes]
-
-
-def _add_binary(
-    dataset: MaskDataset,
-    pairs: list[_Pair],
-    results: list[_PairResult],
-    foreground: int,
-    issues: IssueList,
-) -> None:
-    files = [
-        pair.mask
-        for pair, result in zip(pairs, results, strict=True)
-        if foreground in result.values
-    ]
-    number = sum(1 for result in results if result.values)
-    detail = f'is one of {number:,} semantic masks that {describe_binary(foreground)}'
-    issues.add('binary-mask', str(files[0]), '', detail)
-
-
-def _add_values(pair: _Pair, result: _PairResult, issues: IssueList) -> None:
-    if result.mask_issue:
-        return
-    if result.outside:
-        issues.add('label-value', str(pair.mask), '', result.outside)
-    total, ignored = sum(result.counts.values()), result.counts.get(IGNORE_INDEX, 0)
-    if total and ignored / total > MOSTLY:
-        share = f'{100 * ignored / total:.0f} % of its pixels are ignored'
-        issues.add('mostly-ignored', str(pair.mask), '', share)
-
-
-def _count(
-    classes: list[str],
-    pairs: list[_Pair],
-    results: list[_PairResult],
-    foreground: int | None,
-    facts: dict[str, MaskFacts],
-) -> None:
-    """Counts pixels by class; the foreground of binary masks counts as class 1."""
-    for split, fact in facts.items():
-        own = [
-            result
-            for pair, result in zip(pairs, results, strict=True)
-            if pair.split == split and not result.mask_issue
-        ]
-        pixels: Counter[int] = Counter()
-        masks: Counter[int] = Counter()
-        for result in own:
-            counts = result.counts
-            if foreground is not None:
-                background = counts.get(0, 0)
-                counts = {0: background, 1: sum(counts.values()) - background}
-            pixels.update(counts)
-            masks.update(value for value, number in counts.items() if number)
-        fact.sizes = np.array([result.size for result in own], float).reshape(-1, 2)
-        fact.ignored = pixels.pop(IGNORE_INDEX, 0) / max(1, pixels.total())
-        masks.pop(IGNORE_INDEX, 0)
-        fact.pixels = {name: pixels[index] for index, name in enumerate(classes)}
-        fact.masks = {name: masks[index] for index, name in enumerate(classes)}
-
-
-def _inspect_pair(
-    pair: _Pair,
-    legend: dict[tuple[int, int, int], int] | None,
-    classes: int,
-    ignore_index: int,
-) -> _PairResult:
+def _inspect_pair(pair: _Pair, legend: Legend | None) -> _PairResult:
     image = inspect_image(pair.image)
     try:
-        labels, unknown = read_labels(pair.mask, legend)
+        content = mask_content(pair.mask, legend, noise=True)
     except ColourMaskError as error:
+        if lossy := mask_header(pair.mask).lossy:
+            return _PairResult(image, 'lossy-mask', describe_format(lossy))
         return _PairResult(image, 'colour-map', str(error))
     except UnreadableMaskError as error:
         return _PairResult(image, 'unreadable-label-map', str(error))
-    size = (labels.shape[1], labels.shape[0])
-    held: frozenset[int] = frozenset()
-    if unknown is None:
-        held = frozenset(np.unique(labels).tolist())
-        ignored = labels == ignore_index
-        # A run reads 8 bits, of which 255 is always ignored.
-        outside = ((labels < 0) | (labels >= min(classes, IGNORE_INDEX))) & ~ignored
-        values, times = np.unique(labels[outside], return_counts=True)
-        found = [f'the value {v} in {n:,} pixels' for v, n in zip(values, times, strict=True)]
-        labels = np.where(outside | ignored, IGNORE_INDEX, labels)
-        highest = min(classes, IGNORE_INDEX) - 1
-        allowed = f'; allowed are 0 to {highest}, and {ignore_index} for ignored pixels'
-    else:
-        found = [f'the colour ({r}, {g}, {b}) in {n:,} pixels' for r, g, b, n in unknown.tolist()]
-        allowed = ', which the legend does not list'
-    numbers = np.bincount(labels.ravel())
-    counts = {int(value): int(numbers[value]) for value in np.flatnonzero(numbers)}
-    detail = ''
-    if found:
+    lossy = describe_noise(content) if legend is None or content.header.lossy else ''
+    return _PairResult(image, 'lossy-mask' if lossy else '', lossy, content)
+
+
+def _add_misread(
+    dataset: MaskDataset,
+    pairs: list[_Pair],
+    results: list[_PairResult],
+    meaning: Meaning,
+    issues: IssueList,
+) -> None:
+    found = meaning.misread
+    assert found is not None
+    files = [
+        pair.mask
+        for pair, result in zip(pairs, results, strict=True)
+        if result.content and not result.content.lossy and found.values[-1] in result.content.counts
+    ]
+    number = sum(1 for result in results if result.content and not result.content.lossy)
+    detail = f'is one of {number:,} semantic masks that {found.detail}'
+    if meaning.needs:
+        detail += f'. For --fix, {meaning.needs}'
+    issues.add(found.kind, str(files[0]), '', detail)
+
+
+def _add_values(pair: _Pair, result: _PairResult, audit: MaskAudit) -> None:
+    content = result.content
+    if content is None or content.lossy:
+        return
+    total = sum(content.counts.values())
+    if content.unknown is not None:
+        found = [f'the colour {colour} in {n:,} pixels' for colour, n in content.unknown]
         more = f' and {len(found) - SHOWN_VALUES} more' if len(found) > SHOWN_VALUES else ''
-        detail = f'has {", ".join(found[:SHOWN_VALUES])}{more}{allowed}'
-    return _PairResult(image, '', '', size, counts, detail, held)
+        detail = f'has {", ".join(found[:SHOWN_VALUES])}{more}, which the legend does not list'
+        outside = [number for _, number in content.unknown]
+    else:
+        wrong = [(v, n) for v, n in sorted(content.counts.items()) if v not in audit.mapping]
+        detail = f'{describe_outside(wrong)}; {_allowed(audit)}' if wrong else ''
+        outside = [number for _, number in wrong]
+    if outside:
+        audit.issues.add('label-value', str(pair.mask), '', detail)
+        audit.outside[pair.mask] = sum(outside) / max(1, total)
+    ignored = sum(
+        number
+        for value, number in content.counts.items()
+        if audit.mapping.get(value, IGNORE_INDEX) == IGNORE_INDEX
+    )
+    if total and ignored / total > MOSTLY:
+        share = f'{100 * ignored / total:.0f} % of its pixels are ignored'
+        audit.issues.add('mostly-ignored', str(pair.mask), '', share)
+
+
+def _allowed(audit: MaskAudit) -> str:
+    """The values that masks may have, in words."""
+    if audit.dataset.values is not None:
+        known = [v for v, index in audit.mapping.items() if index != IGNORE_INDEX]
+        shown = some(map(str, sorted(known)), 8, quoted=False)
+        return f'{audit.dataset.names_file or "Cityscapes"} has {shown}'
+    highest = min(len(audit.classes), MOST_CLASSES) - 1
+    text = f'allowed are 0 to {highest}, and {audit.ignore_index} for ignored pixels'
+    if len(audit.classes) > MOST_CLASSES:
+        text += f' (a run reads 8 bits of a mask: {MOST_CLASSES} classes at most)'
+    return text
+
+
+def _count(audit: MaskAudit, pairs: list[_Pair], results: list[_PairResult]) -> None:
+    """Counts pixels by class."""
+    for split, fact in audit.facts.items():
+        own = [
+            result.content
+            for pair, result in zip(pairs, results, strict=True)
+            if pair.split == split and result.content
+        ]
+        pixels: Counter[int] = Counter()
+        masks: Counter[int] = Counter()
+        for content in own:
+            counts: Counter[int] = Counter()
+            for value, number in content.counts.items():
+                counts[audit.mapping.get(value, IGNORE_INDEX)] += number
+            pixels.update(counts)
+            masks.update(counts.keys())
+        fact.sizes = np.array([content.header.size for content in own], float).reshape(-1, 2)
+        fact.ignored = pixels.pop(IGNORE_INDEX, 0) / max(1, pixels.total())
+        masks.pop(IGNORE_INDEX, 0)
+        fact.pixels = {name: pixels[index] for index, name in enumerate(audit.classes)}
+        fact.masks = {name: masks[index] for index, name in enumerate(audit.classes)}
+
+
+def _check_names(dataset: MaskDataset, issues: IssueList) -> None:
+    file, first = str(dataset.names_file or dataset.root), dict[str, int]()
+    for index, name in enumerate(dataset.classes):
+        where = (file, f'class {index}')
+        if issue := name_issue(name):
+            issues.add('unsafe-name', *where, f'is named {name!a}, which {issue}')
+        if name in first:
+            issues.add('double-name', *where, f'has the name of class {first[name]}: {name!r}')
+        first.setdefault(name, index)
+    lower: dict[str, str] = {}
+    for name in first:
+        other = lower.setdefault(name.lower(), name)
+        if other != name:
+            issues.add('similar-names', file, f'class {first[name]}', f'is {name!r}: {other!r} too')
 
 
 def _check_presence(
     dataset: MaskDataset, classes: list[str], facts: dict[str, MaskFacts], issues: IssueList
 ) -> None:
+    """Looks for splits with nothing to learn, and for classes that are missing."""
+    # A split without readable masks has other issues.
+    read = {split: fact for split, fact in facts.items() if len(fact.sizes)}
+    for split, fact in read.items():
+        present = [name for name in classes if fact.pixels.get(name)]
+        if reason := nothing_to_learn(present):
+            issues.add('nothing-to-learn', str(dataset.root), f'split {split!r}', reason)
+            continue
     for name in classes:
-        present = {split for split, fact in facts.items() if fact.pixels.get(name)}
+        present_in = {split for split, fact in read.items() if fact.pixels.get(name)}
         where = (str(dataset.root), f'class {name!r}')
-        if not present:
+        if not present_in:
             issues.add('unused-class', *where, 'has no pixels')
             continue
-        for split in facts:
-            if split not in present:
+        for split in read:
+            if split not in present_in:
                 issues.add('absent-class', *where, f'has no pixels in {split}')

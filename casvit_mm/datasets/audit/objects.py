@@ -12,6 +12,7 @@ from casvit.files import is_file
 from casvit.names import name_issue
 from casvit_mm.datasets.audit.coco_records import scan_coco
 from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
+from casvit_mm.datasets.audit.darkness import darkness
 from casvit_mm.datasets.audit.images import ImageFile, inspect_images
 from casvit_mm.datasets.formats.dataset import ObjectDataset
 from casvit_mm.datasets.issues import IssueList
@@ -237,6 +238,7 @@ def _check_images(
     images = look(list(compress(paths, inside)), progress=progress)
     similar = SimilarNames()
     first: dict[str, tuple[str, int, Path, str]] = {}
+    peaks: list[tuple[Path, float]] = []
     for (split, index, record), path, own in zip(records, paths, inside, strict=True):
         image = next(images) if own else OUTSIDE
         issues = scans[split].issues
@@ -247,6 +249,8 @@ def _check_images(
             if image.issue == 'missing-picture' and own and (near := similar.find(path)):
                 reason += f'; did you mean {near.name!r}?'
             issues.add(image.issue, *where, reason, 'images', index)
+        if image.peak is not None:
+            peaks.append((path, image.peak))
         if image.stored != (0, 0):
             _check_size(image, record, issues, where, index)
         content = image.digest or str(path.absolute())
@@ -256,6 +260,8 @@ def _check_images(
             detail = f'is also in {split}, as {path}'
             found = scans[other[0]].issues
             found.add('same-picture', str(other[2]), other[3], detail, 'images', other[1])
+    if peaks and (reason := darkness([peak for _, peak in peaks])):
+        next(iter(scans.values())).issues.add('dark-picture', str(peaks[0][0]), '', reason)
 
 
 def _exist(paths: Sequence[Path], *, progress: bool) -> Iterator[ImageFile]:

@@ -2,11 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
-from casvit_mm.datasets.audit.copies import copy_as_stored, copy_upright, copy_whole, free_name
+from casvit_mm.datasets.audit.copies import (
+    copy_as_stored,
+    copy_scaled,
+    copy_upright,
+    copy_whole,
+    free_name,
+)
 from casvit_mm.datasets.audit.images import inspect_image
 from casvit_mm.datasets.audit.repair_options import DROP_IMAGE, Loss, RepairOptions
 from casvit_mm.datasets.formats.coco_file import RecordId
@@ -122,7 +129,8 @@ class SplitRepair:
                 source = near
             dropped = next((kinds[kind] for kind in kinds if kind in DROP_IMAGE), None)
             # Without its annotations it would become a background image.
-            dropped = dropped or self.unread.get(str(record.get('annotation_file')))
+            files = record.get('annotation_files') or ()
+            dropped = dropped or next((self.unread[f] for f in files if f in self.unread), None)
             if dropped is not None:
                 self._lose(self.lost_images, dropped, 'left out, with its objects')
                 continue
@@ -152,6 +160,9 @@ class SplitRepair:
             width, height = image.upright
             self._log(issue, f'the stated size is now {width}x{height}')
             return copy_whole, image.upright
+        if self.options.bits and inspect_image(source).peak is not None:
+            self.changes.append(f'{source}: scaled from {self.options.bits} to 16 bits')
+            return partial(copy_scaled, bits=self.options.bits), stated
         if issue := kinds.get('rotated-picture'):
             self._log(issue, 'written upright, without the EXIF orientation')
             return copy_upright, stated

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from casvit_mm.datasets.formats.coco_file import is_id
 from casvit_mm.datasets.formats.dataset import ObjectSplit
 from casvit_mm.datasets.places import locate
 
@@ -28,7 +29,7 @@ def merged(root: Path, splits: list[ObjectSplit]) -> ObjectSplit:
         keys: dict[str, dict[Any, int]] = dict(images={}, categories={})
         for index, record in enumerate(split.content['categories']):
             name = record.get('name') if isinstance(record, dict) else None
-            if not isinstance(name, str) or not _is_id(record.get('id')):
+            if not isinstance(name, str) or not is_id(record.get('id')):
                 categories.append(_with_source(split, 'categories', index, record))
                 continue
             if name not in category_ids:
@@ -38,7 +39,7 @@ def merged(root: Path, splits: list[ObjectSplit]) -> ObjectSplit:
             keys['categories'].setdefault(record['id'], category_ids[name])
         for index, record in enumerate(split.content['images']):
             name = record.get('file_name') if isinstance(record, dict) else None
-            if not isinstance(name, str) or not _is_id(record.get('id')):
+            if not isinstance(name, str) or not is_id(record.get('id')):
                 images.append(_with_source(split, 'images', index, record))
                 continue
             path = os.path.relpath(os.path.normpath(split.images / name), base).replace(os.sep, '/')
@@ -53,7 +54,7 @@ def merged(root: Path, splits: list[ObjectSplit]) -> ObjectSplit:
                 new['id'] = len(annotations) + 1
                 for key, group in (('image_id', 'images'), ('category_id', 'categories')):
                     value = record.get(key)
-                    if _is_id(value):
+                    if is_id(value):
                         new[key] = keys[group].get(value, f'{value} of {split.file.name}')
             annotations.append(new)
     content = dict(images=images, annotations=annotations, categories=categories)
@@ -65,7 +66,3 @@ def _with_source(split: ObjectSplit, group: str, index: int, record: Any) -> Any
         return record
     file, place = locate(str(split.file), group, index, record)
     return {**record, 'source': dict(file=file, record=place)}
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, (int, float, str)) and value == value

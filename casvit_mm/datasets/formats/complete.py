@@ -10,6 +10,7 @@ from typing import Any
 
 from casvit.encodings import foreign_encoding
 from casvit.sentences import count_of
+from casvit_mm.datasets.formats.coco_file import is_number
 from casvit_mm.datasets.object_masks.coding import mask_area
 from casvit_mm.datasets.object_masks.polygons import is_list_of_numbers
 
@@ -37,7 +38,7 @@ def missing_parts(
     found += _said(len(list(_without_name(images))), 'image', "no 'file_name'")
     found += _said(len(list(_without_size(images))), 'image', "no 'width' and 'height'")
     found += _said(sum('\\' in _name(i) for i in images), 'image', 'a name with Windows separators')
-    found += _said(sum('area' not in a for a in annotations), 'annotation', "no 'area'")
+    found += _said(sum(map(_lacks_area, annotations)), 'annotation', "no 'area'")
     if evaluated:
         found += _said(sum('iscrowd' not in a for a in annotations), 'annotation', "no 'iscrowd'")
     return found
@@ -67,7 +68,7 @@ def complete(content: dict[str, Any], size_of: SizeOf) -> list[str]:
     done += _said(len(flags), 'annotation', "no 'iscrowd': taken as 0")
     areas = 0
     for annotation in annotations:
-        if 'area' not in annotation and (area := _area(annotation)) is not None:
+        if _lacks_area(annotation) and (area := _area(annotation)) is not None:
             annotation['area'] = area
             areas += 1
     done += _said(areas, 'annotation', "no 'area': computed from the mask, or else the box")
@@ -85,7 +86,7 @@ def strip_names(content: dict[str, Any]) -> list[str]:
     """
     done = []
     categories = _records(content, 'categories')
-    exact = {c.get('name') for c in categories}
+    exact = {name for c in categories if isinstance(name := c.get('name'), str)}
     merged: dict[Any, Any] = {}
     for category in categories:
         name = category.get('name')
@@ -116,6 +117,12 @@ def _without_size(images: Records) -> Iterator[dict[str, Any]]:
 
 def _without_name(images: Records) -> Iterator[dict[str, Any]]:
     return (image for image in images if 'file_name' not in image and 'coco_url' in image)
+
+
+def _lacks_area(annotation: Mapping[str, Any]) -> bool:
+    # A boolean is a number to mmdet as well.
+    area = annotation.get('area')
+    return not isinstance(area, bool) and not is_number(area)
 
 
 def _area(annotation: Mapping[str, Any]) -> float | None:

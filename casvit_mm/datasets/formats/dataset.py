@@ -92,6 +92,9 @@ class MaskDataset:
             indices.
         notes: Remarks on how it was read.
         names_file: The file that names the classes; None if they are numbered.
+        values: Class index of each stored value, 255 for ignored ones; None if the values are the
+            class indices.
+        named: Whether the classes have names of their own, from a file or a known dataset.
     """
 
     format: str
@@ -102,6 +105,8 @@ class MaskDataset:
     legend: dict[tuple[int, int, int], int] | None = None
     notes: list[str] = field(default_factory=list)
     names_file: Path | None = None
+    values: dict[int, int] | None = None
+    named: bool = False
 
 
 def split_of(*names: str) -> str:

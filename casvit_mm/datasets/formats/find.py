@@ -11,6 +11,9 @@ from casvit_mm.datasets.formats import coco, labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
+from casvit_mm.datasets.formats.foreign import disclaim
+from casvit_mm.datasets.formats.foreign import read as read_foreign
+from casvit_mm.datasets.formats.semantic import voc_objects
 from casvit_mm.datasets.formats.yolo import read as yolo
 
 # By value of --format.
@@ -55,10 +58,17 @@ def read_dataset(
     need_folder('dataset', str(root), 'Name the folder that holds the images and annotations.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
-    found = {name: files for name, files in found.items() if files}
+    found = disclaim({name: files for name, files in found.items() if files}, listing)
+    if task == 'instance' and kind in (None, 'voc') and (holders := voc_objects.find(listing)):
+        return voc_objects.read(root, holders)
     image_files, masks = mask_format.find(listing)
     if masks and image_files and not (kind is None and found and task != 'semantic'):
         found['masks'] = masks
+    if kind is None and not _fitting(found, task):
+        dataset = read_foreign(root, task, listing)
+        if dataset is None:
+            raise _not_found(root, listing, found, task)
+        return dataset
     _check_choice(root, listing, found, task, kind)
     if kind is None:
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
@@ -84,18 +94,7 @@ def _check_choice(
     """Raises DatasetError unless exactly one format fits."""
     if kind is not None and kind not in found:
         raise DatasetError(f'There is no {kind} dataset in {root}. {_what(listing, found)}')
-    fitting = [name for name in found if (name == 'masks') == (task == 'semantic')]
-    if task is None:
-        fitting = list(found)
-    if kind is None and not fitting:
-        wanted = (
-            'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
-        )
-        raise DatasetError(
-            f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} '
-            'Known are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ '
-            'and annotations/ with files of the same name).'
-        )
+    fitting = _fitting(found, task)
     if kind is None and len(fitting) > 1:
         raise DatasetError(
             f'{root} holds annotations in more than one format: {", ".join(fitting)}. Choose one, '
@@ -105,12 +104,27 @@ def _check_choice(
         raise DatasetError(f'--task {task} and --format {kind} do not go together.')
 
 
+def _fitting(found: Collection[str], task: str | None) -> list[str]:
+    return [name for name in found if task is None or (name == 'masks') == (task == 'semantic')]
+
+
+def _not_found(
+    root: Path, listing: list[Folder], found: Collection[str], task: str | None
+) -> DatasetError:
+    """The error for a folder that holds no known format, or none that fits the task."""
+    wanted = 'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
+    drawn = '--masks-from-objects draws them. ' if found and task == 'semantic' else ''
+    return DatasetError(
+        f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} {drawn}'
+        'Known are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ and '
+        'annotations/ with files of the same name).'
+    )
+
+
 def _what(listing: list[Folder], found: Collection[str]) -> str:
     """Describes what a folder holds instead."""
     if found:
         return f'It holds {" and ".join(found)}.'
-    if other := _other_format(listing):
-        return other
     endings: dict[str, int] = {}
     for folder in listing:
         for name in folder.names:
@@ -120,12 +134,3 @@ def _what(listing: list[Folder], found: Collection[str]) -> str:
         return 'It is empty.'
     most = sorted(endings, key=endings.__getitem__, reverse=True)
     return f'It holds files that end in {some(most, 5)}.'
-
-
-def _other_format(listing: list[Folder]) -> str:
-    """Names a format that is recognised but not read; '' for none."""
-    for folder in listing:
-        for path in folder.ending_in('.xml'):
-            if voc.is_annotation(path, 'annotations'):
-                return f'{path} looks like CVAT for images 1.1.'
-    return ''

@@ -66,6 +66,15 @@ def folders(root: Path) -> Iterator[Folder]:
         ) from error
 
 
+def inside(root: Path, path: Path) -> Path | None:
+    """A path without ``..`` that starts with a folder; None if it leads out of that folder.
+
+    Links are not followed: they may lead anywhere.
+    """
+    base, plain = (Path(os.path.normpath(place.absolute())) for place in (root, path))
+    return root / plain.relative_to(base) if plain.is_relative_to(base) else None
+
+
 def _entries(path: Path) -> tuple[list[str], list[str]]:
     """The names of the folders and of the regular files in a folder, sorted."""
     inner, names = [], []

@@ -18,7 +18,7 @@ from casvit.encodings import decode
 from casvit.sentences import count_of, short
 from casvit_mm.datasets.formats.coco import json_kind
 from casvit_mm.datasets.formats.dataset import ObjectDataset
-from casvit_mm.datasets.formats.folders import Folder
+from casvit_mm.datasets.formats.folders import Folder, inside
 from casvit_mm.datasets.formats.objects import (
     Classes,
     FoundObject,
@@ -26,7 +26,6 @@ from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
     read_splits,
-    report_normalised,
 )
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.object_masks.coding import RunLengths
@@ -86,7 +85,6 @@ def read(root: Path, found: list[Folder], listing: list[Folder]) -> ObjectDatase
     for one in _pairs(found, images, dataset):
         splits.setdefault(images.split(one.image, *one.files), []).append(one)
     read_splits(dataset, splits, reader, Classes(), found[0].path, order=str)
-    report_normalised(dataset)
     dataset.notes += reader.notes()
     return dataset
 
@@ -138,11 +136,10 @@ def _locate(images: Images, path: Path, named: str) -> tuple[Path | None, bool]:
     """
     name = named.replace('\\', '/')
     absolute = name.startswith('/') or bool(PureWindowsPath(named).drive)
-    wanted = Path(os.path.normpath(path.parent / name))
-    base = Path(os.path.normpath(images.root))
-    outside = absolute or not wanted.is_relative_to(base)
-    if not outside and (exact := images.root / wanted.relative_to(base)) in images.paths:
-        return exact, False
+    wanted = None if absolute else inside(images.root, path.parent / name)
+    outside = wanted is None
+    if wanted in images.paths:
+        return wanted, False
     for short_name in (PureWindowsPath(named).name, path.stem):
         if short_name and (image := images.closest(short_name, path.parent)):
             return image, outside

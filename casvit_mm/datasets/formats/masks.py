@@ -1,64 +1,48 @@
 """Images with semantic masks, as class indices or colours, in the common layouts."""
 
-import csv
-import json
-import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from casvit.errors import DatasetError
-from casvit.sentences import some
+from casvit.sentences import count_of, some
 from casvit.tables import IGNORE_INDEX, SPLITS
-from casvit_mm.datasets.formats.dataset import UNSPLIT, MaskDataset, Pair, listed_splits, split_of
-from casvit_mm.datasets.formats.folders import Folder
-from casvit_mm.datasets.semantic_masks import INDEX_MODES
-
-MASK_FOLDERS = frozenset(
-    (
-        *('annotations', 'annotation', 'annots', 'labels', 'label', 'labelmaps', 'label_maps'),
-        *('masks', 'mask', 'gt', 'gtfine', 'segmentationclass', 'segmentation', 'segmentations'),
-    )
+from casvit_mm.datasets.formats.dataset import UNSPLIT, MaskDataset, Pair
+from casvit_mm.datasets.formats.semantic import layouts
+from casvit_mm.datasets.formats.semantic.known import (
+    CITYSCAPES,
+    CITYSCAPES_FILE,
+    CITYSCAPES_IDS,
+    LABEL_IDS,
+    TRAIN_IDS,
+    VOC,
+    Colour,
+    is_voc,
+    wheel,
 )
-IMAGE_FOLDERS = frozenset(
-    ('images', 'image', 'img', 'imgs', 'jpegimages', 'leftimg8bit', 'pictures', 'photos')
+from casvit_mm.datasets.formats.semantic.layouts import find
+from casvit_mm.datasets.formats.semantic.legends import (
+    IGNORED_NAMES,
+    LEGENDS,
+    NAMES,
+    ClassList,
+    look_for,
+    read_classes,
+    read_legend,
 )
-# Suffixes that tools append to the name of an image to name its mask.
-MASK_SUFFIX = re.compile(r'(_mask|_masks|_label|_labels|_gt|_seg|_L|_gtFine_labelTrainIds)$')
-LEGENDS = (
-    *('labelmap.txt', 'label_colors.txt', 'legend.txt', 'legend.csv', 'legend.json'),
-    *('class_dict.csv', '_classes.csv', 'classes.csv'),
+from casvit_mm.datasets.formats.semantic.lists import by_lists, find_lists
+from casvit_mm.datasets.mask_files import (
+    UnreadableMaskError,
+    mask_colours,
+    mask_content,
+    mask_header,
 )
-NAMES = ('classes.txt', 'names.txt', 'labels.txt', 'obj.names')
-IGNORED_NAMES = frozenset(('void', 'ignore', 'ignored', 'unlabeled', 'unlabelled', '255'))
-Colour = tuple[int, int, int]
 
+__all__ = ('find', 'read', 'read_legend', 'wheel')
 
-def find(listing: Iterable[Folder]) -> tuple[list[Path], list[Path]]:
-    """Finds images and semantic masks.
-
-    Args:
-        listing: The folders; the first is the root.
-
-    Returns:
-        The images and the semantic masks; either may be empty.
-    """
-    images, masks = [], []
-    root: Path | None = None
-    for folder in listing:
-        root = root or folder.path
-        stems = {path.stem for path in folder.images}
-        inside = [part.lower() for part in folder.path.relative_to(root).parts]
-        for path in folder.images:
-            paired = MASK_SUFFIX.sub('', path.stem)
-            beside = paired != path.stem and paired in stems and path.suffix.lower() == '.png'
-            if beside or any(part in MASK_FOLDERS or part.endswith('annot') for part in inside):
-                masks.append(path)
-            elif not any(part.startswith('segmentationobject') for part in inside):
-                images.append(path)
-    return images, masks
+# Enough masks to tell colours from class indices, and to number classes.
+SAMPLE, NUMBERED = 8, 64
+Splits = dict[str, list[Pair]]
 
 
 def read(
@@ -70,7 +54,8 @@ def read(
         root: Folder of the dataset.
         images: Its images.
         masks: Its semantic masks.
-        legend: File with the colours or names of the classes; looked for in ``root`` if None.
+        legend: File with the colours or names of the classes; looked for in the folders of the
+            masks and above if None.
 
     Returns:
         The dataset.
@@ -78,206 +63,235 @@ def read(
     Raises:
         DatasetError: No image has a semantic mask, or the legend is invalid.
     """
-    by_key: dict[tuple[str, ...], list[Path | None]] = {}
-    for column, paths in enumerate((images, masks)):
-        for path in paths:
-            by_key.setdefault(_key(root, path), [None, None])[column] = path
-    if not any(image and mask for image, mask in by_key.values()):
+    images, masks, ids, notes = _cityscapes(images, masks)
+    splits, more = _splits(root, images, masks, ids)
+    notes += more
+    masks = [pair.mask for pairs in splits.values() for pair in pairs if pair.mask]
+    names = legend or look_for(root, masks, (*LEGENDS, *NAMES))
+    classes = read_classes(names) if names else None
+    dataset = MaskDataset('semantic masks with class indices', root, splits, [], [], notes=notes)
+    sample = _spaced(masks, SAMPLE)
+    if _is_coloured(sample, classes):
+        if classes is not None and not classes.has_colours and legend is None:
+            other = look_for(root, masks, LEGENDS)
+            classes = read_classes(other) if other else None
+        _add_colours(dataset, classes)
+        return dataset
+    if classes is not None and classes.entries:
+        _add_names(dataset, classes, ids)
+    elif ids:
+        _add_cityscapes(dataset, ids)
+    elif is_voc(masks):
+        dataset.classes, dataset.named = ['background', *VOC], True
+        dataset.palette = [(0, 0, 0), *map(wheel, range(len(VOC)))]
+        dataset.notes.append('The classes are those of VOC2012, by the names of its images.')
+    else:
+        dataset.classes = [f'class_{value}' for value in range(_highest(masks) + 1)]
+        dataset.palette = [wheel(index) for index in range(len(dataset.classes))]
+        dataset.notes.append(
+            f'{root} has no classes.txt with one class name per line: the classes are numbered.'
+        )
+    if any(_is_grey(path) for path in sample):
+        dataset.notes.append(
+            'Semantic masks are grey images with several equal channels: these are read as class '
+            'indices.'
+        )
+    return dataset
+
+
+def _splits(
+    root: Path, images: list[Path], masks: list[Path], ids: str
+) -> tuple[Splits, list[str]]:
+    """Pairs by split, from lists if there are any, and notes."""
+    pairs, notes = layouts.pair(root, images, masks)
+    if not any(pair.image and pair.mask for _, pair in pairs):
         raise DatasetError(
             f'No image in {root} has a semantic mask of the same name: {some(map(str, images), 2)} '
             f'and {some(map(str, masks), 2)}. Expected images/…/a.jpg and annotations/…/a.png.'
         )
-    lists = listed_splits(root, 'Segmentation')
-    splits: dict[str, list[Pair]] = {}
-    for key, (image, mask) in sorted(by_key.items()):
-        name = lists.get(key[-1]) or split_of(*key[:-1])
-        splits.setdefault(name, []).append(Pair(image, mask))
-    ordered = {name: splits[name] for name in (*SPLITS, UNSPLIT) if name in splits}
-    coloured = _is_coloured(masks)
-    legend = legend or _look_for(root, (*LEGENDS, *NAMES) if not coloured else LEGENDS)
-    entries = read_legend(legend) if legend else []
-    if coloured:
-        return _coloured(root, ordered, entries, legend)
-    names = [name for name, _ in entries]
-    colours = [colour for _, colour in entries]
-    dataset = MaskDataset('semantic masks with class indices', root, ordered, names, [])
-    dataset.names_file = legend if names else None
-    if not names:
-        dataset.classes = [f'class_{value}' for value in range(_highest(masks) + 1)]
-        dataset.notes.append(
-            f'{root} has no classes.txt with one class name per line: the classes are numbered '
-            f'{dataset.classes[0]} to {dataset.classes[-1]}.'
+    listed = by_lists(pairs, lists) if (lists := find_lists(root, masks)) else None
+    splits: Splits = {}
+    if listed:
+        splits = listed[0]
+        notes += listed[1]
+    else:
+        for name, pair in pairs:
+            splits.setdefault(name, []).append(pair)
+    test = splits.get('test', [])
+    if len(splits) > 1 and test and _is_withheld([pair.mask for pair in test], ids):
+        del splits['test']
+        notes.append(
+            f'The split test is left out: its {count_of(len(test), "image")} have no annotations.'
         )
-    dataset.palette = [
-        colour or wheel(index)
-        for index, colour in enumerate(colours or [None] * len(dataset.classes))
-    ]
-    return dataset
+    return {name: splits[name] for name in (*SPLITS, UNSPLIT) if name in splits}, notes
 
 
-def read_legend(path: Path) -> list[tuple[str, Colour | None]]:
-    """Reads the names and colours of classes, in order.
+def _is_withheld(masks: list[Path | None], ids: str) -> bool:
+    """Whether the annotations of a test split are kept back by those who publish the dataset."""
+    there = [mask for mask in masks if mask is not None]
+    if not there:
+        return True
+    classes = {stored for stored, *_ in CITYSCAPES} if ids == LABEL_IDS else set(range(255))
+    return bool(ids) and not any(_values(mask) & classes for mask in _spaced(there, SAMPLE))
 
-    Supported are lines of ``name:r,g,b`` (CVAT), ``r g b name`` (CamVid) and ``name``, tables of
-    ``name,r,g,b`` with a header, tables of ``value,name``, and JSON with names and colours.
 
-    Args:
-        path: The file.
+def _cityscapes(
+    images: list[Path], masks: list[Path]
+) -> tuple[list[Path], list[Path], str, list[str]]:
+    """Chooses one annotation for each image of Cityscapes; other datasets stay as they are.
 
     Returns:
-        Names, and RGB colours if the file has them.
-
-    Raises:
-        DatasetError: The file cannot be read, or has another format.
+        Images, masks, which of the ids the masks hold (empty for other datasets), and notes.
     """
-    try:
-        text = path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f'The legend {path} cannot be read: {error}.') from error
-    if path.suffix.lower() == '.json':
-        return _json_legend(path, text)
-    if path.suffix.lower() == '.csv':
-        return _table_legend(path, text)
-    entries: list[tuple[str, Colour | None]] = []
-    for number, line in enumerate(text.split('\n'), 1):
-        if not line.strip() or line.startswith('#'):
-            continue
-        if found := re.match(r'\s*(\d+)[ ,\t]+(\d+)[ ,\t]+(\d+)[ ,\t]+(\S.*?)\s*$', line):
-            entries.append((found[4], _colour(found.groups()[:3], path, number)))
-        elif found := re.match(r'\s*([^:]+):\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(:.*)?$', line):
-            entries.append((found[1].strip(), _colour(found.groups()[1:4], path, number)))
-        elif re.search(r'\d+[ ,\t]+\d+[ ,\t]+\d+', line):
-            raise DatasetError(f'Line {number} of the legend {path} cannot be parsed: {line!r}.')
-        else:
-            entries.append((line.strip(), None))
-    return entries
+    by_file: dict[tuple[str, str, str], dict[str, Path]] = {}
+    for mask in masks:
+        if not (found := CITYSCAPES_FILE.search(mask.stem)):
+            return images, masks, '', []
+        key = (str(mask.parent), mask.stem[: found.start()], found[1])
+        by_file.setdefault(key, {})[found[2]] = mask
+    if not by_file:
+        return images, masks, '', []
+    notes = []
+    if {'Fine', 'Coarse'} <= {key[2] for key in by_file}:
+        by_file = {key: files for key, files in by_file.items() if key[2] == 'Fine'}
+        before = len(images)
+        images = [image for image in images if 'train_extra' not in image.parts]
+        notes.append('The coarse annotations of Cityscapes are left out, as there are fine ones.')
+        if extra := before - len(images):
+            notes.append(
+                f'{count_of(extra, "image")} of train_extra left out: they have no fine ones.'
+            )
+    ids = TRAIN_IDS if all(TRAIN_IDS in files for files in by_file.values()) else LABEL_IDS
+    chosen = [files[ids] for files in by_file.values() if ids in files]
+    return images, chosen, ids, notes
 
 
-def wheel(index: int) -> Colour:
-    """A distinct colour for a class that has none, from VOC's colour map."""
-    red = green = blue = 0
-    index += 1
-    for shift in range(7, -1, -1):
-        red |= (index & 1) << shift
-        green |= (index >> 1 & 1) << shift
-        blue |= (index >> 2 & 1) << shift
-        index >>= 3
-    return red, green, blue
+def _add_cityscapes(dataset: MaskDataset, ids: str) -> None:
+    dataset.classes = [name for _, name, _ in CITYSCAPES]
+    dataset.palette = [colour for *_, colour in CITYSCAPES]
+    dataset.named = True
+    note = f'The {len(CITYSCAPES)} classes of Cityscapes are read from its files {ids}'
+    if ids == LABEL_IDS:
+        index = {stored: place for place, (stored, *_) in enumerate(CITYSCAPES)}
+        dataset.values = {value: index.get(value, IGNORE_INDEX) for value in range(CITYSCAPES_IDS)}
+        dataset.values[IGNORE_INDEX] = IGNORE_INDEX
+        note += '; other ids are ignored'
+    dataset.notes.append(f'{note}.')
 
 
-def _json_legend(path: Path, text: str) -> list[tuple[str, Colour | None]]:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise DatasetError(f'The legend {path} is not JSON: {error}.') from error
-    if isinstance(content, list) and all(isinstance(name, str) for name in content):
-        return [(name, None) for name in content]
-    if isinstance(content, dict) and all(
-        isinstance(colour, list) and len(colour) == 3 for colour in content.values()
-    ):
-        return [
-            (str(name), _colour(colour, path, number))
-            for number, (name, colour) in enumerate(content.items(), 1)
-        ]
-    raise DatasetError(
-        f'The legend {path} is neither {{"name": [red, green, blue], …}} nor a list of names.'
-    )
+def _add_names(dataset: MaskDataset, classes: ClassList, ids: str) -> None:
+    """Adds the classes that a file names to a dataset with class indices."""
+    entries = classes.entries
+    dataset.notes += classes.notes
+    dataset.classes = [entry.name for entry in entries]
+    dataset.palette = [entry.colour or wheel(index) for index, entry in enumerate(entries)]
+    dataset.names_file, dataset.named = classes.file, True
+    if ids and entries[0].value is None and ids == LABEL_IDS:
+        dataset.notes.append(
+            f'{classes.file} names the values of {LABEL_IDS} from 0, in place of the classes of '
+            'Cityscapes.'
+        )
+    values = [entry.value for entry in entries if entry.value is not None]
+    if len(values) < len(entries) or values == list(range(len(entries))):
+        return
+    dataset.values = {value: index for index, value in enumerate(values)}
+    dataset.values.setdefault(IGNORE_INDEX, IGNORE_INDEX)
+    if 0 not in dataset.values:
+        dataset.values[0] = IGNORE_INDEX
+        dataset.notes.append(
+            f'{classes.file} numbers the classes from {min(values)}: 0 is ignored in training '
+            '(reduce_zero_label).'
+        )
 
 
-def _table_legend(path: Path, text: str) -> list[tuple[str, Colour | None]]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.split('\n')) if row]
-    heading = [cell.lower() for cell in rows[0]] if rows else []
-    # The first column of each initial.
-    columns = {h[:1]: i for i, h in reversed(list(enumerate(heading)))}
-    if len(heading) >= 4 and columns.keys() >= set('rgb'):
-        name = next((i for i, h in enumerate(heading) if 'name' in h or 'class' in h), 0)
-        return [
-            (row[name], _colour([row[columns[c]] for c in 'rgb'], path, number))
-            for number, row in enumerate(rows[1:], 2)
-        ]
-    if len(heading) == 2:
-        body = rows[1:] if not rows[0][0].isdigit() else rows
-        ordered = sorted(body, key=lambda row: int(row[0]) if row[0].isdigit() else 0)
-        if [row[0] for row in ordered] == [str(value) for value in range(len(ordered))]:
-            return [(row[1], None) for row in ordered]
-    raise DatasetError(
-        f'The legend {path} is neither a table name,r,g,b nor a table value,name of all values.'
-    )
-
-
-def _colour(values: Iterable[object], path: Path, line: int) -> Colour:
-    try:
-        red, green, blue = (int(str(value)) for value in values)
-    except ValueError:
-        red = -1
-    if red < 0 or not all(0 <= value <= 255 for value in (red, green, blue)):
-        raise DatasetError(f'Line {line} of the legend {path} has no colour from 0 to 255.')
-    return red, green, blue
-
-
-def _coloured(
-    root: Path,
-    splits: dict[str, list[Pair]],
-    entries: list[tuple[str, Colour | None]],
-    file: Path | None,
-) -> MaskDataset:
-    dataset = MaskDataset('semantic masks with colours', root, splits, [], [], names_file=file)
+def _add_colours(dataset: MaskDataset, classes: ClassList | None) -> None:
+    """Adds the classes of a legend to a dataset with colours."""
+    dataset.format = 'semantic masks with colours'
+    if classes is None:
+        return
+    dataset.names_file, dataset.named = classes.file, True
+    dataset.notes += classes.notes
     legend: dict[Colour, int] = {}
-    for name, colour in entries:
-        if colour is None:
-            raise DatasetError(f'The legend {file} has no colour for {name!r}.')
-        if colour in legend:
-            raise DatasetError(f'The legend {file} has the colour {colour} twice.')
-        if name.lower() in IGNORED_NAMES:
-            legend[colour] = IGNORE_INDEX
-            dataset.notes.append(f'The class {name!r} of {file} is ignored in training.')
-            continue
-        legend[colour] = len(dataset.classes)
-        dataset.classes.append(name)
-        dataset.palette.append(colour)
+    for entry in classes.entries:
+        if entry.colour is None:
+            raise DatasetError(f'The legend {classes.file} has no colour for {entry.name!r}.')
+        if entry.colour in legend:
+            raise DatasetError(f'The legend {classes.file} has the colour {entry.colour} twice.')
+        if entry.name.lower() in IGNORED_NAMES:
+            legend[entry.colour] = IGNORE_INDEX
+            dataset.notes.append(
+                f'The class {entry.name!r} of {classes.file} is ignored in training.'
+            )
+        elif entry.name in dataset.classes:
+            legend[entry.colour] = dataset.classes.index(entry.name)
+            dataset.notes.append(f'The class {entry.name!r} has several colours in {classes.file}.')
+        else:
+            legend[entry.colour] = len(dataset.classes)
+            dataset.classes.append(entry.name)
+            dataset.palette.append(entry.colour)
+    if len(dataset.classes) > IGNORE_INDEX:
+        raise DatasetError(
+            f'The legend {classes.file} has {len(dataset.classes):,} classes, but a run reads 8 '
+            f'bits of a semantic mask: {IGNORE_INDEX} classes at most.'
+        )
     dataset.legend = legend or None
-    return dataset
 
 
-def _key(root: Path, path: Path) -> tuple[str, ...]:
-    """The key that an image shares with its mask: the path without what tells the two apart."""
-    parts = []
-    for part in path.relative_to(root).parts[:-1]:
-        name = part.lower()
-        if name in MASK_FOLDERS or name in IMAGE_FOLDERS:
-            continue
-        parts.append(re.sub(r'_?annot$', '', name) or name)
-    return (*parts, re.sub(r'_leftImg8bit$', '', MASK_SUFFIX.sub('', path.stem)))
-
-
-def _look_for(root: Path, names: Iterable[str]) -> Path | None:
-    for name in names:
-        for folder in (root, *sorted(p for p in root.iterdir() if p.is_dir())):
-            if (folder / name).is_file():
-                return folder / name
-    return None
-
-
-def _is_coloured(masks: list[Path]) -> bool:
-    for path in masks[:8]:
+def _is_coloured(sample: list[Path], classes: ClassList | None) -> bool:
+    """Whether masks hold the colours of classes: those of a legend, or any that are not grey."""
+    colours = {
+        entry.colour: index for index, entry in enumerate(classes.entries if classes else ())
+    }
+    for path in sample:
         try:
-            with Image.open(path) as image:
-                return image.mode not in INDEX_MODES
-        except Exception:
-            # Pillow's parsers raise all kinds of exceptions for a damaged file; the check names it.
+            header = mask_header(path)
+            if classes is None or not classes.has_colours:
+                return not _is_index(path)
+            shown = mask_colours(path)
+            indices = _values(path)
+            if shown <= colours.keys():
+                # In a palette or in grey levels the colours may only show the class indices.
+                places = {colours[colour] for colour in shown}
+                return not (header.one_channel and indices <= places)
+            if not header.one_channel:
+                # Grey levels that are class indices, and not the colours of the legend.
+                return not (len(indices) > 1 and indices <= set(range(len(colours))))
+        except UnreadableMaskError:
+            # The check names the file.
             continue
     return False
 
 
+def _is_index(path: Path) -> bool:
+    """Whether a mask holds class indices, in one channel or several equal ones."""
+    try:
+        mask_content(path)
+    except UnreadableMaskError:
+        return False
+    return True
+
+
+def _is_grey(path: Path) -> bool:
+    try:
+        return not mask_header(path).one_channel and _is_index(path)
+    except UnreadableMaskError:
+        return False
+
+
+def _spaced(paths: list[Path], number: int) -> list[Path]:
+    """Some of the paths, evenly spaced."""
+    places = np.linspace(0, len(paths) - 1, min(number, len(paths)), dtype=int)
+    return [paths[place] for place in places]
+
+
+def _values(path: Path) -> set[int]:
+    try:
+        return set(mask_content(path).counts)
+    except UnreadableMaskError:
+        return set()
+
+
 def _highest(masks: list[Path]) -> int:
     """The highest class index in a sample of the masks."""
-    highest = 0
-    for path in masks[:: max(1, len(masks) // 64)]:
-        try:
-            with Image.open(path) as image:
-                values = np.unique(np.asarray(image)).astype(np.int64)
-        except Exception:
-            # Pillow's parsers raise all kinds of exceptions for a damaged file; the check names it.
-            continue
-        highest = max([highest, *values[values < IGNORE_INDEX].tolist()])
-    return highest
+    values = set().union(*map(_values, _spaced(masks, NUMBERED)))
+    return max((value for value in values if 0 <= value < IGNORE_INDEX), default=0)

@@ -213,27 +213,6 @@ def read_splits(
         )
 
 
-def report_normalised(dataset: ObjectDataset) -> None:
-    """Adds an issue for each split all of whose boxes lie within 0 and 1, in a format of pixels."""
-    for name, split in dataset.splits.items():
-        annotations = split.content['annotations']
-        if not annotations or all(i['width'] <= 2 for i in split.content['images']):
-            continue
-        if all(min(x, y) >= 0 and max(x + w, y + h) <= 1 for x, y, w, h in _boxes(annotations)):
-            source = annotations[0]['source']
-            dataset.issues.add(
-                'normalised-box',
-                source['file'],
-                source['record'],
-                f'and all others of {name} ({count_of(len(annotations), "object")}) lie within 0 '
-                f'and 1: coordinates look normalised, those of {dataset.format} are pixels',
-            )
-
-
-def _boxes(annotations: list[dict[str, Any]]) -> Iterable[list[float]]:
-    return (annotation['bbox'] for annotation in annotations)
-
-
 def _as_coco(
     labelled_images: Iterable[Labelled],
     root: Path,
@@ -271,7 +250,8 @@ def _as_coco(
                 )
         width, height = stated or size or (1, 1)
         name = labelled.image.relative_to(root).as_posix()
-        images.append(dict(id=key, file_name=name, width=width, height=height))
+        record = dict(id=key, file_name=name, width=width, height=height)
+        images.append({**record, 'annotation_files': [str(file) for file in labelled.files]})
     return dict(images=images, annotations=annotations)
 
 

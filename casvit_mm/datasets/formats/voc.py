@@ -20,7 +20,6 @@ from casvit_mm.datasets.formats.objects import (
     Labelled,
     Objects,
     read_splits,
-    report_normalised,
 )
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.object_masks.polygons import polygon_bounds
@@ -98,7 +97,6 @@ def read(root: Path, found: list[Folder], listing: list[Folder]) -> ObjectDatase
     labelled = _pairs(root, found, listing, dataset, reader.texts)
     splits = _splits(root, listing, labelled, dataset)
     read_splits(dataset, splits, reader, Classes(), found[0].path, order=str)
-    report_normalised(dataset)
     dataset.notes += reader.notes()
     return dataset
 
@@ -241,7 +239,8 @@ class _Reader:
             for flag, count in self._flagged.items()
         ]
         if self._rotated:
-            found.append(f'{count_of(self._rotated, "rotated box")} read as polygons.')
+            number = count_of(self._rotated, 'object')
+            found.append(f'{number} with a rotated box, which is read as a polygon.')
         return found
 
     def __call__(self, path: Path, size: tuple[int, int], issues: IssueList) -> Objects:

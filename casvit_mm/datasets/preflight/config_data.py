@@ -30,7 +30,7 @@ def check_counts(cfg: Mapping[str, Any], classes: list[str], source: str) -> Non
     # The heads of a model that reads class names compare with texts, of which they count the words.
     if any('language_model' in part for part in nested(view.model)):
         return
-    wrong = [(name, count) for name, count in view.class_counts() if count != len(classes)]
+    wrong = [(name, count) for name, count in view.counts_that_matter() if count != len(classes)]
     if wrong:
         found = ', '.join(f'{name} is {count}' for name, count in wrong)
         options = ' '.join(f'{name}={len(classes)}' for name, _ in wrong)

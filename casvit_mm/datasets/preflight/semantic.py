@@ -3,11 +3,13 @@
 A class index out of range ends in an index error, on a GPU in a device-side assert that names
 neither file nor value; a semantic mask that is missing or of another size stops a run in the middle
 of an epoch. The existence and size of each mask are checked from file headers; the values in some
-masks are checked here, and those in every batch by :class:`casvit_mm.datasets.LabelRangeHook`.
+masks are checked here, and those in every batch by :class:`casvit_mm.datasets.LabelRangeHook`. The
+rules are those of the audit, in :mod:`casvit_mm.datasets.semantic_masks`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from casvit.names import refuse_unsafe_names
 from casvit.sentences import count_of, need_folder, some
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.config.view import ConfigView, nested, type_name
+from casvit_mm.datasets.mask_files import MaskHeader
 from casvit_mm.datasets.preflight.config_data import (
     check_counts,
     config_classes,
@@ -29,11 +32,12 @@ from casvit_mm.datasets.preflight.config_data import (
 )
 from casvit_mm.datasets.semantic_masks import (
     LabelRange,
-    binary_foreground,
-    check_semantic_mask,
-    describe_binary,
-    mask_size,
-    pixel_values,
+    Misread,
+    check_values,
+    index_content,
+    index_header,
+    misread,
+    nothing_to_learn,
     upright_size,
 )
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
@@ -43,6 +47,10 @@ GET_ADE20K = (
     'folder with --data-root DIR.'
 )
 MASKS_READ = 32
+# Heads of mmseg that predict something else than the classes: the edges between them.
+OTHER_HEADS = ('STDCHead',)
+# The only losses of heads that predict edges or distances.
+OTHER_LOSSES = ('BoundaryLoss', 'SiLogLoss', 'L1Loss', 'SmoothL1Loss', 'MSELoss')
 
 
 def check_semantic_data(
@@ -61,24 +69,64 @@ def check_semantic_data(
 
     Raises:
         DatasetError: A folder, image or semantic mask is missing or damaged; a semantic mask
-            differs in size from its image, or holds colours or values outside the classes; model
-            and data differ in their number of classes.
+            differs in size from its image, or holds colours or values outside the classes; a split
+            holds nothing to learn; model and data differ in their number of classes.
     """
     facts = []
     for split in splits:
+        found = []
         for dataset in ConfigView(cfg).datasets(split):
-            facts.append(_check_dataset(dataset, split, cfg))
+            fact, masks = _check_dataset(dataset, split, cfg)
+            facts.append(fact)
+            found.append(masks)
+        known = [masks for masks in found if masks is not None]
+        # What one of several datasets lacks, another may have.
+        if known and len(known) == len(found):
+            _check_presence(split, known, cfg)
     return facts
 
 
-def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class _Masks:
+    """The semantic masks of one dataset.
+
+    Attributes:
+        source: The folder of their images.
+        classes: Names of the classes.
+        allowed: The values that they may have.
+        label_map: Class index of each class in the masks, if a config selects some; else None.
+        values: The values in some of them.
+        others: All of them.
+        backend: How a run decodes them.
+    """
+
+    source: str
+    classes: list[str]
+    allowed: LabelRange
+    label_map: Mapping[int, int] | None
+    values: frozenset[int]
+    others: list[str]
+    backend: str
+
+    def names(self, values: set[int]) -> Iterator[str]:
+        """The names of the classes with these values."""
+        for value in sorted(self.allowed.classes_of(values)):
+            index = value - self.allowed.reduce_zero_label
+            index = self.label_map.get(index, IGNORE_INDEX) if self.label_map else index
+            if index < len(self.classes):
+                yield self.classes[index]
+
+
+def _check_dataset(
+    dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any]
+) -> tuple[str, _Masks | None]:
     kind = dataset_class(dataset.get('type'), 'mmseg')
     root = str(dataset.get('data_root') or '')
     if inherits(kind, 'casvit_mm.datasets', 'SemanticShapesDataset'):
         root = root or str(default_root())
         prepare(root)
     if not inherits(kind, 'mmseg.datasets', 'BaseSegDataset'):
-        return f'{split}: {root} (type {type_name(dataset)}) was not checked'
+        return f'{split}: {root} (type {type_name(dataset)}) was not checked', None
     prefix = dataset.get('data_prefix') or {}
     if not isinstance(prefix.get('img_path'), str):
         raise DatasetError(
@@ -88,7 +136,7 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any
         )
     images = join(root, prefix['img_path'])
     if dataset.get('backend_args') or is_remote(root) or is_remote(images):
-        return f'{split}: {images} is not on this machine and was not checked'
+        return f'{split}: {images} is not on this machine and was not checked', None
     hint = _where_from(kind, root)
     if root:
         need_folder('data root', root, hint)
@@ -100,17 +148,22 @@ def _check_dataset(dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any
             'set metainfo=dict(classes=(...), palette=[...]) in it.'
         )
     refuse_unsafe_names(classes, images)
-    check_counts(cfg, classes, images)
+    check_counts(_without_other_heads(cfg), classes, images)
     records = _records(dataset, kind, images, hint)
-    annotated = isinstance(prefix.get('seg_map_path'), str) and _loads_labels(dataset)
-    if annotated:
+    step = _loads_labels(dataset)
+    annotated = isinstance(prefix.get('seg_map_path'), str) and step is not None
+    masks = None
+    if annotated and step is not None:
+        backend = str(step.get('imdecode_backend') or 'pillow')
         need_folder('semantic mask folder', join(root, prefix['seg_map_path']), hint)
-        _check_pairs(records, images, hint)
-        _check_values(
-            records, label_range(kind, classes, records[0], _ignore_index(cfg.get('model')))
-        )
+        _check_pairs(records, images, hint, backend)
+        allowed = label_range(kind, classes, records[0], _ignore_index(cfg.get('model')))
+        files = [record['seg_map_path'] for record in records]
+        values = _check_values(files, allowed, backend)
+        label_map = records[0].get('label_map')
+        masks = _Masks(images, classes, allowed, label_map, frozenset(values), files, backend)
     what = count_of(len(records), 'image') + (' with semantic masks' if annotated else '')
-    return f'{split}: {what}, {count_of(len(classes), "class")} ({images})'
+    return f'{split}: {what}, {count_of(len(classes), "class")} ({images})', masks
 
 
 def label_range(
@@ -149,48 +202,112 @@ def _records(
     return records
 
 
-def _check_pairs(records: list[dict[str, Any]], images: str, hint: str) -> None:
+def _check_pairs(records: list[dict[str, Any]], images: str, hint: str, backend: str) -> None:
     """Checks that every image has a semantic mask of the same size, from the file headers."""
-    missing = [r['seg_map_path'] for r in records if not Path(r['seg_map_path']).is_file()]
+    missing = [r['seg_map_path'] for r in records if not Path(r['seg_map_path']).exists()]
     if missing:
         raise DatasetError(
             f'{len(missing)} of the {count_of(len(records), "image")} in {images} have no semantic '
             f'mask: {some(missing)}. Is seg_map_suffix of the dataset correct? {hint}'
         )
+    lossy = ''
+
+    def headers(record: Mapping[str, Any]) -> tuple[tuple[int, int], MaskHeader]:
+        return upright_size(record['img_path']), index_header(record['seg_map_path'], backend)
+
     # Threads wait for the disk in parallel; the results keep the order of the files.
     with ThreadPoolExecutor(8) as pool:
-        for record, (image, mask) in zip(records, pool.map(_sizes, records), strict=True):
-            if image != mask:
+        for record, (image, mask) in zip(records, pool.map(headers, records), strict=True):
+            if image != mask.size:
                 raise DatasetError(
                     f'The image {record["img_path"]} is {_as_size(image)} pixels, but its semantic '
-                    f'mask {record["seg_map_path"]} is {_as_size(mask)}: the sizes must be equal.'
+                    f'mask {record["seg_map_path"]} is {_as_size(mask.size)}: the sizes must be '
+                    'equal.'
                 )
-
-
-def _check_values(records: list[dict[str, Any]], allowed: LabelRange) -> None:
-    """Checks the values in an evenly spaced sample of the semantic masks."""
-    places = np.linspace(0, len(records) - 1, min(MASKS_READ, len(records)), dtype=int)
-    files = [records[index]['seg_map_path'] for index in places]
-    _check_foreground(files, [record['seg_map_path'] for record in records], allowed)
-    for file in files:
-        check_semantic_mask(file, allowed)
-
-
-def _check_foreground(files: list[str], others: list[str], allowed: LabelRange) -> None:
-    """Raises DatasetError if all semantic masks hold only 0 and one value other than 1."""
-    values: set[int] = set()
-    value = None
-    for number, file in enumerate((*files, *others), 1):
-        values |= set(pixel_values(file)[0].tolist())
-        value = binary_foreground(values, allowed.highest + 1, allowed.ignore_index)
-        # If the first files look like it, the others are read too: class 1 may be rare.
-        if len(values) > 2 or (number == len(files) and value is None):
-            return
-    if value is not None:
+            lossy = mask.lossy if record is records[0] or lossy else ''
+    if lossy:
         raise DatasetError(
-            f'The semantic masks, such as {files[0]}, {describe_binary(value)}. Write 1 instead of '
-            f'{value}: `casvit check DATA --task semantic --fix OUT` writes such a copy.'
+            f'The semantic masks, such as {records[0]["seg_map_path"]}, are saved as {lossy}, '
+            'which invents classes at every edge: export them again, as PNG.'
         )
+
+
+def _check_values(files: list[str], allowed: LabelRange, backend: str) -> set[int]:
+    """Checks the values in an evenly spaced sample of the semantic masks, and returns them."""
+    places = np.linspace(0, len(files) - 1, min(MASKS_READ, len(files)), dtype=int)
+    sample = {files[index]: index_content(files[index], backend) for index in places}
+    values = {value for content in sample.values() for value in content.counts}
+    seen = set(values)
+    palette = all(content.header.mode == 'P' for content in sample.values())
+
+    def look() -> Misread | None:
+        return misread(seen, allowed.highest + 1, allowed.ignore_index, palette=palette)
+
+    # If the first files look misread, the others are read too: class 1 may be rare.
+    found = look()
+    for file in (file for file in files if file not in sample):
+        if found is None:
+            break
+        seen |= set(index_content(file, backend).counts)
+        found = look()
+    if found is not None:
+        instead = 'Write 1 instead of it' if found.kind == 'binary-mask' else 'Write indices from 0'
+        raise DatasetError(
+            f'The semantic masks, such as {files[0]}, {found.detail}. {instead}: `casvit check '
+            f'DATA --task semantic --fix OUT` writes such a copy.{_backend_advice(backend)}'
+        )
+    for file, content in sample.items():
+        check_values(file, content, allowed)
+    return values
+
+
+def _backend_advice(backend: str) -> str:
+    # Pillow decodes a mask of 1 bit as 0 and 1, OpenCV as 0 and 255.
+    return '' if backend == 'pillow' else f' They are read with imdecode_backend={backend!r}.'
+
+
+def _check_presence(split: str, datasets: list[_Masks], cfg: Mapping[str, Any]) -> None:
+    """Raises DatasetError if a model can learn nothing from the masks of a split."""
+    if any(_is_sigmoid(node) for node in nested(cfg.get('model'))):
+        # With one logit for each class, a single class can be told from ignored pixels.
+        return
+    names = {name for masks in datasets for name in masks.names(set(masks.values))}
+    # A class may be rare: the other files are read until there are two.
+    for masks in datasets:
+        for file in masks.others:
+            if not nothing_to_learn(names):
+                return
+            names |= set(masks.names(set(index_content(file, masks.backend).counts)))
+    if reason := nothing_to_learn(names):
+        raise DatasetError(
+            f'There is nothing to {"learn from" if split == "train" else "evaluate"} in the split '
+            f'{split} ({datasets[0].source}): {reason}. A model needs two classes.'
+        )
+
+
+def _is_sigmoid(node: Mapping[str, Any]) -> bool:
+    return bool(node.get('use_sigmoid'))
+
+
+def _without_other_heads(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config without auxiliary heads that predict something else than the classes."""
+    model = cfg.get('model') or {}
+    heads = model.get('auxiliary_head')
+    if isinstance(heads, (list, tuple)):
+        # A place stays a place: messages count the heads.
+        kept: Any = [{} if _is_other(head) else head for head in heads]
+    else:
+        kept = {} if _is_other(heads) else heads
+    return {**cfg, 'model': {**model, 'auxiliary_head': kept}}
+
+
+def _is_other(head: Any) -> bool:
+    if not isinstance(head, Mapping):
+        return False
+    losses = head.get('loss_decode')
+    losses = losses if isinstance(losses, (list, tuple)) else [losses]
+    kinds = [type_name(loss) for loss in losses if isinstance(loss, Mapping)]
+    return type_name(head) in OTHER_HEADS or bool(kinds and set(kinds) <= set(OTHER_LOSSES))
 
 
 def _ignore_index(model: Any) -> int:
@@ -201,17 +318,19 @@ def _ignore_index(model: Any) -> int:
     return value if isinstance(value, int) else IGNORE_INDEX
 
 
-def _sizes(record: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
-    return upright_size(record['img_path']), mask_size(record['seg_map_path'])
-
-
 def _as_size(size: tuple[int, int]) -> str:
     return f'{size[0]}x{size[1]}'
 
 
-def _loads_labels(dataset: Mapping[str, Any]) -> bool:
-    return any(
-        'LoadAnnotations' in str(step.get('type')) for step in nested(dataset.get('pipeline'))
+def _loads_labels(dataset: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The step of the pipeline that loads the masks."""
+    return next(
+        (
+            step
+            for step in nested(dataset.get('pipeline'))
+            if 'LoadAnnotations' in str(step.get('type'))
+        ),
+        None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from casvit.errors import DatasetError
 from casvit_mm.config.view import ConfigView, nested
 from casvit_mm.datasets.formats.coco_file import (
+    is_id,
     is_number,
     load_coco,
     without_garbage_collection,
@@ -92,13 +93,15 @@ def _unsafe(content: Mapping[str, Any], file: str) -> Iterator[str]:
     sizes = {
         record.get('id'): (record.get('width'), record.get('height'))
         for record in content['images']
-        if isinstance(record, dict) and isinstance(record.get('id'), (int, float, str))
+        if isinstance(record, dict) and is_id(record.get('id'))
     }
     for index, record in enumerate(content.get('annotations') or []):
         if not isinstance(record, dict) or not record.get('segmentation'):
             continue
         key = record.get('image_id')
-        size = sizes.get(key) if isinstance(key, (int, float, str)) else None
-        known = size is not None and all(is_number(side) and side > 0 for side in size)
-        if issue := mask_issue(record['segmentation'], size if known else UNKNOWN_SIZE):
+        width, height = sizes.get(key, (None, None)) if is_id(key) else (None, None)
+        size: tuple[float, float] = UNKNOWN_SIZE
+        if is_number(width) and is_number(height) and min(width, height) > 0:
+            size = (width, height)
+        if issue := mask_issue(record['segmentation'], size):
             yield str(Issue('broken-mask', *locate(file, 'annotations', index, record), issue))

@@ -53,15 +53,28 @@ def label_folders(listing: Iterable[Folder], stems: set[str]) -> list[Folder]:
     return found
 
 
-def holds_labels(listing: Iterable[Folder]) -> bool:
-    """Whether there are files that look like labels, or text files in a folder called labels."""
+def holds_labels(listing: list[Folder], stems: set[str]) -> bool:
+    """Whether there are label files, or files with the names of images in a folder called labels.
+
+    Args:
+        listing: All folders, the root first.
+        stems: Names of the images, without suffix.
+    """
     for folder in listing:
         paths = folder.ending_in('.txt')
         sample = paths[:: max(1, len(paths) // LOOKED_INTO)]
-        called = {part.lower() for part in folder.path.parts} & {*LABEL_FOLDERS}
-        if (paths and called) or any(map(looks_like_label, sample)):
+        if is_label_folder(folder.path.relative_to(listing[0].path)) and any(
+            path.stem in stems for path in paths
+        ):
+            return True
+        if any(map(looks_like_label, sample)):
             return True
     return False
+
+
+def is_label_folder(place: Path) -> bool:
+    """Whether a folder, or one that it is in, is called labels."""
+    return any(part.lower() in LABEL_FOLDERS for part in place.parts)
 
 
 def usual_places(folder: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

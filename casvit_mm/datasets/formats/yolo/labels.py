@@ -48,8 +48,8 @@ class LabelReader:
             )
         if self._with_score:
             found.append(
-                f'{count_of(self._with_score, "box")} with a sixth value (a score or number), '
-                'which is dropped.'
+                f'{count_of(self._with_score, "object")} with a sixth value after its box (a score '
+                'or number), which is dropped.'
             )
         if self._corners and self._corners == self._polygons:
             found.append(

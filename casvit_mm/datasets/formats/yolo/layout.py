@@ -1,7 +1,6 @@
 """Where the images of a YOLO dataset, their splits and their label files are."""
 
 import difflib
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
@@ -9,12 +8,12 @@ from pathlib import Path, PureWindowsPath
 from casvit.sentences import count_of, some
 from casvit.tables import SPLITS
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectDataset, split_of
-from casvit_mm.datasets.formats.folders import Folder
+from casvit_mm.datasets.formats.folders import Folder, inside
 from casvit_mm.datasets.formats.objects import Images
 from casvit_mm.datasets.formats.yolo.description import Description
 from casvit_mm.datasets.formats.yolo.files import (
-    LABEL_FOLDERS,
     class_files,
+    is_label_folder,
     lists_images,
     looks_like_label,
     usual_places,
@@ -79,7 +78,7 @@ def _match_label(path: Path, images: Images, labels: Labels) -> None:
         return
     if image is not None:
         labels.of[image] = path
-        if not {part.lower() for part in path.parent.parts} & {*LABEL_FOLDERS}:
+        if not is_label_folder(path.parent.relative_to(images.root)):
             labels.elsewhere[path.parent] += 1
     elif other is not None:
         labels.second.append(path)
@@ -147,7 +146,7 @@ class _Layout:
         base, file = description.base, description.splits_file
         folder = file if file.is_dir() else file.parent
         for start in (folder, folder / base, self.root / base):
-            place = self._inside(start / entry.replace('\\', '/'))
+            place = inside(self.root, start / entry.replace('\\', '/'))
             if place and (found := self._images_at(place)):
                 return found
         # Paths of another machine, which end like those of this one.
@@ -197,18 +196,14 @@ class _Layout:
         else:
             self.dataset.issues.add('missing-split', str(file), '', f'names a split: {detail}')
 
-    def _inside(self, path: Path) -> Path | None:
-        """A path without ``..``; None if it leaves the dataset."""
-        base = Path(os.path.normpath(self.root))
-        plain = Path(os.path.normpath(path))
-        return self.root / plain.relative_to(base) if plain.is_relative_to(base) else None
-
     def _images_at(self, place: Path) -> list[Path]:
         if place in self.lists:
             return self._list(place)
         if place not in self.folders:
             return []
-        return [path for path in self.images.paths if place in path.parents]
+        name = place.relative_to(self.root).as_posix()
+        start = '' if name == '.' else f'{name}/'
+        return [path for name, path in self.by_name.items() if name.startswith(start)]
 
     def _list(self, file: Path) -> list[Path]:
         """The images in a list; those that do not exist too, unless none does."""

@@ -27,9 +27,9 @@ def find(listing: Iterable[Folder]) -> list[Path]:
     listing = list(listing)
     if found := described(listing, TextFiles())[0]:
         return found[:1]
-    if (named := class_files(listing)) and holds_labels(listing):
-        return named[:1]
     stems = {path.stem for folder in listing for path in folder.images}
+    if (named := class_files(listing)) and holds_labels(listing, stems):
+        return named[:1]
     return [folder.path for folder in label_folders(listing, stems)][:1]
 
 

@@ -1,0 +1,1 @@
+"""Parts of the reader of images with semantic masks: names of classes, lists, layouts."""
