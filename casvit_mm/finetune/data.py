@@ -123,10 +123,6 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     """
     notes: list[str] = []
     splits = {name: list(map(_files, pairs)) for name, pairs in check.dataset.splits.items()}
-    if UNSPLIT in splits and len(splits) > 1:
-        unsplit = splits.pop(UNSPLIT)
-        splits['train'] = splits.get('train', []) + unsplit
-        notes.append(f'{count_of(len(unsplit), "image")} of no split: used for training.')
     folder = out / FOLDER
     if not check.verbatim:
         target = folder / 'label_maps'

@@ -69,7 +69,7 @@ def repair_objects(
     def write(folder: Path) -> list[str]:
         (folder / 'annotations').mkdir()
         for name, repair in repairs.items():
-            split = 'train' if name == UNSPLIT and 'train' not in repairs else name
+            split = 'train' if name == UNSPLIT else name
             (folder / split).mkdir()
             for image in repair.images:
                 target = folder / split / image.name

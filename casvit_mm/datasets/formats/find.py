@@ -11,9 +11,10 @@ from casvit_mm.datasets.formats import coco, labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
-from casvit_mm.datasets.formats.foreign import disclaim
+from casvit_mm.datasets.formats.foreign import disclaim, readable
 from casvit_mm.datasets.formats.foreign import read as read_foreign
 from casvit_mm.datasets.formats.semantic import voc_objects
+from casvit_mm.datasets.formats.settle import settle_splits
 from casvit_mm.datasets.formats.yolo import read as yolo
 
 # By value of --format.
@@ -49,12 +50,24 @@ def read_dataset(
         DatasetError: No known format is found, more than one is, or none that fits the task; or
             the dataset cannot be read.
     """
-    root = Path(root).expanduser()
-    folder = Path(images).expanduser() if images else None
+    return settle_splits(
+        _read(
+            Path(root).expanduser(),
+            task,
+            kind,
+            Path(legend) if legend else None,
+            Path(images).expanduser() if images else None,
+        )
+    )
+
+
+def _read(
+    root: Path, task: str | None, kind: str | None, legend: Path | None, images: Path | None
+) -> ObjectDataset | MaskDataset:
     if root.is_file() and coco.json_kind(root) == 'coco':
         inside = root.parent.name.lower() in ('annotations', 'labels')
         base = root.parent.parent if inside else root.parent
-        return coco.read(base, [root], list(folders(base)), folder)
+        return coco.read(base, [root], list(folders(base)), images)
     need_folder('dataset', str(root), 'Name the folder that holds the images and annotations.')
     listing = list(folders(root))
     found = {name: find(listing) for name, (find, _) in OBJECT_FORMATS.items()}
@@ -64,7 +77,9 @@ def read_dataset(
     image_files, masks = mask_format.find(listing)
     if masks and image_files and not (kind is None and found and task != 'semantic'):
         found['masks'] = masks
-    if kind is None and not _fitting(found, task):
+    # Images of masks may be part of another tool's format.
+    only_masks = task is None and set(found) == {'masks'}
+    if kind is None and (not _fitting(found, task) or (only_masks and readable(listing))):
         dataset = read_foreign(root, task, listing)
         if dataset is None:
             raise _not_found(root, listing, found, task)
@@ -74,10 +89,10 @@ def read_dataset(
         wanted = ('masks',) if task == 'semantic' else OBJECT_FORMATS if task else FORMATS
         kind = next(name for name in wanted if name in found)
     if kind == 'masks':
-        return mask_format.read(root, image_files, masks, Path(legend) if legend else None)
+        return mask_format.read(root, image_files, masks, legend)
     if kind == 'coco':
-        return coco.read(root, found[kind], listing, folder)
-    if folder is not None:
+        return coco.read(root, found[kind], listing, images)
+    if images is not None:
         raise DatasetError(
             f'--images is for COCO files, which list images by name; {root} is {kind}.'
         )

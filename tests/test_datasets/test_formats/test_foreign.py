@@ -16,6 +16,7 @@ from pycocotools import mask as rle
 
 from casvit_mm.datasets import DatasetError
 from casvit_mm.datasets.audit.objects import audit_objects
+from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.formats.foreign import read
 from casvit_mm.datasets.issues import Severity
 
@@ -27,7 +28,9 @@ BREAKING = (
     *(b'"x"', b'\0', b'\xff\xfe', b'..', b'/etc/passwd', b'<x>', b'"', b'\n'),
 )
 WRITTEN = ('cvat', 'datumaro', 'open_images', 'label_me', 'kitti_detection', 'wider_face')
-WITH_SHAPES = ('cvat', 'datumaro', 'label_me')
+POLYGON = [[[5, 5, 30, 8, 20, 40]]]
+WITH_POLYGONS = ('cvat', 'datumaro', 'label_me')
+WITH_MASKS = (*WITH_POLYGONS, 'open_images')
 
 
 def objects(dataset):
@@ -110,7 +113,7 @@ def written(tmp_path_factory):
                 item = DatasetItem(id=name, subset=split, media=media, annotations=annotations)
                 items[shaped].append(item)
     for name in WRITTEN:
-        dataset = Dataset.from_iterable(items[name in WITH_SHAPES], categories=['cat', 'face'])
+        dataset = Dataset.from_iterable(items[name in WITH_MASKS], categories=['cat', 'face'])
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             dataset.export(str(base / name), name, save_media=True)
@@ -128,22 +131,30 @@ def test_what_the_library_writes_is_read_with_the_same_objects(name, written):
                 (split, file, 'cat', (10 + number, 10, 20, 20)),
                 (split, file, 'face', (50, 20, 30, 24)),
             ]
-            if name in WITH_SHAPES:
-                expected += [
-                    (split, file, 'face', (5, 5, 25, 35)),
-                    (split, file, 'cat', (40, 30, 30, 20)),
-                ]
+            if name in WITH_POLYGONS:
+                expected.append((split, file, 'face', (5, 5, 25, 35)))
+            if name in WITH_MASKS:
+                expected.append((split, file, 'cat', (40, 30, 30, 20)))
     assert objects(dataset) == sorted(expected)
     assert dataset.issues.issues == []
 
 
-@pytest.mark.parametrize('name', WITH_SHAPES)
+@pytest.mark.parametrize('task', [None, 'detection'])
+@pytest.mark.parametrize('name', WRITTEN)
+def test_the_check_detects_what_the_library_wrote(name, task, written):
+    """Also those that have images of masks, or resemble COCO or Pascal VOC."""
+    dataset = read_dataset(written / name, task)
+    assert dataset.format == read(written / name).format
+    assert objects(dataset) == objects(read(written / name))
+
+
+@pytest.mark.parametrize('name', WITH_MASKS)
 def test_polygons_stay_polygons_and_masks_become_run_lengths(name, written):
     annotations = read(written / name).splits['train'].content['annotations']
     polygons = [a for a in annotations if isinstance(a.get('segmentation'), list)]
     masks = [a for a in annotations if isinstance(a.get('segmentation'), dict)]
-    assert [a['segmentation'] for a in polygons] == [[[5, 5, 30, 8, 20, 40]]] * 3
-    assert {a['area'] for a in polygons} == {415}
+    assert [a['segmentation'] for a in polygons] == POLYGON * (3 * (name in WITH_POLYGONS))
+    assert all(a['area'] == 415 for a in polygons)
     for a in masks:
         pixels = rle.decode(dict(a['segmentation'], counts=a['segmentation']['counts'].encode()))
         assert pixels.shape == (foreign.HEIGHT, foreign.WIDTH)

@@ -1,6 +1,7 @@
 """Formats of other tools are named without a library, and never wrongly."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from casvit_mm.datasets import DatasetError
 from casvit_mm.datasets.formats import coco, voc
+from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.formats.folders import folders
 from casvit_mm.datasets.formats.foreign import disclaim, read, readable, recognise
 from casvit_mm.datasets.formats.foreign.signatures import SIGNATURES, find
@@ -36,6 +38,22 @@ def test_a_format_that_no_reader_knows_is_named_with_what_to_do(name, tmp_path):
     assert 'Export the dataset as COCO, Pascal VOC or YOLO' in str(caught.value)
     assert 'casvit-mm[' not in str(caught.value), 'the extra would not help'
     assert not readable(folders(tmp_path))
+
+
+@pytest.mark.parametrize('task', [None, 'detection', 'semantic'])
+@pytest.mark.parametrize('name', foreign.NAMED)
+def test_the_check_says_so_whatever_the_task(name, task, tmp_path):
+    foreign.NAMED[name](tmp_path)
+    foreign.image(tmp_path / 'images/a.jpg')
+    with pytest.raises(DatasetError, match=f'is {re.escape(name.strip())} '):
+        read_dataset(tmp_path, task)
+
+
+def test_semantic_masks_next_to_files_of_another_tool_are_read(tmp_path):
+    foreign.NAMED['VGG Image Annotator (VIA) CSV'](tmp_path)
+    for name in ('images/a.jpg', 'masks/a.png'):
+        foreign.image(tmp_path / name)
+    assert read_dataset(tmp_path).format.startswith('semantic masks')
 
 
 @pytest.mark.parametrize('name', foreign.READ)
