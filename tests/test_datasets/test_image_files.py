@@ -203,6 +203,10 @@ def test_a_cut_or_overwritten_file_is_judged_as_a_run_does(tmp_path, name):
     for number, part in enumerate(damaged):
         path.write_bytes(part)
         (image,) = inspect_images([path], progress=False)
+        if name.endswith('png') and number >= 4:
+            # OpenCV 4.11 crashes the process at some of these.
+            assert image.issue == 'unreadable-picture' and 'checksum' in image.reason
+            continue
         readable, size = truths(part)
         assert (image.issue != 'unreadable-picture', image.upright) == (readable, size)
         if number < 4:
@@ -295,15 +299,18 @@ def test_an_image_of_a_billion_pixels_is_not_decoded(tmp_path, monkeypatch):
 
 
 def test_what_decoders_print_about_damaged_images_is_not_shown(tmp_path, capfd):
-    paths = []
-    for number, (kind, at) in enumerate([('JPEG', 0.5), ('PNG', 0.5), ('TIFF', 0.9)]):
-        content = by_pillow(kind, **({'compression': 'tiff_lzw'} if kind == 'TIFF' else {}))
-        place = int(len(content) * at)
-        for part in (content[:place], content[:place] + bytes(20) + content[place + 20 :]):
-            paths.append(tmp_path / f'{number}-{len(part)}')
-            paths[-1].write_bytes(part)
-    for path in paths:
-        decoded(path.read_bytes())
+    jpeg, tiff = by_pillow('JPEG'), by_pillow('TIFF', compression='tiff_lzw')
+    middle = len(jpeg) // 2
+    contents = [
+        jpeg[:middle],
+        jpeg[:middle] + bytes(20) + jpeg[middle + 20 :],
+        tiff[: len(tiff) // 2] + bytes(20) + tiff[len(tiff) // 2 + 20 :],
+        FILES['rgb16 png'][: len(FILES['rgb16 png']) // 2],
+    ]
+    paths = [tmp_path / str(number) for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+        decoded(content)
     assert capfd.readouterr().err, 'OpenCV prints about them'
     assert any(image.issue for image in inspect_images(paths, progress=False))
     assert capfd.readouterr().err == ''

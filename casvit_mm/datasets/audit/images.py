@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,11 +30,11 @@ MAX_BYTES = 2**31 - 1
 LARGE = 2**26
 JPEG_END = b'\xff\xd9'
 PNG_START = b'\x89PNG\r\n\x1a\n'
-PNG_END = b'IEND\xaeB`\x82'
 # Place of the number of bits in a PNG file.
 PNG_BITS = 24
 EIGHT_BITS = ('JPEG', 'GIF', 'WEBP', 'BMP', 'DIB')
-RASTER = (*EIGHT_BITS, 'PNG', 'TIFF', 'JPEG2000', 'PPM', 'AVIF')
+# Formats of which OpenCV may fill a missing part.
+RASTER = (*EIGHT_BITS, 'PNG', 'TIFF', 'PPM', 'AVIF')
 HEIC = tuple(b'ftyp' + brand for brand in (b'heic', b'heix', b'mif1', b'msf1', b'hevc'))
 
 Job = TypeVar('Job')
@@ -87,10 +88,8 @@ def inspect_image(path: str | Path) -> ImageFile:
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     if not content:
         return ImageFile('unreadable-picture', 'is empty', digest=digest)
-    if content.startswith(PNG_START) and _ends_in_a_chunk(content):
-        # OpenCV reserves as many bytes as a chunk claims to have: gigabytes if it is damaged.
-        reason = 'is truncated or damaged (it ends within a chunk)'
-        return ImageFile('unreadable-picture', reason, digest=digest)
+    if content.startswith(PNG_START) and (damage := _damage_of_png(content)):
+        return ImageFile('unreadable-picture', damage, digest=digest)
     file = BytesIO(content)
     try:
         image = Image.open(file)
@@ -154,26 +153,33 @@ def _decoded(
 
 
 def _ends_well(content: bytes, kind: str) -> bool:
-    """Whether the end of a file shows that it is complete; False if that is unknown."""
-    if kind == 'JPEG':
-        return content[-64:].rstrip(b'\0').endswith(JPEG_END)
-    return kind == 'PNG' and content.endswith(PNG_END)
+    """Whether a file is known to be complete without decoding it; False if that is unknown."""
+    # The checksums of a PNG file were checked before.
+    return kind == 'PNG' or (kind == 'JPEG' and content[-64:].rstrip(b'\0').endswith(JPEG_END))
 
 
-def _ends_in_a_chunk(content: bytes) -> bool:
-    """Whether a PNG file ends before the pixels of its first image do."""
-    place, kind = len(PNG_START), b''
-    # Frames of an animation follow the first image, and may be missing.
+def _damage_of_png(content: bytes) -> str:
+    """Why the first image of a PNG file is damaged, without a subject; empty if it is not.
+
+    OpenCV reserves as many bytes as a chunk claims to have, gigabytes if that number is damaged,
+    and some versions crash the process at damaged pixels.
+    """
+    view, place, kind = memoryview(content), len(PNG_START), b''
+    # Frames of an animation follow the first image, and may be damaged.
     while kind not in (b'IEND', b'fdAT'):
-        kind = content[place + 4 : place + 8]
-        place += 12 + int.from_bytes(content[place : place + 4], 'big')
-        if place > len(content):
-            return kind != b'fdAT'
-    return False
+        start, kind = place + 4, content[place + 4 : place + 8]
+        place = start + 8 + int.from_bytes(content[place:start], 'big')
+        if place > len(content) and kind != b'fdAT':
+            return 'is truncated or damaged (it ends within a chunk)'
+        checksum = int.from_bytes(content[place - 4 : place], 'big')
+        # Chunks whose name starts with a small letter may be ignored.
+        if kind[:1].isupper() and zlib.crc32(view[start : place - 4]) != checksum:
+            return f'is damaged (wrong checksum of a chunk {kind.decode("ascii", "replace")})'
+    return ''
 
 
 def _damage(image: Image.Image) -> str:
-    """What Pillow says about a damaged image, for OpenCV may fill a missing part silently."""
+    """What Pillow says about a damaged image."""
     # For other formats, such as EPS, Pillow runs programs.
     if image_format(image) not in RASTER:
         return ''

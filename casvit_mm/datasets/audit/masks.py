@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from casvit.names import name_issue
 from casvit.sentences import some
@@ -240,13 +239,11 @@ def _read_pairs(
     """Reads all images and semantic masks, and adds the issues of the files."""
     found = []
     first: dict[str, tuple[str, Path]] = {}
+    title = 'reading semantic masks' if progress else ''
     results: Iterator[_PairResult] = in_parallel(
-        lambda pair: _inspect_pair(pair, dataset.legend), pairs
+        lambda pair: _inspect_pair(pair, dataset.legend), pairs, title, unit='mask'
     )
-    bar = tqdm(
-        results, total=len(pairs), desc='reading semantic masks', unit='mask', disable=not progress
-    )
-    for pair, result in zip(pairs, bar, strict=True):
+    for pair, result in zip(pairs, results, strict=True):
         found.append(result)
         facts[pair.split].images += 1
         image, mask = str(pair.image), str(pair.mask)

@@ -24,8 +24,10 @@ from casvit_mm.datasets.preflight.config_data import (
     inherits,
     is_remote,
     join,
+    several_files,
 )
 from casvit_mm.datasets.shapes.single import default_root, how_to_generate, prepare
+from casvit_mm.datasets.similar_names import SimilarNames
 from casvit_mm.models.optional import toolbox_error
 
 GET_IMAGENET = (
@@ -81,6 +83,8 @@ def _check_dataset(
         hint = f'Generate it with: {how_to_generate(root)}'
     elif inherits(kind, 'mmpretrain.datasets', 'ImageNet'):
         hint = GET_IMAGENET
+    if not isinstance(dataset.get('ann_file') or '', str):
+        return several_files(dataset, kind, split)
     prefix, ann_file = _where(dataset, root)
     folder = join(root, prefix)
     if not inherits(kind, 'mmpretrain.datasets', 'CustomDataset') or not dataset.get(
@@ -219,9 +223,15 @@ def _check_names(folder: str, folders: list[str], classes: list[str] | None) -> 
 def _check_list(ann_file: str, folder: str, classes: list[str] | None) -> tuple[int, list[str]]:
     """Reads a list of images and class indices; returns its length and the class names."""
     try:
-        lines = Path(ann_file).read_text(encoding='utf-8').splitlines()
+        text = Path(ann_file).read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
         raise DatasetError(f'The list of images {ann_file} is not a text file: {error}.') from error
+    if text.startswith('\ufeff'):
+        raise DatasetError(
+            f'The list of images {ann_file} starts with a byte order mark, which mmpretrain takes '
+            'for a part of the first name: save it as plain UTF-8.'
+        )
+    lines = text.splitlines()
     names, labels = [], set()
     for number, line in enumerate(lines, start=1):
         name, _, label = line.strip().rpartition(' ')
@@ -248,8 +258,10 @@ def _check_list(ann_file: str, folder: str, classes: list[str] | None) -> tuple[
     step = max(len(names) // LISTED_LOOKED_FOR, 1)
     missing = [name for name in names[::step] if not Path(folder, name).is_file()]
     if missing:
+        hint = 'Set data_prefix of the dataset to the folder that the listed names are relative to.'
+        if similar := SimilarNames().find(Path(folder, missing[0])):
+            hint = f'There is {str(similar)!r}: write the names in the list as those of the files.'
         raise DatasetError(
-            f'Images listed in {ann_file} are not in {folder}: {some(missing)}. Set data_prefix of '
-            'the dataset to the folder that the listed names are relative to.'
+            f'Images listed in {ann_file} are not in {folder}: {some(missing)}. {hint}'
         )
     return len(names), classes

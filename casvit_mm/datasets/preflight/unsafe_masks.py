@@ -103,5 +103,15 @@ def _unsafe(content: Mapping[str, Any], file: str) -> Iterator[str]:
         size: tuple[float, float] = UNKNOWN_SIZE
         if is_number(width) and is_number(height) and min(width, height) > 0:
             size = (width, height)
-        if issue := mask_issue(record['segmentation'], size):
+        mask = record['segmentation']
+        if isinstance(mask, list):
+            # NumPy stops at all other parts before C code sees them.
+            mask = [part for part in mask if isinstance(part, list) and _is_numeric(part)]
+        elif not isinstance(mask, Mapping):
+            continue
+        if issue := mask_issue(mask, size):
             yield str(Issue('broken-mask', *locate(file, 'annotations', index, record), issue))
+
+
+def _is_numeric(values: list[Any]) -> bool:
+    return set(map(type, values)) <= {int, float}

@@ -210,12 +210,21 @@ def test_a_list_of_images_is_read(root):
         (lambda text: text.replace(' 5', ' 6'), 'has the class index 6, but there are 6 classes'),
         (lambda text: text.replace('cross/', 'crosses/'), "are not in {root}/train: 'crosses/"),
         (lambda text: '', 'is empty'),
+        (lambda text: '\ufeff' + text, 'starts with a byte order mark'),
+        (lambda text: text.replace('cross/', 'Cross/'), "There is '{root}/train/cross/"),
     ],
 )
 def test_an_invalid_list_of_images_is_refused_with_the_reason(root, damage, expected):
     message = refusal(listed(root, damage(lines(root))), 'train')
     assert str(root / 'train.txt') in message
     assert expected.format(root=root) in message
+
+
+def test_several_lists_of_images_need_several_datasets(root):
+    cfg = config_of(root, ann_file=['a.txt', 'b.txt'])
+    assert "2 annotation files ('a.txt', 'b.txt'), but reads one" in refusal(cfg)
+    cfg = config_of(root, ann_file=['a.txt', 'b.txt'], kind='NobodysDataset')
+    assert 'was not checked' in check_classification_data(cfg)[0]
 
 
 def test_a_list_of_images_that_is_missing_or_not_text_is_named(root):

@@ -214,6 +214,10 @@ SPOILED = {
     'another class': lambda content: content['categories'][0].update(name='someone'),
     'no image': lambda content: content['images'][0].update(file_name='nothing.jpg'),
     'no size': lambda content: content['images'][1].pop('width'),
+    'flat polygon': lambda content: content['annotations'][0].update(
+        segmentation=[1, 2, 9, 2, 9, 8]
+    ),
+    'text': lambda content: content['annotations'][0].update(segmentation='mask'),
     'no list': lambda content: content.pop('categories'),
 }
 
