@@ -8,6 +8,7 @@ EXTRAS = {
     'timm': 'bench',
     'defusedxml': 'data',
     'iterstrat': 'data',
+    'imagehash': 'duplicates',
 }
 """The extra that installs a package; all others come with ``train``."""
 

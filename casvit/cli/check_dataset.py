@@ -9,6 +9,8 @@
       repairs are made; --crowd-as-objects, --boxes-from-masks, --bits and --allow-loss ask for more
   casvit check DATA --no-pictures
       takes seconds: checks only the annotations, without opening the images
+  casvit check DATA --near-duplicates
+      also looks for images that nearly equal one in another split
 
 It prints a summary and writes an HTML report with plots and annotated images. The exit code is 2
 if there are errors (with --fix: in the copy), else 0; docs/data_check.md lists the kinds of issues.
@@ -34,6 +36,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--no-pictures',
         action='store_true',
         help='do not open the images, only check that they exist',
+    )
+    parser.add_argument(
+        '--near-duplicates',
+        action='store_true',
+        help='look for images that nearly equal one in another split (extra: duplicates)',
     )
     parser.add_argument(
         '--fix',

@@ -34,15 +34,20 @@ def run(args: Namespace) -> int:
     Raises:
         DatasetError: There is no dataset, or it cannot be read at all.
         CliError: The arguments contradict each other.
+        MissingPackageError: Near-duplicates are asked for, and `imagehash` is not installed.
     """
     if args.fix and args.no_pictures:
         raise CliError('--fix has to open the images: leave out --no-pictures.')
+    if args.near_duplicates and args.no_pictures:
+        raise CliError('--near-duplicates has to open the images: leave out --no-pictures.')
     asked = [option for option in REPAIRS if getattr(args, option)]
     if asked and not args.fix:
         raise CliError(f'--{asked[0].replace("_", "-")} is a repair: add --fix OUT.')
     name = Path(args.data).expanduser().resolve().stem
     folder = Path(args.out_dir or Path('work_dirs') / f'check_{name}')
-    check = checked(args, folder, read_images=not args.no_pictures)
+    check = checked(
+        args, folder, read_images=not args.no_pictures, near_duplicates=args.near_duplicates
+    )
     for line in report(check, args.limit):
         print(line)
     page = folder / 'index.html'
@@ -74,7 +79,7 @@ def _repaired(
     listed = f'{count_of(len(changes), "change")}, listed in changes.txt there'
     print(printable(f'repaired copy: {args.fix} ({listed})'))
     kind = 'semantic' if isinstance(check, MaskAudit) else args.task
-    copy = audited(read_dataset(out, kind), kind)
+    copy = audited(read_dataset(out, kind), kind, near_duplicates=args.near_duplicates)
     for line in report(copy, args.limit):
         print(line)
     return copy

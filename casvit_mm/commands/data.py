@@ -7,6 +7,7 @@ from casvit.errors import DatasetError
 from casvit.names import printable
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.masks import MaskAudit, audit_masks
+from casvit_mm.datasets.audit.near_duplicates import load_imagehash
 from casvit_mm.datasets.audit.objects import ObjectAudit, audit_objects
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.find import read_dataset
@@ -19,17 +20,24 @@ DRAWN = 'semantic_masks'
 MASKS_NEEDED = {'instance': True, 'detection': False}
 
 
-def checked(args: Namespace, folder: Path, *, read_images: bool) -> ObjectAudit | MaskAudit:
+def checked(
+    args: Namespace, folder: Path, *, read_images: bool, near_duplicates: bool = False
+) -> ObjectAudit | MaskAudit:
     """Reads the dataset that the arguments name, and checks it.
 
     Args:
         args: Those that :func:`casvit.cli.arguments.add_data` adds, and ``task``.
         folder: Folder for semantic masks that are drawn from objects.
         read_images: Whether to open every image.
+        near_duplicates: Whether to compare the images across splits.
 
     Raises:
         DatasetError: There is no dataset, or it cannot be read at all.
+        MissingPackageError: Near-duplicates cannot be found without `imagehash`.
     """
+    if near_duplicates:
+        # Before minutes of reading.
+        load_imagehash()
     if args.masks_from_objects and args.task != 'semantic':
         raise DatasetError('--masks-from-objects is for --task semantic.')
     dataset = read_dataset(
@@ -45,7 +53,15 @@ def checked(args: Namespace, folder: Path, *, read_images: bool) -> ObjectAudit 
         raise DatasetError(
             f'--legend is for semantic masks, but the format of {args.data} is {dataset.format}.'
         )
-    return audited(dataset, args.task, ignore_index=args.ignore_index, read_images=read_images)
+    if near_duplicates and len(dataset.splits) < 2:
+        dataset.notes.append('there is only one split: no near-duplicates were looked for')
+    return audited(
+        dataset,
+        args.task,
+        ignore_index=args.ignore_index,
+        read_images=read_images,
+        near_duplicates=near_duplicates,
+    )
 
 
 def audited(
@@ -54,6 +70,7 @@ def audited(
     *,
     ignore_index: int = IGNORE_INDEX,
     read_images: bool = True,
+    near_duplicates: bool = False,
 ) -> ObjectAudit | MaskAudit:
     """Audits a dataset for a task.
 
@@ -62,10 +79,21 @@ def audited(
         task: One of :data:`casvit.tables.TASKS`, or None if unknown.
         ignore_index: The value of ignored pixels in semantic masks.
         read_images: Whether to open every image.
+        near_duplicates: Whether to compare the images across splits.
     """
     if isinstance(dataset, MaskDataset):
-        return audit_masks(dataset, ignore_index=ignore_index, read_images=read_images)
-    return audit_objects(dataset, masks=MASKS_NEEDED.get(task or ''), read_images=read_images)
+        return audit_masks(
+            dataset,
+            ignore_index=ignore_index,
+            read_images=read_images,
+            near_duplicates=near_duplicates,
+        )
+    return audit_objects(
+        dataset,
+        masks=MASKS_NEEDED.get(task or ''),
+        read_images=read_images,
+        near_duplicates=near_duplicates,
+    )
 
 
 def report(check: ObjectAudit | MaskAudit, limit: int) -> list[str]:

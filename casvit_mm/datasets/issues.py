@@ -183,6 +183,10 @@ KINDS: dict[str, IssueKind] = {
         'images in more than one split',
         'Evaluation on training images gives scores that are too high.',
     ),
+    'near-duplicate': _warning(
+        'images that nearly equal one in another split',
+        'Evaluation on near copies of training images gives scores that are too high.',
+    ),
     # Images.
     'missing-picture': _stops('missing images', 'A run stops at them.'),
     'unreadable-picture': _stops('images that cannot be read', 'A run stops at them.'),

@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+import sys
 
 import pytest
 from pages import Page, check_page
+from PIL import Image
 
 from casvit.cli.main import run_tool
 from casvit_mm.datasets.shapes import objects as shapes
@@ -111,11 +113,35 @@ def test_semantic_masks_are_checked_counted_and_drawn(check, masks, tmp_path):
     assert (len(shown.cards), len(shown.charts)) == (12, 3)
 
 
+def test_near_duplicates_are_printed_if_asked_for(check, objects):
+    pytest.importorskip('imagehash', reason='needs the extra duplicates')
+    source, copy = objects / 'val/000001.jpg', objects / 'train/000005.jpg'
+    with Image.open(source) as image:
+        image.save(copy, quality=60)
+    assert 'nearly equal' not in check(objects)[1]
+    code, said, error = check(objects, '--near-duplicates')
+    assert code == 0
+    assert 'warning: 1 x images that nearly equal one in another split. Evaluation on' in said
+    assert f'    {copy}: images[5] (id 6) nearly equals {source} in val\n' in said
+    assert set(re.findall(r'([a-z]+ [a-z]+):', error)) <= {'reading images', 'comparing images'}
+    shutil.rmtree(objects / 'val')
+    (objects / 'annotations/instances_val.json').unlink()
+    assert 'note: there is only one split: no near-dup' in check(objects, '--near-duplicates')[1]
+
+
+def test_without_the_library_near_duplicates_are_refused_in_a_sentence(check, objects, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'imagehash', None)
+    code, said, error = check(objects, '--near-duplicates')
+    assert code == 2 and not said
+    assert "pip install 'casvit-mm[duplicates]' adds it." in error and 'Traceback' not in error
+
+
 def test_errors_in_arguments_are_one_sentence(check, objects, tmp_path):
     for arguments, message in [
         ((tmp_path / 'nowhere',), 'does not exist'),
         ((objects, '--task', 'semantic'), 'No images with semantic masks were found'),
         ((objects, '--fix', 'out', '--no-pictures'), 'leave out --no-pictures'),
+        ((objects, '--near-duplicates', '--no-pictures'), 'leave out --no-pictures'),
         ((objects, '--legend', 'x.txt'), '--legend is for semantic masks'),
     ]:
         code, _, error = check(*arguments)

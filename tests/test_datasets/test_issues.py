@@ -23,7 +23,7 @@ def test_every_kind_is_covered_by_a_test():
     made = {*RECORDS.values(), *IMAGES.values(), *SEMANTIC_MASKS.values()}
     elsewhere = {'no-mask', 'tiny-box', 'unused-class', 'absent-class', 'class-order'}
     elsewhere |= {'same-picture', 'unpaired-label-map', 'binary-mask', 'unsafe-name'}
-    elsewhere |= {'spread-values'}
+    elsewhere |= {'spread-values', 'near-duplicate'}
     elsewhere |= {'unreadable-annotation', 'unused-annotation-file', 'missing-split'}
     elsewhere |= {'nothing-to-learn', 'normalised-box', 'box-mask-mismatch', 'flat-polygon'}
     elsewhere |= {'duplicate-object', 'similar-names', 'dark-picture', 'lossy-mask'}

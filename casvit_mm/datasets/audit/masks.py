@@ -20,6 +20,7 @@ from casvit_mm.datasets.audit.mask_values import (
     mapping_of,
     meaning_of,
 )
+from casvit_mm.datasets.audit.near_duplicates import SplitImage, find_near_duplicates
 from casvit_mm.datasets.formats.dataset import MaskDataset
 from casvit_mm.datasets.formats.semantic.known import wheel
 from casvit_mm.datasets.issues import IssueList
@@ -150,6 +151,7 @@ def audit_masks(
     *,
     ignore_index: int = IGNORE_INDEX,
     read_images: bool = True,
+    near_duplicates: bool = False,
     progress: bool = True,
 ) -> MaskAudit:
     """Audits a dataset with semantic masks.
@@ -159,10 +161,14 @@ def audit_masks(
         ignore_index: The value of ignored pixels in masks of class indices.
         read_images: Whether to read every image and mask, instead of only checking that both of a
             pair exist.
+        near_duplicates: Whether to compare the images that were read across splits.
         progress: Whether to draw a progress bar on stderr.
 
     Returns:
         The audit; nothing is raised for issues.
+
+    Raises:
+        MissingPackageError: Near-duplicates cannot be found without `imagehash`.
     """
     issues = IssueList()
     facts = {name: MaskFacts() for name in dataset.splits}
@@ -184,6 +190,12 @@ def audit_masks(
             facts[pair.split].images += 1
         return audit
     results = _read_pairs(dataset, pairs, issues, facts, progress=progress)
+    if near_duplicates:
+        images = [
+            SplitImage(p.split, p.image, r.image) for p, r in zip(pairs, results, strict=True)
+        ]
+        for position, detail in find_near_duplicates(images, progress=progress):
+            issues.add('near-duplicate', str(images[position].path), '', detail)
     contents = [result.content for result in results if result.content]
     meaning = meaning_of(dataset, contents, ignore_index)
     audit.classes, audit.mapping, audit.needs = meaning.classes, meaning.mapping, meaning.needs

@@ -14,6 +14,7 @@ from casvit_mm.datasets.audit.coco_records import scan_coco
 from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
 from casvit_mm.datasets.audit.darkness import darkness
 from casvit_mm.datasets.audit.images import ImageFile, inspect_images
+from casvit_mm.datasets.audit.near_duplicates import SplitImage, find_near_duplicates
 from casvit_mm.datasets.formats.dataset import ObjectDataset
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.places import locate
@@ -82,6 +83,7 @@ def audit_objects(
     *,
     masks: bool | None = None,
     read_images: bool = True,
+    near_duplicates: bool = False,
     progress: bool = True,
 ) -> ObjectAudit:
     """Audits a dataset of objects.
@@ -91,10 +93,14 @@ def audit_objects(
         masks: Whether objects need masks; if None, only those that there are have to be valid, and
             if False, not even those.
         read_images: Whether to open every image, instead of only checking that it exists.
+        near_duplicates: Whether to compare the images that were opened across splits.
         progress: Whether to draw a progress bar on stderr.
 
     Returns:
         The audit; nothing is raised for issues.
+
+    Raises:
+        MissingPackageError: Near-duplicates cannot be found without `imagehash`.
     """
     scans = {
         name: scan_coco(split.content, str(split.file), masks=masks)
@@ -106,7 +112,9 @@ def audit_objects(
     for name, scan in scans.items():
         if name != 'test' or dataset.splits[name].content.get('annotations'):
             _check_learnable(scan, name, unread=bool(dataset.issues.issues))
-    _check_images(dataset, scans, read_images=read_images, progress=progress)
+    images = _check_images(dataset, scans, read_images=read_images, progress=progress)
+    if near_duplicates:
+        _add_near_duplicates(scans, images, progress=progress)
     facts = {name: gather_facts(scan, classes) for name, scan in scans.items()}
     _check_presence(facts, scans, classes)
     return ObjectAudit(dataset, classes, masks, facts, scans)
@@ -222,7 +230,8 @@ def _check_images(
     *,
     read_images: bool,
     progress: bool,
-) -> None:
+) -> list[SplitImage]:
+    """Checks the image of every record; returns all of them, in the order of the records."""
     records = [
         (split, index, record)
         for split, scan in scans.items()
@@ -239,8 +248,10 @@ def _check_images(
     similar = SimilarNames()
     first: dict[str, tuple[str, int, Path, str]] = {}
     peaks: list[tuple[Path, float]] = []
+    looked_at: list[SplitImage] = []
     for (split, index, record), path, own in zip(records, paths, inside, strict=True):
         image = next(images) if own else OUTSIDE
+        looked_at.append(SplitImage(split, path, image))
         issues = scans[split].issues
         _, place = locate(scans[split].file, 'images', index, record)
         where = (str(path), place)
@@ -262,6 +273,17 @@ def _check_images(
             found.add('same-picture', str(other[2]), other[3], detail, 'images', other[1])
     if peaks and (reason := darkness([peak for _, peak in peaks])):
         next(iter(scans.values())).issues.add('dark-picture', str(peaks[0][0]), '', reason)
+    return looked_at
+
+
+def _add_near_duplicates(
+    scans: dict[str, CocoScan], images: Sequence[SplitImage], *, progress: bool
+) -> None:
+    records = [(scan, *entry) for scan in scans.values() for entry in scan.images.values()]
+    for position, detail in find_near_duplicates(images, progress=progress):
+        scan, index, record = records[position]
+        where = (str(images[position].path), locate(scan.file, 'images', index, record)[1])
+        scan.issues.add('near-duplicate', *where, detail, 'images', index)
 
 
 def _exist(paths: Sequence[Path], *, progress: bool) -> Iterator[ImageFile]:
