@@ -139,9 +139,9 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     ignored = check.ignore_index if check.verbatim else IGNORE_INDEX
     if 'val' not in splits:
         pairs = splits.pop(_splittable(splits))
-        labels: list[set[Hashable]] = [
-            set(mask_content(mask).counts) - {ignored, IGNORE_INDEX} for _, mask in pairs
-        ]
+        labels: list[set[Hashable]] = [set(mask_content(mask).counts) for _, mask in pairs]
+        for values in labels:
+            values -= {ignored, IGNORE_INDEX}
         chosen = split_evenly(labels, val_share, seed, groups=[str(image) for image, _ in pairs])
         for name, side in (('train', False), ('val', True)):
             splits[name] = [pair for pair, val in zip(pairs, chosen, strict=True) if val is side]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from casvit.sentences import count_of, some
@@ -167,16 +168,18 @@ def _match_rest(chosen: dict[Key, list[Path | None]]) -> None:
             chosen[kept] = both
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _words(name: str) -> tuple[str, ...]:
     """The words in the name of a folder, also in ``SegmentationClass`` and ``trainannot``."""
     plain = re.sub(r'[^a-z0-9]', '', name.lower())
     if plain in MASK_WORDS | IMAGE_WORDS | OBJECT_WORDS:
-        return [plain]
+        return (plain,)
     if plain.endswith('annot') and plain[:-5] in SPLIT_NAMES:
-        return [plain[:-5], 'annot']
-    return [word.lower() for word in TOKEN.findall(name)]
+        return (plain[:-5], 'annot')
+    return tuple(word.lower() for word in TOKEN.findall(name))
 
 
+@lru_cache(maxsize=4096)
 def _kind(name: str) -> str:
     """Whether a folder holds images or masks, or drawings for people; empty if it may be any."""
     words = set(_words(name))
