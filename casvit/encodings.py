@@ -37,10 +37,11 @@ def decode(content: bytes) -> tuple[str, str]:
     Raises:
         ValueError: No known encoding fits; the message completes ``the file``.
     """
-    marked = next((name for mark, name in MARKS if content.startswith(mark)), None)
+    marked = next((name for mark, name in MARKS if content.startswith(mark)), '')
+    names = [marked] if marked else ['utf-8', *GUESSES]
     if not marked and b'\0' in content:
-        marked = _unmarked_utf16(content)
-    for name in (marked,) if marked else ('utf-8', *GUESSES):
+        names = [_unmarked_utf16(content) or 'utf-8']
+    for name in names:
         try:
             text = content.decode(name)
         except UnicodeDecodeError:
@@ -52,15 +53,11 @@ def decode(content: bytes) -> tuple[str, str]:
 
 
 def _unmarked_utf16(content: bytes) -> str:
-    """The byte order of UTF-16 text without a mark, in which Latin letters have a zero byte.
-
-    Raises:
-        ValueError: The zero bytes are elsewhere.
-    """
+    """The byte order of UTF-16 without a mark, in which every Latin letter has a zero byte."""
     for start, name in ((1, 'utf-16-le'), (0, 'utf-16-be')):
         if 0 in content[start::2] and 0 not in content[1 - start :: 2]:
-            return name
-    raise ValueError('holds zero bytes: it is not text')
+            return name if len(content) % 2 == 0 and content.count(0) > len(content) // 4 else ''
+    return ''
 
 
 def read_text(path: Path) -> tuple[str, str]:
@@ -71,3 +68,11 @@ def read_text(path: Path) -> tuple[str, str]:
         ValueError: No known encoding fits.
     """
     return decode(path.read_bytes())
+
+
+def foreign_encoding(path: Path) -> str:
+    """The encoding of a text file, unless it is plain UTF-8 or cannot be read: then ''."""
+    try:
+        return read_text(path)[1]
+    except (OSError, ValueError):
+        return ''

@@ -249,7 +249,7 @@ IMAGES = {
     remove: 'missing-picture',
     empty: 'unreadable-picture',
     overwrite_with_text: 'unreadable-picture',
-    truncate: 'truncated-picture',
+    truncate: 'unreadable-picture',
     resize: 'picture-size',
     tag_as_rotated: 'rotated-picture',
 }

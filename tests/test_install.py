@@ -204,6 +204,12 @@ def test_training_requirements_except_mmcv_are_installed_with_any_extras(extras)
         assert wanted.extras == {'train', *extras.replace(' ', '').split(',')} - {''}
 
 
+def test_the_original_line_is_set_up_without_the_extra_that_needs_numpy_2():
+    wanted = install.parse_arguments(['--line', 'original']).extras.split(',')
+    assert 'formats' not in wanted and 'data' in wanted
+    assert install.parse_arguments(['--line', 'original', '--extras', 'dev']).extras == 'dev'
+
+
 def test_the_fingerprint_depends_on_the_options():
     def choices(**changes):
         usual = {'line': 'maintained', 'extras': 'dev', 'cpu_ops': False, 'wheels': None}

@@ -41,7 +41,7 @@ from installer.machine import (
 )
 from installer.operators import has_kept_build, install_mmcv, wants_cuda
 from installer.target import SetupError, Target, say
-from installer.versions import LINES
+from installer.versions import EXTRAS, LINES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -138,9 +138,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--extras',
-        default='draw,data,bench,dev',
         metavar='A,B',
-        help='extras of the package to install (default: %(default)s)',
+        help=f'extras of the package to install (default: {",".join(EXTRAS)}, and formats with the '
+        'maintained line)',
     )
     parser.add_argument(
         '--force', action='store_true', help='run all steps even if nothing has changed'
@@ -148,7 +148,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         '--check', action='store_true', help='only check that everything can be imported'
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.extras is None:
+        args.extras = ','.join((*EXTRAS, *LINES[args.line].extras))
+    return args
 
 
 def main(argv: list[str]) -> int:

@@ -129,9 +129,19 @@ def add_data(parser: ArgumentParser) -> None:
         help='format of the annotations (default: detected automatically)',
     )
     parser.add_argument(
+        '--images',
+        metavar='DIR',
+        help='folder of the images that COCO files list (default: found automatically)',
+    )
+    parser.add_argument(
         '--legend',
         metavar='FILE',
         help='file with the names, or the colours and names, of the classes of semantic masks',
+    )
+    parser.add_argument(
+        '--masks-from-objects',
+        action='store_true',
+        help='with --task semantic: draw semantic masks from the polygons of a dataset of objects',
     )
     parser.add_argument(
         '--ignore-index',

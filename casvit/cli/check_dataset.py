@@ -5,12 +5,13 @@
   casvit check DATA --task instance
       also requires a segmentation mask for every object
   casvit check DATA --fix REPAIRED
-      also writes a repaired copy, with a list of every change
+      also writes a repaired copy, with a list of every change, and checks it. Only lossless
+      repairs are made; --crowd-as-objects, --boxes-from-masks, --bits and --allow-loss ask for more
   casvit check DATA --no-pictures
       takes seconds: checks only the annotations, without opening the images
 
 It prints a summary and writes an HTML report with plots and annotated images. The exit code is 2
-if there are errors, else 0; docs/data_check.md lists the kinds of issues.
+if there are errors (with --fix: in the copy), else 0; docs/data_check.md lists the kinds of issues.
 """
 
 from argparse import ArgumentParser
@@ -38,6 +39,31 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--fix',
         metavar='OUT',
         help='write a repaired copy to this new folder, as COCO or semantic masks',
+    )
+    repairs = parser.add_argument_group('repairs that --fix makes only if asked')
+    repairs.add_argument(
+        '--crowd-as-objects',
+        action='store_true',
+        help='make ordinary objects of those with the crowd flag',
+    )
+    repairs.add_argument(
+        '--boxes-from-masks',
+        action='store_true',
+        help='take the boxes of objects from their masks',
+    )
+    repairs.add_argument(
+        '--bits',
+        type=int,
+        choices=range(9, 16),
+        metavar='N',
+        help='images of 16 bits use only N (9 to 15): scale their brightness to the full range',
+    )
+    repairs.add_argument(
+        '--allow-loss',
+        type=arguments.fraction,
+        default=0.01,
+        metavar='SHARE',
+        help='share of images or objects that may be left out (default: 0.01)',
     )
     parser.add_argument(
         '--config',

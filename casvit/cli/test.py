@@ -42,6 +42,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='only write predictions, without evaluation: PREFIX.bbox.json (and .segm.json) in '
         'COCO format, or a folder of semantic masks',
     )
+    parser.add_argument(
+        '--no-data-check',
+        action='store_true',
+        help='skip the check of the data before testing; masks that would crash the process are '
+        'refused all the same',
+    )
     arguments.add_acceleration(parser)
     arguments.add_seed(parser)
     arguments.add_launcher(parser)

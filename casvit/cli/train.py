@@ -45,5 +45,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         action='store_true',
         help="scale the learning rate by this run's batch size over the recipe's",
     )
+    parser.add_argument(
+        '--no-data-check',
+        action='store_true',
+        help='skip the check of the data before training; masks that would crash the process are '
+        'refused all the same',
+    )
     arguments.add_seed(parser)
     arguments.add_launcher(parser)

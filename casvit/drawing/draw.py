@@ -37,20 +37,23 @@ def draw(result: Any, image: np.ndarray) -> np.ndarray:
 
 
 @draw.register
-def draw_detections(result: Detections, image: np.ndarray, *, scored: bool = True) -> np.ndarray:
+def draw_detections(
+    result: Detections, image: np.ndarray, *, scored: bool = True, scale: float = 1
+) -> np.ndarray:
     """Draws masks, boxes, class names and scores, with the highest scores on top.
 
     Args:
         result: The detections.
         image: Shape: ``(H, W, 3)``, uint8 RGB.
         scored: Whether to write the scores; annotations have none.
+        scale: Factor of line widths and letters; above 1 for images that are shown smaller.
 
     Returns:
         A new image.
     """
     canvas = image.copy()
     colours = _colours(result)
-    line, letters = _sizes(canvas)
+    line, letters = drawn_sizes(canvas, scale)
     # Clipped far outside the image, so that huge coordinates fit into an integer.
     edge = 2 * max(canvas.shape)
     boxes = np.nan_to_num(result.boxes.astype(float)).clip(-edge, edge).round().astype(int)
@@ -64,17 +67,18 @@ def draw_detections(result: Detections, image: np.ndarray, *, scored: bool = Tru
     for index, name in zip(order, np.array(result.names)[order], strict=True):
         text = f'{name} {result.scores[index]:.2f}' if scored else name
         colour = colours[result.class_ids[index]]
-        _write(canvas, text, boxes[index][0], boxes[index][1], colour, letters)
+        write_label(canvas, text, boxes[index][0], boxes[index][1], colour, letters)
     return canvas
 
 
 @draw.register
-def draw_semantic_map(result: SemanticMap, image: np.ndarray) -> np.ndarray:
+def draw_semantic_map(result: SemanticMap, image: np.ndarray, *, scale: float = 1) -> np.ndarray:
     """Colours every pixel by its class, and labels each class where it is widest.
 
     Args:
         result: The class of every pixel.
         image: Shape: ``(H, W, 3)``, uint8 RGB.
+        scale: Factor of letters; above 1 for images that are shown smaller.
 
     Returns:
         A new image.
@@ -86,10 +90,10 @@ def draw_semantic_map(result: SemanticMap, image: np.ndarray) -> np.ndarray:
         strip = slice(top, top + rows)
         mixed = colours[result.class_ids[strip]].astype(np.uint16) + image[strip]
         canvas[strip] = mixed >> 1
-    _, letters = _sizes(canvas)
+    _, letters = drawn_sizes(canvas, scale)
     wide = [area for area in result if area.share >= NAMED_SHARE]
     for area, (x, y) in zip(wide, _widest_places(result, [a.class_id for a in wide]), strict=True):
-        _write(canvas, area.name, x, y, colours[area.class_id], letters, centred=True)
+        write_label(canvas, area.name, x, y, colours[area.class_id], letters, centred=True)
     return canvas
 
 
@@ -109,12 +113,12 @@ def draw_classification(
     """
     canvas = image.copy()
     colours = _colours(result)
-    _, letters = _sizes(canvas)
+    _, letters = drawn_sizes(canvas)
     bottom = 0
     for one in result.top(best):
         text = f'{one.name} {one.score:.2f}'
         bottom += len(_letters(printable(text), letters))
-        _write(canvas, text, 0, bottom, colours[one.class_id], letters)
+        write_label(canvas, text, 0, bottom, colours[one.class_id], letters)
     return canvas
 
 
@@ -124,9 +128,9 @@ def _colours(result: Detections | SemanticMap | Classification) -> np.ndarray:
     return np.array(palette, np.uint8).reshape(-1, 3)
 
 
-def _sizes(canvas: np.ndarray) -> tuple[int, int]:
-    """Line width and letter height, visible when the whole image is shown."""
-    scale = max(canvas.shape[:2]) / 1000
+def drawn_sizes(canvas: np.ndarray, scale: float = 1) -> tuple[int, int]:
+    """Line width and letter height, visible when the whole image is shown; times ``scale``."""
+    scale *= max(canvas.shape[:2]) / 1000
     return max(1, round(2 * scale)), max(10, round(16 * scale))
 
 
@@ -167,7 +171,7 @@ def _rectangle(canvas: np.ndarray, box: np.ndarray, colour: np.ndarray, line: in
         canvas[rows, max(0, x) : max(0, x + line)] = colour
 
 
-def _write(
+def write_label(
     canvas: np.ndarray,
     text: str,
     x: int,

@@ -5,15 +5,21 @@ from pathlib import Path
 
 from casvit.errors import CliError
 from casvit.names import printable
-from casvit_mm.commands.data import checked, report
+from casvit.sentences import count_of
+from casvit_mm.commands.data import audited, checked, report
 from casvit_mm.config.read import load_config
 from casvit_mm.datasets.audit.masks import MaskAudit
+from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.audit.repair_masks import repair_masks
 from casvit_mm.datasets.audit.repair_objects import repair_objects
+from casvit_mm.datasets.audit.repair_options import RepairOptions
+from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.datasets.issues import Severity
 from casvit_mm.report.audit.page import write_mask_page, write_object_page
 from casvit_mm.report.audit.scales import model_scales
+
+REPAIRS = ('crowd_as_objects', 'boxes_from_masks', 'bits')
 
 
 def run(args: Namespace) -> int:
@@ -23,7 +29,7 @@ def run(args: Namespace) -> int:
         args: The parsed arguments.
 
     Returns:
-        2 if the dataset has errors, else 0.
+        2 if the dataset (with --fix: the copy) has errors, else 0.
 
     Raises:
         DatasetError: There is no dataset, or it cannot be read at all.
@@ -31,11 +37,15 @@ def run(args: Namespace) -> int:
     """
     if args.fix and args.no_pictures:
         raise CliError('--fix has to open the images: leave out --no-pictures.')
-    check = checked(args, read_images=not args.no_pictures)
+    asked = [option for option in REPAIRS if getattr(args, option)]
+    if asked and not args.fix:
+        raise CliError(f'--{asked[0].replace("_", "-")} is a repair: add --fix OUT.')
+    name = Path(args.data).expanduser().resolve().stem
+    folder = Path(args.out_dir or Path('work_dirs') / f'check_{name}')
+    check = checked(args, folder, read_images=not args.no_pictures)
     for line in report(check, args.limit):
         print(line)
-    name = Path(args.data).expanduser().resolve().stem
-    page = Path(args.out_dir or Path('work_dirs') / f'check_{name}') / 'index.html'
+    page = folder / 'index.html'
     if isinstance(check, MaskAudit):
         write_mask_page(check, page, args.seed)
     else:
@@ -44,11 +54,27 @@ def run(args: Namespace) -> int:
         write_object_page(check, page, palette, scales, args.seed)
     print(printable(f'page: {page}'))
     if args.fix:
-        out = Path(args.fix)
-        if isinstance(check, MaskAudit):
-            changes = repair_masks(check, out)
-        else:
-            changes = repair_objects(check, out)
-        listed = f'{len(changes)} changes, listed in changes.txt there'
-        print(printable(f'repaired copy: {args.fix} ({listed})'))
+        check = _repaired(check, Path(args.fix).expanduser(), args)
     return 2 if check.issues.of(Severity.ERROR) else 0
+
+
+def _repaired(
+    check: ObjectAudit | MaskAudit, out: Path, args: Namespace
+) -> ObjectAudit | MaskAudit:
+    """Writes the repaired copy, and prints its own check."""
+    if isinstance(check, MaskAudit):
+        if asked := [o for o in REPAIRS[:2] if getattr(args, o)]:
+            raise CliError(f'--{asked[0].replace("_", "-")} is for objects, not semantic masks.')
+        changes = repair_masks(check, out, allow_loss=args.allow_loss)
+    else:
+        options = RepairOptions(
+            args.crowd_as_objects, args.boxes_from_masks, args.bits, args.allow_loss
+        )
+        changes = repair_objects(check, out, options)
+    listed = f'{count_of(len(changes), "change")}, listed in changes.txt there'
+    print(printable(f'repaired copy: {args.fix} ({listed})'))
+    kind = 'semantic' if isinstance(check, MaskAudit) else args.task
+    copy = audited(read_dataset(out, kind), kind)
+    for line in report(copy, args.limit):
+        print(line)
+    return copy

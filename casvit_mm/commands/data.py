@@ -1,35 +1,71 @@
 """Checks the dataset that a command was given, and reports the result in lines of text."""
 
 from argparse import Namespace
+from pathlib import Path
 
 from casvit.errors import DatasetError
 from casvit.names import printable
+from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.masks import MaskAudit, audit_masks
 from casvit_mm.datasets.audit.objects import ObjectAudit, audit_objects
-from casvit_mm.datasets.formats.dataset import MaskDataset
+from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.formats.semantic.drawing import draw_masks
 from casvit_mm.datasets.issues import KINDS, IssueList
 from casvit_mm.report.audit.page import mask_table, object_table, verdict
 
+DRAWN = 'semantic_masks'
+# Boxes alone are trained on and evaluated in detection.
+MASKS_NEEDED = {'instance': True, 'detection': False}
 
-def checked(args: Namespace, *, read_images: bool) -> ObjectAudit | MaskAudit:
+
+def checked(args: Namespace, folder: Path, *, read_images: bool) -> ObjectAudit | MaskAudit:
     """Reads the dataset that the arguments name, and checks it.
 
     Args:
         args: Those that :func:`casvit.cli.arguments.add_data` adds, and ``task``.
+        folder: Folder for semantic masks that are drawn from objects.
         read_images: Whether to open every image.
 
     Raises:
         DatasetError: There is no dataset, or it cannot be read at all.
     """
-    dataset = read_dataset(args.data, args.task, kind=args.format, legend=args.legend)
-    if isinstance(dataset, MaskDataset):
-        return audit_masks(dataset, ignore_index=args.ignore_index, read_images=read_images)
-    if args.legend:
+    if args.masks_from_objects and args.task != 'semantic':
+        raise DatasetError('--masks-from-objects is for --task semantic.')
+    dataset = read_dataset(
+        args.data,
+        'instance' if args.masks_from_objects else args.task,
+        kind=args.format,
+        legend=args.legend,
+        images=args.images,
+    )
+    if args.masks_from_objects and isinstance(dataset, ObjectDataset):
+        dataset = draw_masks(dataset, folder / DRAWN)
+    if args.legend and not isinstance(dataset, MaskDataset):
         raise DatasetError(
             f'--legend is for semantic masks, but the format of {args.data} is {dataset.format}.'
         )
-    return audit_objects(dataset, masks=args.task == 'instance', read_images=read_images)
+    return audited(dataset, args.task, ignore_index=args.ignore_index, read_images=read_images)
+
+
+def audited(
+    dataset: ObjectDataset | MaskDataset,
+    task: str | None,
+    *,
+    ignore_index: int = IGNORE_INDEX,
+    read_images: bool = True,
+) -> ObjectAudit | MaskAudit:
+    """Audits a dataset for a task.
+
+    Args:
+        dataset: The dataset.
+        task: One of :data:`casvit.tables.TASKS`, or None if unknown.
+        ignore_index: The value of ignored pixels in semantic masks.
+        read_images: Whether to open every image.
+    """
+    if isinstance(dataset, MaskDataset):
+        return audit_masks(dataset, ignore_index=ignore_index, read_images=read_images)
+    return audit_objects(dataset, masks=MASKS_NEEDED.get(task or ''), read_images=read_images)
 
 
 def report(check: ObjectAudit | MaskAudit, limit: int) -> list[str]:
@@ -49,7 +85,8 @@ def report(check: ObjectAudit | MaskAudit, limit: int) -> list[str]:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         lines.append('  ' + '  '.join([first, *others]))
-    lines += [f'note: {note}' for note in dataset.notes]
+    changes = dataset.changes if isinstance(dataset, ObjectDataset) else []
+    lines += [f'note: {note}' for note in (*changes, *dataset.notes)]
     issues: IssueList = check.issues
     for kind, count in issues.counts().items():
         known = KINDS[kind]

@@ -16,6 +16,7 @@ from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.issues import Severity
 from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
 from casvit_mm.finetune.config import config_text
+from casvit_mm.finetune.data import FOLDER
 from casvit_mm.finetune.fit import fit_plan
 from casvit_mm.finetune.plan import make_plan, refuse_unsafe_path
 
@@ -40,7 +41,7 @@ def run(args: Namespace) -> int:
     refuse_unsafe_path('work dir', work_dir)
     if args.checkpoint:
         refuse_unsafe_path('checkpoint', Path(args.checkpoint).expanduser())
-    check = checked(args, read_images=True)
+    check = checked(args, work_dir / FOLDER, read_images=True)
     for line in report(check, limit=3):
         say(line)
     _refuse_errors(check, args)

@@ -62,9 +62,9 @@ def run(args: Namespace) -> int:
     if note := check_precision(args.precision, get_device()):
         say(note)
     join(cfg, args)
-    if not args.format_only:
-        for fact in check_data(cfg, ('test',)):
-            say(fact)
+    crashes_only = bool(args.no_data_check or args.format_only)
+    for fact in check_data(cfg, ('test',), crashes_only=crashes_only):
+        say(fact)
     if args.tta:
         _augment(cfg)
     runner = build_runner(cfg)

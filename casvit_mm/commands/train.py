@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
     _scale_learning_rate(cfg, args.auto_scale_lr, args.launcher)
     join(cfg, args)
     splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
-    for fact in check_data(cfg, splits):
+    for fact in check_data(cfg, splits, crashes_only=args.no_data_check):
         say(fact)
     runner = build_runner(cfg)
     runner.train()

@@ -69,7 +69,20 @@ class ConfigView:
         Yields:
             Dotted names and values.
         """
-        yield from _class_counts(self.model, 'model')
+        for name, count, _ in _class_counts(self.model, 'model'):
+            yield name, count
+
+    def counts_that_matter(self) -> Iterator[tuple[str, int]]:
+        """Those of :meth:`class_counts` that have to be right for a run.
+
+        A head that predicts one mask for all classes works with any, unless mmdet's hook compares
+        all of them.
+        """
+        hooks = self.cfg.get('custom_hooks') or []
+        compared = any('NumClassCheckHook' in type_name(hook) for hook in hooks)
+        for name, count, agnostic in _class_counts(self.model, 'model'):
+            if compared or not agnostic:
+                yield name, count
 
     def pretrained_files(self) -> Iterator[tuple[str, str, str]]:
         """The pretrained weights of the backbone and of the model.
@@ -115,11 +128,11 @@ def _leaves(dataset: Any) -> Iterator[dict[str, Any]]:
             yield from _leaves(part)
 
 
-def _class_counts(node: Any, path: str) -> Iterator[tuple[str, int]]:
+def _class_counts(node: Any, path: str) -> Iterator[tuple[str, int, bool]]:
     if isinstance(node, Mapping):
         for key, value in node.items():
             if key == 'num_classes' and isinstance(value, int):
-                yield f'{path}.num_classes', value
+                yield f'{path}.num_classes', value, bool(node.get('class_agnostic'))
             elif key not in _OTHER_COUNTS:
                 yield from _class_counts(value, f'{path}.{key}')
     elif isinstance(node, (list, tuple)):

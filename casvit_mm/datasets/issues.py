@@ -69,6 +69,11 @@ class Issue:
     index: int = -1
 
     @property
+    def effect(self) -> Effect:
+        """What its kind does to a run."""
+        return KINDS[self.kind].effect
+
+    @property
     def severity(self) -> Severity:
         """Severity of its kind."""
         return KINDS[self.kind].severity

@@ -124,10 +124,6 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     """
     notes: list[str] = []
     splits = {name: list(map(_files, pairs)) for name, pairs in check.dataset.splits.items()}
-    if UNSPLIT in splits and len(splits) > 1:
-        unsplit = splits.pop(UNSPLIT)
-        splits['train'] = splits.get('train', []) + unsplit
-        notes.append(f'{count_of(len(unsplit), "image")} of no split: used for training.')
     folder = out / FOLDER
     if not check.verbatim:
         target = folder / 'label_maps'
@@ -139,9 +135,9 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     ignored = check.ignore_index if check.verbatim else IGNORE_INDEX
     if 'val' not in splits:
         pairs = splits.pop(_splittable(splits))
-        labels: list[set[Hashable]] = [set(mask_content(mask).counts) for _, mask in pairs]
-        for values in labels:
-            values -= {ignored, IGNORE_INDEX}
+        labels: list[set[Hashable]] = []
+        for _, mask in pairs:
+            labels.append(set[Hashable](mask_content(mask).counts) - {ignored, IGNORE_INDEX})
         chosen = split_evenly(labels, val_share, seed, groups=[str(image) for image, _ in pairs])
         for name, side in (('train', False), ('val', True)):
             splits[name] = [pair for pair, val in zip(pairs, chosen, strict=True) if val is side]

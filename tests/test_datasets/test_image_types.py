@@ -71,7 +71,8 @@ def test_every_type_and_mode_is_read_checked_and_drawn_in_every_format(tmp_path,
     assert [str(issue) for issue in audit.issues.issues] == []
     (facts,) = audit.facts.values()
     assert (facts.images, facts.objects) == (len(KINDS), {'cat': len(KINDS)})
-    assert object_sheet(audit, len(KINDS), 0, [(255, 0, 0)])
+    cards = object_sheet(audit, len(KINDS), 0, [(255, 0, 0)])
+    assert len(cards) == len(KINDS) and all(card.small and card.large for card in cards)
 
 
 @pytest.mark.parametrize('label', FORMATS)
@@ -141,7 +142,7 @@ def test_semantic_masks_of_every_lossless_type_have_the_same_classes(tmp_path, s
     assert audit.facts['all'].pixels == {'class_0': 2 * 1000, 'class_1': 2 * 200}
 
 
-def test_an_image_that_cannot_be_decoded_is_left_out_of_the_report(tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_decoded_is_named_in_the_report(tmp_path, monkeypatch):
     as_coco(tmp_path, write_image(tmp_path / 'a.png'), (40, 30))
     audit = audit_objects(read_dataset(tmp_path), progress=False)
 
@@ -149,4 +150,5 @@ def test_an_image_that_cannot_be_decoded_is_left_out_of_the_report(tmp_path, mon
         raise cv2.error('too large')
 
     monkeypatch.setattr(cv2, 'imdecode', refuse)
-    assert object_sheet(audit, 4, 0, [(255, 0, 0)]) == b''
+    (card,) = object_sheet(audit, 4, 0, [(255, 0, 0)])
+    assert not card.small and card.missing == 'cannot be shown'

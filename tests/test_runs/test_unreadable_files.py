@@ -117,7 +117,7 @@ def test_a_semantic_mask_that_breaks_during_a_run_is_skipped(
 
     path = root / 'labels/train/000002.png'
 
-    def check_and_break(*args):
+    def check_and_break(*_, **options):
         empty(path, RNG)
         return []
 

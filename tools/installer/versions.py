@@ -15,6 +15,7 @@ class Line:
         mmcv: The only distribution that is compiled.
         packages: All other distributions.
         limits: Upper bounds that the packages themselves do not declare.
+        extras: Extras of this package that only this line allows.
     """
 
     pythons: tuple[int, ...]
@@ -22,6 +23,7 @@ class Line:
     mmcv: str
     packages: tuple[str, ...]
     limits: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
 
 
 LINES = {
@@ -35,6 +37,8 @@ LINES = {
             'onedl-mmsegmentation==1.4.2',
             'onedl-mmpretrain==1.3.6',
         ),
+        # datumaro needs NumPy 2.
+        extras=('formats',),
     ),
     'original': Line(
         pythons=(10, 11),
@@ -51,6 +55,8 @@ LINES = {
         limits=('numpy<2', 'setuptools<81'),
     ),
 }
+# Extras of this package that both lines allow.
+EXTRAS = ('draw', 'data', 'bench', 'dev')
 OPENCV = 'opencv-python-headless==4.11.0.86'
 OPENCVS = (
     'opencv-python',

@@ -1,78 +1,46 @@
 """Checks every record of a COCO annotation file and lists all issues.
 
-What `read_coco` stops at, and what mmdet silently drops (boxes without area, objects of unknown
-images), becomes an :class:`Issue` here that names the record.
+What a run stops at, and what mmdet silently drops (boxes without area, objects of unknown images),
+becomes an :class:`Issue` here that names the record.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypedDict
-
-import numpy as np
-import shapely
-from pycocotools import mask as rle
+from typing import Any
 
 from casvit.sentences import short
-from casvit_mm.datasets.audit.run_lengths import polygon_issue, run_length_issue
-from casvit_mm.datasets.formats.coco_file import RecordId, is_number
-from casvit_mm.datasets.issues import IssueList
+from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
+from casvit_mm.datasets.audit.coco_shapes import (
+    check_units,
+    compare_with_masks,
+    find_crossings,
+    find_duplicates,
+)
+from casvit_mm.datasets.formats.coco_file import RecordId, is_id, is_number
+from casvit_mm.datasets.object_masks.coding import mask_issue
+from casvit_mm.datasets.object_masks.polygons import encloses, is_polygon
 
-Box = tuple[float, float, float, float]
-LARGEST = 1e100
+# mmdet leaves out objects with either flag.
+CROWD_FLAGS = ('iscrowd', 'ignore')
 # Adds an issue of a kind to a record, with its detail.
 AddIssue = Callable[[str, str], None]
 
 
-class RunLengths(TypedDict):
-    """A mask as pycocotools takes it: its height and width, and its compressed run lengths."""
-
-    size: list[int]
-    counts: bytes
-
-
-@dataclass
-class CocoScan:
-    """The usable records of an annotation file, and the issues of the others.
-
-    Attributes:
-        file: Its path, as issues name it.
-        images: Image records by id, with their position in the file.
-        categories: Names by id, in the file's order.
-        annotations: Annotations of known images and categories whose box is four finite numbers,
-            with their position in the file.
-        issues: All issues found.
-    """
-
-    file: str
-    images: dict[RecordId, tuple[int, dict[str, Any]]] = field(default_factory=dict)
-    categories: dict[RecordId, str] = field(default_factory=dict)
-    annotations: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    issues: IssueList = field(default_factory=IssueList)
-
-    def add(self, kind: str, group: str, index: int, record: object, detail: str) -> None:
-        """Adds an issue with a record.
-
-        Args:
-            kind: Its kind.
-            group: Name of the list that contains the record.
-            index: Its position in that list.
-            record: The record.
-            detail: What is wrong with it.
-        """
-        self.issues.add(kind, *locate(self.file, group, index, record), detail, group, index)
-
-
 def scan_coco(
-    content: Mapping[str, Any], file: str, *, masks: bool = False, crossings: bool = True
+    content: Mapping[str, Any],
+    file: str,
+    *,
+    masks: bool | None = None,
+    crossings: bool = True,
 ) -> CocoScan:
     """Checks every record.
 
     Args:
         content: The content of the file, as returned by :func:`load_coco`.
         file: Its path.
-        masks: Whether objects need masks.
-        crossings: Whether to look for polygons that cross themselves, which takes longest.
+        masks: Whether objects need masks; if None, only those that there are have to be valid, and
+            if False, not even those.
+        crossings: Whether to compare objects with each other and boxes with masks as well, and look
+            for polygons that cross themselves, which takes longest.
 
     Returns:
         The usable records and the issues.
@@ -81,84 +49,13 @@ def scan_coco(
     _scan_images(scan, content['images'])
     _scan_categories(scan, content['categories'])
     _scan_annotations(scan, content.get('annotations') or [], masks)
+    compared = compare_with_masks(scan) if crossings else 0
+    check_units(scan, corners=not compared)
     if crossings:
-        _scan_polygons(scan)
+        find_duplicates(scan)
+        if masks is not False:
+            find_crossings(scan)
     return scan
-
-
-def box_corners(box: Sequence[float]) -> Box:
-    """Ordered corners ``x1, y1, x2, y2`` of a COCO box ``x, y, width, height``."""
-    x, y, width, height = box
-    return min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)
-
-
-def polygons_of(segmentation: object) -> list[list[float]]:
-    """The polygons of a segmentation that have at least three points."""
-    if not isinstance(segmentation, list):
-        return []
-    return [part for part in segmentation if _is_polygon(part)]
-
-
-def mask_issue(segmentation: object, size: tuple[float, float]) -> str:
-    """Explains why a segmentation cannot be decoded.
-
-    Args:
-        segmentation: Polygons, or run lengths in either form.
-        size: Width and height of the image.
-
-    Returns:
-        The reason, without a subject; empty if it can be decoded.
-    """
-    if isinstance(segmentation, Mapping):
-        return run_length_issue(segmentation)
-    if not isinstance(segmentation, list) or not all(map(_is_list_of_numbers, segmentation)):
-        return f'has segmentation = {short(segmentation)}'
-    for part in segmentation:
-        if _encloses(part) and (issue := polygon_issue(part, size)):
-            return issue
-    return ''
-
-
-def encode_mask(segmentation: object, size: tuple[int, int]) -> RunLengths | None:
-    """Encodes a segmentation as COCO run lengths.
-
-    Args:
-        segmentation: Polygons, or run lengths in either form.
-        size: Width and height of the image.
-
-    Returns:
-        Compressed run lengths as pycocotools takes them; None if nothing is usable.
-    """
-    width, height = size
-    if mask_issue(segmentation, size):
-        return None
-    try:
-        if polygons := polygons_of(segmentation):
-            return rle.merge(rle.frPyObjects(polygons, height, width))
-        if isinstance(segmentation, Mapping):
-            if isinstance(segmentation['counts'], list):
-                return rle.frPyObjects(segmentation, height, width)
-            counts = segmentation['counts'].encode()
-            return RunLengths(size=segmentation['size'], counts=counts)
-    except (ValueError, TypeError, KeyError):
-        return None
-    return None
-
-
-def locate(file: str, key: str, index: int, record: object) -> tuple[str, str]:
-    """Locates a record: its file, and its position in it.
-
-    Args:
-        file: The annotation file.
-        key: Name of the list.
-        index: Its position there.
-        record: The record; its ``source`` is the place it was converted from, if any.
-    """
-    source = record.get('source') if isinstance(record, Mapping) else None
-    if isinstance(source, Mapping) and {'file', 'record'} <= source.keys():
-        return source['file'], source['record']
-    name = record.get('id') if isinstance(record, Mapping) else None
-    return file, f'{key}[{index}]' + ('' if name is None else f' (id {name!r})')
 
 
 def _scan_images(scan: CocoScan, records: Sequence[Any]) -> None:
@@ -178,18 +75,20 @@ def _scan_images(scan: CocoScan, records: Sequence[Any]) -> None:
 
 
 def _scan_categories(scan: CocoScan, records: Sequence[Any]) -> None:
+    names: set[str] = set()
     for index, record in _complete_records(scan, 'categories', records, _CATEGORY):
         if record['id'] in scan.categories:
             detail = f'has the same id as {scan.categories[record["id"]]!r}'
             scan.add('double-id', 'categories', index, record, detail)
             continue
-        if record['name'] in scan.categories.values():
+        if record['name'] in names:
             detail = f'has the name {record["name"]!r}, which another category already has'
             scan.add('double-name', 'categories', index, record, detail)
+        names.add(record['name'])
         scan.categories[record['id']] = record['name']
 
 
-def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool) -> None:
+def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool | None) -> None:
     seen: dict[RecordId, int] = {}
     for index, record in _complete_records(scan, 'annotations', records, _ANNOTATION):
 
@@ -204,8 +103,9 @@ def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool) -> No
         if record['category_id'] not in scan.categories:
             key = record['category_id']
             add('unknown-category', f'has category_id {key!r}, which is not listed')
-        if record.get('iscrowd'):
-            add('crowd', 'has the crowd flag')
+        crowd = next((flag for flag in CROWD_FLAGS if record.get(flag)), None)
+        if crowd:
+            add('crowd', f'has the flag {crowd!r}')
         if not all(map(is_number, record['bbox'])):
             add('nan-box', f'has bbox = {short(record["bbox"])}')
             continue
@@ -213,19 +113,24 @@ def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool) -> No
             continue
         image = scan.images[record['image_id']][1]
         size = (image['width'], image['height'])
-        _check_box(record, size, add)
-        _check_mask(record, size, masks, add)
+        fits = _check_box(record, size, add)
+        if masks is not False:
+            _check_mask(record, size, bool(masks), add)
         if record['category_id'] in scan.categories:
             scan.annotations.append((index, record))
+            scan.learnable += fits and not crowd
 
 
-def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: AddIssue) -> None:
+def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: AddIssue) -> bool:
+    """Checks the box and area of an object; returns whether mmdet keeps it in training."""
     box, (width, height) = record['bbox'], size
     shown = f'has bbox = {short(box)}'
     x1, y1, x2, y2 = box_corners(box)
-    if box[2] == 0 or box[3] == 0:
+    empty = box[2] == 0 or box[3] == 0
+    outside = x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height
+    if empty:
         add('empty-box', shown)
-    elif x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+    elif outside:
         add('outside-box', f'{shown} in an image of {width}x{height}')
     else:
         if box[2] < 0 or box[3] < 0:
@@ -235,8 +140,10 @@ def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: AddIssue) 
             add('partly-outside', f'{shown} in an image of {width}x{height}')
         if x2 - x1 < 1 or y2 - y1 < 1:
             add('tiny-box', shown)
-    if is_number(record.get('area', 1)) and record.get('area', 1) <= 0:
+    without_area = is_number(record.get('area', 1)) and record.get('area', 1) <= 0
+    if without_area:
         add('no-area', f'has area = {record["area"]}')
+    return not empty and not outside and not without_area and box[2] >= 1 and box[3] >= 1
 
 
 def _check_mask(
@@ -246,6 +153,8 @@ def _check_mask(
     if not value:
         if needed:
             add('no-mask', 'has no segmentation')
+    elif is_polygon(value):
+        add('flat-polygon', f'has segmentation = {short(value)}, expected is [{short(value)}]')
     elif issue := mask_issue(value, size):
         add('broken-mask', issue)
     elif isinstance(value, Mapping):
@@ -254,32 +163,9 @@ def _check_mask(
             detail = f'has a mask of {stated[1]}x{stated[0]} in an image of {size[0]}x{size[1]}'
             add('rle-size', detail)
     else:
-        bad = [part for part in value if not _encloses(part)]
+        bad = [part for part in value if not encloses(part)]
         if bad:
             add('few-points', f'has a polygon of {short(bad[0])}')
-
-
-def _scan_polygons(scan: CocoScan) -> None:
-    """Finds polygons that cross themselves; in one batch, since one by one is far slower."""
-    points: list[np.ndarray] = []
-    rings: list[np.ndarray] = []
-    owners: list[int] = []
-    for position, (_, record) in enumerate(scan.annotations):
-        for part in polygons_of(record.get('segmentation')):
-            corners = np.asarray(part, float).reshape(-1, 2)
-            points.append(corners)
-            rings.append(np.full(len(corners), len(owners)))
-            owners.append(position)
-    if not owners:
-        return
-    shapes = shapely.polygons(
-        shapely.linearrings(np.concatenate(points), indices=np.concatenate(rings))
-    )
-    crossing = ~shapely.is_valid(shapes)
-    for position in sorted({owners[ring] for ring in np.flatnonzero(crossing)}):
-        index, record = scan.annotations[position]
-        detail = 'has a polygon that crosses itself'
-        scan.add('self-crossing', 'annotations', index, record, detail)
 
 
 def _complete_records(
@@ -303,29 +189,12 @@ def _complete_records(
             yield index, record
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, (int, str, float)) and value == value
-
-
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
 def _is_length(value: object) -> bool:
     return is_number(value) and value > 0
-
-
-def _is_list_of_numbers(value: object) -> bool:
-    if not isinstance(value, list):
-        return False
-    # Not number by number: a file as large as COCO's has millions of coordinates.
-    kinds = set(map(type, value))
-    if not kinds <= {int, float}:
-        return False
-    # Integers are unbounded in Python, and large ones may add up to a small sum.
-    if int in kinds and not -LARGEST < min(value) <= max(value) < LARGEST:
-        return False
-    return math.isfinite(sum(value))
 
 
 def _is_four_values(value: object) -> bool:
@@ -336,14 +205,6 @@ def _is_four_values(value: object) -> bool:
     )
 
 
-def _is_polygon(part: Any) -> bool:
-    return _is_list_of_numbers(part) and _encloses(part)
-
-
-def _encloses(numbers: Sequence[float]) -> bool:
-    return len(numbers) >= 6 and len(numbers) % 2 == 0
-
-
-_IMAGE = dict(id=_is_id, file_name=_is_name, width=_is_length, height=_is_length)
-_CATEGORY = dict(id=_is_id, name=_is_name)
-_ANNOTATION = dict(id=_is_id, image_id=_is_id, category_id=_is_id, bbox=_is_four_values)
+_IMAGE = dict(id=is_id, file_name=_is_name, width=_is_length, height=_is_length)
+_CATEGORY = dict(id=is_id, name=_is_name)
+_ANNOTATION = dict(id=is_id, image_id=is_id, category_id=is_id, bbox=_is_four_values)

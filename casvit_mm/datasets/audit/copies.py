@@ -1,9 +1,12 @@
 """Writes a changed copy of a dataset atomically, without touching the original."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from casvit.errors import DatasetError
@@ -48,6 +51,36 @@ def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
     except OSError as error:
         raise DatasetError(f'The copy cannot be written to {out}: {error}.') from error
     return changes
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copies a file with its content unchanged."""
+    shutil.copy2(source, target)
+
+
+def copy_scaled(source: Path, target: Path, bits: int) -> None:
+    """Copies an image of 16 bits, its values scaled up from those that are in use.
+
+    Args:
+        source: The image, as PNG or TIFF.
+        target: The copy, in the format of its suffix.
+        bits: Number of bits in use.
+
+    Raises:
+        DatasetError: A value needs more bits.
+    """
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.fromfile(source, np.uint8), flags)
+    if pixels is None or pixels.dtype != np.uint16:
+        copy_whole(source, target)
+        return
+    if int(pixels.max()) >> bits:
+        raise DatasetError(
+            f'{source} has the value {int(pixels.max()):,}, which needs more than {bits} bits: '
+            'use a larger --bits.'
+        )
+    scaled = np.left_shift(pixels, 16 - bits, dtype=np.uint16)
+    cv2.imencode(target.suffix, scaled)[1].tofile(target)
 
 
 def copy_upright(source: Path, target: Path) -> None:

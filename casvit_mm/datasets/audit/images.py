@@ -2,25 +2,44 @@
 
 import hashlib
 import os
+import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from threading import Semaphore
 from typing import TypeVar
 
-from PIL import Image
+import cv2
+import numpy as np
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
-from casvit_mm.datasets.image_files import image_size
+from casvit_mm.datasets.decoding import decode, quiet_decoders
+from casvit_mm.datasets.image_files import ImageSize, image_format, image_size
 
 # Images to read ahead: enough to keep the threads busy, few enough to fit in memory.
 AHEAD = 64
+# OpenCV counts the bytes of a file with a signed integer.
+MAX_BYTES = 2**31 - 1
+# Images above this number of pixels are decoded one at a time: each takes a gigabyte or so.
+LARGE = 2**26
+JPEG_END = b'\xff\xd9'
+PNG_START = b'\x89PNG\r\n\x1a\n'
+PNG_END = b'IEND\xaeB`\x82'
+# Place of the number of bits in a PNG file.
+PNG_BITS = 24
+EIGHT_BITS = ('JPEG', 'GIF', 'WEBP', 'BMP', 'DIB')
+RASTER = (*EIGHT_BITS, 'PNG', 'TIFF', 'JPEG2000', 'PPM', 'AVIF')
+HEIC = tuple(b'ftyp' + brand for brand in (b'heic', b'heix', b'mif1', b'msf1', b'hevc'))
 
 Job = TypeVar('Job')
 Result = TypeVar('Result')
+
+_ONE_LARGE = Semaphore()
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,8 @@ class ImageFile:
         upright: Width and height as loaded, rotated by its EXIF orientation.
         orientation: The EXIF orientation that a run applies, 1 for upright.
         digest: Hash of the content of the file; empty if it cannot be read.
+        peak: The largest value of an image with more than 8 bits per channel, as a share of what
+            its bits can hold; None for other images. A run reduces it to its upper 8 bits.
     """
 
     issue: str = ''
@@ -42,10 +63,11 @@ class ImageFile:
     upright: tuple[int, int] = (0, 0)
     orientation: int = 1
     digest: str = ''
+    peak: float | None = None
 
 
 def inspect_image(path: str | Path) -> ImageFile:
-    """Reads an image to its last pixel.
+    """Reads an image to its last pixel, with the decoder of a run.
 
     Args:
         path: The file.
@@ -54,8 +76,8 @@ def inspect_image(path: str | Path) -> ImageFile:
         The facts; nothing is raised for a missing or damaged file.
     """
     try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
+        content = _read(Path(path))
+    except (FileNotFoundError, NotADirectoryError):
         return ImageFile('missing-picture', 'does not exist')
     except OSError as error:
         return ImageFile('unreadable-picture', f'cannot be read: {error.strerror or error}')
@@ -63,23 +85,143 @@ def inspect_image(path: str | Path) -> ImageFile:
         # No file system allows a null character in a name.
         return ImageFile('missing-picture', 'does not exist')
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    if not content:
+        return ImageFile('unreadable-picture', 'is empty', digest=digest)
+    if content.startswith(PNG_START) and _ends_in_a_chunk(content):
+        # OpenCV reserves as many bytes as a chunk claims to have: gigabytes if it is damaged.
+        reason = 'is truncated or damaged (it ends within a chunk)'
+        return ImageFile('unreadable-picture', reason, digest=digest)
     file = BytesIO(content)
     try:
-        with Image.open(file) as image:
-            size = image_size(image, file)
-            facts = (size.stored, size.upright, size.orientation, digest)
-            try:
-                image.load()
-            except Exception as error:
-                reason = f'is truncated or damaged ({error})'
-                return ImageFile('truncated-picture', reason, *facts)
+        image = Image.open(file)
+        size = image_size(image, file)
     except Image.DecompressionBombError as error:
         return ImageFile('unreadable-picture', f'is too large: {error}', digest=digest)
     except Exception:
-        # Pillow's parsers raise all kinds of exceptions for a damaged file.
-        reason = 'is empty' if not content else 'is not an image'
+        # Pillow's parsers raise all kinds of exceptions, also for formats that only OpenCV reads.
+        return _decoded(content, digest, None, None)
+    with image:
+        if size.stored[0] * size.stored[1] <= LARGE:
+            return _decoded(content, digest, image, size)
+        with _ONE_LARGE:
+            return _decoded(content, digest, image, size)
+
+
+def _read(path: Path) -> bytes:
+    """Reads a file.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file: reading a pipe or device never ends.
+        ValueError: Its name is invalid.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(0, 'it is a folder')
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(0, 'it is a pipe or device, not a file')
+    if status.st_size > MAX_BYTES:
+        raise OSError(0, f'it has {status.st_size:,} bytes, which is too large for OpenCV')
+    return path.read_bytes()
+
+
+def _decoded(
+    content: bytes, digest: str, image: Image.Image | None, size: ImageSize | None
+) -> ImageFile:
+    """Decodes an image.
+
+    Args:
+        content: The content of its file.
+        digest: The hash of the content.
+        image: The image, opened by Pillow; None if Pillow cannot open it.
+        size: Its size according to the header.
+    """
+    kind = image_format(image) if image else ''
+    damage = _damage(image) if image and not _ends_well(content, kind) else ''
+    if kind == 'JPEG' and size and not damage:
+        # For an eighth of the size, the same decoder skips most of its work.
+        small = decode(content, cv2.IMREAD_REDUCED_COLOR_8)
+        if small is not None:
+            return ImageFile('', '', size.stored, size.upright, size.orientation, digest)
+    pixels = decode(content)
+    if pixels is None:
+        reason = damage or _why_not(content, image)
         return ImageFile('unreadable-picture', reason, digest=digest)
-    return ImageFile('', '', *facts)
+    upright = (pixels.shape[1], pixels.shape[0])
+    size = size or ImageSize(upright, upright)
+    peak = None if _has_8_bits(content, image) else _peak(content, pixels)
+    issue = 'truncated-picture' if damage else ''
+    return ImageFile(issue, damage, size.stored, upright, size.orientation, digest, peak)
+
+
+def _ends_well(content: bytes, kind: str) -> bool:
+    """Whether the end of a file shows that it is complete; False if that is unknown."""
+    if kind == 'JPEG':
+        return content[-64:].rstrip(b'\0').endswith(JPEG_END)
+    return kind == 'PNG' and content.endswith(PNG_END)
+
+
+def _ends_in_a_chunk(content: bytes) -> bool:
+    """Whether a PNG file ends before the pixels of its first image do."""
+    place, kind = len(PNG_START), b''
+    # Frames of an animation follow the first image, and may be missing.
+    while kind not in (b'IEND', b'fdAT'):
+        kind = content[place + 4 : place + 8]
+        place += 12 + int.from_bytes(content[place : place + 4], 'big')
+        if place > len(content):
+            return kind != b'fdAT'
+    return False
+
+
+def _damage(image: Image.Image) -> str:
+    """What Pillow says about a damaged image, for OpenCV may fill a missing part silently."""
+    # For other formats, such as EPS, Pillow runs programs.
+    if image_format(image) not in RASTER:
+        return ''
+    try:
+        image.load()
+    except Exception as error:
+        return f'is truncated or damaged ({error})'
+    return ''
+
+
+def _why_not(content: bytes, image: Image.Image | None) -> str:
+    """Why OpenCV cannot decode a file, without a subject."""
+    if image and (damage := _damage(image)):
+        return damage
+    if content[4:12] in HEIC:
+        kind = 'a HEIC file'
+    elif image:
+        kind = f'of type {image_format(image)} (mode {image.mode})'
+    else:
+        return 'is damaged, or not an image that OpenCV can decode'
+    return f'is {kind}, which OpenCV, the reader of a run, cannot decode: save it as 8-bit PNG'
+
+
+def _has_8_bits(content: bytes, image: Image.Image | None) -> bool:
+    """Whether a file has at most 8 bits per channel; False if the header does not say it."""
+    kind = image_format(image) if image else ''
+    if kind == 'PNG':
+        return content[PNG_BITS] <= 8
+    if kind == 'TIFF':
+        bits = getattr(image, 'tag_v2', {}).get(ExifTags.Base.BitsPerSample, (1,))
+        return max(bits) <= 8
+    return kind in EIGHT_BITS
+
+
+def _peak(content: bytes, loaded: np.ndarray) -> float | None:
+    """The largest value of an image with more than 8 bits as a share of its range."""
+    pixels = decode(content, cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype.itemsize == 1:
+        return None
+    # Some decoders scale to the bits in use or to floats from 0 to 1, others cut lower bits off.
+    share = loaded.max() / 255
+    if pixels.dtype.kind in 'iu':
+        # A fourth channel is opacity.
+        colours = pixels[..., :3] if pixels.ndim == 3 else pixels
+        exact = colours.max() / np.iinfo(pixels.dtype).max
+        # What is loaded is rounded to 8 bits.
+        share = exact if share < exact + 1.5 / 255 else share
+    return float(share)
 
 
 def inspect_images(paths: Sequence[str | Path], *, progress: bool = True) -> Iterator[ImageFile]:
@@ -92,28 +234,34 @@ def inspect_images(paths: Sequence[str | Path], *, progress: bool = True) -> Ite
     Yields:
         The facts, in the order of the paths.
     """
-    results = in_parallel(inspect_image, paths)
-    yield from tqdm(
-        results, total=len(paths), desc='reading images', unit='image', disable=not progress
-    )
+    yield from in_parallel(inspect_image, paths, 'reading images' if progress else '', unit='image')
 
 
-def in_parallel(work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
-    """Runs a function in threads; decoders release Python's lock.
+def in_parallel(
+    work: Callable[[Job], Result], jobs: Sequence[Job], title: str = '', *, unit: str = 'file'
+) -> Iterator[Result]:
+    """Runs a function that decodes images in threads; decoders release Python's lock.
 
     Args:
-        work: The function.
+        work: The function. What C code prints on stderr meanwhile is dropped.
         jobs: The arguments, one per call.
+        title: Title of a progress bar on stderr; none is drawn without it.
+        unit: What the bar counts.
 
     Yields:
         Its results, in order. Only a few are held, so memory does not grow with the jobs.
     """
-    jobs = iter(jobs)
-    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        waiting = deque(pool.submit(work, job) for job in islice(jobs, AHEAD))
+    with (
+        quiet_decoders(),
+        tqdm(total=len(jobs), desc=title, unit=unit, disable=not title) as bar,
+        ThreadPoolExecutor(max_workers=usable_cores()) as pool,
+    ):
+        queue = iter(jobs)
+        waiting = deque(pool.submit(work, job) for job in islice(queue, AHEAD))
         while waiting:
             result = waiting.popleft().result()
-            waiting.extend(pool.submit(work, job) for job in islice(jobs, 1))
+            waiting.extend(pool.submit(work, job) for job in islice(queue, 1))
+            bar.update()
             yield result
 
 

@@ -1,20 +1,28 @@
 """The audit of a dataset with boxes and masks: its issues and statistics."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from casvit.files import is_file
 from casvit.names import name_issue
-from casvit_mm.datasets.audit.coco_records import CocoScan, box_corners, locate, scan_coco
+from casvit_mm.datasets.audit.coco_records import scan_coco
+from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
+from casvit_mm.datasets.audit.darkness import darkness
 from casvit_mm.datasets.audit.images import ImageFile, inspect_images
 from casvit_mm.datasets.formats.dataset import ObjectDataset
 from casvit_mm.datasets.issues import IssueList
+from casvit_mm.datasets.places import locate
+from casvit_mm.datasets.similar_names import SimilarNames
 
 HEAT_CELLS = 32
+OUTSIDE = ImageFile(
+    'missing-picture', 'lies outside the dataset and is not read: --images DIR names its folder'
+)
 
 
 @dataclass
@@ -49,14 +57,14 @@ class ObjectAudit:
     Attributes:
         dataset: The dataset.
         classes: Names of its classes.
-        masks: Whether its objects need masks.
+        masks: Whether its objects need masks; see :func:`audit_objects`.
         facts: Statistics by split.
         scans: The usable records and the issues by split.
     """
 
     dataset: ObjectDataset
     classes: list[str]
-    masks: bool
+    masks: bool | None
     facts: dict[str, ObjectFacts]
     scans: dict[str, CocoScan]
 
@@ -72,7 +80,7 @@ class ObjectAudit:
 def audit_objects(
     dataset: ObjectDataset,
     *,
-    masks: bool = False,
+    masks: bool | None = None,
     read_images: bool = True,
     progress: bool = True,
 ) -> ObjectAudit:
@@ -80,7 +88,8 @@ def audit_objects(
 
     Args:
         dataset: The dataset.
-        masks: Whether objects need masks.
+        masks: Whether objects need masks; if None, only those that there are have to be valid, and
+            if False, not even those.
         read_images: Whether to open every image, instead of only checking that it exists.
         progress: Whether to draw a progress bar on stderr.
 
@@ -93,6 +102,10 @@ def audit_objects(
     }
     classes = _check_classes(scans)
     _check_names(dataset, scans)
+    _check_similar_names(scans, classes)
+    for name, scan in scans.items():
+        if name != 'test' or dataset.splits[name].content.get('annotations'):
+            _check_learnable(scan, name)
     _check_images(dataset, scans, read_images=read_images, progress=progress)
     facts = {name: gather_facts(scan, classes) for name, scan in scans.items()}
     _check_presence(facts, scans, classes)
@@ -157,12 +170,44 @@ def _check_names(dataset: ObjectDataset, scans: dict[str, CocoScan]) -> None:
                 scan.issues.add('unsafe-name', *where, detail, 'categories', index)
 
 
+def _check_similar_names(scans: dict[str, CocoScan], classes: Sequence[str]) -> None:
+    """Looks for class names that differ only by case."""
+    same: dict[str, list[str]] = {}
+    for name in classes:
+        same.setdefault(name.casefold(), []).append(name)
+    for names in same.values():
+        if len(names) > 1:
+            scan = next(s for s in scans.values() if names[1] in s.categories.values())
+            detail = f'differs only by case from {names[0]!r}'
+            scan.issues.add('similar-names', scan.file, f'category {names[1]!r}', detail)
+
+
+def _check_learnable(scan: CocoScan, split: str) -> None:
+    """Looks for a split without a single object that a run learns from or is evaluated on."""
+    if scan.learnable:
+        return
+    kinds = scan.issues.counts()
+    what = 'to be evaluated on' if split in ('val', 'test') else 'to learn from'
+    reason = 'it has no annotations'
+    if kinds.get('crowd', 0) >= max(1, len(scan.annotations)):
+        reason = (
+            f'all {kinds["crowd"]:,} have the crowd flag, as CVAT marks masks '
+            '(--fix OUT --crowd-as-objects makes objects of them)'
+        )
+    elif scan.annotations or kinds:
+        reason = 'every annotation has one of the other issues'
+    scan.issues.add('nothing-to-learn', scan.file, '', f'has no object {what}: {reason}')
+
+
 def _check_presence(
     facts: dict[str, ObjectFacts], scans: dict[str, CocoScan], classes: Sequence[str]
 ) -> None:
     for name in classes:
         present = {split for split, fact in facts.items() if fact.objects.get(name)}
         for split, scan in scans.items():
+            if not any(facts[split].objects.values()):
+                # Said once for the split.
+                continue
             where = (scan.file, f'category {name!r}')
             if not present:
                 scan.issues.add('unused-class', *where, 'has no objects')
@@ -184,20 +229,28 @@ def _check_images(
         for index, record in scan.images.values()
     ]
     paths = [dataset.splits[split].image(record) for split, _, record in records]
-    if read_images:
-        images = inspect_images(paths, progress=progress)
-    else:
-        exist = (is_file(path) for path in paths)
-        images = (
-            ImageFile('' if found else 'missing-picture', 'does not exist') for found in exist
-        )
+    # An annotation file of a stranger may list any file of this machine.
+    inside = [
+        dataset.splits[split].holds(path, dataset.root)
+        for (split, _, _), path in zip(records, paths, strict=True)
+    ]
+    look = inspect_images if read_images else _exist
+    images = look(list(compress(paths, inside)), progress=progress)
+    similar = SimilarNames()
     first: dict[str, tuple[str, int, Path, str]] = {}
-    for (split, index, record), path, image in zip(records, paths, images, strict=True):
+    peaks: list[tuple[Path, float]] = []
+    for (split, index, record), path, own in zip(records, paths, inside, strict=True):
+        image = next(images) if own else OUTSIDE
         issues = scans[split].issues
         _, place = locate(scans[split].file, 'images', index, record)
         where = (str(path), place)
         if image.issue:
-            issues.add(image.issue, *where, image.reason, 'images', index)
+            reason = image.reason
+            if image.issue == 'missing-picture' and own and (near := similar.find(path)):
+                reason += f'; did you mean {near.name!r}?'
+            issues.add(image.issue, *where, reason, 'images', index)
+        if image.peak is not None:
+            peaks.append((path, image.peak))
         if image.stored != (0, 0):
             _check_size(image, record, issues, where, index)
         content = image.digest or str(path.absolute())
@@ -207,6 +260,14 @@ def _check_images(
             detail = f'is also in {split}, as {path}'
             found = scans[other[0]].issues
             found.add('same-picture', str(other[2]), other[3], detail, 'images', other[1])
+    if peaks and (reason := darkness([peak for _, peak in peaks])):
+        next(iter(scans.values())).issues.add('dark-picture', str(peaks[0][0]), '', reason)
+
+
+def _exist(paths: Sequence[Path], *, progress: bool) -> Iterator[ImageFile]:
+    """What is known about images without opening them."""
+    for path in paths:
+        yield ImageFile() if is_file(path) else ImageFile('missing-picture', 'does not exist')
 
 
 def _check_size(

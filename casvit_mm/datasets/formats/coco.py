@@ -1,23 +1,27 @@
-"""COCO annotation files, in the layouts of COCO, Roboflow, CVAT and Label Studio."""
+"""COCO annotation files, in the layouts of COCO, LVIS, Roboflow, CVAT and Label Studio."""
 
 import json
 import re
-from collections.abc import Iterable
-from pathlib import Path, PureWindowsPath
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from casvit.encodings import decode, foreign_encoding
 from casvit.errors import DatasetError
-from casvit.files import is_file
-from casvit.sentences import some
+from casvit.sentences import count_of, some
 from casvit_mm.datasets.formats.coco_file import load_coco
+from casvit_mm.datasets.formats.coco_images import locate_images
+from casvit_mm.datasets.formats.coco_merge import merged
+from casvit_mm.datasets.formats.complete import complete, strip_names
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectDataset, ObjectSplit, split_of
 from casvit_mm.datasets.formats.folders import Folder
+from casvit_mm.datasets.image_files import read_image_size
 
 FORMAT = 'COCO'
-# Other annotation files of COCO, in the same folder as the instances.
-OTHER_KINDS = ('captions_', 'person_keypoints_', 'panoptic_', 'stuff_', 'image_info_')
+# Annotation files of COCO without boxes, in the same folder as the instances.
+WITHOUT_BOXES = ('captions_', 'panoptic_', 'stuff_', 'image_info_')
+KEYPOINTS = 'person_keypoints_'
 SNIFFED = 65536
-LOOKED_FOR = 50
 
 
 def find(listing: Iterable[Folder]) -> list[Path]:
@@ -33,12 +37,20 @@ def find(listing: Iterable[Folder]) -> list[Path]:
     for folder in listing:
         kinds = {}
         for path in folder.ending_in('.json'):
-            if not path.name.startswith(OTHER_KINDS):
+            if not path.name.startswith(WITHOUT_BOXES):
                 kinds[path] = json_kind(path)
                 # LabelMe has one file per image: if the first few are LabelMe, so are the others.
                 if len(kinds) >= 8 and set(kinds.values()) == {'labelme'}:
                     break
-        found += [path for path, kind in kinds.items() if kind == 'coco']
+        coco = [path for path, kind in kinds.items() if kind == 'coco']
+        # COCO lists the same persons in both, the instances have masks for all of them.
+        names = {path.name for path in coco}
+        found += [
+            path
+            for path in coco
+            if not path.name.startswith(KEYPOINTS)
+            or path.name.replace(KEYPOINTS, 'instances_', 1) not in names
+        ]
     return sorted(found)
 
 
@@ -46,99 +58,98 @@ def json_kind(path: Path) -> str:
     """Guesses the format of a JSON file from its start: ``coco``, ``labelme`` or '' (unknown)."""
     try:
         with path.open('rb') as file:
-            start = file.read(SNIFFED).decode('utf-8', 'ignore')
+            start = file.read(SNIFFED)
+        # The start may end in the middle of a character.
+        text = start.decode('utf-16', 'ignore') if b'\0' in start else start.decode('latin-1')
     except OSError:
         return ''
-    keys = set(re.findall(r'"(images|annotations|categories|shapes|imagePath)"\s*:', start))
+    keys = set(re.findall(r'"(images|annotations|categories|shapes|imagePath)"\s*:', text))
     if keys & {'shapes', 'imagePath'}:
         return 'labelme'
     if len(keys) >= 2:
         return 'coco'
     if keys and len(start) == SNIFFED:
         try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+            content = json.loads(decode(path.read_bytes())[0])
+        except (OSError, ValueError, RecursionError):
             return ''
         if isinstance(content, dict) and {'images', 'categories'} <= content.keys():
             return 'coco'
     return ''
 
 
-def read(root: Path, files: list[Path]) -> ObjectDataset:
-    """Reads the annotation files of a dataset.
+def read(
+    root: Path, files: list[Path], listing: list[Folder], images: Path | None = None
+) -> ObjectDataset:
+    """Reads the annotation files of a dataset; what a run needs and they lack is completed.
+
+    Several files of one split are merged.
 
     Args:
         root: Folder of the dataset.
         files: Its annotation files.
+        listing: Its folders.
+        images: The folder that holds the images; found automatically if None.
 
     Returns:
         The dataset.
 
     Raises:
-        DatasetError: A file is not in COCO format, two files belong to the same split, or there are
-            no images.
+        DatasetError: A file is not in COCO format, it is unclear which split one belongs to, or
+            there are no images.
     """
     dataset = ObjectDataset(FORMAT, root, {})
+    by_split: dict[str, list[Path]] = {}
     for path in files:
         name = split_of(*path.relative_to(root).parent.parts, path.stem)
-        if name in dataset.splits:
-            raise DatasetError(
-                f'Two annotation files belong to the same split: {dataset.splits[name].file} and '
-                f'{path}. Keep one of them, or put train and val into their names.'
-            )
-        content = load_coco(path)
-        images = _image_folder(root, path, content['images'])
-        dataset.splits[name] = ObjectSplit(content, path, images, verbatim=True)
-        if dropped := _drop_supercategory(content):
-            dataset.notes.append(
-                f'{path}: left out the category {dropped!r}, which has no objects and only groups '
-                'the others.'
-            )
-    if UNSPLIT in dataset.splits and len(dataset.splits) > 1:
+        by_split.setdefault(name, []).append(path)
+    if UNSPLIT in by_split and len(by_split) > 1:
         raise DatasetError(
-            f'It is unclear which split {dataset.splits[UNSPLIT].file} is, and there are others: '
-            f'{some(str(s.file) for s in dataset.splits.values())}. Put train, val or test into '
-            'its name.'
+            f'It is unclear which split {by_split[UNSPLIT][0]} is, and there are others: '
+            f'{some(str(path) for paths in by_split.values() for path in paths)}. Put train, val '
+            'or test into its name.'
         )
+    for name, paths in by_split.items():
+        parts = [_read_file(dataset, name, path, listing, images) for path in paths]
+        if len(parts) > 1:
+            dataset.notes.append(
+                f'{count_of(len(parts), "annotation file")} belong to the split {name} and are '
+                f'merged: {some(map(str, paths), 5)}.'
+            )
+            parts = [merged(root, parts)]
+        dataset.splits[name] = parts[0]
     return dataset
 
 
-def _image_folder(root: Path, file: Path, images: list[Any]) -> Path:
-    """The folder that the file names of an annotation file are relative to: where most exist."""
-    for record in images:
-        if isinstance(record, dict) and isinstance(record.get('file_name'), str):
-            # Files from Windows have backslashes.
-            record['file_name'] = record['file_name'].replace('\\', '/')
-    names = [r['file_name'] for r in images if isinstance(r, dict) and _is_text(r.get('file_name'))]
-    step = max(1, len(names) // LOOKED_FOR)
-    sample = names[::step]
-    candidates = _candidates(root, file)
-    hits = [sum(is_file(folder / name) for name in sample) for folder in candidates]
-    if sample and not any(hits):
-        # Paths of the machine that the images were annotated on.
-        short = {name: PureWindowsPath(name).name for name in names}
-        hits = [sum(is_file(folder / short[name]) for name in sample) for folder in candidates]
-        if any(hits):
-            for record in images:
-                if isinstance(record, dict) and record.get('file_name') in short:
-                    record['file_name'] = short[record['file_name']]
-    if sample and not any(hits):
-        raise DatasetError(
-            f'None of the images listed in {file} was found, such as {sample[0]!r}. Looked in '
-            f'{some(map(str, candidates), 6)}.'
+def _read_file(
+    dataset: ObjectDataset, name: str, path: Path, listing: list[Folder], images: Path | None
+) -> ObjectSplit:
+    content = load_coco(path)
+    changes = [f'the text is {encoding}'] if (encoding := foreign_encoding(path)) else []
+    folder, moved = locate_images(dataset.root, path, name, content['images'], listing, images)
+    changes += moved
+
+    def size_of(record: Mapping[str, Any]) -> tuple[int, int] | None:
+        try:
+            return read_image_size(folder / record['file_name']).upright
+        except Exception:
+            # Pillow's parsers raise all kinds of exceptions for a damaged file; the audit names it.
+            return None
+
+    changes += complete(content, size_of)
+    changes += strip_names(content)
+    dataset.changes += [f'{path}: {change}.' for change in changes]
+    if dropped := _drop_supercategory(content):
+        dataset.notes.append(
+            f'{path}: left out the category {dropped!r}, which has no objects and only groups '
+            'the others.'
         )
-    return candidates[hits.index(max(hits))] if hits else file.parent
-
-
-def _candidates(root: Path, file: Path) -> list[Path]:
-    stem = re.sub(r'^(instances|annotations?|_annotations)[_.-]?', '', file.stem.split('.')[0])
-    bases = [file.parent, *file.parent.parents]
-    bases = [base for base in bases if base == root or root in base.parents]
-    inner = ['', 'images', 'data', 'JPEGImages']
-    for name in filter(None, (stem, file.stem, split_of(file.parent.name, file.stem))):
-        inner += [name, f'images/{name}', f'{name}/images']
-    folders = [base / name for base in bases for name in inner]
-    return list(dict.fromkeys(folder for folder in folders if folder.is_dir()))
+    keypoints = sum(
+        isinstance(a, dict) and bool(a.get('keypoints')) for a in content.get('annotations') or ()
+    )
+    if keypoints:
+        dataset.notes.append(f'{path}: left out the keypoints of {count_of(keypoints, "object")}.')
+    return ObjectSplit(content, path, folder, verbatim=not changes)
 
 
 def _drop_supercategory(content: dict[str, Any]) -> str:
@@ -154,7 +165,3 @@ def _drop_supercategory(content: dict[str, Any]) -> str:
             content['categories'].remove(category)
             return str(category.get('name'))
     return ''
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)

@@ -1,12 +1,12 @@
 """A dataset as it is read, whatever its format."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from casvit.names import read_lines
-from casvit.tables import SPLITS
 from casvit_mm.datasets.formats.folders import IMAGES
 from casvit_mm.datasets.issues import IssueList
 
@@ -42,6 +42,12 @@ class ObjectSplit:
         """Path of the image of a record."""
         return self.images / record['file_name']
 
+    def holds(self, image: Path, root: Path) -> bool:
+        """Whether an image lies in the image folder, or at least in the root of the dataset."""
+        # Not resolved: a link in the dataset may lead anywhere.
+        path, *inside = (os.path.normpath(each.absolute()) for each in (image, self.images, root))
+        return any(path.startswith(folder + os.sep) for folder in inside)
+
 
 @dataclass
 class ObjectDataset:
@@ -52,6 +58,7 @@ class ObjectDataset:
         root: Its folder.
         splits: Its splits by name: some of :data:`SPLITS`, or :data:`UNSPLIT`.
         notes: What the format cannot store, or the reader leaves out.
+        changes: What the reader completed or renamed.
         issues: Files and records that could not be read.
     """
 
@@ -59,6 +66,7 @@ class ObjectDataset:
     root: Path
     splits: dict[str, ObjectSplit]
     notes: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
     issues: IssueList = field(default_factory=IssueList)
 
 
@@ -130,8 +138,11 @@ def listed_splits(root: Path, *kinds: str) -> dict[str, str]:
     """
     splits: dict[str, str] = {}
     for kind in kinds:
-        for path in sorted((root / 'ImageSets' / kind).glob('*.txt')):
-            if path.stem not in SPLITS:
+        lists = {path.stem: path for path in sorted((root / 'ImageSets' / kind).glob('*.txt'))}
+        if 'train' not in lists and 'trainval' in lists:
+            lists['train'] = lists.pop('trainval')
+        for stem, path in lists.items():
+            if stem.lower() not in SPLIT_NAMES:
                 continue
             for line in read_lines(path):
                 # A name may be followed by a flag: whether the image shows the class of the list.
@@ -139,7 +150,7 @@ def listed_splits(root: Path, *kinds: str) -> dict[str, str]:
                 if Path(name).suffix.lower() in IMAGES:
                     name = name[: name.rindex('.')]
                 if name:
-                    splits.setdefault(Path(name).name, path.stem)
+                    splits.setdefault(Path(name).name, SPLIT_NAMES[stem.lower()])
         if splits:
             break
     return splits

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from mmengine.dataset import BaseDataset
+
 from casvit.errors import DatasetError
 from casvit.names import read_lines
 from casvit.sentences import count_of, some
-from casvit_mm.config.view import ConfigView
+from casvit_mm.config.view import ConfigView, nested, type_name
 from casvit_mm.registration import registered_class
 
 
@@ -24,9 +26,11 @@ def check_counts(cfg: Mapping[str, Any], classes: list[str], source: str) -> Non
     Raises:
         DatasetError: They differ.
     """
-    wrong = [
-        (name, count) for name, count in ConfigView(cfg).class_counts() if count != len(classes)
-    ]
+    view = ConfigView(cfg)
+    # The heads of a model that reads class names compare with texts, of which they count the words.
+    if any('language_model' in part for part in nested(view.model)):
+        return
+    wrong = [(name, count) for name, count in view.counts_that_matter() if count != len(classes)]
     if wrong:
         found = ', '.join(f'{name} is {count}' for name, count in wrong)
         options = ' '.join(f'{name}={len(classes)}' for name, _ in wrong)
@@ -81,6 +85,22 @@ def config_classes(dataset: Mapping[str, Any], kind: type | None) -> list[str] |
         lines = read_lines(Path(classes))
         classes = lines[:-1] if not lines[-1] else lines
     return None if classes is None else list(classes)
+
+
+def several_files(dataset: Mapping[str, Any], kind: type | None, split: str) -> str:
+    """Describes a dataset whose ``ann_file`` is a list, which only some classes read.
+
+    Raises:
+        DatasetError: The class reads one file.
+    """
+    files, name = list(map(str, dataset['ann_file'])), type_name(dataset)
+    if getattr(kind, '_join_prefix', None) is BaseDataset._join_prefix:
+        raise DatasetError(
+            f'The dataset of type {name} names {len(files)} annotation files ({some(files)}), but '
+            "reads one: give each a dataset of its own in dict(type='ConcatDataset', "
+            'datasets=[...]).'
+        )
+    return f'{split}: {some(files)} (type {name}) was not checked'
 
 
 def join(root: str, path: str) -> str:

@@ -2,9 +2,11 @@
 
 mmdet trains without complaint on classes that are not in the annotation file (AP 0) or in another
 order than there (names mixed up), and stops at missing images in the middle of an epoch. This
-check finds all of them before the first iteration.
+check finds all of them before the first iteration; the records of annotation files are checked by
+the rules of ``casvit check``.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,10 @@ from casvit.sentences import (
 )
 from casvit_mm.config.view import ConfigView, nested, type_name
 from casvit_mm.datasets.audit.coco_records import scan_coco
-from casvit_mm.datasets.formats.coco_file import (
-    CocoFile,
-    load_coco,
-    read_coco,
-    without_garbage_collection,
-)
-from casvit_mm.datasets.issues import KINDS, IssueList
+from casvit_mm.datasets.audit.coco_scan import CocoScan
+from casvit_mm.datasets.formats.coco_file import load_coco, without_garbage_collection
+from casvit_mm.datasets.formats.complete import missing_parts
+from casvit_mm.datasets.issues import KINDS, Effect, Issue
 from casvit_mm.datasets.preflight.config_data import (
     check_counts,
     config_classes,
@@ -38,13 +37,22 @@ from casvit_mm.datasets.preflight.config_data import (
     inherits,
     is_remote,
     join,
+    several_files,
+)
+from casvit_mm.datasets.preflight.unsafe_masks import (
+    evaluates_masks,
+    loads_masks,
+    refuse_unsafe_file,
 )
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
+from casvit_mm.datasets.similar_names import SimilarNames
 
 GET_COCO = (
     'Get COCO 2017 from https://cocodataset.org/#download, unpack train2017/, val2017/ and '
     'annotations/ into one folder, and name it with --data-root DIR.'
 )
+# Things and stuff have separate heads, and trackers detect pedestrians only.
+COUNTED_OTHERWISE = ('CocoPanopticDataset', 'BaseVideoDataset')
 
 
 def check_detection_data(
@@ -70,17 +78,19 @@ def check_detection_data(
     for split in splits:
         metrics = view.evaluators(split)
         for dataset in view.datasets(split):
-            evaluates = split != 'train' and any(map(_evaluates_masks, metrics))
+            evaluates = split != 'train' and any(map(evaluates_masks, metrics))
             facts.append(_check_dataset(dataset, split, cfg, evaluates))
         _check_evaluators(metrics, view.datasets(split), split)
     return facts
 
 
 def _check_dataset(
-    dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any], evaluates_masks: bool
+    dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any], evaluates: bool
 ) -> str:
     kind = dataset_class(dataset.get('type'), 'mmdet')
-    ann_file = str(dataset.get('ann_file') or '')
+    ann_file = dataset.get('ann_file') or ''
+    if not isinstance(ann_file, str):
+        return several_files(dataset, kind, split)
     root = str(dataset.get('data_root') or '')
     if inherits(kind, 'casvit_mm.datasets', 'ShapesDataset'):
         root = root or str(default_root())
@@ -100,56 +110,84 @@ def _check_dataset(
     if images is not None and not is_remote(images):
         need_folder('image folder', images, hint)
     classes = config_classes(dataset, kind)
+    masks = evaluates or loads_masks(dataset)
     if not reads_coco:
-        if classes is not None:
+        otherwise = (inherits(kind, 'mmdet.datasets', name) for name in COUNTED_OTHERWISE)
+        if classes is not None and not any(otherwise):
             refuse_unsafe_names(classes, ann_file)
             check_counts(cfg, classes, ann_file)
+        if masks:
+            refuse_unsafe_file(ann_file)
         return f'{split}: {ann_file} (type {type_name(dataset)}): what is in it was not checked'
-    content = load_coco(ann_file)
-    coco = read_coco(
-        ann_file,
-        content,
-        annotated=split != 'test',
-        with_mask=_loads_masks(dataset),
-        with_iscrowd=split != 'train',
-    )
-    classes = list(coco.categories.values()) if classes is None else classes
+    labelled = split != 'test' and not _is_unlabelled(dataset)
+    scan = _scan(ann_file, split, masks=masks, labelled=labelled)
+    classes = list(scan.categories.values()) if classes is None else classes
     refuse_unsafe_names(classes, ann_file)
-    _check_classes(coco, classes, dataset)
+    _check_classes(scan, classes, dataset)
     check_counts(cfg, classes, ann_file)
     if images is not None and not is_remote(images):
-        _check_images(coco, images, hint)
-    with without_garbage_collection():
-        issues = scan_coco(content, ann_file, crossings=False).issues
-    if _loads_masks(dataset) or evaluates_masks:
-        _refuse_broken_masks(issues)
-    fact = f'{split}: {_count_objects(coco, classes, required=split != "test")}'
-    return fact + _count_issues(issues)
+        _check_images(scan, images, hint)
+    return f'{split}: {_count_objects(scan, classes, required=labelled)}{_count_issues(scan)}'
 
 
-def _refuse_broken_masks(issues: IssueList) -> None:
-    """Raises DatasetError for a mask that would crash C code."""
-    broken = [issue for issue in issues.issues if issue.kind == 'broken-mask']
-    if broken:
-        more = f' Nor can {len(broken) - 1:,} more.' if len(broken) > 1 else ''
+def _scan(file: str, split: str, *, masks: bool, labelled: bool) -> CocoScan:
+    """Reads an annotation file and checks its records by the rules of the data check.
+
+    Args:
+        file: The file.
+        split: The split that it belongs to.
+        masks: Whether a run loads or evaluates its masks.
+        labelled: Whether a run needs its annotations.
+
+    Raises:
+        DatasetError: It cannot be read, or has an issue that a run stops at, or that concerns all
+            of it.
+    """
+    content = load_coco(file)
+    for key in ('images', 'categories', 'annotations'):
+        if not content.get(key) and (labelled or key != 'annotations'):
+            raise DatasetError(f'The annotation file {file} lists no {key}.')
+    if parts := missing_parts(content, Path(file), evaluated=split != 'train'):
         raise DatasetError(
-            f'A mask cannot be decoded: {broken[0]}.{more} `casvit check DATA --task instance '
-            '--fix OUT` lists all of them and writes a copy without them.'
+            f'The annotation file {file} is not complete: {"; ".join(parts)}. A run that reads it '
+            'stops there. `casvit finetune DATA` completes such data, and so does the copy that '
+            '`casvit check DATA --fix OUT` writes.'
         )
+    with without_garbage_collection():
+        scan = scan_coco(content, file, masks=masks, crossings=False)
+    refused: dict[str, list[Issue]] = {}
+    for issue in filter(_refuses, scan.issues.issues):
+        refused.setdefault(issue.kind, []).append(issue)
+    for kind, (first, *others) in refused.items():
+        more = f' (and {len(others):,} more)' if others else ''
+        raise DatasetError(
+            f'The data for {split} have {KINDS[kind].title}: {first}{more}. '
+            f'{KINDS[kind].advice} `casvit check DATA` lists all issues, and with `--fix OUT` '
+            'writes a repaired copy.'
+        )
+    return scan
 
 
-def _count_issues(issues: IssueList) -> str:
+def _refuses(issue: Issue) -> bool:
+    """Whether a run stops at an issue, or the whole file would teach it something else."""
+    # mmdet stops if two annotations have the same id.
+    double = issue.kind == 'double-id' and issue.group == 'annotations'
+    known = KINDS[issue.kind]
+    return double or known.effect is Effect.STOPS or known.general
+
+
+def _count_issues(scan: CocoScan) -> str:
     """Summarises the other issues of the records, some of which mmdet silently drops."""
-    counts = issues.counts()
+    counts = scan.issues.counts()
     if not counts:
         return ''
     listed = ', '.join(f'{KINDS[kind].title}: {count:,}' for kind, count in counts.items())
     return f'; {listed} (see casvit check)'
 
 
-def _check_classes(coco: CocoFile, classes: list[str], dataset: Mapping[str, Any]) -> None:
+def _check_classes(scan: CocoScan, classes: list[str], dataset: Mapping[str, Any]) -> None:
     """Compares the classes of the config with the categories of the file."""
-    known = list(coco.categories.values())
+    known = list(scan.categories.values())
     twice = [name for index, name in enumerate(classes) if name in classes[:index]]
     if twice:
         raise DatasetError(f'The config names the class {some(twice)} more than once.')
@@ -162,7 +200,7 @@ def _check_classes(coco: CocoFile, classes: list[str], dataset: Mapping[str, Any
             else ''
         )
         raise DatasetError(
-            f'The annotation file {coco.path} has no category {some(lacking)}: '
+            f'The annotation file {scan.file} has no category {some(lacking)}: '
             f'{len(lacking)} of the {len(classes)} classes of the config are not in it, and would '
             f'never be learned. Its categories are {some(known, 10)}.{upper} '
             f'To train on all of them, set {how} in the dataset of the config.'
@@ -171,37 +209,40 @@ def _check_classes(coco: CocoFile, classes: list[str], dataset: Mapping[str, Any
     if ordered != classes:
         place = next(i for i, name in enumerate(classes) if name != ordered[i])
         raise DatasetError(
-            f'The classes of the config are in another order than the categories of {coco.path}, '
+            f'The classes of the config are in another order than the categories of {scan.file}, '
             f'by which mmdet numbers them, so names would be mixed up: class {place} is '
             f'{classes[place]!r} in the config and {ordered[place]!r} in the file. '
             f'Set metainfo=dict(classes={as_tuple(ordered)}) in the dataset of the config.'
         )
 
 
-def _count_objects(coco: CocoFile, classes: list[str], *, required: bool) -> str:
+def _count_objects(scan: CocoScan, classes: list[str], *, required: bool) -> str:
     """Summarises the objects of some classes; having none is an error if ``required``."""
-    wanted = set(classes)
-    total = sum(coco.objects.values())
-    objects = sum(n for key, n in coco.objects.items() if coco.categories[key] in wanted)
+    counts = Counter(scan.categories[record['category_id']] for _, record in scan.annotations)
+    objects = sum(counts[name] for name in classes)
+    if required and objects and not scan.learnable:
+        raise DatasetError(
+            f'The annotation file {scan.file} has no object to learn from or to be evaluated on: '
+            f'each is a crowd or dropped by mmdet{_count_issues(scan)}.'
+        )
     if required and not objects:
-        reason = 'it has no annotations'
-        if total or coco.strays:
-            reason = (
-                f'none of its {total + coco.strays} annotations belongs to one of its images '
-                'and to one of the classes (compare image_id and category_id with the ids)'
-            )
-        raise DatasetError(f'The annotation file {coco.path} has no objects: {reason}.')
+        raise DatasetError(
+            f'The annotation file {scan.file} has no objects: none of its annotations belongs to '
+            'one of its images and to one of the classes (compare image_id and category_id with '
+            'the ids).'
+        )
     return (
-        f'{count_of(len(coco.names), "image")}, {count_of(objects, "object")}, '
-        f'{count_of(len(classes), "class")} ({coco.path})'
+        f'{count_of(len(scan.images), "image")}, {count_of(objects, "object")}, '
+        f'{count_of(len(classes), "class")} ({scan.file})'
     )
 
 
-def _check_images(coco: CocoFile, folder: str, hint: str) -> None:
+def _check_images(scan: CocoScan, folder: str, hint: str) -> None:
     """Checks that images exist by listing folders: one call for thousands on a network drive."""
     listed: dict[Path, frozenset[str]] = {}
     missing = []
-    for name in coco.names:
+    names = [record['file_name'] for _, record in scan.images.values()]
+    for name in names:
         path = Path(folder, name)
         if path.parent not in listed:
             try:
@@ -212,8 +253,14 @@ def _check_images(coco: CocoFile, folder: str, hint: str) -> None:
         if path.name not in listed[path.parent] and not is_file(path):
             missing.append(name)
     if missing:
+        if similar := SimilarNames().find(Path(folder, missing[0])):
+            hint = (
+                f'There is {str(similar)!r}, which only differs in how it is written (case, '
+                'accents, %20): `casvit finetune DATA` finds it, and `casvit check DATA --fix OUT` '
+                'writes a copy with the names that are there.'
+            )
         raise DatasetError(
-            f'{len(missing)} of the {len(coco.names)} images listed in {coco.path} are not in '
+            f'{len(missing)} of the {len(names)} images listed in {scan.file} are not in '
             f'{shown_path(folder)}: {some(missing)}. {hint}'
         )
 
@@ -236,11 +283,8 @@ def _check_evaluators(
                 str(ann_file),
                 'The dataset of this split reads the same file; --data-root DIR changes both.',
             )
-        if _evaluates_masks(metric) and Path(ann_file).resolve() not in checked:
-            with without_garbage_collection():
-                _refuse_broken_masks(
-                    scan_coco(load_coco(ann_file), str(ann_file), crossings=False).issues
-                )
+        if evaluates_masks(metric) and Path(ann_file).resolve() not in checked:
+            refuse_unsafe_file(str(ann_file))
 
 
 def _reads_coco(kind: type | None) -> bool:
@@ -256,7 +300,8 @@ def _reads_coco(kind: type | None) -> bool:
 
 
 def _image_folder(dataset: Mapping[str, Any], root: str, reads_coco: bool) -> str | None:
-    prefix = dataset.get('data_prefix') or {}
+    prefix = dataset.get('data_prefix')
+    prefix = prefix if isinstance(prefix, Mapping) else {}
     if reads_coco and not isinstance(prefix.get('img'), str):
         raise DatasetError(
             f'The dataset of type {type_name(dataset)} (data_root {root!r}) does not say where '
@@ -266,13 +311,10 @@ def _image_folder(dataset: Mapping[str, Any], root: str, reads_coco: bool) -> st
     return join(root, folder) if isinstance(folder, str) else None
 
 
-def _loads_masks(dataset: Mapping[str, Any]) -> bool:
-    return any(step.get('with_mask') for step in nested(dataset.get('pipeline')))
-
-
-def _evaluates_masks(metric: object) -> bool:
-    """Whether a metric reads the masks of its annotation file, even if no pipeline loads them."""
-    return isinstance(metric, Mapping) and 'segm' in (metric.get('metric') or ())
+def _is_unlabelled(dataset: Mapping[str, Any]) -> bool:
+    """Whether a pipeline ignores the annotations: the unlabelled part of semi-supervised data."""
+    steps = [type_name(step) for step in nested(dataset.get('pipeline'))]
+    return 'LoadEmptyAnnotations' in steps and 'LoadAnnotations' not in steps
 
 
 def _where_from(kind: type | None, root: str, ann_file: str) -> str:

@@ -2,10 +2,13 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
 
 from casvit.files import write_whole
 from casvit.names import printable
@@ -13,12 +16,21 @@ from casvit.results import Colour
 from casvit.sentences import count_of
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
-from casvit_mm.datasets.issues import KINDS, IssueList, Severity
+from casvit_mm.datasets.issues import KINDS, Effect, Issue, IssueList, Severity
 from casvit_mm.report.audit import plots
+from casvit_mm.report.audit.cards import Card
+from casvit_mm.report.audit.charts import Chart
 from casvit_mm.report.audit.sheet import mask_sheet, object_sheet
 
-SHOWN = 20
+# Issues of each kind that are listed, and how many of them are not folded away.
+SHOWN, OPEN = 20, 5
 SAMPLES = 16
+BADGES = {Effect.STOPS: 'stops', Effect.HARMS: 'harms', Effect.NONE: 'warning'}
+CONSEQUENCES = {
+    Effect.STOPS: 'A training run would stop at this dataset.',
+    Effect.HARMS: 'A training run would learn less, nothing, or something else.',
+    Effect.NONE: 'Warnings are worth knowing, and may be intended.',
+}
 
 
 def verdict(issues: IssueList) -> str:
@@ -67,88 +79,135 @@ def write_object_page(
     """
     facts = audit.facts
     frames = {name: fact.frames for name, fact in facts.items()}
-    drawn = [
+    heat = np.sum([fact.heat for fact in facts.values()], axis=0)
+    charts = [
         plots.class_histogram({name: fact.objects for name, fact in facts.items()}, 'objects'),
         plots.object_sizes({name: f.boxes for name, f in facts.items()}, frames, scales),
         plots.objects_per_image({name: fact.per_image for name, fact in facts.items()}),
         plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
-        plots.heat_map(np.sum([fact.heat for fact in facts.values()], axis=0)),
+        plots.heat_map(np.atleast_2d(heat)),
     ]
-    sheet = object_sheet(audit, SAMPLES, seed, palette)
-    _write(
-        file,
-        title=f'Data check: {audit.dataset.root.name} ({audit.dataset.format})',
-        root=str(audit.dataset.root.absolute()),
-        table=object_table(audit),
-        notes=audit.dataset.notes,
-        issues=audit.issues,
-        sheet=sheet,
-        drawn=drawn,
-    )
+    cards = object_sheet(audit, SAMPLES, seed, palette)
+    _write(file, audit, object_table(audit), audit.issues, cards, charts)
 
 
 def write_mask_page(audit: MaskAudit, file: Path, seed: int = 0) -> None:
     """Writes the report of a dataset with semantic masks.
 
     Args:
-        audit: Its audit.
+        audit: The audit of the dataset.
         file: The file to write.
         seed: Random seed that selects the images.
     """
     facts = audit.facts
-    drawn = [
+    charts = [
         plots.class_histogram({name: fact.pixels for name, fact in facts.items()}, 'pixels'),
         plots.class_histogram({name: fact.masks for name, fact in facts.items()}, 'images'),
         plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
     ]
-    _write(
-        file,
-        title=f'Data check: {audit.dataset.root.name} ({audit.dataset.format})',
-        root=str(audit.dataset.root.absolute()),
-        table=mask_table(audit),
-        notes=audit.dataset.notes,
-        issues=audit.issues,
-        sheet=mask_sheet(audit, SAMPLES, seed) if audit.classes else b'',
-        drawn=drawn,
-    )
+    cards = mask_sheet(audit, SAMPLES, seed)
+    _write(file, audit, mask_table(audit), audit.issues, cards, charts)
 
 
 def _write(
     file: Path,
-    *,
-    title: str,
-    root: str,
+    audit: ObjectAudit | MaskAudit,
     table: list[list[str]],
-    notes: list[str],
     issues: IssueList,
-    sheet: bytes,
-    drawn: list[bytes],
+    cards: list[Card],
+    charts: Sequence[Chart | None],
 ) -> None:
-    listed = []
-    for kind, count in issues.counts().items():
-        known = KINDS[kind]
-        listed.append(
-            dict(
-                severity=known.severity.value,
-                title=known.title,
-                advice=known.advice,
-                count=f'{count:,}',
-                first=[printable(str(issue)) for issue in issues.first(kind, SHOWN)],
-                more=max(0, count - SHOWN),
-            )
-        )
     environment = Environment(
         loader=PackageLoader('casvit_mm', 'report/audit'), autoescape=select_autoescape(['html'])
     )
+    style, script = (
+        Path(__file__).with_name(name).read_text(encoding='utf-8')
+        for name in ('page.css', 'page.js')
+    )
+    dataset = audit.dataset
+    effects = [KINDS[kind].effect for kind in issues.counts()]
+    worst = next((effect for effect in Effect if effect in effects), None)
+    named = [_card(card, f'image-{number}') for number, card in enumerate(cards, 1)]
+    groups = [
+        ('Images with issues', [card for card in named if card['findings']]),
+        ('Random images', [card for card in named if not card['findings']]),
+    ]
     page = environment.get_template('page.html').render(
-        title=printable(title),
-        root=printable(root),
-        table=table,
-        notes=[printable(note) for note in notes],
+        style=Markup(style),
+        script=Markup(script),
+        # The browser runs this script and no other.
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        title=printable(f'Data check: {dataset.root.name} ({dataset.format})'),
+        root=printable(str(dataset.root.absolute())),
         verdict=verdict(issues),
-        verdict_kind=next((s.value for s in Severity if issues.of(s)), 'good'),
-        issues=listed,
-        sheet=f'data:image/jpeg;base64,{b64encode(sheet).decode()}' if sheet else '',
-        plots=[f'data:image/png;base64,{b64encode(plot).decode()}' for plot in drawn],
+        effect=worst.value if worst else '',
+        consequence=CONSEQUENCES[worst] if worst else '',
+        table=table,
+        notes=[printable(note) for note in dataset.notes],
+        issues=_listed(issues, dataset.root, cards),
+        groups=groups,
+        plots=[chart for chart in charts if chart is not None],
     )
     write_whole(file, page)
+
+
+def _listed(issues: IssueList, root: Path, cards: Sequence[Card]) -> list[dict[str, Any]]:
+    """The issues by kind, errors first."""
+    shown: dict[str, str] = {}
+    for number, card in enumerate(cards, 1):
+        for finding in card.listed:
+            shown.setdefault(finding.issue.kind, f'image-{number}')
+    listed = []
+    for kind, count in issues.counts().items():
+        known = KINDS[kind]
+        first = [_issue(issue, root) for issue in issues.first(kind, SHOWN)]
+        listed.append(
+            dict(
+                kind=kind,
+                effect=known.effect.value,
+                badge=BADGES[known.effect],
+                title=known.title,
+                advice=known.advice,
+                count=f'{count:,}',
+                first=first[:OPEN],
+                next=first[OPEN:],
+                more=f'{count - SHOWN:,}' if count > SHOWN else '',
+                card=shown.get(kind, ''),
+            )
+        )
+    return listed
+
+
+def _issue(issue: Issue, root: Path) -> dict[str, str]:
+    """The file of an issue, as short as possible, and what is wrong there."""
+    path = Path(issue.file)
+    relative = path.is_relative_to(root) and path != root
+    file = str(path.relative_to(root)) if relative else issue.file
+    return dict(file=printable(file), text=printable(f'{issue.record} {issue.detail}'.strip()))
+
+
+def _card(card: Card, anchor: str) -> dict[str, Any]:
+    return dict(
+        id=anchor,
+        file=printable(card.file),
+        split=printable(card.split),
+        contents=card.contents,
+        small=card.small,
+        large=card.large,
+        missing=card.missing,
+        alt=printable(card.text),
+        classes=[
+            dict(name=printable(one.name), colour=one.colour, count=one.count)
+            for one in card.classes
+        ],
+        findings=[
+            dict(
+                number=finding.number,
+                effect=KINDS[finding.issue.kind].effect.value,
+                badge=BADGES[KINDS[finding.issue.kind].effect],
+                text=printable(finding.text),
+            )
+            for finding in card.listed
+        ],
+        more=card.more,
+    )

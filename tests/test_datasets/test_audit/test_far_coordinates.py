@@ -7,12 +7,16 @@ from images import write_image
 
 from casvit_mm.datasets.audit.objects import audit_objects
 from casvit_mm.datasets.audit.repair_objects import repair_objects
+from casvit_mm.datasets.audit.repair_options import RepairOptions
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.issues import Severity
 from casvit_mm.report.audit.sheet import object_sheet
 
 pytest.importorskip('supervision')
 VALUES = ['NaN', 'Infinity', '-1e9', '1e9', '1e12', '1e308', '-1e308', f'{10**30}']
+
+# All objects may have been lost; which of a box and its mask is right is not guessed.
+ALLOWED = {'nothing-to-learn', 'box-mask-mismatch'}
 
 
 def yolo(root, value):
@@ -61,11 +65,11 @@ def test_an_object_with_such_coordinates_is_an_error_and_costs_no_time(tmp_path,
     write_image(root / 'a.png')
     number = write(root, value)
     start = time.perf_counter()
-    audit = audit_objects(read_dataset(root), masks=False, progress=False)
+    audit = audit_objects(read_dataset(root), progress=False)
     object_sheet(audit, 4, 0, [(255, 0, 0)])
     assert time.perf_counter() - start < 5
     errors = [f for f in audit.issues.of(Severity.ERROR) if f.kind != 'unknown-category']
     assert len(errors) >= number - 1
-    repair_objects(audit, tmp_path / 'fixed')
+    repair_objects(audit, tmp_path / 'fixed', RepairOptions(allow_loss=1))
     fixed = audit_objects(read_dataset(tmp_path / 'fixed'), progress=False)
-    assert not fixed.issues.of(Severity.ERROR)
+    assert {issue.kind for issue in fixed.issues.of(Severity.ERROR)} <= ALLOWED

@@ -178,6 +178,26 @@ def test_missing_images_are_counted_and_the_first_ones_named(
     assert "'000001.jpg', '000002.jpg', '000004.jpg' and 1 more" in message
 
 
+@pytest.mark.parametrize(
+    ('listed', 'there'),
+    [
+        ('000001.JPG', '000001.jpg'),
+        ('Küche.jpg', 'Ku\u0308che.jpg'),
+        ('a%20b.jpg', 'a b.jpg'),
+        ('Cam/1.jpg', 'cam/1.jpg'),
+    ],
+)
+def test_a_missing_image_whose_name_is_written_differently_is_named(
+    small_set: Path, config_of: MakeConfig, listed: str, there: str
+) -> None:
+    place = small_set / 'train' / there
+    place.parent.mkdir(exist_ok=True)
+    (small_set / 'train' / '000001.jpg').rename(place)
+    edit(small_set, 'train', lambda c: c['images'][1].update(file_name=listed))
+    message = refusal(config_of(small_set))
+    assert '1 of the 6 images' in message and f'There is {str(place)!r}' in message
+
+
 def test_images_in_subfolders_are_found(small_set: Path, config_of: MakeConfig) -> None:
     (small_set / 'train' / 'sub').mkdir()
     (small_set / 'train' / '000000.jpg').rename(small_set / 'train' / 'sub' / 'x.jpg')
@@ -226,7 +246,7 @@ def test_masks_are_required_if_the_pipeline_loads_them(
     small_set: Path, config_of: MakeConfig
 ) -> None:
     edit(small_set, 'train', lambda c: c['annotations'][2].pop('segmentation'))
-    assert "annotations[2] (id 3) has no 'segmentation'" in refusal(config_of(small_set))
+    assert 'annotations[2] (id 3) has no segmentation' in refusal(config_of(small_set))
     boxes = [dict(type='LoadAnnotations', with_bbox=True)]
     assert check_detection_data(config_of(small_set, pipeline=boxes))
 
@@ -273,7 +293,122 @@ def test_crowd_flags_are_required_for_evaluation(small_set: Path, config_of: Mak
     edit(small_set, 'train', lambda c: c['annotations'][0].pop('iscrowd'))
     check_detection_data(config_of(small_set))
     edit(small_set, 'val', lambda c: c['annotations'][0].pop('iscrowd'))
-    assert "has no 'iscrowd'" in refusal(config_of(small_set))
+    assert "1 annotation has no 'iscrowd'" in refusal(config_of(small_set))
+
+
+def without_area(content: dict[str, Any]) -> None:
+    for annotation in content['annotations']:
+        annotation.pop('area')
+
+
+def without_sizes(content: dict[str, Any]) -> None:
+    for image in content['images']:
+        image.pop('width')
+        image.pop('height')
+
+
+def with_windows_names(content: dict[str, Any]) -> None:
+    for image in content['images']:
+        image['file_name'] = f'..\\train\\{image["file_name"]}'
+
+
+INCOMPLETE = {
+    without_area: "annotations have no 'area'",
+    without_sizes: "6 images have no 'width' and 'height'",
+    with_windows_names: '6 images have a name with Windows separators',
+}
+
+
+@pytest.mark.parametrize('change', INCOMPLETE)
+def test_a_file_that_only_finetune_completes_is_refused_with_the_commands_that_do(
+    small_set: Path, config_of: MakeConfig, change: Callable[[dict[str, Any]], None]
+) -> None:
+    path = edit(small_set, 'train', change)
+    message = refusal(config_of(small_set))
+    assert INCOMPLETE[change] in message and str(path) in message
+    assert '`casvit finetune DATA`' in message and '`casvit check DATA --fix OUT`' in message
+    with pytest.raises((KeyError, FileNotFoundError, AssertionError)):
+        loaded_by_mmdet(small_set, 'train')
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_a_file_in_an_encoding_that_a_run_cannot_read_is_refused(
+    small_set: Path, config_of: MakeConfig, encoding: str
+) -> None:
+    path = small_set / 'annotations' / 'instances_train.json'
+    path.write_text(path.read_text(), encoding=encoding)
+    message = refusal(config_of(small_set))
+    assert 'UTF-' in message and '`casvit finetune DATA`' in message
+    with pytest.raises(ValueError):
+        loaded_by_mmdet(small_set, 'train')
+
+
+def loaded_by_mmdet(root: Path, split: str) -> list[dict[str, Any]]:
+    """The samples of a split as a run loads them."""
+    dataset = CocoDataset(
+        data_root=str(root),
+        ann_file=f'annotations/instances_{split}.json',
+        data_prefix=dict(img=f'{split}/'),
+        metainfo=dict(classes=shapes.CLASSES),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True)],
+    )
+    return [dataset[index] for index in range(len(dataset))]
+
+
+def test_two_annotations_with_the_same_id_are_refused_as_mmdet_does(
+    small_set: Path, config_of: MakeConfig
+) -> None:
+    edit(small_set, 'train', lambda c: c['annotations'][1].update(id=c['annotations'][0]['id']))
+    assert 'annotations[1] (id 1) has the same id' in refusal(config_of(small_set))
+    with pytest.raises(AssertionError, match='not unique'):
+        loaded_by_mmdet(small_set, 'train')
+
+
+def repeats_a_name(content: dict[str, Any]) -> None:
+    content['categories'][1]['name'] = content['categories'][0]['name']
+
+
+def has_no_box(content: dict[str, Any]) -> None:
+    del content['annotations'][2]['bbox']
+    del content['annotations'][3]['bbox']
+
+
+REFUSED = {
+    repeats_a_name: "categories[1] (id 2) has the name 'circle'",
+    has_no_box: "annotations[2] (id 3) has no 'bbox' (and 1 more)",
+}
+
+
+@pytest.mark.parametrize('change', REFUSED)
+def test_the_first_of_the_records_that_a_run_cannot_use_is_named(
+    small_set: Path, config_of: MakeConfig, change: Callable[[dict[str, Any]], None]
+) -> None:
+    edit(small_set, 'train', change)
+    message = refusal(config_of(small_set))
+    assert REFUSED[change] in message and '`casvit check DATA`' in message
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize('flag', ['iscrowd', 'ignore'])
+def test_a_split_of_nothing_but_crowds_is_refused(
+    small_set: Path, config_of: MakeConfig, split: str, flag: str
+) -> None:
+    def mark(content: dict[str, Any]) -> None:
+        for annotation in content['annotations']:
+            annotation[flag] = 1
+
+    edit(small_set, split, mark)
+    message = refusal(config_of(small_set))
+    assert f'instances_{split}.json has no object to learn from' in message
+    assert 'crowd' in message
+
+
+@pytest.mark.parametrize('key', ['images', 'categories', 'annotations'])
+def test_an_empty_list_in_a_file_is_refused(
+    small_set: Path, config_of: MakeConfig, key: str
+) -> None:
+    edit(small_set, 'train', lambda content: content[key].clear())
+    assert f'lists no {key}' in refusal(config_of(small_set))
 
 
 def test_a_list_of_test_images_is_accepted_only_for_testing(
@@ -282,10 +417,10 @@ def test_a_list_of_test_images_is_accepted_only_for_testing(
     edit(small_set, 'val', lambda c: c.pop('annotations'))
     fact = check_detection_data(config_of(small_set), ('test',))[0]
     assert fact.startswith('test: 3 images, 0 objects')
-    assert "'annotations' is missing" in refusal(config_of(small_set), 'val')
+    assert 'lists no annotations' in refusal(config_of(small_set), 'val')
     edit(small_set, 'val', lambda c: c.update(annotations=[]))
     assert check_detection_data(config_of(small_set), ('test',))
-    assert 'it has no annotations' in refusal(config_of(small_set), 'val')
+    assert 'lists no annotations' in refusal(config_of(small_set), 'val')
 
 
 def test_annotations_without_any_matching_image_are_refused(

@@ -10,9 +10,10 @@ from pycocotools import mask as rle
 from casvit.errors import DatasetError
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.audit.coco_records import encode_mask, polygons_of
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset, ObjectSplit, Pair
 from casvit_mm.datasets.formats.semantic.known import wheel
+from casvit_mm.datasets.object_masks.coding import encode_mask
+from casvit_mm.datasets.object_masks.polygons import polygons_of
 
 BACKGROUND = 'background'
 # pycocotools clips polygons at the edges of what it fills, one pixel inside.

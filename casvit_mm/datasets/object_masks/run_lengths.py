@@ -1,7 +1,7 @@
-"""Validates COCO masks before they reach C code.
+"""Validates run lengths before they reach C code.
 
-pycocotools decodes run lengths and fills polygons in C without checks: truncated text, runs that
-exceed the image or a corner a billion pixels away crash the process or exhaust its memory.
+pycocotools decodes them in C without checks: truncated text or runs that exceed the image crash the
+process.
 """
 
 import ast
@@ -16,8 +16,6 @@ from casvit.sentences import short
 MAX_PIXELS = 2**28
 # Characters per number: the longest run needs six, and with more than twelve C loses bits.
 MAX_CHARACTERS = 7
-# Steps of a fifth of a pixel along the edges of a polygon; each takes eight bytes in C.
-MAX_STEPS = 2**26
 
 
 def decode_counts(counts: str | Sequence[int]) -> np.ndarray:
@@ -115,36 +113,6 @@ def repaired_counts(value: object) -> dict[str, Any] | None:
         return None
     repaired = dict(value, counts=text)
     return None if run_length_issue(repaired) else repaired
-
-
-def polygon_issue(polygon: Sequence[float], size: tuple[float, float]) -> str:
-    """Explains why a polygon cannot be filled.
-
-    Args:
-        polygon: Finite numbers: alternating x and y in pixels.
-        size: Width and height of the image.
-
-    Returns:
-        The reason, without a subject; empty if it can be filled.
-    """
-    low, high = min(polygon), max(polygon)
-    width, height = size
-    far = 10 * (width + height) + 1000
-    # A cheap upper bound on the steps: nearly every polygon is far below it.
-    near = -far <= low and high <= far and width * height <= MAX_PIXELS
-    if near and len(polygon) * (high - low + 1) * 2.5 <= MAX_STEPS:
-        return ''
-    shown = f'an image of {short(width)}x{short(height)}'
-    if width * height > MAX_PIXELS:
-        return f'has a polygon in {shown} pixels, which is too large'
-    if not near:
-        value = low if low < -far else high
-        return f'has a polygon with the coordinate {value:g}, far outside {shown}'
-    corners = np.asarray(polygon, float).reshape(-1, 2)
-    edges = np.abs(corners - np.roll(corners, 1, axis=0)).max(1)
-    if 5 * (edges + 1).sum() > MAX_STEPS:
-        return f'has a polygon that goes back and forth over {shown} with {len(corners):,} points'
-    return ''
 
 
 def _listed(counts: Sequence[Any]) -> np.ndarray:

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle
 
-from casvit_mm.datasets.audit.coco_records import encode_mask
-from casvit_mm.datasets.audit.run_lengths import (
+from casvit_mm.datasets.object_masks.coding import encode_mask
+from casvit_mm.datasets.object_masks.polygons import polygon_issue
+from casvit_mm.datasets.object_masks.run_lengths import (
     MAX_PIXELS,
     decode_counts,
-    polygon_issue,
     repaired_counts,
     run_length_issue,
 )

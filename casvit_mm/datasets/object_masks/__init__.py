@@ -1,0 +1,1 @@
+"""Segmentation masks of objects in COCO's forms: polygons and run lengths."""
