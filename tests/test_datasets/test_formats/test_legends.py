@@ -92,7 +92,7 @@ def test_lists_of_names_are_found_in_the_folders_around_the_masks(tmp_path, name
         ('a.json', b'{"sky": ', 'is not JSON'),
         ('a.json', b'[' * 100_000, 'is not JSON'),
         ('a.json', b'{"sky": 3}', 'neither'),
-        ('a.txt', b'\0\1\2\0\0', 'zero bytes'),
+        ('a.txt', b'\xff\xfea\0b', 'starts like UTF-16 text'),
     ],
 )
 def test_what_is_no_legend_is_one_sentence(tmp_path, name, content, message):
