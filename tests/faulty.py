@@ -270,6 +270,12 @@ def make_colours_of(path: Path, rng) -> None:
     Image.fromarray(np.stack([labels * 40, 255 - labels, labels], axis=2)).save(path)
 
 
+def compress(path: Path, rng) -> None:
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, 'JPEG', quality=int(rng.integers(50, 96)))
+
+
 def ignore_most(path: Path, rng) -> None:
     labels = np.array(Image.open(path))
     labels[: int(0.7 * len(labels))] = 255
@@ -292,5 +298,6 @@ SEMANTIC_MASKS = {
     resize: 'label-map-size',
     set_a_value_outside: 'label-value',
     make_colours_of: 'colour-map',
+    compress: 'lossy-mask',
     ignore_most: 'mostly-ignored',
 }

@@ -179,6 +179,22 @@ def mask_colours(path: str | Path, most: int = 1024) -> set[Colour]:
     return {_colour(code) for code in found}
 
 
+def shown_as(path: str | Path) -> dict[int, Colour]:
+    """The RGB colour in which each value of a mask of one channel is displayed.
+
+    Raises:
+        UnreadableMaskError: The file cannot be read.
+    """
+    values = mask_content(path).counts
+    with _opened(path) as image:
+        if image.mode == 'P':
+            flat = image.getpalette('RGB') or []
+            colours = dict(enumerate(zip(flat[::3], flat[1::3], flat[2::3], strict=True)))
+            return {value: colours.get(value, (0, 0, 0)) for value in values}
+        factor = 255 if image.mode == '1' else 1
+    return {value: (value * factor, value * factor, value * factor) for value in values}
+
+
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Opens an image; whatever goes wrong inside becomes an UnreadableMaskError."""

@@ -97,7 +97,7 @@ def misread(
         What they probably mean; None for masks of class indices.
     """
     foreground = binary_foreground(values, classes, ignore_index)
-    if foreground is not None:
+    if foreground is not None and (foreground == ignore_index or not palette):
         return Misread('binary-mask', describe_binary(foreground), (0, foreground))
     ordered = sorted(values)
     if palette or not ordered or ordered[-1] < classes:

@@ -10,6 +10,7 @@ from casvit.errors import DatasetError
 from casvit.files import write_whole
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX, SPLITS
+from casvit_mm.datasets.audit.images import in_parallel
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit, Pair
@@ -127,10 +128,9 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     if not check.verbatim:
         target = folder / 'label_maps'
         what = 'in colours ' if check.dataset.legend is not None else ''
-        splits = {
-            name: [(image, _class_indices(mask, check, target)) for image, mask in pairs]
-            for name, pairs in splits.items()
-        }
+        for name, pairs in splits.items():
+            masks = in_parallel(lambda pair: _class_indices(pair[1], check, target), pairs)
+            splits[name] = [(image, mask) for (image, _), mask in zip(pairs, masks, strict=True)]
         notes.append(f'The semantic masks {what}were converted to class indices in {target}.')
     ignored = check.ignore_index if check.verbatim else IGNORE_INDEX
     if 'val' not in splits:

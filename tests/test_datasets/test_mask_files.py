@@ -92,12 +92,12 @@ def test_pipes_and_devices_are_not_opened(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no pipes')
-def test_a_pipe_among_the_masks_is_an_error_of_that_file(tmp_path):
+def test_a_pipe_among_the_masks_is_no_mask(tmp_path):
     root = write_pairs(tmp_path)
     (root / 'labels/val/val_001.png').unlink()
     os.mkfifo(root / 'labels/val/val_001.png')
     (issue,) = audit_masks(read_dataset(root, 'semantic'), progress=False).issues.of(Severity.ERROR)
-    assert issue.kind == 'unreadable-label-map' and issue.file.endswith('val_001.png')
+    assert issue.kind == 'missing-label-map' and issue.file.endswith('val_001.jpg')
 
 
 def test_a_decompression_bomb_is_said(tmp_path, monkeypatch):

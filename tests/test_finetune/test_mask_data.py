@@ -69,7 +69,6 @@ def test_images_of_no_split_are_used_for_training(tmp_path):
     write_pairs(root, 3, image='images/{name}.jpg', mask='labels/{name}.png', splits=('x',))
     data = prepared(root, tmp_path / 'run')
     assert data.splits['train'].size == 7 and data.splits['val'].size == 4
-    assert any('3 images of no split' in note for note in data.notes)
 
 
 def test_images_of_no_split_beside_training_images_are_divided_with_them(tmp_path):

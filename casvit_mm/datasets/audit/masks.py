@@ -406,8 +406,7 @@ def _check_presence(
         present = [name for name in classes if fact.pixels.get(name)]
         if reason := nothing_to_learn(present):
             issues.add('nothing-to-learn', str(dataset.root), f'split {split!r}', reason)
-            continue
-    for name in classes:
+    for name in classes if read else ():
         present_in = {split for split, fact in read.items() if fact.pixels.get(name)}
         where = (str(dataset.root), f'class {name!r}')
         if not present_in:

@@ -36,6 +36,7 @@ from casvit_mm.datasets.mask_files import (
     mask_colours,
     mask_content,
     mask_header,
+    shown_as,
 )
 
 __all__ = ('find', 'read', 'read_legend', 'wheel')
@@ -246,16 +247,21 @@ def _is_coloured(sample: list[Path], classes: ClassList | None) -> bool:
         try:
             header = mask_header(path)
             if classes is None or not classes.has_colours:
-                return not _is_index(path)
-            shown = mask_colours(path)
-            indices = _values(path)
-            if shown <= colours.keys():
-                # In a palette or in grey levels the colours may only show the class indices.
-                places = {colours[colour] for colour in shown}
-                return not (header.one_channel and indices <= places)
-            if not header.one_channel:
-                # Grey levels that are class indices, and not the colours of the legend.
-                return not (len(indices) > 1 and indices <= set(range(len(colours))))
+                coloured = not _is_index(path)
+            elif header.one_channel:
+                shown = shown_as(path)
+                # A palette, or grey levels: the colours may only display the class indices.
+                coloured = set(shown.values()) <= colours.keys() and any(
+                    colours[colour] != value for value, colour in shown.items()
+                )
+            else:
+                # Equal channels may hold class indices, of which the legend gives the colours.
+                indices = _values(path)
+                coloured = mask_colours(path) <= colours.keys() or not (
+                    len(indices) > 1 and indices <= set(range(len(colours)))
+                )
+            if coloured:
+                return True
         except UnreadableMaskError:
             # The check names the file.
             continue

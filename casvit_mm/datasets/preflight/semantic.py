@@ -268,8 +268,10 @@ def _backend_advice(backend: str) -> str:
 
 def _check_presence(split: str, datasets: list[_Masks], cfg: Mapping[str, Any]) -> None:
     """Raises DatasetError if a model can learn nothing from the masks of a split."""
-    if any(_is_sigmoid(node) for node in nested(cfg.get('model'))):
-        # With one logit for each class, a single class can be told from ignored pixels.
+    if any(
+        isinstance(e, Mapping) and e.get('format_only') for e in ConfigView(cfg).evaluators(split)
+    ):
+        # Predictions are written, not evaluated.
         return
     names = {name for masks in datasets for name in masks.names(set(masks.values))}
     # A class may be rare: the other files are read until there are two.
@@ -283,10 +285,6 @@ def _check_presence(split: str, datasets: list[_Masks], cfg: Mapping[str, Any]) 
             f'There is nothing to {"learn from" if split == "train" else "evaluate"} in the split '
             f'{split} ({datasets[0].source}): {reason}. A model needs two classes.'
         )
-
-
-def _is_sigmoid(node: Mapping[str, Any]) -> bool:
-    return bool(node.get('use_sigmoid'))
 
 
 def _without_other_heads(cfg: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,7 +1,5 @@
 """Masks from which a model would learn nothing, or something else, are said and repaired."""
 
-import shutil
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -84,6 +82,9 @@ def test_another_number_of_names_than_values_is_said(tmp_path):
         ({0, 1, 7}, 0, False, None),
         ({0, 8, 255}, 0, False, None),
         ({0, 8, 20, 255}, 0, True, None),
+        ({0, 8}, 0, True, None),
+        ({0, 8}, 0, False, 'binary-mask'),
+        ({0, 255}, 0, True, 'binary-mask'),
         ({0, 20, 60}, 150, False, None),
         ({0, 20, 60}, 3, False, 'spread-values'),
         ({0, 2, 4, 6}, 0, False, 'spread-values'),
@@ -270,23 +271,14 @@ def test_an_empty_split_gets_no_warning_per_class(tmp_path):
 
 
 def test_images_of_no_split_join_the_training_images_under_free_names(tmp_path):
-    root = write_pairs(tmp_path / 'data', image='images/{split}/{number}.jpg',
-                       mask='labels/{split}/{number}.png')  # fmt: skip
-    write_pairs(root, 2, image='images/{number}.jpg', mask='labels/{number}.png', splits=('',))
-    audit = checked(root)
-    assert set(audit.dataset.splits) == {'train', 'val', 'all'}
-    changes = repair_masks(audit, tmp_path / 'fixed', allow_loss=0)
-    assert len(list((tmp_path / 'fixed/images/train').iterdir())) == 4
-    assert sum('left out' in change for change in changes) == 2
-    shutil.rmtree(tmp_path / 'fixed')
-    for index in range(2):
-        Image.new('RGB', (WIDTH, HEIGHT), (index, 9, 9)).save(root / f'images/{index}.png')
-        (root / f'images/{index}.jpg').unlink()
-    changes = repair_masks(checked(root), tmp_path / 'fixed')
+    names = dict(image='images/{split}/{number}.jpg', mask='labels/{split}/{number}.png')
+    root = write_pairs(tmp_path / 'data', **names)
+    write_pairs(root, 2, image='images/{number}.png', mask='labels/{number}.png', splits=('',))
+    changes = repair_masks(checked(root), tmp_path / 'fixed', allow_loss=0)
     names = {path.name for path in (tmp_path / 'fixed/images/train').iterdir()}
     assert names == {'0.jpg', '1.jpg', '2.jpg', '3.jpg', '0-2.png', '1-2.png'}
-    assert sum('written as train/' in change for change in changes) == 2
-    assert {p.stem for p in (tmp_path / 'fixed/annotations/train').iterdir()} == {
+    assert sum('written as train/' in change for change in changes) == len(changes) == 2
+    assert {path.stem for path in (tmp_path / 'fixed/annotations/train').iterdir()} == {
         name.split('.')[0] for name in names
     }
 

@@ -1,11 +1,15 @@
 """Names, colours and values of classes, in the files that tools write."""
 
+import numpy as np
 import pytest
-from semantic_data import write_pairs
+from PIL import Image
+from semantic_data import labels_of, write_pairs
 
 from casvit.errors import DatasetError
+from casvit_mm.datasets.audit.masks import audit_masks, read_labels
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.formats.semantic.legends import read_classes
+from casvit_mm.datasets.issues import Severity
 
 COLOURED = {
     'labelmap.txt': '# label:color_rgb:parts:actions\nsky:1,2,3::\nroad:4,5,6::\n',
@@ -88,10 +92,44 @@ def test_lists_of_names_are_found_in_the_folders_around_the_masks(tmp_path, name
         ('a.json', b'{"sky": ', 'is not JSON'),
         ('a.json', b'[' * 100_000, 'is not JSON'),
         ('a.json', b'{"sky": 3}', 'neither'),
-        ('a.txt', b'\0\1\2\0\0', 'zero bytes'),
+        ('a.txt', b'\xff\xfea\0b', 'starts like UTF-16 text'),
     ],
 )
 def test_what_is_no_legend_is_one_sentence(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetError, match=message):
         read_classes(tmp_path / name)
+
+
+def write_palette(path, labels, colours):
+    image = Image.fromarray(labels)
+    image.putpalette([channel for colour in colours for channel in colour])
+    image.save(path)
+
+
+@pytest.mark.parametrize('shuffled', [False, True])
+def test_the_colours_of_a_palette_decide_if_a_legend_names_them(tmp_path, shuffled):
+    colours = [(0, 0, 0), (200, 10, 10), (10, 200, 10)]
+    write_pairs(tmp_path)
+    lines = [f'{name}:{r},{g},{b}::' for name, (r, g, b) in zip('abc', colours, strict=True)]
+    (tmp_path / 'labelmap.txt').write_text('\n'.join(lines))
+    order = [2, 0, 1] if shuffled else [0, 1, 2]
+    for path in (tmp_path / 'labels').rglob('*.png'):
+        labels = np.array(Image.open(path))
+        stored = np.argsort(order).astype(np.uint8)[labels]
+        write_palette(path, stored, [colours[index] for index in order])
+    dataset = read_dataset(tmp_path, 'semantic')
+    assert dataset.format == f'semantic masks with {"colours" if shuffled else "class indices"}'
+    audit = audit_masks(dataset, progress=False)
+    assert audit.classes == ['a', 'b', 'c'] and not audit.issues.of(Severity.ERROR)
+    for number, pair in enumerate(dataset.splits['train']):
+        labels, _ = read_labels(pair.mask, dataset.legend)
+        assert np.array_equal(audit.indices(labels), labels_of(number))
+
+
+def test_grey_levels_that_a_legend_names_are_colours(tmp_path):
+    write_pairs(tmp_path, classes=2, values=(0, 255))
+    (tmp_path / 'labelmap.txt').write_text('ground:0,0,0::\ncrack:255,255,255::\n')
+    audit = audit_masks(read_dataset(tmp_path, 'semantic'), progress=False)
+    assert audit.classes == ['ground', 'crack'] and not audit.issues.of(Severity.ERROR)
+    assert audit.facts['train'].masks['crack'] == 4 and not audit.verbatim

@@ -174,6 +174,20 @@ def test_the_two_kinds_of_ids_of_cityscapes_give_the_same_class_indices(tmp_path
     assert facts[0] == facts[1]
 
 
+def test_fine_annotations_of_cityscapes_are_preferred_to_coarse_ones(tmp_path):
+    root = cityscapes(tmp_path, test=False)
+    for path in sorted((root / 'gtFine').rglob('*_gtFine_label*Ids.png')):
+        coarse = tmp_path / str(path.relative_to(root)).replace('gtFine', 'gtCoarse')
+        write_mask(coarse, np.full((32, 48), 7, np.uint8))
+        extra = tmp_path / str(coarse.relative_to(root)).replace('/train/', '/train_extra/')
+        write_mask(extra, np.full((32, 48), 7, np.uint8))
+    write_photo(root / 'leftImg8bit/train_extra/aachen/aachen_000000_000019_leftImg8bit.png')
+    audit = checked(root)
+    assert errors(audit) == [] and sizes(audit.dataset) == dict(train=4, val=4)
+    assert all('gtFine' in str(pair.mask) for pair in audit.dataset.splits['train'])
+    assert any('1 image of train_extra left out' in note for note in audit.dataset.notes)
+
+
 def ade20k(root, classes=150):
     rows = [f'{value}\t0.1\t9\t9\tthing{value}, thing' for value in range(1, classes + 1)]
     lines = ['Idx\tRatio\tTrain\tVal\tName', *rows]

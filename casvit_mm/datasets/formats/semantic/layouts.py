@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from casvit.sentences import count_of, some
@@ -46,13 +47,22 @@ OBJECT_WORDS = frozenset(
 )
 KNOWN_WORDS = MASK_WORDS | IMAGE_WORDS | OTHER_WORDS | OBJECT_WORDS | frozenset(SPLIT_NAMES)
 COLOURED_WORDS = frozenset(('color', 'colour', 'colored', 'coloured', 'colors', 'colours', 'rgb'))
-# What tools append to the name of an image to name its mask, and what they put before it.
-MASK_SUFFIX = re.compile(
-    r'(?<=.)(?:[_\-. ](?i:gt(?:fine|coarse)_\w+|masks?|labels?|label_?ids?|label_?train_?ids?'
-    r'|train_?ids?|gt|seg|segmentation|segmap|annotation|groundtruth)|_L)$'
+# What tools append to the name of an image to name its mask, and what they put before it. Endings
+# are compared first: a regular expression for each of many files takes seconds.
+SEPARATORS = '_-. '
+MASK_ENDINGS = (
+    *('mask', 'masks', 'label', 'labels', 'labelid', 'labelids', 'label_id', 'label_ids'),
+    *('labeltrainid', 'labeltrainids', 'label_train_id', 'label_train_ids', 'trainid'),
+    *('trainids', 'train_id', 'train_ids', 'gt', 'seg', 'segmentation', 'segmap'),
+    *('annotation', 'groundtruth'),
 )
-IMAGE_SUFFIX = re.compile(r'(?<=.)_(?:leftImg8bit|sat|image|img|rgb)$', re.IGNORECASE)
-PREFIX = re.compile(r'^(?:mask|label|gt|seg|image|img)[_\-](?=.)', re.IGNORECASE)
+ENDINGS = tuple(
+    separator + word
+    for word in sorted(MASK_ENDINGS, key=len, reverse=True)
+    for separator in SEPARATORS
+)
+IMAGE_ENDINGS = ('_leftimg8bit', '_sat', '_image', '_img', '_rgb')
+BEGINNINGS = tuple(f'{w}{s}' for w in ('mask', 'label', 'gt', 'seg', 'image', 'img') for s in '_-')
 TOKEN = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+')
 
 Key = tuple[str, ...]
@@ -82,14 +92,14 @@ def _sorted_out(listing: list[Folder], *, by_folder: bool) -> tuple[list[Path], 
         if kind == 'drawn':
             continue
         kind = kind if by_folder else ''
-        stems = {path.stem for path in folder.images}
-        plain = {_bare(stem) for stem in stems if not MASK_SUFFIX.search(stem)}
-        for path in folder.images:
-            city = CITYSCAPES_FILE.search(path.stem)
+        named = [(path, path.stem) for path in folder.images]
+        plain = {_bare(stem) for _, stem in named if not _mask_ending(stem)}
+        for path, stem in named:
+            city = CITYSCAPES_FILE.search(stem) if '_gt' in stem else None
             if city and city[2] not in (TRAIN_IDS, LABEL_IDS):
                 continue
-            beside = MASK_SUFFIX.search(path.stem) and _bare(path.stem) in plain
-            if kind == 'mask' or (kind != 'image' and beside) or city:
+            beside = kind == '' and _mask_ending(stem) and _bare(stem) in plain
+            if kind == 'mask' or beside or city:
                 masks.append(path)
             else:
                 images.append(path)
@@ -114,29 +124,30 @@ def pair(
     """
     notes: list[str] = []
     by_key: dict[Key, tuple[list[Path], list[Path]]] = {}
+    folders: dict[Path, Key] = {}
     for column, paths in enumerate((images, masks)):
         for path in paths:
-            by_key.setdefault(_key(root, path), ([], []))[column].append(path)
+            folder = path.parent
+            if folder not in folders:
+                folders[folder] = _folder_key(folder.relative_to(root).parts)
+            key = (*folders[folder], path.stem)
+            by_key.setdefault(key, ([], []))[column].append(path)
     chosen: dict[Key, list[Path | None]] = {}
+    further: tuple[list[str], list[str]] = ([], [])
     for key, found in by_key.items():
-        ordered = [sorted(paths, key=_preference) for paths in found]
-        chosen[key] = [paths[0] if paths else None for paths in ordered]
-    for name, column in (('image', 0), ('semantic mask', 1)):
-        further = [
-            str(path)
-            for key, found in by_key.items()
-            for path in found[column]
-            if path != chosen[key][column]
-        ]
-        if further:
+        for column, paths in enumerate(found):
+            if len(paths) > 1:
+                paths.sort(key=_preference)
+                further[column].extend(map(str, paths[1:]))
+        chosen[key] = [paths[0] if paths else None for paths in found]
+    for name, left_out in zip(('image', 'semantic mask'), further, strict=True):
+        if left_out:
             notes.append(
-                f'{count_of(len(further), name)} of the same name as another left out: '
-                f'{some(further, 2)}.'
+                f'{count_of(len(left_out), name)} of the same name as another left out: '
+                f'{some(left_out, 2)}.'
             )
     _match_rest(chosen)
-    pairs = [
-        (split_of(*key[:-1]), Pair(image, mask)) for key, (image, mask) in sorted(chosen.items())
-    ]
+    pairs = [(_split(key[:-1]), Pair(image, mask)) for key, (image, mask) in sorted(chosen.items())]
     return pairs, notes
 
 
@@ -144,7 +155,7 @@ def _match_rest(chosen: dict[Key, list[Path | None]]) -> None:
     """Pairs what has no counterpart of the same key: by ever less of it, if it is unambiguous."""
     for names in (
         lambda key: (*key[:-1], _bare(key[-1])),
-        lambda key: (split_of(*key[:-1]), _bare(key[-1])),
+        lambda key: (_split(key[:-1]), _bare(key[-1])),
         lambda key: (_bare(key[-1]),),
     ):
         single: tuple[dict[Key, list[Key]], dict[Key, list[Key]]] = ({}, {})
@@ -156,27 +167,29 @@ def _match_rest(chosen: dict[Key, list[Path | None]]) -> None:
             if len(keys) != 1 or len(others) != 1:
                 continue
             kept, dropped = keys[0], others[0]
-            splits = {split_of(*key[:-1]) for key in (kept, dropped)}
+            splits = {_split(key[:-1]) for key in (kept, dropped)}
             # Not across splits: there, the mask of one and the image of the other are missing.
             if len(splits) > 1 and UNSPLIT not in splits:
                 continue
             both = [chosen[kept][0], chosen[dropped][1]]
-            if split_of(*kept[:-1]) == UNSPLIT:
+            if _split(kept[:-1]) == UNSPLIT:
                 kept, dropped = dropped, kept
             del chosen[dropped]
             chosen[kept] = both
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _words(name: str) -> tuple[str, ...]:
     """The words in the name of a folder, also in ``SegmentationClass`` and ``trainannot``."""
     plain = re.sub(r'[^a-z0-9]', '', name.lower())
     if plain in MASK_WORDS | IMAGE_WORDS | OBJECT_WORDS:
-        return [plain]
+        return (plain,)
     if plain.endswith('annot') and plain[:-5] in SPLIT_NAMES:
-        return [plain[:-5], 'annot']
-    return [word.lower() for word in TOKEN.findall(name)]
+        return (plain[:-5], 'annot')
+    return tuple(word.lower() for word in TOKEN.findall(name))
 
 
+@lru_cache(maxsize=4096)
 def _kind(name: str) -> str:
     """Whether a folder holds images or masks, or drawings for people; empty if it may be any."""
     words = set(_words(name))
@@ -198,21 +211,48 @@ def _kind_of(parts: Iterable[str]) -> str:
     return 'drawn' if 'drawn' in kinds else kinds[-1] if kinds else ''
 
 
-def _key(root: Path, path: Path) -> Key:
-    """The key that an image shares with its mask: the path without what tells the two apart."""
-    parts = []
-    for part in path.relative_to(root).parts[:-1]:
+def _folder_key(parts: Iterable[str]) -> Key:
+    """What an image and its mask share: their folders without what tells the two apart."""
+    key = []
+    for part in parts:
         if _kind(part):
-            words = [word for word in _words(part) if word in SPLIT_NAMES]
-            part = '_'.join(words)
+            part = '_'.join(word for word in _words(part) if word in SPLIT_NAMES)
         if part:
-            parts.append(part.lower())
-    return (*parts, path.stem)
+            key.append(part.lower())
+    return tuple(key)
+
+
+@lru_cache(maxsize=4096)
+def _split(folders: Key) -> str:
+    return split_of(*folders)
+
+
+def _mask_ending(stem: str) -> int:
+    """The length of what a tool appended to the name of an image to name its mask."""
+    if '_gt' in stem and (city := CITYSCAPES_FILE.search(stem)):
+        return len(stem) - city.start()
+    lower = stem.lower()
+    if lower.endswith(ENDINGS):
+        length = max(len(ending) for ending in ENDINGS if lower.endswith(ending))
+    else:
+        length = 2 if stem.endswith('_L') else 0
+    return length if length < len(stem) else 0
 
 
 def _bare(stem: str) -> str:
     """The name of an image or a mask without what tools add to tell the two apart."""
-    return PREFIX.sub('', IMAGE_SUFFIX.sub('', MASK_SUFFIX.sub('', stem)))
+    if length := _mask_ending(stem):
+        stem = stem[:-length]
+    lower = stem.lower()
+    for ending in IMAGE_ENDINGS if lower.endswith(IMAGE_ENDINGS) else ():
+        if lower.endswith(ending) and len(ending) < len(stem):
+            stem = stem[: -len(ending)]
+            break
+    lower = stem.lower()
+    for beginning in BEGINNINGS if lower.startswith(BEGINNINGS) else ():
+        if lower.startswith(beginning) and len(beginning) < len(stem):
+            return stem[len(beginning) :]
+    return stem
 
 
 def _preference(path: Path) -> tuple[bool, bool, bool, str]:

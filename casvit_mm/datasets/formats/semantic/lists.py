@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from casvit.names import read_lines
 from casvit.sentences import count_of
@@ -78,9 +78,11 @@ def by_lists(
     if not listed:
         return None
     example = next(pair.image for _, pair in pairs if pair.image and id(pair) in listed)
+    folder, suffix = example.parent, example.suffix
     for split, name in missing:
-        absent = example.with_name(f'{PurePosixPath(name).name}{example.suffix}')
-        splits.setdefault(split, []).append(Pair(absent, None))
+        base = name.rpartition('/')[2] or name.strip('/')
+        base = base if base.lower().endswith(tuple(IMAGES)) else f'{base}{suffix}'
+        splits.setdefault(split, []).append(Pair(folder / base, None))
     return splits, _notes([pair for _, pair in pairs if id(pair) not in listed])
 
 
@@ -109,12 +111,13 @@ def _names(path: Path) -> list[str]:
 
 def _named(line: str, by_stem: dict[str, list[Pair]]) -> list[Pair]:
     """The pairs that a line of a list names: with or without folders, suffix, and mask."""
-    for name in dict.fromkeys((line, line.split()[0])):
-        path = PurePosixPath(name.replace('\\', '/'))
-        stem = path.stem if path.suffix.lower() in IMAGES else path.name
-        found = by_stem.get(stem, [])
+    first = line.split(maxsplit=1)[0]
+    for name in (line,) if first == line else (line, first):
+        folder, _, base = name.replace('\\', '/').rpartition('/')
+        stem, dot, suffix = base.rpartition('.')
+        found = by_stem.get(stem if dot + suffix.lower() in IMAGES else base, [])
         if len(found) > 1:
-            folder = path.parent.as_posix().strip('./').lower()
+            folder = folder.strip('./').lower()
             ends = [
                 pair
                 for pair in found
