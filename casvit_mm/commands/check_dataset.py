@@ -70,7 +70,7 @@ def _repaired(
     if isinstance(check, MaskAudit):
         if asked := [o for o in REPAIRS[:2] if getattr(args, o)]:
             raise CliError(f'--{asked[0].replace("_", "-")} is for objects, not semantic masks.')
-        changes = repair_masks(check, out, allow_loss=args.allow_loss)
+        changes = repair_masks(check, out, allow_loss=args.allow_loss, bits=args.bits)
     else:
         options = RepairOptions(
             args.crowd_as_objects, args.boxes_from_masks, args.bits, args.allow_loss

@@ -59,6 +59,7 @@ class Issue:
         detail: What is wrong there.
         group: Name of the list that contains the record: ``annotations``.
         index: Position of the record in that list; -1 for the file as a whole.
+        own_effect: Its effect on a run, if it differs from that of its kind.
     """
 
     kind: str
@@ -67,11 +68,12 @@ class Issue:
     detail: str
     group: str = ''
     index: int = -1
+    own_effect: Effect | None = None
 
     @property
     def effect(self) -> Effect:
-        """What its kind does to a run."""
-        return KINDS[self.kind].effect
+        """What it does to a run."""
+        return self.own_effect or KINDS[self.kind].effect
 
     @property
     def severity(self) -> Severity:

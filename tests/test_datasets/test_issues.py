@@ -26,7 +26,13 @@ def test_every_kind_is_covered_by_a_test():
     elsewhere |= {'spread-values', 'near-duplicate'}
     elsewhere |= {'unreadable-annotation', 'unused-annotation-file', 'missing-split'}
     elsewhere |= {'nothing-to-learn', 'normalised-box', 'box-mask-mismatch', 'flat-polygon'}
-    elsewhere |= {'duplicate-object', 'similar-names', 'dark-picture', 'lossy-mask'}
+    elsewhere |= {
+        'truncated-picture',
+        'duplicate-object',
+        'similar-names',
+        'dark-picture',
+        'lossy-mask',
+    }
     assert made | elsewhere == set(KINDS)
 
 

@@ -16,6 +16,7 @@ from casvit_mm.datasets.audit.coco_shapes import (
     find_duplicates,
 )
 from casvit_mm.datasets.formats.coco_file import RecordId, is_id, is_number
+from casvit_mm.datasets.issues import Effect
 from casvit_mm.datasets.object_masks.coding import mask_issue
 from casvit_mm.datasets.object_masks.polygons import encloses, is_polygon
 
@@ -58,6 +59,32 @@ def scan_coco(
     return scan
 
 
+def correct_mask_sizes(scan: CocoScan, sizes: Mapping[RecordId, tuple[int, int]]) -> None:
+    """Compares run-length masks with the true sizes of their images, once these are known.
+
+    Args:
+        scan: The usable records, whose issues are changed.
+        sizes: Width and height of the images that differ from what their records state, by id.
+    """
+    if not sizes:
+        return
+    reported = {i.index for i in scan.issues.issues if i.kind == 'rle-size'}
+    right = set()
+    for index, record in scan.annotations:
+        value, size = record.get('segmentation'), sizes.get(record['image_id'])
+        if size is None or not isinstance(value, Mapping) or mask_issue(value, size):
+            continue
+        if list(value['size']) == [size[1], size[0]]:
+            right.add(index)
+        elif index not in reported:
+            scan.add('rle-size', 'annotations', index, record, _other_size(value['size'], size))
+    scan.issues.issues[:] = [
+        issue
+        for issue in scan.issues.issues
+        if issue.kind != 'rle-size' or issue.index not in right
+    ]
+
+
 def _scan_images(scan: CocoScan, records: Sequence[Any]) -> None:
     names: dict[str, int] = {}
     for index, record in _complete_records(scan, 'images', records, _IMAGE):
@@ -96,7 +123,9 @@ def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool | None
             scan.add(kind, 'annotations', index, record, detail)
 
         if record['id'] in seen:
-            add('double-id', f'has the same id as annotations[{seen[record["id"]]}]')
+            detail = f'has the same id as annotations[{seen[record["id"]]}]'
+            # mmdet compares the number of annotations with that of their ids.
+            scan.add('double-id', 'annotations', index, record, detail, Effect.STOPS)
         seen.setdefault(record['id'], index)
         if record['image_id'] not in scan.images:
             add('unknown-image', f'belongs to image_id {record["image_id"]!r}, which is not listed')
@@ -160,12 +189,15 @@ def _check_mask(
     elif isinstance(value, Mapping):
         stated = value['size']
         if list(stated) != [size[1], size[0]]:
-            detail = f'has a mask of {stated[1]}x{stated[0]} in an image of {size[0]}x{size[1]}'
-            add('rle-size', detail)
+            add('rle-size', _other_size(stated, size))
     else:
         bad = [part for part in value if not encloses(part)]
         if bad:
             add('few-points', f'has a polygon of {short(bad[0])}')
+
+
+def _other_size(stated: Sequence[int], size: tuple[int, int]) -> str:
+    return f'has a mask of {stated[1]}x{stated[0]} in an image of {size[0]}x{size[1]}'
 
 
 def _complete_records(

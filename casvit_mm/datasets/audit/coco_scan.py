@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from casvit_mm.datasets.formats.coco_file import RecordId
-from casvit_mm.datasets.issues import IssueList
+from casvit_mm.datasets.issues import Effect, Issue, IssueList
 from casvit_mm.datasets.places import locate
 
 Box = tuple[float, float, float, float]
@@ -33,7 +33,15 @@ class CocoScan:
     learnable: int = 0
     issues: IssueList = field(default_factory=IssueList)
 
-    def add(self, kind: str, group: str, index: int, record: object, detail: str) -> None:
+    def add(
+        self,
+        kind: str,
+        group: str,
+        index: int,
+        record: object,
+        detail: str,
+        effect: Effect | None = None,
+    ) -> None:
         """Adds an issue with a record.
 
         Args:
@@ -42,8 +50,10 @@ class CocoScan:
             index: Its position in that list.
             record: The record.
             detail: What is wrong with it.
+            effect: Its effect, if it differs from that of its kind.
         """
-        self.issues.add(kind, *locate(self.file, group, index, record), detail, group, index)
+        where = locate(self.file, group, index, record)
+        self.issues.issues.append(Issue(kind, *where, detail, group, index, effect))
 
 
 def box_corners(box: Sequence[float]) -> Box:

@@ -24,6 +24,6 @@ def darkness(peaks: Sequence[float]) -> str:
         return ''
     number = count_of(len(peaks), 'image')
     return (
-        f'is one of {number} with 16 bits that use {max(bits, 1)} of them, 1/{2 ** (16 - bits)} of '
-        f'the brightness range, and load nearly black: --fix OUT --bits {max(bits, LEAST_BITS)}'
+        f'has {number} with 16 bits that use at most {max(bits, 1)} of them, '
+        f'1/{2 ** (16 - bits)} of the brightness range: --fix OUT --bits {max(bits, LEAST_BITS)}'
     )

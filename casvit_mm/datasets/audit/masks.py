@@ -12,6 +12,7 @@ from PIL import Image
 from casvit.names import name_issue
 from casvit.sentences import some
 from casvit.tables import IGNORE_INDEX
+from casvit_mm.datasets.audit.darkness import darkness
 from casvit_mm.datasets.audit.images import ImageFile, in_parallel, inspect_image
 from casvit_mm.datasets.audit.mask_values import (
     Meaning,
@@ -255,8 +256,11 @@ def _read_pairs(
     results: Iterator[_PairResult] = in_parallel(
         lambda pair: _inspect_pair(pair, dataset.legend), pairs, title, unit='mask'
     )
+    peaks = []
     for pair, result in zip(pairs, results, strict=True):
         found.append(result)
+        if result.image.peak is not None:
+            peaks.append(result.image.peak)
         facts[pair.split].images += 1
         image, mask = str(pair.image), str(pair.mask)
         if result.image.issue:
@@ -279,6 +283,8 @@ def _read_pairs(
                 # The copy in the first split (training) is at fault, not the one that evaluates.
                 detail = f'is also in {pair.split}, as {image}'
                 issues.add('same-picture', str(other[1]), '', detail)
+    if peaks and (reason := darkness(peaks)):
+        issues.add('dark-picture', str(dataset.root), '', reason)
     return found
 
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from casvit.files import is_file
 from casvit.names import name_issue
-from casvit_mm.datasets.audit.coco_records import scan_coco
+from casvit_mm.datasets.audit.coco_records import correct_mask_sizes, scan_coco
 from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
 from casvit_mm.datasets.audit.darkness import darkness
 from casvit_mm.datasets.audit.images import ImageFile, inspect_images
 from casvit_mm.datasets.audit.near_duplicates import SplitImage, find_near_duplicates
+from casvit_mm.datasets.formats.coco_file import RecordId
 from casvit_mm.datasets.formats.dataset import ObjectDataset
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.places import locate
@@ -247,7 +248,8 @@ def _check_images(
     images = look(list(compress(paths, inside)), progress=progress)
     similar = SimilarNames()
     first: dict[str, tuple[str, int, Path, str]] = {}
-    peaks: list[tuple[Path, float]] = []
+    peaks: list[float] = []
+    sizes: dict[str, dict[RecordId, tuple[int, int]]] = {split: {} for split in scans}
     looked_at: list[SplitImage] = []
     for (split, index, record), path, own in zip(records, paths, inside, strict=True):
         image = next(images) if own else OUTSIDE
@@ -261,9 +263,11 @@ def _check_images(
                 reason += f'; did you mean {near.name!r}?'
             issues.add(image.issue, *where, reason, 'images', index)
         if image.peak is not None:
-            peaks.append((path, image.peak))
+            peaks.append(image.peak)
         if image.stored != (0, 0):
             _check_size(image, record, issues, where, index)
+            if (record['width'], record['height']) != image.upright:
+                sizes[split][record['id']] = image.upright
         content = image.digest or str(path.absolute())
         other = first.setdefault(content, (split, index, path, place))
         if other[0] != split:
@@ -271,8 +275,10 @@ def _check_images(
             detail = f'is also in {split}, as {path}'
             found = scans[other[0]].issues
             found.add('same-picture', str(other[2]), other[3], detail, 'images', other[1])
-    if peaks and (reason := darkness([peak for _, peak in peaks])):
-        next(iter(scans.values())).issues.add('dark-picture', str(peaks[0][0]), '', reason)
+    for split, scan in scans.items():
+        correct_mask_sizes(scan, sizes[split])
+    if peaks and (reason := darkness(peaks)):
+        next(iter(scans.values())).issues.add('dark-picture', str(dataset.root), '', reason)
     return looked_at
 
 

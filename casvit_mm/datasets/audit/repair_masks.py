@@ -1,6 +1,5 @@
 """Writes a repaired copy of a dataset with semantic masks, and lists every change."""
 
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -8,9 +7,16 @@ from casvit.errors import DatasetError
 from casvit.names import safe_names
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.audit.copies import copy_upright, free_name, write_copy
+from casvit_mm.datasets.audit.copies import (
+    copy_scaled,
+    copy_upright,
+    copy_whole,
+    free_name,
+    write_copy,
+)
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.repair_objects import describe_renames
+from casvit_mm.datasets.audit.repair_options import ALLOWED
 from casvit_mm.datasets.formats.dataset import UNSPLIT, Pair
 from casvit_mm.datasets.issues import KINDS, Issue
 
@@ -27,7 +33,9 @@ DROP_PAIR = LOST | {'same-picture'}
 MISREAD = ('binary-mask', 'spread-values')
 
 
-def repair_masks(audit: MaskAudit, out: Path, *, allow_loss: float = 0.01) -> list[str]:
+def repair_masks(
+    audit: MaskAudit, out: Path, *, allow_loss: float = ALLOWED, bits: int | None = None
+) -> list[str]:
     """Writes a copy of a dataset with semantic masks without its errors, as class indices.
 
     Args:
@@ -37,6 +45,7 @@ def repair_masks(audit: MaskAudit, out: Path, *, allow_loss: float = 0.01) -> li
             Images of no split are written to ``train``.
         allow_loss: Largest share of the images that may be lost: left out, or with pixels that
             become ignored.
+        bits: As for :class:`RepairOptions`.
 
     Returns:
         The changes, one per line.
@@ -55,7 +64,7 @@ def repair_masks(audit: MaskAudit, out: Path, *, allow_loss: float = 0.01) -> li
 
     def write(folder: Path) -> list[str]:
         kinds = {(issue.kind, issue.file): issue for issue in audit.issues.issues}
-        changes = _general_changes(audit)
+        changes = _general_changes(audit, bits)
         for split, pairs in merged.items():
             images, masks = folder / 'images' / split, folder / 'annotations' / split
             images.mkdir(parents=True)
@@ -75,8 +84,10 @@ def repair_masks(audit: MaskAudit, out: Path, *, allow_loss: float = 0.01) -> li
                 if issue := kinds.get(('rotated-picture', str(pair.image))):
                     copy_upright(pair.image, target)
                     changes.append(f'{issue}: written upright, without the EXIF orientation')
+                elif bits:
+                    copy_scaled(pair.image, target, bits)
                 else:
-                    shutil.copy2(pair.image, target)
+                    copy_whole(pair.image, target)
                 audit.write_indices(pair.mask, masks / f'{stem}.png')
                 issue = kinds.get(('label-value', str(pair.mask)))
                 if issue is not None and pair.mask in audit.outside:
@@ -91,7 +102,7 @@ def repair_masks(audit: MaskAudit, out: Path, *, allow_loss: float = 0.01) -> li
     return write_copy(out, write)
 
 
-def _general_changes(audit: MaskAudit) -> list[str]:
+def _general_changes(audit: MaskAudit, bits: int | None) -> list[str]:
     """The changes that concern all masks."""
     changes = []
     for issue in audit.issues.issues:
@@ -109,6 +120,8 @@ def _general_changes(audit: MaskAudit) -> list[str]:
                     f'{audit.classes[0]!r} and {audit.classes[1]!r}'
                 )
             changes.append(f'{issue}: {text}')
+    if bits:
+        changes.append(f'Images of 16 bits are scaled from {bits} bits.')
     if len(audit.classes) > len(audit.dataset.classes) and audit.dataset.named:
         changes.append(f'The class {audit.classes[0]!r} is added for the value 0.')
     if audit.rewritten:

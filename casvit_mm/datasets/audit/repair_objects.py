@@ -17,7 +17,6 @@ from casvit_mm.datasets.issues import KINDS
 UNKNOWN_LOSS = ('unused-annotation-file', 'missing-split')
 ADVICE = {
     'no-mask': 'For boxes alone, use --task detection.',
-    'same-picture': 'To keep images that are in more than one split, move them by hand.',
 }
 
 
@@ -59,6 +58,11 @@ def repair_objects(
         for name, split in audit.dataset.splits.items()
     }
     _refuse_losses(audit, list(repairs.values()), options.allow_loss)
+    for name, repair in repairs.items():
+        if not repair.images:
+            kinds = audit.scans[name].issues.counts()
+            listed = ', '.join(f'{n:,} x {KINDS[k].title}' for k, n in kinds.items())
+            raise DatasetError(f'The repair would leave no image in the split {name}: {listed}.')
     renamed = safe_names(classes)
     changes = list(audit.dataset.changes)
     changes += [f'{issue}: not read' for issue in audit.dataset.issues.issues]

@@ -131,6 +131,11 @@ class SplitRepair:
             # Without its annotations it would become a background image.
             files = record.get('annotation_files') or ()
             dropped = dropped or next((self.unread[f] for f in files if f in self.unread), None)
+            if dropped is not None and dropped.kind == 'same-picture':
+                # The same image stays in another split.
+                self.lost_images.total -= 1
+                self._log(dropped, 'left out here, with its objects')
+                continue
             if dropped is not None:
                 self._lose(self.lost_images, dropped, 'left out, with its objects')
                 continue
