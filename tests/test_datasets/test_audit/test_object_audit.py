@@ -110,9 +110,9 @@ def test_a_damaged_image_is_found(clean, damage, tmp_path):
         path = sorted((root / 'train').iterdir())[rng.integers(24)]
         damage(path, rng)
         audit = checked(root)
-        assert [(issue.kind, issue.file) for issue in audit.issues.issues] == [
-            (IMAGES[damage], str(path))
-        ]
+        # Run-length masks no longer fit an image of another size.
+        found = [issue for issue in audit.issues.issues if issue.kind != 'rle-size']
+        assert [(issue.kind, issue.file) for issue in found] == [(IMAGES[damage], str(path))]
         assert 'images[' in audit.issues.issues[0].record
 
 
