@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from casvit.sentences import short
-from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
+from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners, shown_box
 from casvit_mm.datasets.audit.coco_shapes import (
     check_units,
     compare_with_masks,
@@ -153,7 +153,7 @@ def _scan_annotations(scan: CocoScan, records: Sequence[Any], masks: bool | None
 def _check_box(record: Mapping[str, Any], size: tuple[int, int], add: AddIssue) -> bool:
     """Checks the box and area of an object; returns whether mmdet keeps it in training."""
     box, (width, height) = record['bbox'], size
-    shown = f'has bbox = {short(box)}'
+    shown = f'has bbox = {shown_box(box)}'
     x1, y1, x2, y2 = box_corners(box)
     empty = box[2] == 0 or box[3] == 0
     outside = x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height

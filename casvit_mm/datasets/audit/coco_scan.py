@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from casvit.sentences import short
 from casvit_mm.datasets.formats.coco_file import RecordId
 from casvit_mm.datasets.issues import Effect, Issue, IssueList
 from casvit_mm.datasets.places import locate
@@ -60,3 +61,8 @@ def box_corners(box: Sequence[float]) -> Box:
     """Ordered corners ``x1, y1, x2, y2`` of a COCO box ``x, y, width, height``."""
     x, y, width, height = box
     return min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)
+
+
+def shown_box(box: Sequence[Any]) -> str:
+    """A box as issues show it, rounded to hundredths of a pixel."""
+    return short([round(v, 2) if isinstance(v, float) and v == v else v for v in box])

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from casvit.sentences import count_of, short
-from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
+from casvit.sentences import count_of
+from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners, shown_box
 from casvit_mm.datasets.formats.coco_file import RecordId
 from casvit_mm.datasets.object_masks.coding import mask_bounds
 from casvit_mm.datasets.object_masks.polygons import polygons_of
@@ -62,7 +62,7 @@ def compare_with_masks(scan: CocoScan) -> int:
         index, record = scan.annotations[owners[number]]
         x1, y1, x2, y2 = bounds[number]
         box = [round(float(value), 1) for value in (x1, y1, x2 - x1, y2 - y1)]
-        detail = f'has bbox = {short(record["bbox"])}, but its mask fills [{_listed(box)}]'
+        detail = f'has bbox = {shown_box(record["bbox"])}, but its mask fills [{_listed(box)}]'
         x, y, right, bottom = record['bbox']
         if _overlap(np.array([[x, y, right, bottom]], float), bounds[number : number + 1])[0] > 0.9:
             detail += ': the box looks like corners x1, y1, x2, y2'
