@@ -8,6 +8,8 @@ from casvit.errors import DatasetError
 from casvit.files import is_file
 from casvit.sentences import count_of, some
 from casvit_mm.datasets.formats.classes import (
+    EXTENSIONS,
+    OTHER_IMAGES,
     ClassDataset,
     ClassSplit,
     read_class_folders,
@@ -25,6 +27,7 @@ SPLIT = re.compile(r'([a-z]+?)(?:[_\- ]?(?:images?|imgs?|data|set|split))?(?:[_\
 LIST = re.compile(r'([a-z]+?)(?:[_\- ]?(?:list|labels?|images?))?(?:[_\- ]?\d+)?\.txt')
 # Also with separators that a run does not read, so that the audit says so.
 ENTRY = re.compile(r'\S.*[ ,;\t]\d+\s*$')
+ANY_IMAGE = (*EXTENSIONS, *OTHER_IMAGES)
 # Listed images that are looked for, to tell which folder their names are relative to.
 LOOKED_FOR = 20
 
@@ -90,13 +93,14 @@ class _Tree:
         for path, folder in self.listing.items():
             if path != root:
                 self.below.setdefault(path.parent, []).append(path)
-            while folder.images and path not in self.holders:
+            holds = any(name.lower().endswith(ANY_IMAGE) for name in folder.names)
+            while holds and path not in self.holders:
                 self.holders.add(path)
                 path = path.parent if path != root else path
 
-    def own(self, path: Path) -> list[Path]:
+    def own(self, path: Path) -> list[str]:
         """The images directly in a folder."""
-        return self.listing[path].images if path in self.listing else []
+        return [name for name in self.names(path) if name.lower().endswith(ANY_IMAGE)]
 
     def inner(self, path: Path) -> list[Path]:
         """The folders in a folder that hold images."""

@@ -331,3 +331,50 @@ def test_the_page_shows_images_with_issues_first(tmp_path, damage):
     assert text.count('data-large="data:image/jpeg') >= 11
     assert 'Images by class' in text and 'Image sizes' in text
     assert ('Images with issues' in text) == (damage is not empty)
+
+
+def loaded_by_mmpretrain(root, split):
+    """The classes of a split, and the class index of every image that a run loads from it."""
+    custom = pytest.importorskip('mmpretrain.datasets').CustomDataset
+    dataset = custom(
+        data_root=str(root), data_prefix=split, pipeline=[dict(type='LoadImageFromFile')]
+    )
+    for number in range(len(dataset)):
+        assert dataset[number]['img'].dtype == np.uint8
+    return dataset.CLASSES, [int(label) for label in dataset.get_gt_labels()]
+
+
+@pytest.mark.parametrize('damage', [skipped, another_class, hidden, one_more, unsafe, unreadable])
+def test_a_run_loads_every_image_of_a_repaired_copy(tmp_path, damage):
+    damage(write_classes(tmp_path / 'data'))
+    repair(tmp_path / 'data', tmp_path / 'out', allow_loss=0.5)
+    found = {split: loaded_by_mmpretrain(tmp_path / 'out', split) for split in ('train', 'val')}
+    assert found['train'][0] == found['val'][0] and len(found['train'][0]) == 3
+    facts = audit(tmp_path / 'out').facts
+    assert {split: len(found[split][1]) for split in found} == {
+        split: fact.images for split, fact in facts.items()
+    }
+
+
+def test_what_harms_a_run_is_silent_in_mmpretrain(tmp_path):
+    write_classes(tmp_path)
+    before = {split: loaded_by_mmpretrain(tmp_path, split) for split in ('train', 'val')}
+    hidden(tmp_path)
+    classes, labels = loaded_by_mmpretrain(tmp_path, 'train')
+    assert len(classes) == 4 and labels == [label + 1 for label in before['train'][1]]
+    assert loaded_by_mmpretrain(tmp_path, 'val') == before['val']
+    skipped(tmp_path)
+    assert loaded_by_mmpretrain(tmp_path, 'train') == (classes, labels)
+
+
+@pytest.mark.parametrize('damage', [d for d, kinds in LIST_ISSUES if 'broken-record' in kinds])
+def test_a_run_stops_at_a_broken_list(tmp_path, damage):
+    custom = pytest.importorskip('mmpretrain.datasets').CustomDataset
+    damage(write_lists(tmp_path) / 'meta/train.txt')
+    with pytest.raises((ValueError, FileNotFoundError)):
+        dataset = custom(
+            ann_file=str(tmp_path / 'meta/train.txt'),
+            data_prefix=str(tmp_path / 'train'),
+            pipeline=[dict(type='LoadImageFromFile')],
+        )
+        dataset[0]

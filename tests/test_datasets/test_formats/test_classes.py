@@ -1,9 +1,12 @@
 """Class folders and lists of images: every layout, read as mmpretrain reads it."""
 
 import inspect
+import os
 
 import pytest
 from class_folders import write_classes, write_lists
+from hypothesis import given
+from hypothesis import strategies as st
 from images import write_image
 
 from casvit.errors import DatasetError
@@ -149,3 +152,33 @@ def test_class_folders_are_not_detected_but_named(tmp_path):
     write_classes(tmp_path)
     with pytest.raises(DatasetError, match='add --task classification'):
         read_dataset(tmp_path)
+
+
+LINES = st.lists(
+    st.tuples(st.text(max_size=9), st.sampled_from(' ,\t\r\0'), st.text('0129-²٣', max_size=9))
+)
+CONTENTS = st.binary(max_size=60) | LINES.map(
+    lambda lines: '\n'.join(map(''.join, lines)).encode(errors='surrogatepass')
+)
+
+
+@given(CONTENTS)
+def test_any_content_of_a_list_is_read_or_refused(tmp_path_factory, content):
+    file = tmp_path_factory.mktemp('list') / 'train.txt'
+    file.write_bytes(content)
+    try:
+        split = read_class_list(file, file.parent, ['cat', 'dog'])
+    except DatasetError as error:
+        assert str(file) in str(error)
+        return
+    assert all(split.class_of(image) in ('cat', 'dog') for image in split.images)
+    assert len(split.images) + split.unread <= content.count(b'\n') + content.count(b'\r') + 1
+
+
+def test_a_device_or_pipe_is_no_list(tmp_path):
+    write_lists(tmp_path)
+    (tmp_path / 'meta/train.txt').unlink()
+    os.mkfifo(tmp_path / 'meta/train.txt')
+    assert list(read_class_dataset(tmp_path).splits) == ['train', 'val']
+    with pytest.raises(DatasetError, match='is not a file'):
+        read_class_list(tmp_path / 'meta/train.txt', tmp_path)
