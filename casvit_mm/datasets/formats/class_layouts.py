@@ -18,7 +18,6 @@ from casvit_mm.datasets.formats.classes import (
 from casvit_mm.datasets.formats.dataset import SPLIT_NAMES, UNSPLIT
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.formats.semantic.legends import NAMES, read_classes
-from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.text_files import TextFiles
 
 # Folders of lists, from the one in which mmpretrain looks.
@@ -52,6 +51,13 @@ def find_classes(root: Path, listing: Iterable[Folder]) -> Path | None:
             base = inner[0]
         else:
             return base if inner else None
+
+
+def resembles_classes(root: Path, listing: Iterable[Folder]) -> bool:
+    """Whether a folder holds several folders of images, as splits or classes are."""
+    listing = list(listing)
+    base = find_classes(root, listing)
+    return base is not None and len(_Tree(root, listing).inner(base)) > 1
 
 
 def read_classes_of(root: Path, base: Path, listing: Iterable[Folder]) -> ClassDataset:
@@ -180,14 +186,15 @@ def _read_splits(
             folder = _prefix(lists[split], base, split_folders.get(split), tree)
             dataset.splits[split] = read_class_list(lists[split], folder, known or names)
         elif split == 'test' and split in split_folders:
-            number = count_of(len(tree.own(split_folders[split])), 'image')
-            dataset.notes.append(
-                f'{split_folders[split]} has {number} without classes, which are left out.'
-            )
+            if own := tree.own(split_folders[split]):
+                number = count_of(len(own), 'image')
+                dataset.notes.append(
+                    f'{split_folders[split]} has {number} without classes, which are left out.'
+                )
         elif split in split_folders:
             dataset.splits[split] = read_class_folders(split_folders[split])
     for split in folders.keys() & lists.keys():
-        _compare(dataset.splits[split], lists[split], dataset.issues)
+        _compare(dataset.splits[split], lists[split], dataset)
     others = [f for f in tree.inner(base) if f not in split_folders.values()]
     if split_folders and folders and others:
         shown = some((str(f.relative_to(base)) for f in others), quoted=False)
@@ -224,18 +231,20 @@ def _prefix(file: Path, base: Path, own: Path | None, tree: _Tree) -> Path:
     return max(found, key=found.__getitem__)
 
 
-def _compare(split: ClassSplit, file: Path, issues: IssueList) -> None:
+def _compare(split: ClassSplit, file: Path, dataset: ClassDataset) -> None:
     """Compares a list with the class folders that hold its images."""
     labels = {image.name: image.label for image in split.images}
     listed = read_class_list(file, split.folder, split.classes)
-    issues.extend(listed.issues)
-    differing = [
-        image for image in listed.images if labels.get(image.name, image.label) != image.label
-    ]
+    known = [image for image in listed.images if image.name in labels]
+    if 2 * len(known) < len(listed.images) + listed.unread:
+        dataset.notes.append(f'{file} was not read: the images are in class folders.')
+        return
+    dataset.issues.extend(listed.issues)
+    differing = [image for image in known if labels[image.name] != image.label]
     if differing:
         first = differing[0]
         detail = (
             f'gives {count_of(len(differing), "image")} another class than their folder, such as '
             f'{first.name}: {first.label} in the list, {labels[first.name]} by the sorted folders'
         )
-        issues.add('class-order', str(file), f'line {first.line}', detail)
+        dataset.issues.add('class-order', str(file), f'line {first.line}', detail)

@@ -20,10 +20,10 @@ OTHER_IMAGES = tuple(
     {*IMAGES, '.avif', '.heic', '.heif', '.jfif', '.jp2', '.jpe'}.difference(EXTENSIONS)
 )
 # Class indices of a list without names, which are numbered up to the highest.
-MOST_CLASSES = 10**6
+MOST_CLASSES = 10**5
 LARGEST_LIST = 2**30
 LONGEST_INDEX = 9
-# Lines of a list that are reported one by one.
+# Lines and classes of a list that are reported one by one.
 MOST_REPORTED = 1000
 
 

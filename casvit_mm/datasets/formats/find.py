@@ -9,7 +9,11 @@ from casvit.sentences import need_folder, some
 from casvit.tables import FORMATS
 from casvit_mm.datasets.formats import coco, labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
-from casvit_mm.datasets.formats.class_layouts import find_classes, read_classes_of
+from casvit_mm.datasets.formats.class_layouts import (
+    find_classes,
+    read_classes_of,
+    resembles_classes,
+)
 from casvit_mm.datasets.formats.classes import ClassDataset
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
@@ -141,7 +145,7 @@ def _not_found(
     """The error for a folder that holds no known format, or none that fits the task."""
     wanted = 'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
     hint = '--masks-from-objects draws them. ' if found and task == 'semantic' else ''
-    if not task and not found and find_classes(root, listing):
+    if not task and not found and resembles_classes(root, listing):
         hint = 'For images in class folders, add --task classification. '
     return DatasetError(
         f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} {hint}'

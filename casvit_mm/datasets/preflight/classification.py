@@ -108,15 +108,13 @@ def _check_dataset(
         if not Path(ann_file).is_file():
             raise missing_path('list of images', ann_file, hint)
         found = read_class_list(Path(ann_file), Path(folder), classes)
-        _refuse(split_issues(found), hint)
+        _refuse(split_issues(found))
         _check_listed(found)
         classes = found.names
     else:
         extensions = tuple(end.lower() for end in dataset.get('extensions', EXTENSIONS))
         found = read_class_folders(Path(folder), extensions)
-        if len(found.names) == 1:
-            hint = INSIDE
-        _refuse(split_issues(found), hint)
+        _refuse(split_issues(found), {0: hint, 1: INSIDE}.get(len(found.names), ''))
         # The names of a million images are not needed any more.
         seen[folder] = replace(found, images=[], skipped=[])
         _refuse(order_issues(seen), f'Give {split} the same folders.')
@@ -127,13 +125,13 @@ def _check_dataset(
     return f'{split}: {counts} ({folder})'
 
 
-def _refuse(issues: IssueList, hint: str) -> None:
+def _refuse(issues: IssueList, hint: str = '') -> None:
     """Raises DatasetError for issues that stop a run, or concern a split as a whole."""
     for kind, number in issues.counts().items():
         if KINDS[kind].effect is Effect.STOPS or KINDS[kind].general:
             more = f' (and {number - SHOWN} more)' if number > SHOWN else ''
             shown = '; '.join(map(str, issues.first(kind, SHOWN)))
-            raise DatasetError(f'{shown}{more}. {KINDS[kind].advice} {hint}')
+            raise DatasetError(f'{shown}{more}. {KINDS[kind].advice} {hint}'.rstrip())
 
 
 def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:

@@ -378,3 +378,30 @@ def test_a_run_stops_at_a_broken_list(tmp_path, damage):
             pipeline=[dict(type='LoadImageFromFile')],
         )
         dataset[0]
+
+
+def test_a_gap_of_many_class_indices_is_not_listed_class_by_class(tmp_path):
+    write_lists(tmp_path)
+    replaced('1_0.jpg 1', '1_0.jpg 99999')(tmp_path / 'meta/train.txt')
+    found = audit(tmp_path)
+    assert len(found.classes) == 100_000 and found.issues.counts()['unused-class'] == 1001
+    assert any('98,996 further classes' in str(issue) for issue in found.issues.issues)
+    replaced('1_0.jpg 99999', '1_0.jpg 100000')(tmp_path / 'meta/train.txt')
+    assert counts(tmp_path) == {'label-value': 1}
+
+
+def test_a_list_of_something_else_beside_class_folders_is_left_out_with_a_note(tmp_path):
+    write_classes(tmp_path)
+    (tmp_path / 'train.txt').write_text('n01/n01_10026 1\nn01/n01_10027 2\n')
+    found = audit(tmp_path)
+    assert not found.issues.issues
+    assert found.dataset.notes == [
+        f'{tmp_path / "train.txt"} was not read: the images are in class folders.'
+    ]
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_an_empty_folder_of_a_split_is_an_error_unless_it_is_for_tests(tmp_path, split):
+    write_classes(tmp_path, splits=('train',))
+    (tmp_path / split).mkdir()
+    assert counts(tmp_path) == ({'nothing-to-learn': 1} if split == 'val' else {})

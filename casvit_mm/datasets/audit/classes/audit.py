@@ -14,7 +14,7 @@ from casvit.names import name_issue
 from casvit_mm.datasets.audit.classes.rules import order_issues, split_issues
 from casvit_mm.datasets.audit.darkness import darkness
 from casvit_mm.datasets.audit.images import ImageFile, inspect_images
-from casvit_mm.datasets.formats.classes import ClassDataset, ClassImage, ClassSplit
+from casvit_mm.datasets.formats.classes import MOST_REPORTED, ClassDataset, ClassImage, ClassSplit
 from casvit_mm.datasets.formats.folders import inside
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.similar_names import SimilarNames
@@ -107,8 +107,12 @@ def _gather_facts(split: ClassSplit, classes: Sequence[str]) -> ClassFacts:
 
 def _check_names(dataset: ClassDataset, classes: Sequence[str], issues: IssueList) -> None:
     lower: dict[str, str] = {}
+    owners: dict[str, ClassSplit] = {}
+    for split in dataset.splits.values():
+        for name in split.names:
+            owners.setdefault(name, split)
     for name in classes:
-        split = next(s for s in dataset.splits.values() if name in s.names)
+        split = owners[name]
         file = str(split.folder / name) if split.file is None else str(split.file)
         if issue := name_issue(name):
             issues.add('unsafe-name', file, '', f'names a class {name!a}, which {issue}')
@@ -132,15 +136,24 @@ def _check_presence(
         if name not in ('val', 'test') and len(present) == 1 < len(classes):
             detail = f'has images of only one class, {present[0]!r}'
             issues.add('nothing-to-learn', file, '', detail)
-    for one in classes if lists else ():
-        used = {name for name, fact in facts.items() if fact.classes[one]}
-        for name, file in lists.items():
-            if not used:
-                hint = '; do the class indices start at 1?' if one == classes[0] else ''
-                issues.add('unused-class', file, f'class {one!r}', f'has no images{hint}')
-                break
-            if name not in used:
-                issues.add('absent-class', file, f'class {one!r}', f'has no images in {name}')
+    if not lists:
+        return
+    used = {one for fact in facts.values() for one, number in fact.classes.items() if number}
+    unused = [one for one in classes if one not in used]
+    hint = '; do the class indices start at 1?' if unused[:1] == classes[:1] else ''
+    _add_classes(issues, 'unused-class', next(iter(lists.values())), unused, f'has no images{hint}')
+    for name, file in lists.items():
+        absent = [one for one in classes if one in used and not facts[name].classes[one]]
+        _add_classes(issues, 'absent-class', file, absent, f'has no images in {name}')
+
+
+def _add_classes(
+    issues: IssueList, kind: str, file: str, names: Sequence[str], detail: str
+) -> None:
+    for name in names[:MOST_REPORTED]:
+        issues.add(kind, file, f'class {name!r}', detail)
+    if len(names) > MOST_REPORTED:
+        issues.add(kind, file, f'{len(names) - MOST_REPORTED:,} further classes', 'have no images')
 
 
 def _check_images(

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,9 @@ from casvit_mm.datasets.image_files import image_format
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.similar_names import SimilarNames
 
+Copy = Callable[[Path, Path], None]
+# The images to copy by class: each with its new name and how it is copied.
+Plan = dict[str, list[tuple[Path, str, Copy]]]
 DROPPED = DROP_IMAGE | {'class-conflict'}
 # Suffixes that a run reads, by Pillow's name of the format.
 SUFFIXES = {'JPEG': '.jpg', 'PNG': '.png', 'TIFF': '.tif', 'BMP': '.bmp', 'PPM': '.ppm'}
@@ -29,15 +31,6 @@ ADVICE = {
     'class-conflict': 'To keep these images, leave each of them in its right class only.',
     'class-order': 'To keep these classes, move some of their images to the other splits.',
 }
-
-
-@dataclass
-class _Plan:
-    """The images of one split to copy: by class, each with its new name and how it is copied."""
-
-    images: dict[str, list[tuple[Path, str, Callable[[Path, Path], None]]]] = field(
-        default_factory=dict
-    )
 
 
 def repair_classes(audit: ClassAudit, out: Path, options: RepairOptions | None = None) -> list[str]:
@@ -72,7 +65,7 @@ def repair_classes(audit: ClassAudit, out: Path, options: RepairOptions | None =
 
     def write(folder: Path) -> list[str]:
         for split, plan in repair.plans.items():
-            for name, images in plan.images.items():
+            for name, images in plan.items():
                 place = folder / split / folders[name]
                 for source, target, copy in images:
                     (place / target).parent.mkdir(parents=True, exist_ok=True)
@@ -106,8 +99,8 @@ class _Repair:
         self.kept = self._leave_out_classes()
         self.loss.refuse_above(options.allow_loss, ADVICE)
 
-    def _plan(self, split: ClassSplit) -> _Plan:
-        plan, taken = _Plan(), dict[str, set[str]]()
+    def _plan(self, split: ClassSplit) -> Plan:
+        plan, taken = Plan(), dict[str, set[str]]()
         self.loss.total += len(split.images) + len(split.skipped) + split.unread
         for issue in split.issues.issues:
             if issue.record:
@@ -124,7 +117,7 @@ class _Repair:
                 source, copy = found
                 wanted = _below_class(split, image, source)
                 target = free_name(wanted, taken.setdefault(name, set()))
-                plan.images.setdefault(name, []).append((source, target, copy))
+                plan.setdefault(name, []).append((source, target, copy))
         for image in split.skipped:
             name, source = split.class_of(image), split.path(image)
             issue = self.issues[str(source), '']['skipped-picture']
@@ -136,12 +129,10 @@ class _Repair:
             wanted = str(Path(_below_class(split, image, source)).with_suffix(suffix))
             target = free_name(wanted, taken.setdefault(name, set()))
             self.changes.append(f'{issue}: written as {target}')
-            plan.images.setdefault(name, []).append((source, target, copy))
+            plan.setdefault(name, []).append((source, target, copy))
         return plan
 
-    def _image(
-        self, split: ClassSplit, image: ClassImage
-    ) -> tuple[Path, Callable[[Path, Path], None]] | None:
+    def _image(self, split: ClassSplit, image: ClassImage) -> tuple[Path, Copy] | None:
         """The file to copy, and how; None if it is left out."""
         source = split.path(image)
         kinds = dict(self.issues.get((str(source), f'line {image.line}' if image.line else ''), {}))
@@ -174,21 +165,20 @@ class _Repair:
             DatasetError: A split would have no images.
         """
         for name, plan in self.plans.items():
-            if not plan.images:
+            if not plan:
                 raise DatasetError(
                     f'Nothing can be repaired in the split {name}: none of its images is in a '
                     'class and can be read.'
                 )
         kept = [
-            name
-            for name in self.audit.classes
-            if all(name in plan.images for plan in self.plans.values())
+            name for name in self.audit.classes if all(name in plan for plan in self.plans.values())
         ]
         for name in self.audit.classes:
             if name in kept:
                 continue
-            number = sum(len(plan.images.pop(name, ())) for plan in self.plans.values())
-            self.changes.append(f'The class {name!r} is left out: not every split has images of it')
+            number = sum(len(plan.pop(name, ())) for plan in self.plans.values())
+            reason = 'not every split has images of it'
+            self.changes.append(f'The class {name!r} is left out: {reason}.')
             if number:
                 self.loss.add('class-order', number)
         if not kept:
@@ -203,7 +193,7 @@ def _below_class(split: ClassSplit, image: ClassImage, source: Path) -> str:
     return Path(*Path(image.name).parts[1:-1], source.name).as_posix()
 
 
-def _readable(source: Path) -> tuple[str, Callable[[Path, Path], None]]:
+def _readable(source: Path) -> tuple[str, Copy]:
     """A suffix that a run reads, and how to copy an image to a file with it."""
     try:
         with Image.open(source) as image:
