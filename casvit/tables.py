@@ -37,7 +37,11 @@ PUBLISHED_SIZES = tuple(name for name, size in ARCHITECTURES.items() if size.che
 
 OBJECT_TASKS = ('detection', 'instance')
 TASKS = (*OBJECT_TASKS, 'semantic')
-"""Tasks of datasets: object detection, instance segmentation, semantic segmentation."""
+"""Tasks that models are fine-tuned for: object detection, instance segmentation, semantic
+segmentation."""
+
+CHECKED_TASKS = (*TASKS, 'classification')
+"""Tasks of datasets that can be checked."""
 
 SPLITS = ('train', 'val', 'test')
 """Splits of a dataset, by the names that configs have for them."""

@@ -4,6 +4,8 @@
       COCO, Pascal VOC, YOLO, LabelMe, or images with semantic masks: detected automatically
   casvit check DATA --task instance
       also requires a segmentation mask for every object
+  casvit check DATA --task classification
+      images in a folder for each class, or lists of images and class indices
   casvit check DATA --fix REPAIRED
       also writes a repaired copy, with a list of every change, and checks it. Only lossless
       repairs are made; --crowd-as-objects, --boxes-from-masks, --bits and --allow-loss ask for more
@@ -19,7 +21,7 @@ if there are errors (with --fix: in the copy), else 0; docs/data_check.md lists 
 from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.tables import TASKS
+from casvit.tables import CHECKED_TASKS
 
 DEFAULT_CONFIG = 'mask_rcnn_casvit'
 
@@ -29,8 +31,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_data(parser)
     parser.add_argument(
         '--task',
-        choices=TASKS,
-        help='task of the dataset (default: detected automatically)',
+        choices=CHECKED_TASKS,
+        help='task of the dataset (default: detected automatically, except classification)',
     )
     parser.add_argument(
         '--no-pictures',
@@ -45,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--fix',
         metavar='OUT',
-        help='write a repaired copy to this new folder, as COCO or semantic masks',
+        help='write a repaired copy to this new folder, as COCO, semantic masks or class folders',
     )
     repairs = parser.add_argument_group('repairs that --fix makes only if asked')
     repairs.add_argument(

@@ -6,14 +6,15 @@ from pathlib import Path
 from casvit.errors import DatasetError
 from casvit.names import printable
 from casvit.tables import IGNORE_INDEX
+from casvit_mm.datasets.audit.classes.audit import ClassAudit, audit_classes
 from casvit_mm.datasets.audit.masks import MaskAudit, audit_masks
 from casvit_mm.datasets.audit.near_duplicates import load_imagehash
 from casvit_mm.datasets.audit.objects import ObjectAudit, audit_objects
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
-from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.formats.find import read_class_dataset, read_dataset
 from casvit_mm.datasets.formats.semantic.drawing import draw_masks
 from casvit_mm.datasets.issues import KINDS, IssueList
-from casvit_mm.report.audit.page import mask_table, object_table, verdict
+from casvit_mm.report.audit.page import class_table, mask_table, object_table, verdict
 
 DRAWN = 'semantic_masks'
 # Boxes alone are trained on and evaluated in detection.
@@ -64,6 +65,24 @@ def checked(
     )
 
 
+def checked_classes(args: Namespace, *, read_images: bool) -> ClassAudit:
+    """Reads the dataset for classification that the arguments name, and checks it.
+
+    Args:
+        args: Those that :func:`casvit.cli.arguments.add_data` adds.
+        read_images: Whether to open every image.
+
+    Raises:
+        DatasetError: There is no dataset, or it cannot be read at all; or an argument is for
+            other tasks.
+    """
+    for option in ('format', 'images', 'legend', 'masks_from_objects'):
+        if getattr(args, option):
+            name = option.replace('_', '-')
+            raise DatasetError(f'--{name} is not for --task classification: leave it out.')
+    return audit_classes(read_class_dataset(args.data), read_images=read_images)
+
+
 def audited(
     dataset: ObjectDataset | MaskDataset,
     task: str | None,
@@ -96,7 +115,7 @@ def audited(
     )
 
 
-def report(check: ObjectAudit | MaskAudit, limit: int) -> list[str]:
+def report(check: ObjectAudit | MaskAudit | ClassAudit, limit: int) -> list[str]:
     """Describes the result of a check in lines of text.
 
     Args:
@@ -105,7 +124,10 @@ def report(check: ObjectAudit | MaskAudit, limit: int) -> list[str]:
     """
     dataset = check.dataset
     lines = [f'{dataset.root} ({dataset.format})']
-    table = mask_table(check) if isinstance(check, MaskAudit) else object_table(check)
+    if isinstance(check, ObjectAudit):
+        table = object_table(check)
+    else:
+        table = mask_table(check) if isinstance(check, MaskAudit) else class_table(check)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         first, *others = (

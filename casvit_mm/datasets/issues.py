@@ -103,9 +103,7 @@ def _warning(title: str, advice: str) -> IssueKind:
 
 KINDS: dict[str, IssueKind] = {
     # Annotation files.
-    'broken-record': _stops(
-        'records with a missing or invalid field', 'Readers of COCO files stop at them.'
-    ),
+    'broken-record': _stops('records with a missing or invalid field', 'A run stops at them.'),
     'unreadable-annotation': _harms(
         'annotations that cannot be read', 'Their objects would be missing.'
     ),
@@ -171,15 +169,23 @@ KINDS: dict[str, IssueKind] = {
     ),
     'listed-twice': _warning('images that are listed twice', 'They count twice.'),
     # Classes and splits.
-    'unused-class': _warning('classes without objects', 'Their AP is undefined.'),
+    'unused-class': _warning('classes that do not occur', 'They cannot be learned or evaluated.'),
     'absent-class': _warning(
-        'classes without objects in one split', 'They cannot be learned or evaluated there.'
+        'classes that do not occur in one split', 'They cannot be learned or evaluated there.'
+    ),
+    'empty-class': _harms_all(
+        'class folders without images',
+        'Their classes are numbered, but cannot be learned or evaluated: fill them, or remove them '
+        'from every split.',
     ),
     'similar-names': _warning(
         'class names that differ only by case', 'They are different classes: is that intended?'
     ),
     'class-order': _harms_all(
-        'splits that list their classes in different orders', 'Class names would be mixed up.'
+        'splits that number their classes differently', 'Class names would be mixed up.'
+    ),
+    'class-conflict': _harms(
+        'images in more than one class', 'A model cannot learn both: keep each in its class.'
     ),
     'same-picture': _warning(
         'images in more than one split',
@@ -193,6 +199,10 @@ KINDS: dict[str, IssueKind] = {
     'missing-picture': _stops('missing images', 'A run stops at them.'),
     'unreadable-picture': _stops('images that cannot be read', 'A run stops at them.'),
     'truncated-picture': _harms('truncated images', 'The missing part is grey.'),
+    'skipped-picture': _harms(
+        'images whose suffix a run does not read',
+        'They are silently dropped: save them as PNG or JPEG, or use --fix.',
+    ),
     'dark-picture': _harms_all(
         'images that use only a small part of their brightness range',
         'They load nearly black: --fix OUT --bits N, with the number of bits in use.',

@@ -9,6 +9,12 @@ from casvit.sentences import need_folder, some
 from casvit.tables import FORMATS
 from casvit_mm.datasets.formats import coco, labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
+from casvit_mm.datasets.formats.class_layouts import (
+    find_classes,
+    read_classes_of,
+    resembles_classes,
+)
+from casvit_mm.datasets.formats.classes import ClassDataset
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
 from casvit_mm.datasets.formats.foreign import disclaim, readable
@@ -99,6 +105,31 @@ def _read(
     return OBJECT_FORMATS[kind][1](root, found[kind], listing)
 
 
+def read_class_dataset(root: Path | str) -> ClassDataset:
+    """Reads a dataset for classification: class folders, or lists of images.
+
+    Args:
+        root: Its folder.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DatasetError: There is none, or it cannot be read.
+    """
+    root = Path(root).expanduser()
+    need_folder('dataset', str(root), 'Name the folder that holds the class folders.')
+    listing = list(folders(root))
+    base = find_classes(root, listing)
+    if base is None:
+        raise DatasetError(
+            f'No images in class folders were found in {root}. {_what(listing, ())} Put the images '
+            f'of every class into a folder of its name, such as {root / "train" / "cat"} and '
+            f'{root / "val" / "cat"}.'
+        )
+    return read_classes_of(root, base, listing)
+
+
 def _check_choice(
     root: Path,
     listing: list[Folder],
@@ -128,9 +159,11 @@ def _not_found(
 ) -> DatasetError:
     """The error for a folder that holds no known format, or none that fits the task."""
     wanted = 'images with semantic masks were' if task == 'semantic' else 'dataset of objects was'
-    drawn = '--masks-from-objects draws them. ' if found and task == 'semantic' else ''
+    hint = '--masks-from-objects draws them. ' if found and task == 'semantic' else ''
+    if not task and not found and resembles_classes(root, listing):
+        hint = 'For images in class folders, add --task classification. '
     return DatasetError(
-        f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} {drawn}'
+        f'No {wanted if task else "dataset was"} found in {root}. {_what(listing, found)} {hint}'
         'Known are COCO, Pascal VOC, YOLO, LabelMe, and images with semantic masks (images/ and '
         'annotations/ with files of the same name).'
     )

@@ -2,21 +2,29 @@
 
 mmpretrain numbers classes by the sorted names of their folders. It does not notice a folder that
 only training or validation has, which shifts all class indices after it, nor a class without
-images; a head with too few classes ends in an index error.
+images; a head with too few classes ends in an index error. The rules are those of the audit.
 """
 
-import inspect
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from casvit.errors import DatasetError
+from casvit.files import is_file
 from casvit.names import refuse_unsafe_names
 from casvit.sentences import as_tuple, count_of, missing_path, need_folder, some
 from casvit_mm.config.view import ConfigView, type_name
+from casvit_mm.datasets.audit.classes.rules import order_issues, split_issues
+from casvit_mm.datasets.formats.classes import (
+    EXTENSIONS,
+    ClassSplit,
+    read_class_folders,
+    read_class_list,
+)
+from casvit_mm.datasets.issues import KINDS, Effect, IssueList
 from casvit_mm.datasets.preflight.config_data import (
     check_counts,
     config_classes,
@@ -34,7 +42,9 @@ GET_IMAGENET = (
     'Get ImageNet-1k from https://image-net.org/download.php, unpack it into train/ and val/ with '
     'one folder per class, and name the folder that holds these two with --data-root DIR.'
 )
+INSIDE = 'If the class folders are inside this folder, append it to data_prefix of the dataset.'
 LISTED_LOOKED_FOR = 100
+SHOWN = 3
 
 
 def check_classification_data(
@@ -59,7 +69,7 @@ def check_classification_data(
     if reason := toolbox_error('mmpretrain'):
         raise DatasetError(reason)
     facts = []
-    seen: dict[str, list[str]] = {}
+    seen: dict[str, ClassSplit] = {}
     for split in splits:
         for dataset in ConfigView(cfg).datasets(split):
             try:
@@ -72,7 +82,7 @@ def check_classification_data(
 
 
 def _check_dataset(
-    dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any], seen: dict[str, list[str]]
+    dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any], seen: dict[str, ClassSplit]
 ) -> str:
     kind = dataset_class(dataset.get('type'), 'mmpretrain')
     root = str(dataset.get('data_root') or '')
@@ -101,22 +111,31 @@ def _check_dataset(
         ann_file = join(root, ann_file)
         if not Path(ann_file).is_file():
             raise missing_path('list of images', ann_file, hint)
-        images, classes = _check_list(ann_file, folder, classes)
+        found = read_class_list(Path(ann_file), Path(folder), classes)
+        _refuse(split_issues(found))
+        _check_listed(found)
+        classes = found.names
     else:
-        extensions = tuple(end.lower() for end in dataset.get('extensions', _extensions()))
-        images, folders = _check_folders(folder, extensions, hint)
-        _compare_splits(split, folder, folders, seen)
-        classes = _check_names(folder, folders, classes)
+        extensions = tuple(end.lower() for end in dataset.get('extensions', EXTENSIONS))
+        found = read_class_folders(Path(folder), extensions)
+        _refuse(split_issues(found), {0: hint, 1: INSIDE}.get(len(found.names), ''))
+        # The names of a million images are not needed any more.
+        seen[folder] = replace(found, images=[], skipped=[])
+        _refuse(order_issues(seen), f'Give {split} the same folders.')
+        classes = _check_names(folder, found.names, classes)
     refuse_unsafe_names(classes, ann_file or folder)
     check_counts(cfg, classes, ann_file or folder)
-    return f'{split}: {count_of(images, "image")}, {count_of(len(classes), "class")} ({folder})'
+    counts = f'{count_of(len(found.images), "image")}, {count_of(len(classes), "class")}'
+    return f'{split}: {counts} ({folder})'
 
 
-def _extensions() -> tuple[str, ...]:
-    """The default suffixes of images in mmpretrain."""
-    from mmpretrain.datasets import CustomDataset
-
-    return inspect.signature(CustomDataset).parameters['extensions'].default
+def _refuse(issues: IssueList, hint: str = '') -> None:
+    """Raises DatasetError for issues that stop a run, or concern a split as a whole."""
+    for kind, number in issues.counts().items():
+        if KINDS[kind].effect is Effect.STOPS or KINDS[kind].general:
+            more = f' (and {number - SHOWN} more)' if number > SHOWN else ''
+            shown = '; '.join(map(str, issues.first(kind, SHOWN)))
+            raise DatasetError(f'{shown}{more}. {KINDS[kind].advice} {hint}'.rstrip())
 
 
 def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:
@@ -132,69 +151,6 @@ def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:
         if not ann_file and Path(join(root, listed)).is_file():
             ann_file = listed
     return str(prefix), ann_file
-
-
-def _check_folders(folder: str, extensions: tuple[str, ...], hint: str) -> tuple[int, list[str]]:
-    """The number of images, and the class folders in mmpretrain's order."""
-    with os.scandir(folder) as entries:
-        listed = [(entry.name, entry.is_dir()) for entry in entries]
-    folders = sorted(name for name, is_dir in listed if is_dir and not name.startswith('.'))
-    if not folders:
-        loose = [name for name, _ in listed if name.lower().endswith(extensions)]
-        found = f'only {count_of(len(loose), "image")}' if loose else 'nothing'
-        raise DatasetError(
-            f'There are no class folders in {folder}, {found}: put the images of every class into '
-            f'a folder of its name ({Path(folder) / "cat" / "1.jpg"}), or set ann_file of the '
-            f'dataset to a list of images and class indices. {hint}'
-        )
-    if len(folders) == 1:
-        raise DatasetError(
-            f'There is only one class folder in {folder}, {folders[0]!r}: a classifier needs two '
-            'classes or more, each in a folder of its name. If the class folders are inside this '
-            'folder, append it to data_prefix of the dataset.'
-        )
-    counts = {name: _count_images(Path(folder, name), extensions) for name in folders}
-    empty = [name for name, count in counts.items() if not count]
-    if empty:
-        raise DatasetError(
-            f'{len(empty)} of the {len(folders)} class folders in {folder} hold no images '
-            f'({", ".join(extensions)}): {some(empty)}. Fill or remove them, in both training and '
-            'validation.'
-        )
-    return sum(counts.values()), folders
-
-
-def _count_images(folder: Path, extensions: tuple[str, ...]) -> int:
-    def stop(error: OSError) -> None:
-        raise error
-
-    return sum(
-        name.lower().endswith(extensions)
-        for _, _, names in os.walk(folder, onerror=stop)
-        for name in names
-    )
-
-
-def _compare_splits(
-    split: str, folder: str, folders: list[str], seen: dict[str, list[str]]
-) -> None:
-    """Checks that all splits have the same class folders, and so the same class indices."""
-    for other, known in seen.items():
-        if folders != known:
-            only = [
-                f'only in {where}: {some(sorted(names))}'
-                for where, names in (
-                    (other, set(known) - set(folders)),
-                    (folder, set(folders) - set(known)),
-                )
-                if names
-            ]
-            raise DatasetError(
-                f'The class folders of {other} and {folder} differ ({"; ".join(only)}). Classes '
-                'are numbered by the sorted names of their folders, so one class index would mean '
-                f'two classes. Give {split} the same folders.'
-            )
-    seen[folder] = folders
 
 
 def _check_names(folder: str, folders: list[str], classes: list[str] | None) -> list[str]:
@@ -220,48 +176,14 @@ def _check_names(folder: str, folders: list[str], classes: list[str] | None) -> 
     return classes
 
 
-def _check_list(ann_file: str, folder: str, classes: list[str] | None) -> tuple[int, list[str]]:
-    """Reads a list of images and class indices; returns its length and the class names."""
-    try:
-        text = Path(ann_file).read_text(encoding='utf-8')
-    except UnicodeDecodeError as error:
-        raise DatasetError(f'The list of images {ann_file} is not a text file: {error}.') from error
-    if text.startswith('\ufeff'):
-        raise DatasetError(
-            f'The list of images {ann_file} starts with a byte order mark, which mmpretrain takes '
-            'for a part of the first name: save it as plain UTF-8.'
-        )
-    lines = text.splitlines()
-    names, labels = [], set()
-    for number, line in enumerate(lines, start=1):
-        name, _, label = line.strip().rpartition(' ')
-        if not name or not label.isdecimal():
-            raise DatasetError(
-                f'The list of images {ann_file} has {line!r} in line {number}: expected a file '
-                "name, a space and a class index, such as 'cats/1.jpg 0'."
-            )
-        names.append(name)
-        labels.add(int(label))
-    if not names:
-        raise DatasetError(f'The list of images {ann_file} is empty.')
-    if classes is None:
-        classes = [str(number) for number in range(max(labels) + 1)]
-    if len(classes) < 2:
-        raise DatasetError(
-            f'The list of images {ann_file} has only one class: a classifier needs two or more.'
-        )
-    if max(labels) >= len(classes):
-        raise DatasetError(
-            f'The list of images {ann_file} has the class index {max(labels)}, but there are '
-            f'{count_of(len(classes), "class")}, numbered from 0: {some(classes)}.'
-        )
-    step = max(len(names) // LISTED_LOOKED_FOR, 1)
-    missing = [name for name in names[::step] if not Path(folder, name).is_file()]
+def _check_listed(split: ClassSplit) -> None:
+    """Checks that some of the listed images exist."""
+    step = max(len(split.images) // LISTED_LOOKED_FOR, 1)
+    missing = [image.name for image in split.images[::step] if not is_file(split.path(image))]
     if missing:
         hint = 'Set data_prefix of the dataset to the folder that the listed names are relative to.'
-        if similar := SimilarNames().find(Path(folder, missing[0])):
+        if similar := SimilarNames().find(Path(split.folder, missing[0])):
             hint = f'There is {str(similar)!r}: write the names in the list as those of the files.'
         raise DatasetError(
-            f'Images listed in {ann_file} are not in {folder}: {some(missing)}. {hint}'
+            f'Images listed in {split.file} are not in {split.folder}: {some(missing)}. {hint}'
         )
-    return len(names), classes

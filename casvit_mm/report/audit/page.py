@@ -14,13 +14,14 @@ from casvit.files import write_whole
 from casvit.names import printable
 from casvit.results import Colour
 from casvit.sentences import count_of
+from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.issues import KINDS, Effect, Issue, IssueList, Severity
 from casvit_mm.report.audit import plots
 from casvit_mm.report.audit.cards import Card
 from casvit_mm.report.audit.charts import Chart
-from casvit_mm.report.audit.sheet import mask_sheet, object_sheet
+from casvit_mm.report.audit.sheet import class_sheet, mask_sheet, object_sheet
 
 # Issues of each kind that are listed, and how many of them are not folded away.
 SHOWN, OPEN = 20, 5
@@ -58,6 +59,15 @@ def mask_table(audit: MaskAudit) -> list[list[str]]:
     for name, fact in audit.facts.items():
         used = sum(1 for number in fact.pixels.values() if number)
         rows.append([name, f'{fact.images:,}', f'{used:,}', f'{100 * fact.ignored:.1f} %'])
+    return rows
+
+
+def class_table(audit: ClassAudit) -> list[list[str]]:
+    """The contents of each split of a dataset for classification, with a header row."""
+    rows = [['split', 'images', 'classes']]
+    for name, fact in audit.facts.items():
+        used = sum(1 for number in fact.classes.values() if number)
+        rows.append([name, f'{fact.images:,}', f'{used:,}'])
     return rows
 
 
@@ -109,9 +119,26 @@ def write_mask_page(audit: MaskAudit, file: Path, seed: int = 0) -> None:
     _write(file, audit, mask_table(audit), audit.issues, cards, charts)
 
 
+def write_class_page(audit: ClassAudit, file: Path, seed: int = 0) -> None:
+    """Writes the report of a dataset for classification.
+
+    Args:
+        audit: Its audit.
+        file: The file to write.
+        seed: Random seed that selects the images.
+    """
+    facts = audit.facts
+    charts = [
+        plots.class_histogram({name: fact.classes for name, fact in facts.items()}, 'images'),
+        plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
+    ]
+    cards = class_sheet(audit, SAMPLES, seed)
+    _write(file, audit, class_table(audit), audit.issues, cards, charts)
+
+
 def _write(
     file: Path,
-    audit: ObjectAudit | MaskAudit,
+    audit: ObjectAudit | MaskAudit | ClassAudit,
     table: list[list[str]],
     issues: IssueList,
     cards: list[Card],
@@ -191,7 +218,7 @@ def _card(card: Card, anchor: str) -> dict[str, Any]:
         id=anchor,
         file=printable(card.file),
         split=printable(card.split),
-        contents=card.contents,
+        contents=printable(card.contents),
         small=card.small,
         large=card.large,
         missing=card.missing,

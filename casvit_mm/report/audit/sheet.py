@@ -15,6 +15,7 @@ from casvit.files import is_file
 from casvit.results import Colour, Detections, SemanticMap, default_palette
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
+from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.audit.coco_scan import box_corners
 from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
@@ -111,6 +112,46 @@ def mask_sheet(audit: MaskAudit, number: int, seed: int) -> list[Card]:
             _mask_card(audit, name, splits[name][index], numbered(found.get((name, index), ())))
             for name, index in chosen(found, everything, number, seed)
         ]
+
+
+def class_sheet(audit: ClassAudit, number: int, seed: int) -> list[Card]:
+    """Shows images of a dataset for classification: those with issues first, then random others.
+
+    Args:
+        audit: Its audit.
+        number: Number of random images.
+        seed: Random seed that selects them.
+
+    Returns:
+        A card for each image.
+    """
+    splits = audit.dataset.splits
+    images = {
+        (name, index): image
+        for name, split in splits.items()
+        for index, image in enumerate((*split.images, *split.skipped))
+    }
+    wanted = {issue.file for issue in audit.issues.issues}
+    places: dict[str, Place] = {}
+    for (name, index), image in images.items():
+        path = str(splits[name].path(image))
+        if path in wanted:
+            places.setdefault(path, (name, index))
+    found: dict[Place, list[Issue]] = {}
+    for issue in audit.issues.issues:
+        if issue.file in places:
+            found.setdefault(places[issue.file], []).append(issue)
+    cards = []
+    for place in chosen(found, images, number, seed):
+        split, image = splits[place[0]], images[place]
+        findings, contents = numbered(found.get(place, ())), split.class_of(image)
+        view, missing = _view(split.path(image), findings)
+        small = large = ''
+        if view is not None:
+            small, large = encoded(view, lambda frame: frame.canvas)
+            contents += f', {view.width} x {view.height}'
+        cards.append(Card(image.name, place[0], contents, small, large, missing, findings))
+    return cards
 
 
 def _issues_of_images(audit: ObjectAudit) -> dict[Place, list[Issue]]:

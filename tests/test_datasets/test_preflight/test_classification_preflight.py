@@ -120,7 +120,7 @@ def test_a_single_class_is_refused(root):
     for name in NAMES[1:]:
         shutil.rmtree(root / 'train' / name)
     message = refusal(config_of(root))
-    assert message.startswith(f"There is only one class folder in {root / 'train'}, 'circle'")
+    assert message.startswith(f"{root / 'train'} has only one class folder, 'circle'")
 
 
 def test_images_without_class_folders_are_named(root):
@@ -129,7 +129,7 @@ def test_images_without_class_folders_are_named(root):
             image.rename(root / 'train' / image.name)
         folder.rmdir()
     message = refusal(config_of(root))
-    assert 'There are no class folders in' in message and 'only 12 images' in message
+    assert f'{root / "train"} has no class folders, only 12 images' in message
     for image in (root / 'train').iterdir():
         image.unlink()
     assert ', nothing: put' in refusal(config_of(root))
@@ -141,8 +141,22 @@ def test_empty_class_folders_are_named(root):
             image.unlink()
     (root / 'val' / 'cross' / 'notes.txt').touch()
     message = refusal(config_of(root))
-    assert f'2 of the 6 class folders in {root / "val"} hold no images' in message
-    assert "'cross', 'star'" in message
+    for name in ('cross', 'star'):
+        assert f'{root / "val" / name} has no images (.jpg, ' in message
+    assert 'fill them, or remove them from every split' in message
+
+
+def test_class_folders_of_images_that_mmpretrain_skips_are_named(root):
+    for image in (root / 'val' / 'cross').iterdir():
+        image.rename(image.with_suffix('.webp'))
+    message = refusal(config_of(root))
+    assert 'has no images' in message and 'but 1 other image (.webp)' in message
+    assert check_classification_data(config_of(root, extensions=('.webp', '.png')))
+
+
+def test_a_hidden_folder_counts_as_a_class_as_it_does_in_mmpretrain(root):
+    (root / 'train' / '.ipynb_checkpoints').mkdir()
+    assert '.ipynb_checkpoints has no images' in refusal(config_of(root))
 
 
 def test_classes_that_differ_between_training_and_validation_are_named(root):
@@ -205,12 +219,12 @@ def test_a_list_of_images_is_read(root):
 @pytest.mark.parametrize(
     ('damage', 'expected'),
     [
-        (lambda text: text + 'circle/1.png\n', "'circle/1.png' in line 13: expected a file name"),
-        (lambda text: text + 'circle/1.png circle\n', 'in line 13'),
+        (lambda text: text + 'circle/1.png\n', "line 13 is 'circle/1.png': expected a file name"),
+        (lambda text: text + 'circle/1.png circle\n', ': line 13 is '),
         (lambda text: text.replace(' 5', ' 6'), 'has the class index 6, but there are 6 classes'),
         (lambda text: text.replace('cross/', 'crosses/'), "are not in {root}/train: 'crosses/"),
         (lambda text: '', 'is empty'),
-        (lambda text: '\ufeff' + text, 'starts with a byte order mark'),
+        (lambda text: '\ufeff' + text, 'is UTF-8 with a byte order mark, but a run reads plain'),
         (lambda text: text.replace('cross/', 'Cross/'), "There is '{root}/train/cross/"),
     ],
 )
@@ -231,7 +245,9 @@ def test_a_list_of_images_that_is_missing_or_not_text_is_named(root):
     cfg = config_of(root, ann_file='train.txt')
     assert f'The list of images {root / "train.txt"} does not exist' in refusal(cfg)
     (root / 'train.txt').write_bytes(b'\x89PNG\xff')
-    assert 'is not a text file' in refusal(cfg)
+    assert 'a run reads plain UTF-8' in refusal(cfg)
+    (root / 'train.txt').write_bytes(b'\0\1\2\xff')
+    assert f'{root / "train.txt"} is not text' in refusal(cfg)
 
 
 @pytest.mark.skipif(os.name == 'nt' or os.geteuid() == 0, reason='root may read everything')

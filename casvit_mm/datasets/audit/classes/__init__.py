@@ -1,0 +1,1 @@
+"""Datasets for classification: their rules, audit and repair."""
