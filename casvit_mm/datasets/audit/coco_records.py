@@ -15,7 +15,7 @@ from casvit_mm.datasets.audit.coco_shapes import (
     find_crossings,
     find_duplicates,
 )
-from casvit_mm.datasets.formats.coco_file import RecordId, is_id, is_number
+from casvit_mm.datasets.formats.coco.file import RecordId, is_id, is_number
 from casvit_mm.datasets.issues import Effect
 from casvit_mm.datasets.object_masks.coding import mask_issue
 from casvit_mm.datasets.object_masks.polygons import encloses, is_polygon

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from casvit.sentences import short
-from casvit_mm.datasets.formats.coco_file import RecordId
+from casvit_mm.datasets.formats.coco.file import RecordId
 from casvit_mm.datasets.issues import Effect, Issue, IssueList
 from casvit_mm.datasets.places import locate
 

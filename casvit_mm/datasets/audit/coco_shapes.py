@@ -7,7 +7,7 @@ import shapely
 
 from casvit.sentences import count_of
 from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners, shown_box
-from casvit_mm.datasets.formats.coco_file import RecordId
+from casvit_mm.datasets.formats.coco.file import RecordId
 from casvit_mm.datasets.object_masks.coding import mask_bounds
 from casvit_mm.datasets.object_masks.polygons import polygons_of
 

@@ -15,7 +15,7 @@ from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
 from casvit_mm.datasets.audit.darkness import darkness
 from casvit_mm.datasets.audit.images import ImageFile, inspect_images
 from casvit_mm.datasets.audit.near_duplicates import SplitImage, find_near_duplicates
-from casvit_mm.datasets.formats.coco_file import RecordId
+from casvit_mm.datasets.formats.coco.file import RecordId
 from casvit_mm.datasets.formats.dataset import ObjectDataset
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.places import locate

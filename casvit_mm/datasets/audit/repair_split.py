@@ -16,7 +16,7 @@ from casvit_mm.datasets.audit.copies import (
 )
 from casvit_mm.datasets.audit.images import inspect_image
 from casvit_mm.datasets.audit.repair_options import DROP_IMAGE, Loss, RepairOptions
-from casvit_mm.datasets.formats.coco_file import RecordId
+from casvit_mm.datasets.formats.coco.file import RecordId
 from casvit_mm.datasets.formats.dataset import ObjectSplit
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.object_masks.coding import mask_area, mask_bounds, mask_issue

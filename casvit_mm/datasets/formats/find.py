@@ -7,7 +7,7 @@ from typing import Any
 from casvit.errors import DatasetError
 from casvit.sentences import need_folder, some
 from casvit.tables import FORMATS
-from casvit_mm.datasets.formats import coco, labelme, voc
+from casvit_mm.datasets.formats import labelme, voc
 from casvit_mm.datasets.formats import masks as mask_format
 from casvit_mm.datasets.formats.class_layouts import (
     find_classes,
@@ -15,6 +15,7 @@ from casvit_mm.datasets.formats.class_layouts import (
     resembles_classes,
 )
 from casvit_mm.datasets.formats.classes import ClassDataset
+from casvit_mm.datasets.formats.coco import read as coco
 from casvit_mm.datasets.formats.dataset import MaskDataset, ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, folders
 from casvit_mm.datasets.formats.foreign import disclaim, readable

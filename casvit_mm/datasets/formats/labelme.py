@@ -16,7 +16,7 @@ from PIL import Image
 
 from casvit.encodings import decode
 from casvit.sentences import count_of, short
-from casvit_mm.datasets.formats.coco import json_kind
+from casvit_mm.datasets.formats.coco.read import json_kind
 from casvit_mm.datasets.formats.dataset import ObjectDataset
 from casvit_mm.datasets.formats.folders import Folder, inside
 from casvit_mm.datasets.formats.objects import (

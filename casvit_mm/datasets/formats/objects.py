@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from casvit.errors import DatasetError
 from casvit.sentences import count_of, some
 from casvit.tables import SPLITS
-from casvit_mm.datasets.formats.coco_file import without_garbage_collection
+from casvit_mm.datasets.formats.coco.file import without_garbage_collection
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectDataset, ObjectSplit, split_of
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.issues import IssueList

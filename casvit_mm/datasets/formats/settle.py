@@ -1,7 +1,7 @@
 """Decides to which split images belong that lie outside all named splits."""
 
 from casvit.sentences import count_of
-from casvit_mm.datasets.formats.coco_merge import merged
+from casvit_mm.datasets.formats.coco.merge import merged
 from casvit_mm.datasets.formats.dataset import UNSPLIT, MaskDataset, ObjectDataset, ObjectSplit
 
 Dataset = ObjectDataset | MaskDataset

@@ -27,8 +27,8 @@ from casvit.sentences import (
 from casvit_mm.config.view import ConfigView, nested, type_name
 from casvit_mm.datasets.audit.coco_records import scan_coco
 from casvit_mm.datasets.audit.coco_scan import CocoScan
-from casvit_mm.datasets.formats.coco_file import load_coco, without_garbage_collection
-from casvit_mm.datasets.formats.complete import missing_parts
+from casvit_mm.datasets.formats.coco.complete import missing_parts
+from casvit_mm.datasets.formats.coco.file import load_coco, without_garbage_collection
 from casvit_mm.datasets.issues import KINDS, Effect, Issue
 from casvit_mm.datasets.preflight.config_data import (
     check_counts,

@@ -6,7 +6,7 @@ from typing import Any
 
 from casvit.errors import DatasetError
 from casvit_mm.config.view import ConfigView, nested
-from casvit_mm.datasets.formats.coco_file import (
+from casvit_mm.datasets.formats.coco.file import (
     is_id,
     is_number,
     load_coco,

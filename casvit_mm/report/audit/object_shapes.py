@@ -7,7 +7,7 @@ import numpy as np
 from pycocotools import mask as rle
 
 from casvit.results import LocalMask
-from casvit_mm.datasets.formats.coco_file import is_number
+from casvit_mm.datasets.formats.coco.file import is_number
 from casvit_mm.datasets.object_masks.coding import encode_mask
 from casvit_mm.report.audit.drawn import Frame, View
 

@@ -20,7 +20,7 @@ from casvit_mm.datasets.audit.coco_scan import box_corners
 from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.decoding import quiet_decoders
-from casvit_mm.datasets.formats.coco_file import RecordId, is_number
+from casvit_mm.datasets.formats.coco.file import RecordId, is_number
 from casvit_mm.datasets.formats.dataset import Pair
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.datasets.issues import Issue

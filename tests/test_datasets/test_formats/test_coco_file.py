@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from casvit_mm.datasets import DatasetError
 from casvit_mm.datasets.audit.coco_records import scan_coco
-from casvit_mm.datasets.formats.coco_file import load_coco
-from casvit_mm.datasets.formats.complete import complete, missing_parts, strip_names
+from casvit_mm.datasets.formats.coco.complete import complete, missing_parts, strip_names
+from casvit_mm.datasets.formats.coco.file import load_coco
 
 SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
 GOOD = dict(

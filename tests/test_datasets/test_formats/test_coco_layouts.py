@@ -10,7 +10,7 @@ from pycocotools import mask as rle
 
 from casvit.errors import DatasetError
 from casvit_mm.commands.data import audited
-from casvit_mm.datasets.formats.complete import missing_parts
+from casvit_mm.datasets.formats.coco.complete import missing_parts
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.finetune.data import prepare_objects
 

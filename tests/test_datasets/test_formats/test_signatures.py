@@ -10,7 +10,8 @@ import foreign
 import pytest
 
 from casvit_mm.datasets import DatasetError
-from casvit_mm.datasets.formats import coco, voc
+from casvit_mm.datasets.formats import voc
+from casvit_mm.datasets.formats.coco import read as coco
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.formats.folders import folders
 from casvit_mm.datasets.formats.foreign import disclaim, read, readable, recognise

@@ -10,7 +10,7 @@ from typing import Any
 
 from casvit.encodings import foreign_encoding
 from casvit.sentences import count_of
-from casvit_mm.datasets.formats.coco_file import is_number
+from casvit_mm.datasets.formats.coco.file import is_number
 from casvit_mm.datasets.object_masks.coding import mask_area
 from casvit_mm.datasets.object_masks.polygons import is_list_of_numbers
 

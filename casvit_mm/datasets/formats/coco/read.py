@@ -9,10 +9,10 @@ from typing import Any
 from casvit.encodings import decode, foreign_encoding
 from casvit.errors import DatasetError
 from casvit.sentences import count_of, some
-from casvit_mm.datasets.formats.coco_file import load_coco
-from casvit_mm.datasets.formats.coco_images import locate_images
-from casvit_mm.datasets.formats.coco_merge import merged
-from casvit_mm.datasets.formats.complete import complete, strip_names
+from casvit_mm.datasets.formats.coco.complete import complete, strip_names
+from casvit_mm.datasets.formats.coco.file import load_coco
+from casvit_mm.datasets.formats.coco.images import locate_images
+from casvit_mm.datasets.formats.coco.merge import merged
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectDataset, ObjectSplit, split_of
 from casvit_mm.datasets.formats.folders import Folder
 from casvit_mm.datasets.image_files import read_image_size

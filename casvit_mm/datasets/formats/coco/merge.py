@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.formats.coco_file import is_id
+from casvit_mm.datasets.formats.coco.file import is_id
 from casvit_mm.datasets.formats.dataset import ObjectSplit
 from casvit_mm.datasets.places import locate
 

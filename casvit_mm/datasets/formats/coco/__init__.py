@@ -1,0 +1,1 @@
+"""COCO annotation files: found, read, completed and merged."""
