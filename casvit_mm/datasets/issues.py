@@ -1,8 +1,8 @@
 """Issues of datasets: their kinds, their severity, and what to do about them."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -217,8 +217,9 @@ KINDS: dict[str, IssueKind] = {
     'missing-label-map': _stops('images without a semantic mask', 'A run stops at them.'),
     'unpaired-label-map': _harms('semantic masks without an image', 'They are not used.'),
     'unreadable-label-map': _stops('semantic masks that cannot be read', 'A run stops at them.'),
-    'label-map-size': _stops(
-        'semantic masks that differ in size from their image', 'A run stops at them.'
+    'label-map-size': _harms(
+        'semantic masks that differ in size from their image',
+        'Their classes are learned in the wrong places, and evaluation stops at them.',
     ),
     'label-value': _stops(
         'class indices out of range', 'An index error; on a GPU a device-side assert.'
@@ -256,10 +257,23 @@ class IssueList:
         self.issues = list(issues)
 
     def add(
-        self, kind: str, file: str, record: str, detail: str, group: str = '', index: int = -1
+        self,
+        kind: str,
+        file: str,
+        record: str,
+        detail: str,
+        group: str = '',
+        index: int = -1,
+        effect: Effect | None = None,
     ) -> None:
         """Adds an issue; the arguments are the fields of :class:`Issue`."""
-        self.issues.append(Issue(kind, file, record, detail, group, index))
+        self.issues.append(Issue(kind, file, record, detail, group, index, effect))
+
+    def mark_stopping(self, kind: str, files: Collection[str]) -> None:
+        """Declares that a run stops at the issues of a kind in some files, whose kind harms."""
+        for place, issue in enumerate(self.issues):
+            if issue.kind == kind and issue.file in files:
+                self.issues[place] = replace(issue, own_effect=Effect.STOPS)
 
     def extend(self, other: 'IssueList') -> None:
         """Adds the issues of another list."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from casvit.sentences import short
 from casvit_mm.datasets.formats.coco.file import RecordId
-from casvit_mm.datasets.issues import Effect, Issue, IssueList
+from casvit_mm.datasets.issues import Effect, IssueList
 from casvit_mm.datasets.places import locate
 
 Box = tuple[float, float, float, float]
@@ -54,7 +54,7 @@ class CocoScan:
             effect: Its effect, if it differs from that of its kind.
         """
         where = locate(self.file, group, index, record)
-        self.issues.issues.append(Issue(kind, *where, detail, group, index, effect))
+        self.issues.add(kind, *where, detail, group, index, effect)
 
 
 def box_corners(box: Sequence[float]) -> Box:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
+from casvit.sentences import count_of
 from casvit_mm.datasets.decoding import decode, quiet_decoders
 from casvit_mm.datasets.image_files import ImageSize, image_format, image_size
 
@@ -36,6 +37,10 @@ EIGHT_BITS = ('JPEG', 'GIF', 'WEBP', 'BMP', 'DIB')
 # Formats of which OpenCV may fill a missing part.
 RASTER = (*EIGHT_BITS, 'PNG', 'TIFF', 'PPM', 'AVIF')
 HEIC = tuple(b'ftyp' + brand for brand in (b'heic', b'heix', b'mif1', b'msf1', b'hevc'))
+
+# A run keeps the upper 8 of 16 bits; cameras write 12, medical devices 10 to 14.
+MOST_BITS, LEAST_BITS = 14, 9
+FULL = 2**16 - 1
 
 Job = TypeVar('Job')
 Result = TypeVar('Result')
@@ -241,6 +246,25 @@ def inspect_images(paths: Sequence[str | Path], *, progress: bool = True) -> Ite
         The facts, in the order of the paths.
     """
     yield from in_parallel(inspect_image, paths, 'reading images' if progress else '', unit='image')
+
+
+def darkness(peaks: Sequence[float]) -> str:
+    """Explains that images use only the lower bits of their range.
+
+    Args:
+        peaks: The largest value of each image with more than 8 bits, as a share of its range.
+
+    Returns:
+        The reason, without a subject; empty if some image uses more.
+    """
+    bits = round(max(peaks, default=1.0) * FULL).bit_length()
+    if bits > MOST_BITS:
+        return ''
+    number = count_of(len(peaks), 'image')
+    return (
+        f'has {number} with 16 bits that use at most {max(bits, 1)} of them, '
+        f'1/{2 ** (16 - bits)} of the brightness range: --fix OUT --bits {max(bits, LEAST_BITS)}'
+    )
 
 
 def in_parallel(

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,26 +11,20 @@ from PIL import Image
 from casvit.names import name_issue
 from casvit.sentences import some
 from casvit.tables import IGNORE_INDEX
-from casvit_mm.datasets.audit.darkness import darkness
-from casvit_mm.datasets.audit.images import ImageFile, in_parallel, inspect_image
+from casvit_mm.datasets.audit.images import darkness, in_parallel
+from casvit_mm.datasets.audit.mask_pairs import MaskPair, PairResult, inspect_pair
 from casvit_mm.datasets.audit.mask_values import (
     Meaning,
-    describe_format,
-    describe_noise,
     mapping_of,
     meaning_of,
 )
 from casvit_mm.datasets.audit.near_duplicates import SplitImage, find_near_duplicates
 from casvit_mm.datasets.formats.dataset import MaskDataset
 from casvit_mm.datasets.formats.semantic.known import wheel
-from casvit_mm.datasets.issues import IssueList
+from casvit_mm.datasets.issues import Effect, IssueList
 from casvit_mm.datasets.mask_files import (
-    ColourMaskError,
     Legend,
-    MaskContent,
-    UnreadableMaskError,
     mask_content,
-    mask_header,
     mask_labels,
 )
 from casvit_mm.datasets.semantic_masks import (
@@ -129,24 +122,6 @@ class MaskAudit:
         Image.fromarray(self.indices(labels)).save(target, 'PNG')
 
 
-class _Pair(NamedTuple):
-    """An image and its semantic mask, neither of which is missing."""
-
-    split: str
-    image: Path
-    mask: Path
-
-
-@dataclass(frozen=True)
-class _PairResult:
-    """Findings for one pair."""
-
-    image: ImageFile
-    mask_issue: str = ''
-    reason: str = ''
-    content: MaskContent | None = None
-
-
 def audit_masks(
     dataset: MaskDataset,
     *,
@@ -182,7 +157,7 @@ def audit_masks(
         elif entry.image is None:
             issues.add('unpaired-label-map', str(entry.mask), '', 'has no image')
         elif entry.mask is not None:
-            pairs.append(_Pair(name, entry.image, entry.mask))
+            pairs.append(MaskPair(name, entry.image, entry.mask))
     _check_names(dataset, issues)
     audit = MaskAudit(dataset, list(dataset.classes), issues, facts, ignore_index, {})
     if not read_images:
@@ -211,6 +186,17 @@ def audit_masks(
     for pair, result in zip(pairs, results, strict=True):
         _add_values(pair, result, audit)
     _count(audit, pairs, results)
+    audit.issues.mark_stopping(
+        'lossy-mask',
+        {
+            str(pair.mask)
+            for pair, result in zip(pairs, results, strict=True)
+            if (content := result.content)
+            and content.lossy
+            and content.unknown is None
+            and content.counts.keys() - audit.mapping.keys()
+        },
+    )
     # The classes in a lossy mask are not known.
     lossy = {p.split for p, r in zip(pairs, results, strict=True) if r.content and r.content.lossy}
     known = {name: fact for name, fact in facts.items() if name not in lossy}
@@ -243,18 +229,18 @@ def read_labels(path: Path, legend: Legend | None) -> tuple[np.ndarray, np.ndarr
 
 def _read_pairs(
     dataset: MaskDataset,
-    pairs: list[_Pair],
+    pairs: list[MaskPair],
     issues: IssueList,
     facts: dict[str, MaskFacts],
     *,
     progress: bool,
-) -> list[_PairResult]:
+) -> list[PairResult]:
     """Reads all images and semantic masks, and adds the issues of the files."""
     found = []
     first: dict[str, tuple[str, Path]] = {}
     title = 'reading semantic masks' if progress else ''
-    results: Iterator[_PairResult] = in_parallel(
-        lambda pair: _inspect_pair(pair, dataset.legend), pairs, title, unit='mask'
+    results: Iterator[PairResult] = in_parallel(
+        lambda pair: inspect_pair(pair, dataset.legend), pairs, title, unit='mask'
     )
     peaks = []
     for pair, result in zip(pairs, results, strict=True):
@@ -276,7 +262,9 @@ def _read_pairs(
         if upright not in ((0, 0), size):
             (width, height), (image_width, image_height) = size, upright
             detail = f'is {width}x{height} pixels, its image {image_width}x{image_height}'
-            issues.add('label-map-size', mask, '', detail)
+            # Evaluation compares pixel by pixel, training crops both.
+            effect = None if pair.split == 'train' else Effect.STOPS
+            issues.add('label-map-size', mask, '', detail, effect=effect)
         if result.image.digest:
             other = first.setdefault(result.image.digest, (pair.split, pair.image))
             if other[0] != pair.split:
@@ -288,24 +276,10 @@ def _read_pairs(
     return found
 
 
-def _inspect_pair(pair: _Pair, legend: Legend | None) -> _PairResult:
-    image = inspect_image(pair.image)
-    try:
-        content = mask_content(pair.mask, legend, noise=True)
-    except ColourMaskError as error:
-        if lossy := mask_header(pair.mask).lossy:
-            return _PairResult(image, 'lossy-mask', describe_format(lossy))
-        return _PairResult(image, 'colour-map', str(error))
-    except UnreadableMaskError as error:
-        return _PairResult(image, 'unreadable-label-map', str(error))
-    lossy = describe_noise(content) if legend is None or content.header.lossy else ''
-    return _PairResult(image, 'lossy-mask' if lossy else '', lossy, content)
-
-
 def _add_misread(
     dataset: MaskDataset,
-    pairs: list[_Pair],
-    results: list[_PairResult],
+    pairs: list[MaskPair],
+    results: list[PairResult],
     meaning: Meaning,
     issues: IssueList,
 ) -> None:
@@ -323,7 +297,7 @@ def _add_misread(
     issues.add(found.kind, str(files[0]), '', detail)
 
 
-def _add_values(pair: _Pair, result: _PairResult, audit: MaskAudit) -> None:
+def _add_values(pair: MaskPair, result: PairResult, audit: MaskAudit) -> None:
     content = result.content
     if content is None or content.lossy:
         return
@@ -363,7 +337,7 @@ def _allowed(audit: MaskAudit) -> str:
     return text
 
 
-def _count(audit: MaskAudit, pairs: list[_Pair], results: list[_PairResult]) -> None:
+def _count(audit: MaskAudit, pairs: list[MaskPair], results: list[PairResult]) -> None:
     """Counts pixels by class."""
     for split, fact in audit.facts.items():
         own = [

@@ -12,8 +12,7 @@ from casvit.files import is_file
 from casvit.names import name_issue
 from casvit_mm.datasets.audit.coco_records import correct_mask_sizes, scan_coco
 from casvit_mm.datasets.audit.coco_scan import CocoScan, box_corners
-from casvit_mm.datasets.audit.darkness import darkness
-from casvit_mm.datasets.audit.images import ImageFile, inspect_images
+from casvit_mm.datasets.audit.images import ImageFile, darkness, inspect_images
 from casvit_mm.datasets.audit.near_duplicates import SplitImage, find_near_duplicates
 from casvit_mm.datasets.formats.coco.file import RecordId
 from casvit_mm.datasets.formats.dataset import ObjectDataset

@@ -273,6 +273,9 @@ class SplitRepair:
         if self.options.boxes_from_masks and from_mask:
             if WRONG_BOX in kinds:
                 self._log(kinds[WRONG_BOX], f'its box is now {from_mask}')
+            elif from_mask != [float(value) for value in record['bbox']]:
+                place = f'{self.scan.file}: the box {record["bbox"]} of annotation {record["id"]!r}'
+                self.changes.append(f'{place} is now {from_mask}, from its mask')
             return from_mask
         dropped = next((kinds[kind] for kind in kinds if kind in DROP_BOX), None)
         if dropped and dropped.kind == 'outside-box':

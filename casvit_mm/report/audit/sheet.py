@@ -17,13 +17,14 @@ from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.audit.coco_scan import box_corners
-from casvit_mm.datasets.audit.masks import MaskAudit, UnreadableMaskError, read_labels
+from casvit_mm.datasets.audit.masks import MaskAudit, read_labels
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.decoding import quiet_decoders
 from casvit_mm.datasets.formats.coco.file import RecordId, is_number
 from casvit_mm.datasets.formats.dataset import Pair
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.mask_files import UnreadableMaskError
 from casvit_mm.report.audit.cards import NAMED, Card, Finding, Shown, chosen, numbered
 from casvit_mm.report.audit.drawn import (
     ERROR,

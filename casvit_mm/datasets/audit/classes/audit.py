@@ -12,8 +12,7 @@ import numpy as np
 from casvit.files import is_file
 from casvit.names import name_issue
 from casvit_mm.datasets.audit.classes.rules import order_issues, split_issues
-from casvit_mm.datasets.audit.darkness import darkness
-from casvit_mm.datasets.audit.images import ImageFile, inspect_images
+from casvit_mm.datasets.audit.images import ImageFile, darkness, inspect_images
 from casvit_mm.datasets.formats.classes import MOST_REPORTED, ClassDataset, ClassImage, ClassSplit
 from casvit_mm.datasets.formats.folders import inside
 from casvit_mm.datasets.issues import IssueList
