@@ -56,6 +56,9 @@ def found(root, **options):
         (dict(area=KeyError), "2 annotations have no 'area'"),
         (dict(area=None), "2 annotations have no 'area'"),
         (dict(iscrowd=KeyError), "2 annotations have no 'iscrowd'"),
+        (dict(bbox=KeyError), "2 annotations have no 'bbox'"),
+        (dict(bbox=None), "2 annotations have no 'bbox'"),
+        (dict(id=KeyError), "2 annotations have no 'id'"),
     ],
 )
 def test_missing_fields_are_completed_in_a_file_of_the_run(tmp_path, fields, said, suffix):
@@ -69,6 +72,7 @@ def test_missing_fields_are_completed_in_a_file_of_the_run(tmp_path, fields, sai
         content = json.loads(split.ann_file.read_text())
         assert missing_parts(content) == []
         assert [a['area'] for a in content['annotations']] == [100.0]
+        assert [a['bbox'] for a in content['annotations']] == [[5.0, 5.0, 10.0, 10.0]]
 
 
 def test_an_area_is_that_of_the_mask(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 from casvit.encodings import foreign_encoding
 from casvit.sentences import count_of
 from casvit_mm.datasets.formats.coco.file import is_number
-from casvit_mm.datasets.object_masks.coding import mask_area
+from casvit_mm.datasets.object_masks.coding import mask_area, mask_bounds
 from casvit_mm.datasets.object_masks.polygons import is_list_of_numbers
 
 # Width and height of the image of a record, or None if it cannot be read.
@@ -66,6 +66,14 @@ def complete(content: dict[str, Any], size_of: SizeOf) -> list[str]:
     for annotation in flags:
         annotation['iscrowd'] = 0
     done += _said(len(flags), 'annotation', "no 'iscrowd': taken as 0")
+    done += _said(_number(annotations), 'annotation', "no 'id': numbered")
+    boxes = [a for a in annotations if a.get('bbox') is None]
+    for annotation in boxes:
+        if bounds := mask_bounds(annotation.get('segmentation')):
+            x1, y1, x2, y2 = bounds
+            annotation['bbox'] = [x1, y1, x2 - x1, y2 - y1]
+    boxed = sum(a.get('bbox') is not None for a in boxes)
+    done += _said(boxed, 'annotation', "no 'bbox': taken from the mask")
     areas = 0
     for annotation in annotations:
         if _lacks_area(annotation) and (area := _area(annotation)) is not None:
@@ -117,6 +125,15 @@ def _without_size(images: Records) -> Iterator[dict[str, Any]]:
 
 def _without_name(images: Records) -> Iterator[dict[str, Any]]:
     return (image for image in images if 'file_name' not in image and 'coco_url' in image)
+
+
+def _number(annotations: Records) -> int:
+    """Numbers the annotations that have no id, after those that have one."""
+    lacking = [a for a in annotations if 'id' not in a]
+    known = [a['id'] for a in annotations if isinstance(a.get('id'), int)]
+    for number, annotation in enumerate(lacking, max(known, default=0) + 1):
+        annotation['id'] = number
+    return len(lacking)
 
 
 def _lacks_area(annotation: Mapping[str, Any]) -> bool:
