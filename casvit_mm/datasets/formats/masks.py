@@ -243,10 +243,14 @@ def _is_coloured(sample: list[Path], classes: ClassList | None) -> bool:
     colours = {
         entry.colour: index for index, entry in enumerate(classes.entries if classes else ())
     }
+    found = False
     for path in sample:
         try:
             header = mask_header(path)
             if classes is None or not classes.has_colours:
+                if header.one_channel:
+                    # Datasets do not mix the two: other masks in colours are issues of their own.
+                    return False
                 coloured = not _is_index(path)
             elif header.one_channel:
                 shown = shown_as(path)
@@ -260,12 +264,11 @@ def _is_coloured(sample: list[Path], classes: ClassList | None) -> bool:
                 coloured = mask_colours(path) <= colours.keys() or not (
                     len(indices) > 1 and indices <= set(range(len(colours)))
                 )
-            if coloured:
-                return True
+            found = found or coloured
         except UnreadableMaskError:
             # The check names the file.
             continue
-    return False
+    return found
 
 
 def _is_index(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Layouts of images with semantic masks, and legends of their colours."""
 
+import faulty
 import numpy as np
 import pytest
 from PIL import Image
@@ -112,3 +113,17 @@ def test_semantic_masks_with_other_names_than_the_images_are_an_error(tmp_path):
 
 def test_default_colours_of_classes_differ():
     assert len({wheel(index) for index in range(150)}) == 150
+
+
+@pytest.mark.parametrize('damage', [faulty.make_colours_of, faulty.truncate, faulty.empty])
+@pytest.mark.parametrize('place', [0, 1, 3])
+def test_a_single_damaged_mask_does_not_change_how_the_others_are_read(tmp_path, damage, place):
+    for number in range(4):
+        for folder, mode in (('images', 'RGB'), ('masks', 'L')):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            values = np.random.default_rng(number).integers(0, 3, (20, 30), np.uint8)
+            Image.fromarray(values).convert(mode).save(tmp_path / folder / f'{number}.png')
+    (tmp_path / 'classes.txt').write_text('road\nsky\ncar\n')
+    damage(tmp_path / f'masks/{place}.png', np.random.default_rng(0))
+    dataset = read_dataset(tmp_path, 'semantic')
+    assert dataset.classes == ['road', 'sky', 'car'] and dataset.legend is None
