@@ -309,7 +309,8 @@ class CASViT(BaseModule):
                 x = self.patch_embeds[index - 1](x)
             for block in stage.children():
                 x = self._run(block, x)
-            if index in self.out_indices:
+            # By its norm: the compiler of torch 2.1 takes the numbers of an attribute for sizes.
+            if str(index) in self.out_norms:
                 features.append(self.out_norms[str(index)](x))
         return join_gradients(features)
 
