@@ -1,13 +1,12 @@
 """A dataset as it is read, whatever its format."""
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from casvit.names import read_lines
-from casvit_mm.datasets.formats.folders import IMAGES
+from casvit_mm.datasets.formats.folders import IMAGES, lies_in
 from casvit_mm.datasets.issues import IssueList
 
 # Names that tools use for the three splits.
@@ -44,9 +43,7 @@ class ObjectSplit:
 
     def holds(self, image: Path, root: Path) -> bool:
         """Whether an image lies in the image folder, or at least in the root of the dataset."""
-        # Not resolved: a link in the dataset may lead anywhere.
-        path, *inside = (os.path.normpath(each.absolute()) for each in (image, self.images, root))
-        return any(path.startswith(folder + os.sep) for folder in inside)
+        return lies_in(image, self.images, root)
 
 
 @dataclass

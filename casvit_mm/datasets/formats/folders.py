@@ -75,6 +75,12 @@ def inside(root: Path, path: Path) -> Path | None:
     return root / plain.relative_to(base) if plain.is_relative_to(base) else None
 
 
+def lies_in(path: Path, *places: Path) -> bool:
+    """Whether a path leads into one of some folders. Links are not followed, as above."""
+    plain, *bases = (os.path.normpath(each.absolute()) for each in (path, *places))
+    return any(plain.startswith(base.rstrip(os.sep) + os.sep) for base in bases)
+
+
 def _entries(path: Path) -> tuple[list[str], list[str]]:
     """The names of the folders and of the regular files in a folder, sorted."""
     inner, names = [], []

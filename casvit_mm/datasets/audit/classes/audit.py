@@ -14,7 +14,7 @@ from casvit.names import name_issue
 from casvit_mm.datasets.audit.classes.rules import order_issues, split_issues
 from casvit_mm.datasets.audit.images import ImageFile, darkness, inspect_images
 from casvit_mm.datasets.formats.classes import MOST_REPORTED, ClassDataset, ClassImage, ClassSplit
-from casvit_mm.datasets.formats.folders import inside
+from casvit_mm.datasets.formats.folders import lies_in
 from casvit_mm.datasets.issues import IssueList
 from casvit_mm.datasets.similar_names import SimilarNames
 
@@ -169,7 +169,7 @@ def _check_images(
         for image in split.images
     ]
     # A list of a stranger may name any file of this machine.
-    own = [not place.image.line or inside(dataset.root, place.path) is not None for place in places]
+    own = [not place.image.line or lies_in(place.path, dataset.root) for place in places]
     paths = [place.path for place in compress(places, own)]
     images = inspect_images(paths, progress=progress) if read_images else _exist(paths)
     similar, copies = SimilarNames(), _Copies(issues)
@@ -206,7 +206,7 @@ def find_near(root: Path, path: Path, similar: SimilarNames) -> Path | None:
     """The file in a dataset that a name probably means, which is only written differently."""
     slashed = Path(str(path).replace('\\', '/'))
     for near in (similar.find(path), similar.find(slashed)):
-        if near is not None and inside(root, near) is not None:
+        if near is not None and lies_in(near, root):
             return near
     return None
 

@@ -8,8 +8,8 @@ from typing import Any
 from casvit.errors import DatasetError
 from casvit.files import is_file
 from casvit.sentences import count_of, need_folder, some
-from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit, split_of
-from casvit_mm.datasets.formats.folders import Folder, folders
+from casvit_mm.datasets.formats.dataset import UNSPLIT, split_of
+from casvit_mm.datasets.formats.folders import Folder, folders, lies_in
 from casvit_mm.datasets.similar_names import SimilarNames
 
 LOOKED_FOR = 50
@@ -119,7 +119,7 @@ def _candidates(root: Path, file: Path, listing: list[Folder]) -> list[Path]:
 def _lies_in(folder: Path, name: str, root: Path) -> bool:
     """Whether an image exists, in its folder or at least in the dataset."""
     path = folder / name
-    return ObjectSplit({}, folder, folder).holds(path, root) and is_file(path)
+    return lies_in(path, folder, root) and is_file(path)
 
 
 def _by_base_name(
