@@ -68,11 +68,3 @@ def read_text(path: Path) -> tuple[str, str]:
         ValueError: No known encoding fits.
     """
     return decode(path.read_bytes())
-
-
-def foreign_encoding(path: Path) -> str:
-    """The encoding of a text file, unless it is plain UTF-8 or cannot be read: then ''."""
-    try:
-        return read_text(path)[1]
-    except (OSError, ValueError):
-        return ''

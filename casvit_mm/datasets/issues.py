@@ -80,6 +80,11 @@ class Issue:
         """Severity of its kind."""
         return KINDS[self.kind].severity
 
+    @property
+    def refused(self) -> bool:
+        """Whether a run that checks its data refuses them for it."""
+        return self.effect is Effect.STOPS or KINDS[self.kind].general
+
     def __str__(self) -> str:
         where = f'{self.file}: {self.record}' if self.record else self.file
         return f'{where} {self.detail}'
@@ -288,6 +293,11 @@ class IssueList:
         counted = Counter(issue.kind for issue in self.issues)
         ordered = sorted(KINDS, key=lambda kind: KINDS[kind].severity is Severity.WARNING)
         return {kind: counted[kind] for kind in ordered if counted[kind]}
+
+    def worst(self, *kinds: str) -> Effect | None:
+        """The worst effect of some kinds, of all if none are given; None without issues."""
+        found = {issue.effect for issue in self.issues if not kinds or issue.kind in kinds}
+        return next((effect for effect in Effect if effect in found), None)
 
     def first(self, kind: str, limit: int) -> list[Issue]:
         """The first few issues of a kind."""

@@ -24,7 +24,7 @@ from casvit_mm.datasets.formats.classes import (
     read_class_folders,
     read_class_list,
 )
-from casvit_mm.datasets.issues import KINDS, Effect, IssueList
+from casvit_mm.datasets.issues import KINDS, IssueList
 from casvit_mm.datasets.preflight.config_data import (
     check_counts,
     config_classes,
@@ -131,11 +131,11 @@ def _check_dataset(
 
 def _refuse(issues: IssueList, hint: str = '') -> None:
     """Raises DatasetError for issues that stop a run, or concern a split as a whole."""
-    for kind, number in issues.counts().items():
-        if KINDS[kind].effect is Effect.STOPS or KINDS[kind].general:
-            more = f' (and {number - SHOWN} more)' if number > SHOWN else ''
-            shown = '; '.join(map(str, issues.first(kind, SHOWN)))
-            raise DatasetError(f'{shown}{more}. {KINDS[kind].advice} {hint}'.rstrip())
+    refused = IssueList(issue for issue in issues.issues if issue.refused)
+    for kind, number in refused.counts().items():
+        more = f' (and {number - SHOWN} more)' if number > SHOWN else ''
+        shown = '; '.join(map(str, refused.first(kind, SHOWN)))
+        raise DatasetError(f'{shown}{more}. {KINDS[kind].advice} {hint}'.rstrip())
 
 
 def _where(dataset: Mapping[str, Any], root: str) -> tuple[str, str]:

@@ -29,7 +29,7 @@ from casvit_mm.datasets.audit.coco_records import scan_coco
 from casvit_mm.datasets.audit.coco_scan import CocoScan
 from casvit_mm.datasets.formats.coco.complete import missing_parts
 from casvit_mm.datasets.formats.coco.file import load_coco, without_garbage_collection
-from casvit_mm.datasets.issues import KINDS, Effect, Issue
+from casvit_mm.datasets.issues import KINDS, Issue
 from casvit_mm.datasets.preflight.config_data import (
     check_counts,
     config_classes,
@@ -143,11 +143,11 @@ def _scan(file: str, split: str, *, masks: bool, labelled: bool) -> CocoScan:
         DatasetError: It cannot be read, or has an issue that a run stops at, or that concerns all
             of it.
     """
-    content = load_coco(file)
+    content, encoding = load_coco(file)
     for key in ('images', 'categories', 'annotations'):
         if not content.get(key) and (labelled or key != 'annotations'):
             raise DatasetError(f'The annotation file {file} lists no {key}.')
-    if parts := missing_parts(content, Path(file), evaluated=split != 'train'):
+    if parts := missing_parts(content, encoding, evaluated=split != 'train'):
         raise DatasetError(
             f'The annotation file {file} is not complete: {"; ".join(parts)}. A run that reads it '
             'stops there. `casvit finetune DATA` completes such data, and so does the copy that '
@@ -156,8 +156,9 @@ def _scan(file: str, split: str, *, masks: bool, labelled: bool) -> CocoScan:
     with without_garbage_collection():
         scan = scan_coco(content, file, masks=masks, crossings=False)
     refused: dict[str, list[Issue]] = {}
-    for issue in filter(_refuses, scan.issues.issues):
-        refused.setdefault(issue.kind, []).append(issue)
+    for issue in scan.issues.issues:
+        if issue.refused:
+            refused.setdefault(issue.kind, []).append(issue)
     for kind, (first, *others) in refused.items():
         more = f' (and {len(others):,} more)' if others else ''
         raise DatasetError(
@@ -166,14 +167,6 @@ def _scan(file: str, split: str, *, masks: bool, labelled: bool) -> CocoScan:
             'writes a repaired copy.'
         )
     return scan
-
-
-def _refuses(issue: Issue) -> bool:
-    """Whether a run stops at an issue, or the whole file would teach it something else."""
-    # mmdet stops if two annotations have the same id.
-    double = issue.kind == 'double-id' and issue.group == 'annotations'
-    known = KINDS[issue.kind]
-    return double or known.effect is Effect.STOPS or known.general
 
 
 def _count_issues(scan: CocoScan) -> str:

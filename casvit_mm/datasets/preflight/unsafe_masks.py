@@ -42,7 +42,7 @@ def refuse_unsafe_file(file: str) -> None:
         DatasetError: A mask cannot be decoded.
     """
     try:
-        content = load_coco(file)
+        content, _ = load_coco(file)
     except DatasetError:
         # A run that reads it stops with an exception.
         return

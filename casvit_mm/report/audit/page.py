@@ -152,8 +152,7 @@ def _write(
         for name in ('page.css', 'page.js')
     )
     dataset = audit.dataset
-    effects = [KINDS[kind].effect for kind in issues.counts()]
-    worst = next((effect for effect in Effect if effect in effects), None)
+    worst = issues.worst()
     named = [_card(card, f'image-{number}') for number, card in enumerate(cards, 1)]
     groups = [
         ('Images with issues', [card for card in named if card['findings']]),
@@ -187,12 +186,13 @@ def _listed(issues: IssueList, root: Path, cards: Sequence[Card]) -> list[dict[s
     listed = []
     for kind, count in issues.counts().items():
         known = KINDS[kind]
+        effect = issues.worst(kind) or known.effect
         first = [_issue(issue, root) for issue in issues.first(kind, SHOWN)]
         listed.append(
             dict(
                 kind=kind,
-                effect=known.effect.value,
-                badge=BADGES[known.effect],
+                effect=effect.value,
+                badge=BADGES[effect],
                 title=known.title,
                 advice=known.advice,
                 count=f'{count:,}',

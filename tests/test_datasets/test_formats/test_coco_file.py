@@ -54,13 +54,13 @@ def changed(keys: list[Any], value: Any) -> dict[str, Any]:
 
 def issues_of(path: Path) -> list[str]:
     """What a run that reads the file would be told: missing parts, and issues."""
-    content = load_coco(path)
+    content, encoding = load_coco(path)
     scan = scan_coco(content, str(path), masks=True)
-    return missing_parts(content, path) + [str(issue) for issue in scan.issues.issues]
+    return missing_parts(content, encoding) + [str(issue) for issue in scan.issues.issues]
 
 
 def test_a_good_file_is_summarised(tmp_path: Path) -> None:
-    scan = scan_coco(load_coco(written(tmp_path, GOOD)), 'x.json', masks=True)
+    scan = scan_coco(load_coco(written(tmp_path, GOOD))[0], 'x.json', masks=True)
     assert [record['file_name'] for _, record in scan.images.values()] == ['a.jpg', 'b.jpg']
     assert scan.categories == {3: 'cat', 8: 'dog'}
     assert [record['id'] for _, record in scan.annotations] == [5, 6]
@@ -70,7 +70,7 @@ def test_a_good_file_is_summarised(tmp_path: Path) -> None:
 
 def test_a_file_without_annotations_can_be_read(tmp_path: Path) -> None:
     for value in (KeyError, [], None):
-        content = load_coco(written(tmp_path, changed(['annotations'], value)))
+        content, _ = load_coco(written(tmp_path, changed(['annotations'], value)))
         assert not scan_coco(content, 'x.json').issues.issues
 
 
@@ -178,7 +178,7 @@ def test_any_content_is_either_read_or_refused_with_a_message(
     path = written(tmp_path_factory.getbasetemp(), changed(keys, value))
     try:
         issues_of(path)
-        content = load_coco(path)
+        content, _ = load_coco(path)
         complete(content, lambda image: (10, 10))
         strip_names(content)
     except DatasetError as error:

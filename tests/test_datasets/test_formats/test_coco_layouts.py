@@ -11,6 +11,7 @@ from pycocotools import mask as rle
 from casvit.errors import DatasetError
 from casvit_mm.commands.data import audited
 from casvit_mm.datasets.formats.coco.complete import missing_parts
+from casvit_mm.datasets.formats.coco.file import load_coco
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.finetune.data import prepare_objects
 
@@ -115,7 +116,7 @@ def test_files_in_another_encoding_are_read_and_written_anew(tmp_path, encode):
     dataset, audit, _ = found(root)
     assert audit.classes == ['箱子'] and not dataset.splits['all'].verbatim
     assert any('the text is' in change for change in dataset.changes)
-    assert missing_parts(dataset.splits['all'].content, root / 'annotations.json')
+    assert missing_parts(*load_coco(root / 'annotations.json'))
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,8 @@ stop, so its check refuses the file with the same sentences.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from casvit.encodings import foreign_encoding
 from casvit.sentences import count_of
 from casvit_mm.datasets.formats.coco.file import is_number
 from casvit_mm.datasets.object_masks.coding import mask_area, mask_bounds
@@ -20,19 +18,18 @@ Records = list[dict[str, Any]]
 
 
 def missing_parts(
-    content: Mapping[str, Any], path: Path | None = None, *, evaluated: bool = True
+    content: Mapping[str, Any], encoding: str = '', *, evaluated: bool = True
 ) -> list[str]:
     """Lists what a run needs and :func:`complete` would add or change.
 
     Args:
         content: The content of an annotation file.
-        path: The file, whose encoding is then checked as well.
+        encoding: The encoding of the file, if it is not plain UTF-8.
         evaluated: Whether the file is used for evaluation, which needs crowd flags.
 
     Returns:
         Sentences without a full stop: ``36 annotations have no 'area'``; empty for a complete file.
     """
-    encoding = foreign_encoding(path) if path else ''
     found = [f'it is {encoding}'] if encoding else []
     images, annotations = _records(content, 'images'), _records(content, 'annotations')
     found += _said(len(list(_without_name(images))), 'image', "no 'file_name'")

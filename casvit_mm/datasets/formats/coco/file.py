@@ -15,25 +15,26 @@ from casvit.errors import DatasetError
 RecordId = int | float | str
 
 
-def load_coco(path: Path | str) -> dict[str, Any]:
+def load_coco(path: Path | str) -> tuple[dict[str, Any], str]:
     """Reads an annotation file without checking its records.
 
     Args:
         path: The file.
 
     Returns:
-        Its content, in which ``images``, ``categories`` and ``annotations`` (if present) are lists.
+        Its content, in which ``images``, ``categories`` and ``annotations`` (if present) are lists;
+        and the display name of its encoding if it is not plain UTF-8, else ''.
 
     Raises:
         DatasetError: The file cannot be read, is not JSON, or not in COCO format.
     """
     path = Path(path)
     with without_garbage_collection():
-        content = _load_json(path)
+        content, encoding = _load_json(path)
     for key in ('images', 'categories', 'annotations'):
         if key != 'annotations' or content.get(key) is not None:
             _list(path, content, key)
-    return content
+    return content, encoding
 
 
 @contextmanager
@@ -48,9 +49,9 @@ def without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _load_json(path: Path) -> dict[str, Any]:
+def _load_json(path: Path) -> tuple[dict[str, Any], str]:
     try:
-        text = read_text(path)[0]
+        text, encoding = read_text(path)
     except OSError as error:
         raise DatasetError(
             f'The annotation file {path} cannot be read: {error.strerror or error}.'
@@ -75,7 +76,7 @@ def _load_json(path: Path) -> dict[str, Any]:
         raise _not_coco(path, 'it is a list (of predictions?), not an object')
     if not isinstance(content, dict):
         raise _not_coco(path, f'it is {_kind(content)}, not an object')
-    return content
+    return content, encoding
 
 
 def _not_coco(path: Path, reason: str) -> DatasetError:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from casvit.encodings import decode, foreign_encoding
+from casvit.encodings import decode
 from casvit.errors import DatasetError
 from casvit.sentences import count_of, some
 from casvit_mm.datasets.formats.coco.complete import complete, strip_names
@@ -124,8 +124,8 @@ def read(
 def _read_file(
     dataset: ObjectDataset, name: str, path: Path, listing: list[Folder], images: Path | None
 ) -> ObjectSplit:
-    content = load_coco(path)
-    changes = [f'the text is {encoding}'] if (encoding := foreign_encoding(path)) else []
+    content, encoding = load_coco(path)
+    changes = [f'the text is {encoding}'] if encoding else []
     folder, moved = locate_images(dataset.root, path, name, content['images'], listing, images)
     changes += moved
 
