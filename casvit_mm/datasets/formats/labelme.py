@@ -266,19 +266,19 @@ class _Reader:
             except ValueError as error:
                 issues.add('unreadable-annotation', str(path), where, str(error))
                 continue
-            objects.found.append(FoundObject(label, first, None, mask or polygons))
+            regions = objects.others if _is_no_class(label) else objects.found
+            regions.append(FoundObject(label, first, None, mask or polygons))
         return objects
 
     def _is_read(self, shape: dict[str, Any], label: str) -> bool:
-        """Whether a shape is an object; counts it otherwise."""
-        if label.strip().lower() in NO_CLASSES:
+        """Whether a shape is a region of a type that is read; counts what is no object."""
+        if _is_no_class(label):
             self._ignored[label.strip()] += 1
-            return False
         kind = _kind(shape)
-        if kind not in ('polygon', 'rectangle', 'circle', 'mask') and kind not in ROTATED:
-            self._skipped[short(kind)] += 1
-            return False
-        return True
+        if kind in ('polygon', 'rectangle', 'circle', 'mask') or kind in ROTATED:
+            return True
+        self._skipped[short(kind)] += not _is_no_class(label)
+        return False
 
     def _draw(
         self,
@@ -323,6 +323,10 @@ def _label(shape: object) -> str:
     if not str(label).strip():
         raise ValueError('has an empty label')
     return str(label)
+
+
+def _is_no_class(label: str) -> bool:
+    return label.strip().lower() in NO_CLASSES
 
 
 def _kind(shape: dict[str, Any]) -> str:

@@ -52,10 +52,12 @@ class Objects:
 
     Attributes:
         found: Its objects.
+        others: Regions that belong to no class: background, or to be ignored.
         size: Width and height that the file states; None if it states none.
     """
 
     found: list[FoundObject] = field(default_factory=list)
+    others: list[FoundObject] = field(default_factory=list)
     size: tuple[int, int] | None = None
 
 
@@ -231,7 +233,10 @@ def _as_coco(
     classes: Classes,
     issues: IssueList,
 ) -> dict[str, Any]:
-    """Collects images and their objects; annotations have a ``source``."""
+    """Collects images and their objects.
+
+    Annotations have a ``source``, images their ``annotation_files`` and the ``other_regions``.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for labelled in labelled_images:
@@ -242,11 +247,13 @@ def _as_coco(
             size = None
         key = len(images) + 1
         stated = None
+        others: list[FoundObject] = []
         for file in labelled.files:
             if size is None:
                 break
             objects = read(file, size, issues)
             stated = stated or objects.size
+            others += objects.others
             for found in objects.found:
                 source = dict(file=str(file), record=found.place)
                 annotations.append(
@@ -261,7 +268,11 @@ def _as_coco(
                 )
         width, height = stated or size or (1, 1)
         name = labelled.image.relative_to(root).as_posix()
-        record = dict(id=key, file_name=name, width=width, height=height)
+        record: dict[str, Any] = dict(id=key, file_name=name, width=width, height=height)
+        if others:
+            record['other_regions'] = [
+                dict(name=other.name, segmentation=other.segmentation) for other in others
+            ]
         images.append({**record, 'annotation_files': [str(file) for file in labelled.files]})
     return dict(images=images, annotations=annotations)
 

@@ -12,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.datasets.formats.semantic.drawing import draw_masks
 
 TRIANGLE = [[10, 10], [40, 10], [40, 40.5]]
 SQUARE = [[10, 20], [30, 20], [30, 40], [10, 40]]
@@ -281,3 +282,17 @@ def test_a_size_that_the_file_does_not_state_is_read_from_the_image(tmp_path, st
     labelled(tmp_path, shape('cat', TRIANGLE), imageWidth=stated)
     (record,) = read_dataset(tmp_path).splits['all'].content['images']
     assert (record['width'], record['height']) == SIZE
+
+
+def test_regions_to_ignore_are_255_in_drawn_masks_and_background_regions_cut_holes(tmp_path):
+    whole, hole, edge = [[5, 5], [45, 45]], [[20, 20], [30, 30]], [[50, 5], [60, 15]]
+    shapes = [('cat', whole), ('_background_', hole), ('__ignore__', edge), ('__ignored__', whole)]
+    labelled(tmp_path / 'data', *(shape(label, points, 'rectangle') for label, points in shapes))
+    dataset = read_dataset(tmp_path / 'data', task='instance')
+    masks = draw_masks(dataset, tmp_path / 'masks')
+    labels = np.array(Image.open(masks.splits['all'][0].mask))
+    assert masks.classes == ['background', 'cat']
+    # A region to ignore lies beneath the objects.
+    assert labels[10, 10] == 1 and labels[25, 25] == 0 and labels[10, 55] == 255
+    assert labels[55, 10] == 0
+    assert any('2 regions marked to be ignored' in note for note in masks.notes)

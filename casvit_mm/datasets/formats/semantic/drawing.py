@@ -26,8 +26,8 @@ def draw_masks(dataset: ObjectDataset, folder: Path) -> MaskDataset:
     """Writes a semantic mask for every image of a dataset of objects.
 
     0 is the background, then the classes follow in the order of the dataset. Smaller objects lie
-    on top of larger ones; crowds, and the boxes of objects without a mask, are ignored (255)
-    unless an object covers them.
+    on top of larger ones; crowds, the boxes of objects without a mask, and regions that the
+    format marks as such are ignored (255) unless an object covers them.
 
     Args:
         dataset: The dataset, with polygons or run-length masks.
@@ -61,7 +61,7 @@ def draw_masks(dataset: ObjectDataset, folder: Path) -> MaskDataset:
         notes=list(dataset.notes),
         named=True,
     )
-    counts = dict(drawn=0, boxes=0, crowds=0)
+    counts = dict(drawn=0, boxes=0, crowds=0, regions=0)
     for name, split in dataset.splits.items():
         drawn.splits[name] = _draw_split(split, folder / name, index, counts)
     if not counts['drawn']:
@@ -73,10 +73,13 @@ def draw_masks(dataset: ObjectDataset, folder: Path) -> MaskDataset:
         f'Semantic masks were drawn from {count_of(counts["drawn"], "object")}, smaller ones on '
         f'top; {BACKGROUND!r} is class 0.'
     )
-    for number, noun in ((counts['crowds'], 'crowd'), (counts['boxes'], 'box')):
-        if number:
-            rest = '' if noun == 'crowd' else ' of objects without a mask'
-            drawn.notes.append(f'{count_of(number, noun)}{rest}: ignored (255).')
+    for key, noun, rest in (
+        ('crowds', 'crowd', ''),
+        ('boxes', 'box', ' of objects without a mask'),
+        ('regions', 'region', ' marked to be ignored'),
+    ):
+        if counts[key]:
+            drawn.notes.append(f'{count_of(counts[key], noun)}{rest}: ignored (255).')
     return drawn
 
 
@@ -105,6 +108,11 @@ def _draw_split(
             counts['crowds'] += crowd
             if part is not None:
                 parts.append((IGNORE_INDEX if crowd else value, part))
+        for region in record.get('other_regions') or ():
+            if (part := _bitmap(region['segmentation'], size)) is not None:
+                ignored = region['name'].strip().lower() not in BACKGROUND_NAMES
+                counts['regions'] += ignored
+                parts.append((IGNORE_INDEX if ignored else 0, part))
         # Ignored regions first, then large objects.
         parts.sort(key=lambda each: (each[0] != IGNORE_INDEX, -int(each[1][2].sum())))
         for value, (x, y, bitmap) in parts:
