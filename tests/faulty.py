@@ -1,5 +1,6 @@
 """Ways to damage a dataset, each with the issue that it must cause."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -301,3 +302,44 @@ SEMANTIC_MASKS = {
     compress: 'lossy-mask',
     ignore_most: 'mostly-ignored',
 }
+
+
+# Each damages a dataset as a whole: objects, or semantic masks with classes from 0.
+
+
+def normalise_boxes(root: Path) -> None:
+    for file in root.glob('annotations/*.json'):
+        content = json.loads(file.read_text())
+        size = content['images'][0]['width']
+        for annotation in content['annotations']:
+            annotation['bbox'] = [value / size for value in annotation['bbox']]
+            del annotation['segmentation']
+        file.write_text(json.dumps(content))
+
+
+def use_12_of_16_bits(root: Path) -> None:
+    for path in root.glob('*/*.jpg'):
+        pixels = np.asarray(Image.open(path).convert('L')).astype(np.uint16) * 16
+        path.unlink()
+        Image.fromarray(pixels).save(path.with_suffix('.png'))
+    for file in root.glob('annotations/*.json'):
+        file.write_text(file.read_text().replace('.jpg"', '.png"'))
+
+
+def name_a_class_like_a_variable(root: Path) -> None:
+    for file in root.glob('annotations/*.json'):
+        content = json.loads(file.read_text())
+        content['categories'][0]['name'] = '{{ fileBasename }}'
+        file.write_text(json.dumps(content))
+
+
+def store_grey_levels(root: Path) -> None:
+    paint_as_masks(root / 'annotations', 0, 80, 160, 240)
+
+
+OBJECTS = {
+    normalise_boxes: 'normalised-box',
+    use_12_of_16_bits: 'dark-picture',
+    name_a_class_like_a_variable: 'unsafe-name',
+}
+MASKS = {store_grey_levels: 'spread-values'}

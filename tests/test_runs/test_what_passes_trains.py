@@ -15,6 +15,7 @@ import faulty
 import numpy as np
 import pytest
 from checked_runs import built, check, labels_of, objects_of, run, written_config
+from mmengine.config import Config
 
 from casvit.errors import DatasetError
 from casvit_mm.datasets.audit.images import inspect_image
@@ -69,6 +70,14 @@ def damaged_file(damage, layout, folder):
     return make
 
 
+def damaged_dataset(damage, layout):
+    def make(clean, root, rng):
+        damage(layout(clean, root))
+        return 'instance' if layout is objects else 'semantic'
+
+    return make
+
+
 def awkward_copy(name):
     def make(clean, root, rng):
         shutil.copytree(Path(os.environ['CASVIT_TEST_DATA']) / 'awkward' / name, root)
@@ -83,6 +92,8 @@ CASES |= {
     f'mask {d.__name__}': damaged_file(d, semantic, 'annotations/train')
     for d in faulty.SEMANTIC_MASKS
 }
+CASES |= {f'all {d.__name__}': damaged_dataset(d, objects) for d in faulty.OBJECTS}
+CASES |= {f'all {d.__name__}': damaged_dataset(d, semantic) for d in faulty.MASKS}
 CASES |= {f'awkward {name}': awkward_copy(name) for name in awkward.TASKS}
 FAST = {
     *('is_no_object', 'has_an_empty_box', 'has_a_broken_mask', 'states_another_size'),
@@ -173,6 +184,27 @@ def boxes_on_grey(audit, config):
     return False
 
 
+def boxes_below_a_pixel(audit, config):
+    found = objects_of(config, 'train')
+    return all(max(np.subtract(each['bbox'][2:], each['bbox'][:2])) <= 1 for each in found)
+
+
+def nearly_black(audit, config):
+    from mmcv.transforms import LoadImageFromFile
+
+    dataset = built(config, 'train')
+    infos = map(dataset.get_data_info, range(len(dataset)))
+    return max(LoadImageFromFile()(dict(info))['img'].max() for info in infos) < 32
+
+
+def a_name_that_is_replaced(audit, config):
+    """A config of one's own with the names of the dataset is read with others."""
+    names = [c['name'] for c in audit.dataset.splits['train'].content['categories']]
+    own = config.with_name('own.py')
+    own.write_text(f'classes = {names!r}\n', encoding='utf-8')
+    return Config.fromfile(own).classes != names
+
+
 def another_size(audit, config):
     dataset = built(config, 'train')
     infos = map(dataset.get_data_info, range(len(dataset)))
@@ -229,6 +261,9 @@ HARMS = {
     'nothing-to-learn': no_objects,
     'nan-box': boxes_that_are_not_numbers,
     'box-mask-mismatch': boxes_elsewhere,
+    'normalised-box': boxes_below_a_pixel,
+    'unsafe-name': a_name_that_is_replaced,
+    'dark-picture': nearly_black,
     'truncated-picture': boxes_on_grey,
     'picture-size': another_size,
     'class-order': classes_mixed_up,

@@ -177,7 +177,7 @@ def audit_masks(
     audit.classes, audit.mapping, audit.needs = meaning.classes, meaning.mapping, meaning.needs
     dataset.palette += [wheel(i) for i in range(len(dataset.palette), len(audit.classes))]
     if meaning.misread is not None:
-        _add_misread(dataset, pairs, results, meaning, issues)
+        _add_misread(pairs, results, meaning, ignore_index, issues)
     audit.rewritten = frozenset(
         pair.mask
         for pair, result in zip(pairs, results, strict=True)
@@ -277,10 +277,10 @@ def _read_pairs(
 
 
 def _add_misread(
-    dataset: MaskDataset,
     pairs: list[MaskPair],
     results: list[PairResult],
     meaning: Meaning,
+    ignore_index: int,
     issues: IssueList,
 ) -> None:
     found = meaning.misread
@@ -294,7 +294,8 @@ def _add_misread(
     detail = f'is one of {number:,} semantic masks that {found.detail}'
     if meaning.needs:
         detail += f'. For --fix, {meaning.needs}'
-    issues.add(found.kind, str(files[0]), '', detail)
+    outside = {value for value in found.values if value >= len(meaning.classes)} - {ignore_index}
+    issues.add(found.kind, str(files[0]), '', detail, effect=Effect.STOPS if outside else None)
 
 
 def _add_values(pair: MaskPair, result: PairResult, audit: MaskAudit) -> None:
