@@ -184,9 +184,6 @@ def _check_images(
                 near = find_near(dataset.root, place.path, similar)
                 reason += f'; did you mean {near.name!r}?' if near else ''
             issues.add(image.issue, *where, reason)
-        if image.orientation != 1:
-            detail = f'is rotated by EXIF orientation {image.orientation}'
-            issues.add('rotated-picture', *where, detail)
         if image.peak is not None:
             peaks.append((place.path, image.peak))
         if image.upright != (0, 0):
