@@ -55,8 +55,14 @@ def _check(chosen: list[PublishedWeights]) -> None:
             f'There are no published weights in {weights_folder()}; `casvit weights` lists their '
             'names.'
         )
+    problems = []
     for weights, file in found:
-        _report(file, weights)
+        try:
+            _report(file, weights)
+        except CheckpointError as error:
+            problems.append(str(error))
+    if problems:
+        raise CheckpointError('\n'.join(problems))
 
 
 def _report(file: Path, weights: PublishedWeights) -> None:
