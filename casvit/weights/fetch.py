@@ -1,7 +1,8 @@
 """Downloads published weights from Google Drive: checked first, then put in place whole."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -68,13 +69,12 @@ def fetch(
     options = dict(proxy=proxy, verify=verify, retries=retries)
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(unfinished / 'lock', timeout=0):
+        with filelock.FileLock(unfinished / 'lock', timeout=0), _emptied(unfinished):
             # Another process may just have finished it.
             if not is_file(file):
                 arrived = _checked(gdown, weights, unfinished, check, options)
                 with written_whole(file) as whole:
                     arrived.replace(whole)
-        shutil.rmtree(unfinished, ignore_errors=True)
     except filelock.Timeout as error:
         raise TransferError(f'Another process is downloading {file}.') from error
     except (TransferError, CheckpointError) as error:
@@ -83,6 +83,16 @@ def fetch(
         reason = error.strerror or error
         raise TransferError(f'{error.filename or folder} cannot be written: {reason}.') from error
     return file
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[None]:
+    """Removes a folder at the end, unless it holds a part of a file that can be continued."""
+    try:
+        yield
+    finally:
+        if not any(folder.glob('*.part')):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _packages(by_hand: str) -> tuple[ModuleType, ModuleType]:
@@ -106,10 +116,10 @@ def _checked(
     options: dict[str, Any],
 ) -> Path:
     """Transfers the file and checks it; starts again if continuing an earlier try fails."""
-    earlier = list(folder.glob('*.part'))
     file = folder / weights.file_name
+    earlier = file.exists() or any(folder.glob('*.part'))
     try:
-        _transfer(gdown, weights, file, options)
+        _transfer(gdown, weights, file, options, earlier)
         _refuse_page(file)
         check(file)
     except (_NothingToContinueError, CheckpointError) as error:
@@ -124,12 +134,15 @@ def _checked(
 
 
 def _transfer(
-    gdown: ModuleType, weights: PublishedWeights, file: Path, options: dict[str, Any]
+    gdown: ModuleType,
+    weights: PublishedWeights,
+    file: Path,
+    options: dict[str, Any],
+    earlier: bool,
 ) -> None:
     # gdown requires requests.
     from requests import RequestException
 
-    earlier = any(file.parent.glob('*.part'))
     arrived: list[int] = []
     # Without a terminal, there is no bar.
     with tqdm(desc=weights.name, unit='B', unit_scale=True, disable=None, leave=False) as bar:
@@ -161,9 +174,9 @@ def _transfer(
                     'command again to continue it.'
                 ) from error
             raise TransferError(
-                f'Google Drive cannot be reached ({_reason(error)}). If this machine needs a proxy, set '
-                'HTTPS_PROXY; if the proxy has a certificate of its own, set REQUESTS_CA_BUNDLE '
-                'to its file.'
+                f'Google Drive cannot be reached ({_reason(error)}). If this machine needs a '
+                'proxy, set HTTPS_PROXY; if the proxy has a certificate of its own, set '
+                'REQUESTS_CA_BUNDLE to its file.'
             ) from error
 
 

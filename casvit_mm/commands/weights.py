@@ -73,9 +73,7 @@ def _report(file: Path, weights: PublishedWeights) -> None:
         if not digest_file(file).exists():
             record(file)
     except OSError as error:
-        raise CheckpointError(
-            f'{error.filename or file}: {error.strerror or error}.'
-        ) from error
+        raise CheckpointError(f'{error.filename or file}: {error.strerror or error}.') from error
     print(f'{file}: {what} ({file.stat().st_size:,} bytes), SHA-256 in {digest_file(file).name}')
     for command in commands(weights):
         print(f'  {command}')

@@ -105,6 +105,7 @@ def test_a_wrong_file_is_refused_and_not_kept(drive, folder):
     drive.content = CONTENT[:1000]
     sentence = refused(CheckpointError, drive, folder)
     assert 'What Google Drive sent for cas-vit-m is not kept: It is another file.' in sentence
+    assert not list(folder.iterdir())
     drive.content = CONTENT
     assert download(drive, folder).read_bytes() == CONTENT
     assert drive.ranges[-1] is None

@@ -165,7 +165,9 @@ def test_a_file_that_changed_since_it_was_recorded_is_reported(here):
     digest.require_unchanged(file)
 
 
-@pytest.mark.parametrize('content', [b'', b'no digest\n', b'\xff\xfe\x00', b'abc123  cas-vit-m.pth'])
+@pytest.mark.parametrize(
+    'content', [b'', b'no digest\n', b'\xff\xfe\x00', b'abc123  cas-vit-m.pth']
+)
 def test_a_damaged_record_is_reported(here, content):
     file = put(here / 'cas-vit-m.pth')
     digest.digest_file(file).write_bytes(content)

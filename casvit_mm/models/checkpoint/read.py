@@ -43,8 +43,9 @@ def read_checkpoint(
 
     Args:
         path: A file, ``casvit://NAME`` for published weights, or any URL that mmengine's file
-            backends can open. ``.safetensors`` is read as such; anything else is a ``torch.save`` file: ``{'state_dict': …}`` (OpenMMLab),
-            ``{'model': …}`` (published ImageNet files), or the bare weights.
+            backends can open. ``.safetensors`` is read as such; anything else is a ``torch.save``
+            file: ``{'state_dict': …}`` (OpenMMLab), ``{'model': …}`` (published ImageNet files),
+            or the bare weights.
         map_location: Device of the tensors, as in ``torch.load``.
         weights: Which weights to use if a file has two sets: ``'model'``, the regular ones, or
             ``'ema'``, their exponential moving average (``model_ema`` of a published ImageNet
