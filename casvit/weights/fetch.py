@@ -16,7 +16,7 @@ from casvit.tables import PublishedWeights
 
 # Seconds to connect, and between two packets.
 TIMEOUT = (10, 60)
-RETRIES = 4
+RETRIES = 3
 QUOTA = ('too many users', 'quota')
 
 

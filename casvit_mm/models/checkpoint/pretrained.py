@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.logging import print_log
+from mmengine.runner import checkpoint as loaders
 from torch import Tensor, nn
 
 from casvit.errors import CheckpointError
@@ -17,6 +18,9 @@ from casvit_mm.models.checkpoint.load import (
     match_weights,
 )
 from casvit_mm.models.checkpoint.read import read_checkpoint
+from casvit_mm.registration import register_scheme
+
+register_scheme(loaders)
 
 PUBLISHED_CLASSIFIER = re.compile(r'(norm|head|dist_head)\.')
 
