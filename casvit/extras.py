@@ -9,6 +9,7 @@ EXTRAS = {
     'defusedxml': 'data',
     'iterstrat': 'data',
     'imagehash': 'duplicates',
+    'gdown': 'weights',
 }
 """The extra that installs a package; all others come with ``train``."""
 

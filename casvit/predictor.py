@@ -31,10 +31,11 @@ class Predictor:
 
     Args:
         model: The file of a model: a checkpoint of a training run or of OpenMMLab, a published
-            checkpoint, or .safetensors. Or a :class:`casvit.backends.Backend`.
+            checkpoint, or .safetensors. Or ``casvit://NAME`` for published weights by name, or a
+            :class:`casvit.backends.Backend`.
         config: Config of the model: a file, the name of a config that comes with the package, or
-            a ``Config`` of mmengine. By default the config in the checkpoint, which is read as
-            data: nothing in it is run.
+            a ``Config`` of mmengine. By default that of the published weights, or the config in
+            the checkpoint, which is read as data: nothing in it is run.
         device: 'cpu', 'cuda', 'cuda:1' … By default the first GPU, else the CPU.
         score_threshold: Detections below this score are left out.
         batch_size: Images, or tiles, per batch; only images of the same size share a batch.

@@ -11,8 +11,8 @@ class Architecture(NamedTuple):
         depths: Blocks in each of the four stages.
         channels: Channels of each of the four stages.
         drop_path_rate: Drop path rate of the published detection and segmentation recipes.
-        checkpoint: The published ImageNet-1k checkpoint, relative to the working directory of a
-            run; None if the authors publish no weights.
+        checkpoint: The published ImageNet-1k checkpoint, by its name in
+            :data:`PUBLISHED_WEIGHTS`; None if the authors publish no weights.
 
     Source: CAS-ViT, arXiv 2408.03703, table 1 (XS to T); L occurs only in the published
     segmentation code.
@@ -25,15 +25,116 @@ class Architecture(NamedTuple):
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    'xs': Architecture((2, 2, 4, 2), (48, 56, 112, 220), 0.0, 'checkpoints/cas-vit-xs.pth'),
-    's': Architecture((3, 3, 6, 3), (48, 64, 128, 256), 0.0, 'checkpoints/cas-vit-s.pth'),
-    'm': Architecture((3, 3, 6, 3), (64, 96, 192, 384), 0.1, 'checkpoints/cas-vit-m.pth'),
-    't': Architecture((3, 3, 6, 3), (96, 128, 256, 512), 0.1, 'checkpoints/cas-vit-t.pth'),
+    'xs': Architecture((2, 2, 4, 2), (48, 56, 112, 220), 0.0, 'casvit://cas-vit-xs'),
+    's': Architecture((3, 3, 6, 3), (48, 64, 128, 256), 0.0, 'casvit://cas-vit-s'),
+    'm': Architecture((3, 3, 6, 3), (64, 96, 192, 384), 0.1, 'casvit://cas-vit-m'),
+    't': Architecture((3, 3, 6, 3), (96, 128, 256, 512), 0.1, 'casvit://cas-vit-t'),
     'l': Architecture((4, 4, 8, 4), (96, 128, 256, 512), 0.1, None),
 }
 
 PUBLISHED_SIZES = tuple(name for name, size in ARCHITECTURES.items() if size.checkpoint)
 """Sizes for which the authors publish weights."""
+
+
+class PublishedWeights(NamedTuple):
+    """A checkpoint that the authors publish.
+
+    Attributes:
+        name: Its name, as in ``casvit://NAME`` and ``casvit weights get NAME``.
+        size: Size of its CAS-ViT.
+        task: 'classification', 'detection', 'instance' or 'semantic'.
+        dataset: What it was trained on; for ImageNet with the side of the images.
+        figure: Its accuracy as the authors publish it, not measured here.
+        config: The config of its model, by name.
+        drive_id: Id of the file on Google Drive.
+
+    Source: the model zoo in the authors' repository.
+    """
+
+    name: str
+    size: str
+    task: str
+    dataset: str
+    figure: str
+    config: str
+    drive_id: str
+
+    @property
+    def file_name(self) -> str:
+        """Its file in a folder of weights."""
+        return f'{self.name}.pth'
+
+    @property
+    def address(self) -> str:
+        """The page from which a browser downloads it."""
+        return f'https://drive.google.com/file/d/{self.drive_id}/view'
+
+
+def _family(
+    name: str, task: str, dataset: str, *, config: str | None = None, **sizes: tuple[str, str]
+) -> list[PublishedWeights]:
+    """The weights of one model in all sizes; names are patterns with a place for the size."""
+    return [
+        PublishedWeights(
+            name.format(size), size, task, dataset, figure, (config or name).format(size), drive_id
+        )
+        for size, (figure, drive_id) in sizes.items()
+    ]
+
+
+PUBLISHED_WEIGHTS: dict[str, PublishedWeights] = {
+    each.name: each
+    for each in (
+        *_family(
+            'cas-vit-{}',
+            'classification',
+            'ImageNet-1k, 224 px',
+            config='casvit-{}_8xb128_in1k',
+            xs=('top-1 78.3', '16wKcwF6QMW5w_lyPYnDKjMNuoxQDfrLK'),
+            s=('top-1 80.9', '1facFRq8s8oelYUtK1fj3fcfdoWoKDBQQ'),
+            m=('top-1 82.8', '13sQpSEf0h_uuh0jRy9V0yIW6ZsbDpVGy'),
+            t=('top-1 83.9', '1NqoIUPbwBC91RTjTUvubAbOfGqo1VYT0'),
+        ),
+        *_family(
+            'cas-vit-{}-384px',
+            'classification',
+            'ImageNet-1k, 384 px',
+            config='casvit-{}_8xb64_in1k-384px',
+            xs=('top-1 78.7', '1kwRPtJ4FdmNeTm2MsiFN7N2DJpou3Pgl'),
+            s=('top-1 81.1', '1UagCihMWmNCmYGC1DV5euAvA5TONI818'),
+            m=('top-1 83.0', '1pTwKKRLPA7vBfk_KTgJ4J1Jq3ttkh3O2'),
+            t=('top-1 84.1', '1N5Y81Vcyf2ox41TC3wlRBxgQPYaEndTW'),
+        ),
+        *_family(
+            'retinanet_casvit-{}_fpn_1x_coco',
+            'detection',
+            'COCO',
+            xs=('box AP 36.5', '1n3NKegRLC6wz8EgY-dKWaoPETKumfPlO'),
+            s=('box AP 38.6', '18msm_na7s25aNV7AfBPpJRMGFChpnC5-'),
+            m=('box AP 40.9', '1k5S6by4i6vEmr0P_w35z1ipyTFu59T7z'),
+            t=('box AP 41.9', '1tp6x0pP-6zZvyPGQlvFtMBpw3WpomGac'),
+        ),
+        *_family(
+            'mask_rcnn_casvit-{}_fpn_1x_coco',
+            'instance',
+            'COCO',
+            xs=('box AP 37.4, mask AP 34.9', '1E8ZhO708_5J7iCmqN1Hc7HH0OAGmlMsH'),
+            s=('box AP 39.8, mask AP 36.7', '1Kttud7Pqc_Tvw--F19knbfF4haJdJOG8'),
+            m=('box AP 42.3, mask AP 38.9', '1zI_N7YCfpi95L6Jr0FLhVIT4u-Y2sidO'),
+            t=('box AP 43.5, mask AP 39.6', '1CKGqkFC763gHEmNtXbalF0YBDN6Dhv7_'),
+        ),
+        *_family(
+            'semantic_fpn_casvit-{}_40k_ade20k-512x512',
+            'semantic',
+            'ADE20K',
+            xs=('mIoU 37.1', '1gCWmdNNQEa9EEwsxIuL2daIavJPcnGny'),
+            s=('mIoU 41.3', '1fRY5RZXF7inaDgGKQhLKPpexz5t9p7w2'),
+            m=('mIoU 43.6', '1QgBkh006WXqOrw23ehWOHPZM_V_O84c6'),
+            t=('mIoU 45.0', '14tn6hctKu16GKNBeUiwuUzJml-qsxdkh'),
+        ),
+    )
+}
+"""By name. The authors publish neither sizes nor hashes of the files."""
 
 OBJECT_TASKS = ('detection', 'instance')
 TASKS = (*OBJECT_TASKS, 'semantic')

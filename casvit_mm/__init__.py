@@ -7,7 +7,7 @@ from casvit.extras import how_to_install
 from casvit.lazy import lazy_attributes
 
 try:
-    from casvit_mm.registration import register_classes
+    from casvit_mm.registration import register_classes, register_scheme
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f'casvit_mm needs {error.name}, which is not installed: {how_to_install("mmengine")}.',
@@ -24,3 +24,4 @@ __getattr__, __dir__ = lazy_attributes(
 )
 
 register_classes()
+register_scheme()

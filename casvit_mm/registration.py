@@ -6,7 +6,9 @@ class; importing the module of a class replaces the factory with the class.
 """
 
 import importlib
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from mmengine.registry import (
@@ -20,6 +22,10 @@ from mmengine.registry import (
     TRANSFORMS,
     Registry,
 )
+
+from casvit.weights.find import SCHEME
+
+LOADERS = 'mmengine.runner.checkpoint'
 
 CLASSES: dict[Registry, dict[str, str]] = {
     MODELS: {
@@ -70,6 +76,38 @@ def register_classes() -> None:
         for name, module in classes.items():
             if not _is_ours(registry.module_dict.get(name), module):
                 registry.register_module(name, module=_factory(registry, name, module))
+
+
+def register_scheme(loaders: ModuleType | None = None) -> None:
+    """Registers ``casvit://`` at mmengine's loaders of checkpoints, if they are imported.
+
+    So that code that does not read checkpoints with this package knows the names of published
+    weights too: inferencers, the toolboxes' own tools, ``init_cfg`` of other models. Importing the
+    loaders would import torch; if nothing has needed them yet, the module of CASViT does it later.
+
+    Args:
+        loaders: mmengine's module of loaders; by default as it was imported.
+    """
+    loaders = loaders or sys.modules.get(LOADERS)
+    if loaders is not None:
+        loaders.CheckpointLoader.register_scheme(SCHEME, load_from_casvit, force=True)
+
+
+def load_from_casvit(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Loads published weights, as mmengine calls the loader of a scheme.
+
+    Args:
+        filename: ``casvit://NAME``.
+        map_location: Device of the tensors, as in ``torch.load``; the CPU if None.
+
+    Returns:
+        The content of the file; see :func:`casvit_mm.models.checkpoint.read_checkpoint`.
+
+    Raises:
+        CheckpointError: The name is unknown, or its file is not on this machine.
+    """
+    read = importlib.import_module('casvit_mm.models.checkpoint.read')
+    return read.read_checkpoint(filename, 'cpu' if map_location is None else map_location)
 
 
 def registered_in(registry: Registry) -> Callable[[Class], Class]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from casvit.errors import UserError
 from casvit.results import Colour, Result
+from casvit.weights.find import local_path, named_weights
 
 MODULES = {
     '.pth': 'casvit.backends.pytorch',
@@ -54,13 +55,20 @@ def load_backend(model: str, options: dict[str, Any]) -> Backend:
     """Loads a model with the runtime for its file type.
 
     Args:
-        model: The file; its suffix decides.
+        model: The file, or ``casvit://NAME`` for published weights, whose config is known; its
+            suffix decides.
         options: The options of :class:`casvit.Predictor` that concern the model.
 
     Raises:
         UnknownModelError: The suffix is not supported; the message lists those that are.
+        CheckpointError: There are no published weights of that name, or they are not here.
         UserError: The model cannot be loaded; the message says why and what to do.
     """
+    weights = named_weights(model)
+    if weights is not None:
+        model = local_path(model)
+        if options.get('config') is None:
+            options = {**options, 'config': weights.config}
     suffix = PurePath(model).suffix.lower()
     if suffix not in MODULES:
         raise UnknownModelError(

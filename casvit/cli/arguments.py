@@ -52,7 +52,7 @@ def add_checkpoint(parser: ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint',
         metavar='CHECKPOINT',
-        help='checkpoint of a training run, published checkpoint, or .safetensors',
+        help='checkpoint of a training run, published one (casvit://NAME), or .safetensors',
     )
 
 

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'test': ('test', 'evaluate a checkpoint, or write its predictions'),
     'image_demo': ('image_demo', 'run inference on images or a video'),
     'finetune': ('finetune', 'train on your own dataset'),
+    'weights': ('weights', 'list and download published weights'),
     'check': ('check_dataset', 'check a dataset and report its issues'),
     'browse_dataset': ('browse_dataset', 'draw the images that training gets'),
     'get_flops': ('get_flops', 'count parameters and multiply-accumulates'),
@@ -94,9 +95,11 @@ def _run(name: str, argv: list[str], prog: str) -> int:
             stream.reconfigure(errors='backslashreplace')
     try:
         module, _ = COMMANDS[name]
-        args = _parser(importlib.import_module(f'casvit.cli.{module}'), prog).parse_args(argv)
-        with loading(prog):
-            command = importlib.import_module(f'casvit_mm.commands.{module}')
+        command = importlib.import_module(f'casvit.cli.{module}')
+        args = _parser(command, prog).parse_args(argv)
+        if not hasattr(command, 'run'):
+            with loading(prog):
+                command = importlib.import_module(f'casvit_mm.commands.{module}')
         return command.run(args)
     except SystemExit as stop:
         return _exit_code(stop)

@@ -3,7 +3,7 @@
   casvit train mask_rcnn_casvit-xs_demo_shapes
       the demo, on generated images: takes minutes on a CPU
   casvit train mask_rcnn_casvit-m_fpn_1x_coco --data-root /data/coco --auto-scale-lr
-      the published recipe on one GPU, from checkpoints/cas-vit-m.pth
+      the published recipe on one GPU, from the weights of `casvit weights get cas-vit-m`
   casvit train CONFIG --from-scratch
       without pretrained weights
   casvit train CONFIG --resume

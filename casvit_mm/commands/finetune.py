@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from casvit.errors import DatasetError
 from casvit.files import write_whole
+from casvit.weights.find import local_path
 from casvit_mm.commands.data import checked, report
 from casvit_mm.commands.runs import say
 from casvit_mm.datasets.audit.masks import MaskAudit
@@ -40,6 +41,7 @@ def run(args: Namespace) -> int:
     refuse_unsafe_path('data folder', Path(args.data).expanduser())
     refuse_unsafe_path('work dir', work_dir)
     if args.checkpoint:
+        args.checkpoint = local_path(args.checkpoint)
         refuse_unsafe_path('checkpoint', Path(args.checkpoint).expanduser())
     check = checked(args, work_dir / FOLDER, read_images=True)
     for line in report(check, limit=3):

@@ -16,6 +16,7 @@ from mmengine.registry import MODELS
 
 from casvit.errors import CheckpointError, CliError
 from casvit.tables import ARCHITECTURES
+from casvit.weights.find import SCHEME
 from casvit_mm.config.view import type_name
 from casvit_mm.models.arguments import check_arguments, resolve_arch
 from casvit_mm.models.checkpoint.init_cfg import pretrained_files
@@ -300,7 +301,8 @@ def _other_weights(model: Mapping, backbone: Backbone) -> dict[str, Any]:
             named = isinstance(backbone.arch, str)
             published = ARCHITECTURES[backbone.arch].checkpoint if named else None
             if published:
-                other = f'{folder}{slash}{published.rpartition("/")[2]}'
+                file_name = f'{published.removeprefix(SCHEME)}.pth'
+                other = published if file.startswith(SCHEME) else f'{folder}{slash}{file_name}'
                 if PLAIN.fullmatch(other):
                     options[option] = other
             else:

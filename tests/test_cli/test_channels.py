@@ -68,7 +68,7 @@ def test_changing_the_size_alone_is_answered_with_the_other_options(name, size):
     if size == 'l':
         assert suggested[f'{part}.init_cfg'] is None
     else:
-        assert suggested[f'{part}.init_cfg.checkpoint'] == f'checkpoints/cas-vit-{size}.pth'
+        assert suggested[f'{part}.init_cfg.checkpoint'] == f'casvit://cas-vit-{size}'
 
 
 def test_the_options_are_those_of_the_shipped_size():
@@ -76,11 +76,17 @@ def test_the_options_are_those_of_the_shipped_size():
     assert suggested == {
         'model.backbone.arch': 's',
         'model.neck.in_channels': [48, 64, 128, 256],
-        'model.backbone.init_cfg.checkpoint': 'checkpoints/cas-vit-s.pth',
+        'model.backbone.init_cfg.checkpoint': 'casvit://cas-vit-s',
     }
     sentence = refused(MASK_RCNN, {'model.backbone.arch': 's'})
     assert 'outputs features with [48, 64, 128, 256] channels' in sentence
     assert 'model.neck.in_channels is [64, 96, 192, 384]' in sentence
+
+
+def test_a_file_of_ones_own_is_replaced_by_that_of_the_other_size_in_its_folder():
+    option = 'model.backbone.init_cfg.checkpoint'
+    suggested = mended(MASK_RCNN, {option: '/data/cas-vit-m.pth', 'model.backbone.arch': 's'})
+    assert suggested[option] == '/data/cas-vit-s.pth'
 
 
 @pytest.mark.parametrize('name', BASES[:4])

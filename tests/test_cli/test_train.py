@@ -173,10 +173,10 @@ def test_a_value_that_the_model_refuses_is_reported_in_a_sentence(call, shapes):
     assert 'Traceback (most recent' not in answer.err
 
 
-def test_missing_pretrained_weights_are_reported_with_their_source(call):
+def test_missing_pretrained_weights_are_reported_with_the_command_that_gets_them(call):
     answer = call('train', 'mask_rcnn_casvit')
     assert answer.code == 2
-    for word in ('checkpoints/cas-vit-m.pth', 'github.com/Tianfang-Zhang', '--from-scratch'):
+    for word in ('cas-vit-m.pth in checkpoints', 'casvit weights get cas-vit-m', '--from-scratch'):
         assert word in answer.err
 
 

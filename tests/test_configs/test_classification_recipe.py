@@ -54,7 +54,7 @@ def test_model_is_the_published_one(row):
 
 def test_fine_tuning_starts_from_the_published_file(row):
     side, size, cfg = row
-    expected = dict(type='Pretrained', checkpoint=f'checkpoints/cas-vit-{size}.pth')
+    expected = dict(type='Pretrained', checkpoint=f'casvit://cas-vit-{size}')
     assert cfg.model.get('init_cfg') == (expected if side == 384 else None)
     assert cfg.load_from is None
 

@@ -76,7 +76,7 @@ def test_backbone_is_the_published_one(row):
     assert backbone.get('frozen_stages', -1) == -1
     assert backbone.out_indices == ((0, 1, 2, 3) if head == 'mask_rcnn' else (1, 2, 3))
     assert backbone.init_cfg.to_dict() == dict(
-        type='Pretrained', checkpoint=f'checkpoints/cas-vit-{size}.pth'
+        type='Pretrained', checkpoint=f'casvit://cas-vit-{size}'
     )
 
 

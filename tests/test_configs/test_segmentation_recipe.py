@@ -76,7 +76,7 @@ def test_backbone_is_the_published_one(row):
         out_indices=(0, 1, 2, 3),
         norm_eval=True,
         drop_path_rate=DROP_PATH[size],
-        init_cfg=dict(type='Pretrained', checkpoint=f'checkpoints/cas-vit-{size}.pth'),
+        init_cfg=dict(type='Pretrained', checkpoint=f'casvit://cas-vit-{size}'),
     )
 
 

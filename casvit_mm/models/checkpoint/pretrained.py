@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.logging import print_log
+from mmengine.runner import checkpoint as loaders
 from torch import Tensor, nn
 
 from casvit.errors import CheckpointError
 from casvit.sentences import some
+from casvit.weights.find import absent, find_weights, named_weights
 from casvit_mm.models.checkpoint.load import (
     NATIVE_CLASSIFIER,
     LoadReport,
@@ -16,6 +18,9 @@ from casvit_mm.models.checkpoint.load import (
     match_weights,
 )
 from casvit_mm.models.checkpoint.read import read_checkpoint
+from casvit_mm.registration import register_scheme
+
+register_scheme(loaders)
 
 PUBLISHED_CLASSIFIER = re.compile(r'(norm|head|dist_head)\.')
 
@@ -23,23 +28,31 @@ PUBLISHED_CLASSIFIER = re.compile(r'(norm|head|dist_head)\.')
 def require_pretrained(
     path: str | Path, option: str = 'model.backbone.init_cfg.checkpoint'
 ) -> None:
-    """Stops early if a pretrained file does not exist; URLs (``://``) are not checked.
+    """Stops early if a pretrained file does not exist; URLs of other machines are not checked.
 
     Args:
         path: The file.
         option: The config option that names it.
 
     Raises:
-        CheckpointError: The file does not exist; the message tells where to download it.
+        CheckpointError: The file does not exist; the message tells how to get it.
     """
-    if '://' in str(path) or Path(path).expanduser().is_file():
+    weights = named_weights(path)
+    if weights is not None:
+        if find_weights(weights) is not None:
+            return
+        reason = absent(weights)
+    elif '://' in str(path) or Path(path).expanduser().is_file():
         return
-    part = 'backbone' if 'backbone' in option else 'classifier'
+    else:
+        part = 'backbone' if 'backbone' in option else 'classifier'
+        reason = (
+            f'The pretrained {part} {path} does not exist. `casvit weights` lists the files that '
+            'the authors publish, and downloads them.'
+        )
     raise CheckpointError(
-        f'The pretrained {part} {path} does not exist. The authors publish the ImageNet weights '
-        '(cas-vit-xs.pth, -s, -m, -t) in the model zoo of '
-        'https://github.com/Tianfang-Zhang/CAS-ViT: download the file to that path, use another '
-        f'one with --cfg-options {option}=FILE, or train without it with --from-scratch.'
+        f'{reason} To use other weights, add --cfg-options {option}=FILE; to train without any, '
+        'add --from-scratch.'
     )
 
 

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from casvit.errors import CheckpointError
+from casvit.weights.find import local_path
 from casvit_mm.models.checkpoint.meta import usable_meta
 from casvit_mm.models.checkpoint.structures import structure_of
 from casvit_mm.models.checkpoint.unpickling import ALLOW_LIST, ForbiddenGlobalError
@@ -41,9 +42,10 @@ def read_checkpoint(
     """Reads a checkpoint of any supported layout.
 
     Args:
-        path: A file, or any URL that mmengine's file backends can open. ``.safetensors`` is read
-            as such; anything else is a ``torch.save`` file: ``{'state_dict': …}`` (OpenMMLab),
-            ``{'model': …}`` (published ImageNet files), or the bare weights.
+        path: A file, ``casvit://NAME`` for published weights, or any URL that mmengine's file
+            backends can open. ``.safetensors`` is read as such; anything else is a ``torch.save``
+            file: ``{'state_dict': …}`` (OpenMMLab), ``{'model': …}`` (published ImageNet files),
+            or the bare weights.
         map_location: Device of the tensors, as in ``torch.load``.
         weights: Which weights to use if a file has two sets: ``'model'``, the regular ones, or
             ``'ema'``, their exponential moving average (``model_ema`` of a published ImageNet
@@ -61,7 +63,7 @@ def read_checkpoint(
     """
     if weights not in ('model', 'ema'):
         raise ValueError(f"weights={weights!r}: expected 'model' or 'ema'")
-    path = str(path)
+    path = local_path(path)
     require_checkpoint(path)
     try:
         with get_local_path(Path(path).expanduser() if '://' not in path else path) as local:
@@ -81,13 +83,14 @@ def read_checkpoint(
 
 
 def require_checkpoint(path: str | Path) -> None:
-    """Stops early if a checkpoint does not exist; URLs (``://``) are not checked.
+    """Stops early if a checkpoint does not exist; URLs of other machines are not checked.
 
     Raises:
         CheckpointError: There is no such file.
     """
+    path = local_path(path)
     local = Path(path).expanduser()
-    if '://' not in str(path) and not local.is_file():
+    if '://' not in path and not local.is_file():
         what = 'is a folder, not a file' if local.is_dir() else 'does not exist'
         raise CheckpointError(f'The checkpoint {path} {what}.')
 

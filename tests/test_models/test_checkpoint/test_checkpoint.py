@@ -375,11 +375,11 @@ def test_a_missing_file_and_a_folder_are_reported(tmp_path):
         read_checkpoint(tmp_path)
 
 
-def test_the_error_for_a_missing_pretrained_file_says_where_to_download_it():
+def test_the_error_for_a_missing_pretrained_file_says_how_to_get_it():
     backbone = CASViT('xs', init_cfg=dict(type='Pretrained', checkpoint='checkpoints/none.pth'))
     with pytest.raises(CheckpointError, match='--from-scratch') as error:
         backbone.init_weights()
-    assert 'https://github.com/Tianfang-Zhang/CAS-ViT' in str(error.value)
+    assert '`casvit weights` lists the files that the authors publish' in str(error.value)
 
 
 class GetattrAttack:

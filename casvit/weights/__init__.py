@@ -1,0 +1,1 @@
+"""The weights that the authors publish: found by name, downloaded only if asked."""
