@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from casvit import __version__
+from casvit.cli import loading
 from casvit.cli.errors import present
-from casvit.cli.loading import loading
 
 COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('train', 'train a config'),
@@ -95,7 +95,8 @@ def _run(name: str, argv: list[str], prog: str) -> int:
     try:
         module, _ = COMMANDS[name]
         args = _parser(importlib.import_module(f'casvit.cli.{module}'), prog).parse_args(argv)
-        with loading(prog):
+        loading.quiet = getattr(args, 'quiet', False)
+        with loading.loading(prog):
             command = importlib.import_module(f'casvit_mm.commands.{module}')
         return command.run(args)
     except SystemExit as stop:
@@ -115,7 +116,11 @@ def _parser(module: ModuleType, prog: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    parser.add_argument('--debug', action='store_true', help='show the traceback of every error')
+    parser.add_argument(
+        '--debug',
+        action='store_true',
+        help='show the complete log of a run, and the traceback of every error',
+    )
     return parser
 
 
