@@ -45,6 +45,7 @@ PATTERNS = re.compile(
             r'is out of bounds',
             r'avg_non_ignore',
             r'The draw is False',
+            r'^Loaded checkpoint ',
             r'^speed\.fold_norms: nothing to fold',
         )
     )

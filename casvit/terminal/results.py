@@ -64,7 +64,7 @@ def table(metrics: Mapping[str, Any]) -> list[str]:
         metrics: As evaluators return them, with their prefixes.
 
     Returns:
-        Lines: for COCO a row of box AP and one of mask AP, otherwise a line for each metric.
+        Lines: for COCO a row for boxes and one for masks, otherwise a row.
     """
     rows = {
         row: [_number(metrics[f'coco/{kind}_{area}']) for area in AREAS]
@@ -73,8 +73,8 @@ def table(metrics: Mapping[str, Any]) -> list[str]:
     }
     if rows:
         return aligned([['', *AREAS.values()], *([row, *values] for row, values in rows.items())])
-    found = columns(metrics) or [(key, _number(metrics[key])) for key in metrics]
-    return aligned([[name for name, _ in found], [value for _, value in found]])
+    found = columns(metrics)
+    return aligned([[name for name, _ in found], [value for _, value in found]]) if found else []
 
 
 def aligned(rows: Sequence[Sequence[str]], least: int = 6) -> list[str]:

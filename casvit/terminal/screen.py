@@ -177,4 +177,10 @@ class _Bar(tqdm):
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    return stream.isatty() and os.environ.get('TERM') != 'dumb'
+    if not stream.isatty() or os.environ.get('TERM') == 'dumb':
+        return False
+    try:
+        # Some containers have a terminal without a size.
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except OSError:
+        return False

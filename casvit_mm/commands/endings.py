@@ -27,13 +27,14 @@ def end_training(runner: Runner, cfg: Config, screen: Screen) -> None:
     last, best = last_checkpoint(runner), best_checkpoint(runner.work_dir)
     if screen.quiet:
         metrics = next((hook.last for hook in runner.hooks if isinstance(hook, ScreenHook)), {})
-        screen.tell(', '.join(filter(None, [results.in_a_sentence(metrics), best or last])))
+        found = [results.in_a_sentence(metrics), str(best or last or runner.work_dir)]
+        screen.tell(', '.join(filter(None, found)))
         return
     for line in written(runner):
         screen.say(line)
     if checkpoint := best or last:
         screen.say('Next:')
-        for line in next_commands(runner, cfg, checkpoint):
+        for line in next_commands(runner, cfg, str(checkpoint)):
             screen.say(f'  {line}')
 
 
