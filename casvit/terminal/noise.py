@@ -43,6 +43,7 @@ PATTERNS = re.compile(
             r'Unnecessary conv bias before',
             r'may not be in the image',
             r'is out of bounds',
+            r'param_schedulers. is None',
             r'avg_non_ignore',
             r'The draw is False',
             r'^Loaded checkpoint ',

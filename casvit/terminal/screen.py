@@ -69,7 +69,8 @@ class Screen:
         """Shows how far a stage of the command is.
 
         Args:
-            stage: The stage. If it differs from that of the last call, a new bar starts.
+            stage: The stage. If it differs from that of the last call, a new bar starts; a file
+                gets no line for that call.
             name: What the bar is called now, such as 'epoch 2/9'.
             done: Number of finished steps.
             total: Number of all steps.
@@ -78,7 +79,8 @@ class Screen:
         if self.quiet or not self.is_shown:
             return
         now = time.monotonic()
-        if stage != self._stage:
+        begins = stage != self._stage
+        if begins:
             self.end_progress()
             self._stage, self._drawn = stage, 0.0
             # A validation of seconds needs no line.
@@ -89,7 +91,7 @@ class Screen:
             if now - self._drawn >= REDRAW or done == total:
                 self._drawn = now
                 self._bar.draw(name, done, facts())
-        elif self._intervals and done and self._intervals.is_due(now):
+        elif self._intervals and not begins and self._intervals.is_due(now):
             self.tell(', '.join((f'{name}, step {done}/{total}', *facts())))
 
     def end_progress(self, *, leave: bool = False) -> None:

@@ -88,6 +88,8 @@ def an_image(cfg: Config) -> str:
         prefix = dataset.get('data_prefix') or ''
         if isinstance(prefix, dict):
             prefix = prefix.get('img') or prefix.get('img_path') or ''
+        if not (dataset.get('data_root') or prefix):
+            continue
         root = Path(dataset.get('data_root') or '', str(prefix))
         for folder, folders, files in os.walk(root):
             folders.sort()

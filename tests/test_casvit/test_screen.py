@@ -3,6 +3,7 @@
 import io
 import sys
 import warnings
+from itertools import pairwise
 
 import pytest
 from terminals import Terminal, rows
@@ -124,7 +125,7 @@ def test_lines_are_frequent_at_first_and_seldom_in_a_long_run():
     intervals = Intervals(0.0, at_once=True)
     due = [now for now in range(24 * 3600) if intervals.is_due(now)]
     assert due[:3] == [0, 30, 60]
-    gaps = [after - before for before, after in zip(due, due[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(due)]
     assert max(gaps) == 600 and len(due) < 200
 
 
