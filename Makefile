@@ -1,9 +1,13 @@
-# `make` alone lists the commands. PYTHON names the interpreter that creates the environment.
+# `make` alone lists the commands. PYTHON names the interpreter that creates the environment; ARGS are
+# options of set-up, for every command: make demo ARGS=--cpu-ops.
 PYTHON ?= python3
+ARGS ?=
 VENV := .venv
 ORIGINAL := .venv-original
 RUN := $(VENV)/bin/python
 RUN_ORIGINAL := $(ORIGINAL)/bin/python
+# Only set-up itself ends with the command to type next.
+HINT := $(if $(filter-out setup setup-original,$(MAKECMDGOALS)),--no-hint)
 DEMO := tools/train.py configs/detection/mask_rcnn_casvit-xs_demo_shapes.py
 # Test files are distributed over one process per core; each takes a gigabyte or two.
 TESTS := -m pytest -q -n logical --maxprocesses 4 --dist loadfile --durations=10
@@ -23,7 +27,7 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup:  ## create the environment .venv, or check that it is up to date
-	@$(PYTHON) tools/install.py --venv $(VENV)
+	@$(PYTHON) tools/install.py --venv $(VENV) $(HINT) $(ARGS)
 
 demo: setup  ## train Mask R-CNN with CAS-ViT on the generated dataset
 	$(RUN) $(DEMO)
@@ -61,7 +65,7 @@ format: setup  ## format the code
 	$(RUN) -m ruff format .
 
 setup-original:
-	@$(PYTHON) tools/install.py --venv $(ORIGINAL) --line original
+	@$(PYTHON) tools/install.py --venv $(ORIGINAL) --line original $(HINT) $(ARGS)
 
 test-original: setup-original  ## run the tests and the demo on the original OpenMMLab line
 	$(RUN_ORIGINAL) $(TESTS)

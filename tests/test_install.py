@@ -1,6 +1,7 @@
 """The set-up script: its decisions, refusals and progress messages."""
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -218,6 +219,40 @@ def test_the_fingerprint_depends_on_the_options():
     assert choices() == choices()
     assert choices() != choices(line='original')
     assert choices() != choices(cpu_ops=True)
+
+
+def made(*arguments):
+    """The commands that make would run."""
+    answer = subprocess.run(
+        ['make', '-n', *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return answer.stdout
+
+
+@pytest.mark.skipif(shutil.which('make') is None, reason='needs make')
+@pytest.mark.parametrize('goal', ['setup', 'demo', 'test'])
+def test_make_passes_options_on_to_setup(goal):
+    first = made(goal, 'ARGS=--cpu-ops').splitlines()[0]
+    assert install.parse_arguments(first.split()[2:]).cpu_ops
+    assert ('--no-hint' in first) == (goal != 'setup')
+
+
+def test_a_gpu_without_nvcc_gets_the_command_that_make_takes(bare_machine):
+    assert 'make setup ARGS=--cpu-ops,' in machine.nvcc_refusal('13.0')
+
+
+def test_setup_ends_with_a_command_that_needs_no_activation(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    owned = target.Target(tmp_path / '.venv' / 'bin' / 'python', owned=True)
+    owned.stamp.parent.mkdir()
+    arguments = ['--venv', '.venv', '--cpu-ops']
+    owned.remember(install.fingerprint(install.parse_arguments(arguments)), cpu_ops=True)
+    assert install.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert 'Next' in said and said.endswith(f'.venv/bin/python -m casvit train {install.DEMO}\n')
+    assert install.main(['--venv', '.venv', '--no-hint']) == 0, 'the operators stay'
+    said = capsys.readouterr().out
+    assert 'up to date' in said and 'Next' not in said
 
 
 def test_checking_a_missing_environment_is_a_sentence_and_exit_code_2(tmp_path):

@@ -87,6 +87,7 @@ def toy_run(work_dir, *, runner='CASViTRunner', epochs=3, scores=None, scripted=
         logger=None,
         checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='mAP'),
     )
+    train_cfg = options.pop('train_cfg', dict(by_epoch=True, max_epochs=epochs, val_interval=1))
     torch.manual_seed(0)
     return RUNNERS.get(runner)(
         model=Line(scripted),
@@ -94,7 +95,7 @@ def toy_run(work_dir, *, runner='CASViTRunner', epochs=3, scores=None, scripted=
         train_dataloader=loader,
         val_dataloader=loader,
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=1),
+        train_cfg=train_cfg,
         val_cfg=dict(),
         val_evaluator=Evaluator(Scores(scores or [0.1 * (1 + epoch) for epoch in range(epochs)])),
         default_hooks={**hooks, **options.pop('default_hooks', {})},

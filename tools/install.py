@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,7 @@ from installer.target import SetupError, Target, say
 from installer.versions import EXTRAS, LINES
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO = 'mask_rcnn_casvit-xs_demo_shapes'
 
 
 def open_target(args: argparse.Namespace) -> Target:
@@ -103,8 +105,21 @@ def set_up(args: argparse.Namespace, target: Target) -> None:
     install_mmcv(target, line, torch, cuda=cuda, wheels=args.wheels)
     if not check(target):
         raise SetupError('Set-up is not complete; see above.')
-    target.remember(fingerprint(args))
+    target.remember(fingerprint(args), cpu_ops=args.cpu_ops)
     say(f'Ready: {target.python}')
+
+
+def next_command(target: Target) -> str:
+    """The command to type after set-up, which works without activation.
+
+    Args:
+        target: The environment.
+    """
+    python = target.python
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    words = [str(python), '-m', 'casvit', 'train', DEMO]
+    return subprocess.list2cmdline(words) if WINDOWS else shlex.join(words)
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -146,6 +161,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         '--force', action='store_true', help='run all steps even if nothing has changed'
     )
     parser.add_argument(
+        '--no-hint', action='store_true', help='do not print the command to type next'
+    )
+    parser.add_argument(
         '--check', action='store_true', help='only check that everything can be imported'
     )
     args = parser.parse_args(argv)
@@ -169,10 +187,13 @@ def main(argv: list[str]) -> int:
         target = open_target(args)
         if args.check:
             return 0 if check(target) else 2
+        args.cpu_ops = args.cpu_ops or (target.has_cpu_ops and not args.force)
         if not args.force and target.is_set_up_from(fingerprint(args)):
             say(f'{args.venv} is up to date (--check tests it, --force sets it up again)')
-            return 0
-        set_up(args, target)
+        else:
+            set_up(args, target)
+        if not args.no_hint:
+            say(f'Next, train the demo: {next_command(target)}')
         return 0
     except SetupError as error:
         say(str(error))

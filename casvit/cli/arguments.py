@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from casvit.tables import FORMATS, IGNORE_INDEX, PRECISIONS
+from casvit.tables import FORMATS, IGNORE_INDEX, PRECISIONS, PUBLISHED_SIZES
 
 
 class ConfigOptions(argparse.Action):
@@ -90,6 +90,23 @@ def add_seed(parser: ArgumentParser) -> None:
     """--seed."""
     parser.add_argument(
         '--seed', type=int, metavar='N', help='random seed, instead of the one in the config'
+    )
+
+
+def add_quiet(parser: ArgumentParser) -> None:
+    """--quiet."""
+    parser.add_argument(
+        '--quiet', action='store_true', help='show only warnings, errors and the result'
+    )
+
+
+def add_size(parser: ArgumentParser) -> None:
+    """--size, for commands that take a config."""
+    parser.add_argument(
+        '--size',
+        choices=PUBLISHED_SIZES,
+        help='size of the backbone, instead of the one in the config; everything that depends on '
+        'it changes with it',
     )
 
 

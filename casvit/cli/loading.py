@@ -5,11 +5,14 @@ import io
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 from casvit.errors import MissingPackageError
 from casvit.extras import how_to_install
+from casvit.terminal.noise import is_noise
 
 SLOW = 1.0
 """Seconds after which the command prints that it is loading."""
@@ -17,12 +20,16 @@ SLOW = 1.0
 printed: list[str] = []
 """Lines that libraries printed during their import; a run writes them to its log."""
 
+quiet = False
+"""Whether the command shows only warnings, errors and its result."""
+
 
 @contextlib.contextmanager
 def loading(who: str) -> Iterator[None]:
     """Context in which a command imports the code that it runs.
 
-    Lines that libraries print meanwhile are kept in :data:`printed` instead of shown.
+    Lines that libraries print meanwhile are kept in :data:`printed` instead of shown, and so are
+    warnings that users can do nothing about.
 
     Args:
         who: What needs the imports, for the message about a missing package.
@@ -34,6 +41,8 @@ def loading(who: str) -> Iterator[None]:
     saying.daemon = True
     saying.start()
     output = io.StringIO()
+    # Not catch_warnings, which would undo the filters that libraries set.
+    shown, warnings.showwarning = warnings.showwarning, _keep_warning
     try:
         with contextlib.redirect_stdout(output):
             yield
@@ -41,14 +50,28 @@ def loading(who: str) -> Iterator[None]:
         raise MissingPackageError(_sentence(who, error)) from error
     finally:
         saying.cancel()
+        warnings.showwarning = shown
         printed.extend(line for line in output.getvalue().splitlines() if line.strip())
 
 
 @cache
 def _say_loading() -> None:
     """Prints the line once: a command loads its own code, and later what its config needs."""
-    if os.environ.get('RANK', '0') == '0':
+    if os.environ.get('RANK', '0') == '0' and not quiet:
         print('Loading PyTorch and OpenMMLab …', file=sys.stderr, flush=True)
+
+
+def _keep_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    *others: Any,
+    **more: Any,
+) -> None:
+    printed.append(warnings.formatwarning(message, category, filename, lineno).strip())
+    if not is_noise(str(message), category) and os.environ.get('RANK', '0') == '0':
+        print(f'Warning: {message}', file=sys.stderr)
 
 
 def _sentence(who: str, error: ModuleNotFoundError) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from casvit import __version__
+from casvit.cli import loading
 from casvit.cli.errors import present
-from casvit.cli.loading import loading
 
 COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('train', 'train a config'),
@@ -97,8 +97,9 @@ def _run(name: str, argv: list[str], prog: str) -> int:
         module, _ = COMMANDS[name]
         command = importlib.import_module(f'casvit.cli.{module}')
         args = _parser(command, prog).parse_args(argv)
+        loading.quiet = getattr(args, 'quiet', False)
         if not hasattr(command, 'run'):
-            with loading(prog):
+            with loading.loading(prog):
                 command = importlib.import_module(f'casvit_mm.commands.{module}')
         return command.run(args)
     except SystemExit as stop:
@@ -118,7 +119,11 @@ def _parser(module: ModuleType, prog: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    parser.add_argument('--debug', action='store_true', help='show the traceback of every error')
+    parser.add_argument(
+        '--debug',
+        action='store_true',
+        help='show the complete log of a run, and the traceback of every error',
+    )
     return parser
 
 

@@ -26,6 +26,7 @@ from casvit.cli import arguments
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_config(parser)
+    arguments.add_size(parser)
     arguments.add_checkpoint(parser)
     arguments.add_work_dir(parser)
     arguments.add_weights(parser)
@@ -50,4 +51,5 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_acceleration(parser)
     arguments.add_seed(parser)
+    arguments.add_quiet(parser)
     arguments.add_launcher(parser)

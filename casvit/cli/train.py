@@ -4,6 +4,8 @@
       the demo, on generated images: takes minutes on a CPU
   casvit train mask_rcnn_casvit-m_fpn_1x_coco --data-root /data/coco --auto-scale-lr
       the published recipe on one GPU, from the weights of `casvit weights get cas-vit-m`
+  casvit train mask_rcnn_casvit --size s
+      the same config with a backbone of another size
   casvit train CONFIG --from-scratch
       without pretrained weights
   casvit train CONFIG --resume
@@ -11,7 +13,8 @@
   tools/dist_train.sh CONFIG 8
       on 8 GPUs
 
-A run writes its log, config, checkpoints and a few validation images to its work dir.
+A run writes its log, config, checkpoints and a few validation images to its work dir. The terminal
+shows a summary, progress and results; the log file has the details.
 """
 
 from argparse import ArgumentParser
@@ -22,6 +25,7 @@ from casvit.cli import arguments
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_config(parser)
+    arguments.add_size(parser)
     arguments.add_work_dir(parser)
     parser.add_argument(
         '--resume',
@@ -52,4 +56,5 @@ def add_arguments(parser: ArgumentParser) -> None:
         'refused all the same',
     )
     arguments.add_seed(parser)
+    arguments.add_quiet(parser)
     arguments.add_launcher(parser)

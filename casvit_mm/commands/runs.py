@@ -1,8 +1,9 @@
 """Functions that train and test share: build the runner of a config, and print on rank 0."""
 
-import logging
+import contextlib
 import os
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,17 @@ from mmengine.runner import Runner
 from casvit.cli import loading
 from casvit.errors import CliError
 from casvit.names import printable_lines
+from casvit.terminal.screen import Screen
+from casvit_mm.engine.hooks.screen import ScreenHook
 from casvit_mm.engine.launch import join_run
+from casvit_mm.engine.run_facts import line
 from casvit_mm.engine.runner import CASViTRunner
+from casvit_mm.engine.terminal import (
+    current_screen,
+    on_screen,
+    show_on_screen,
+    write_to_log,
+)
 
 
 def join(cfg: Config, args: Namespace) -> None:
@@ -61,15 +71,36 @@ def require_runnable(cfg: Config) -> None:
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that a config names, or by default this package's runner."""
     runner = RUNNERS.build(cfg) if cfg.get('runner_type') else CASViTRunner.from_cfg(cfg)
-    for handler in runner.logger.handlers:
-        if isinstance(handler, logging.FileHandler):
-            for line in loading.printed:
-                text = f'Printed while importing libraries: {line}'
-                handler.emit(
-                    runner.logger.makeRecord('casvit', logging.INFO, '', 0, text, (), None)
-                )
+    # A runner of another class has logged to the terminal while it was built.
+    show_on_screen(runner.logger)
+    for text in loading.printed:
+        write_to_log(runner.logger, f'Printed while importing libraries: {text}')
     loading.printed.clear()
+    if screen := current_screen():
+        runner.register_hook(ScreenHook(screen))
     return runner
+
+
+@contextlib.contextmanager
+def shown(screen: Screen, *, debug: bool, tables: bool = False) -> Iterator[None]:
+    """Context in which a runner is built and runs, shown on a screen.
+
+    Args:
+        screen: The screen.
+        debug: Whether to show the complete log instead.
+        tables: Whether to show tables of results by class.
+    """
+    if debug:
+        yield
+        return
+    with on_screen(screen, tables=tables):
+        yield
+
+
+def as_line(fact: str) -> str:
+    """A fact about a dataset, 'train: 400 images …', as a line of the first screen."""
+    name, _, text = fact.partition(': ')
+    return line(name, text)
 
 
 def say(text: str) -> None:

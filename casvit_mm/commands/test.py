@@ -8,14 +8,17 @@ from mmengine.device import get_device
 
 from casvit.cli import arguments
 from casvit.errors import CliError
+from casvit.terminal.screen import Screen
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.runs import (
+    as_line,
     as_list,
     build_runner,
     join,
     log_file,
     require_runnable,
     say,
+    shown,
 )
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
@@ -42,6 +45,7 @@ def run(args: Namespace) -> int:
     """
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise CliError(f'--out {args.out}: the file is a pickle, so its name has to end in .pkl.')
+    screen = Screen(quiet=args.quiet)
     cfg = command_config(args)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
@@ -64,18 +68,19 @@ def run(args: Namespace) -> int:
     join(cfg, args)
     crashes_only = bool(args.no_data_check or args.format_only)
     for fact in check_data(cfg, ('test',), crashes_only=crashes_only):
-        say(fact)
+        screen.say(as_line(fact))
     if args.tta:
         _augment(cfg)
-    runner = build_runner(cfg)
-    runner.test()
+    with shown(screen, debug=args.debug, tables=True):
+        runner = build_runner(cfg)
+        runner.test()
     for what, where in (('raw predictions', args.out), ('images', args.show_dir)):
         if where:
-            say(f'{what}: {where}')
+            screen.tell(f'{what}: {where}')
     if args.format_only:
         for path in _written(Path(args.format_only)):
-            say(f'predictions: {path}')
-    say(f'log: {log_file(runner)}')
+            screen.tell(f'predictions: {path}')
+    screen.say(f'log: {log_file(runner)}')
     return 0
 
 

@@ -1,21 +1,21 @@
 """Trains a model from a config."""
 
 from argparse import Namespace
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner
 
 from casvit.errors import CheckpointError, CliError
+from casvit.terminal.screen import Screen
 from casvit_mm.commands.config import command_config
-from casvit_mm.commands.runs import build_runner, join, log_file, require_runnable, say
+from casvit_mm.commands.endings import end_training
+from casvit_mm.commands.runs import as_line, build_runner, join, require_runnable, say, shown
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import drop_pretrained, start_from_scratch
 from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.preflight.check import check_data
-from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
+from casvit_mm.engine.checkpoints import latest_checkpoint
 from casvit_mm.engine.launch import world_size
 from casvit_mm.models.checkpoint import require_checkpoint
 from casvit_mm.models.checkpoint.pretrained import require_pretrained
@@ -36,6 +36,7 @@ def run(args: Namespace) -> int:
         DatasetError: The dataset is missing, or does not match the config.
         CheckpointError: A checkpoint is missing, or does not fit.
     """
+    screen = Screen(quiet=args.quiet)
     cfg = command_config(args)
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise CliError(f'The config {cfg.filename} has no train_dataloader or no train_cfg.')
@@ -43,7 +44,7 @@ def run(args: Namespace) -> int:
     load_toolbox(cfg)
     require_matching_channels(cfg)
     if args.from_scratch:
-        say(start_from_scratch(cfg))
+        screen.say(start_from_scratch(cfg))
     _set_resume(cfg, args.resume)
     _check_pretrained(cfg)
     if args.amp:
@@ -52,35 +53,12 @@ def run(args: Namespace) -> int:
     join(cfg, args)
     splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
     for fact in check_data(cfg, splits, crashes_only=args.no_data_check):
-        say(fact)
-    runner = build_runner(cfg)
-    runner.train()
-    for line in results(runner):
-        say(line)
+        screen.say(as_line(fact))
+    with shown(screen, debug=args.debug):
+        runner = build_runner(cfg)
+        runner.train()
+    end_training(runner, cfg, screen)
     return 0
-
-
-def results(runner: Runner) -> list[str]:
-    """Lists the files that a finished run has written.
-
-    Args:
-        runner: The runner, after training.
-
-    Returns:
-        One line per kind of file.
-    """
-    work_dir = Path(runner.work_dir)
-    lines = [f'Training finished. Results are in {work_dir}:']
-    last = work_dir / 'last_checkpoint'
-    if last.is_file():
-        lines.append(f'  last checkpoint  {last.read_text().strip()}')
-    if best := best_checkpoint(work_dir):
-        lines.append(f'  best checkpoint  {best}')
-    images = list((work_dir / 'preview').glob('*.jpg'))
-    if images:
-        lines.append(f'  images           {work_dir / "preview"} ({len(images)})')
-    lines.append(f'  log              {log_file(runner)}')
-    return lines
 
 
 def _set_resume(cfg: Config, resume: str | None) -> None:

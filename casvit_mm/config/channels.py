@@ -97,25 +97,38 @@ def require_matching_channels(cfg: Config) -> None:
     Raises:
         CliError: Parts do not match; the message names them and the options to add.
     """
-    model, scope = cfg.get('model'), cfg.get('default_scope')
-    if not isinstance(model, Mapping):
-        return
-    backbone = _backbone(model.get('backbone'))
-    if backbone is None:
-        return
-    found = Mismatch()
-    _compare_input(model, backbone, scope, found)
-    _compare_features(model, backbone, scope, found)
+    found = _mismatch(cfg)
     if not found.facts:
         return
-    options = {'model.backbone.arch': backbone.arch} if isinstance(backbone.arch, str) else {}
-    options |= found.options
-    options |= _other_weights(model, backbone)
-    text = ' '.join(f'{key}={_value(value)}' for key, value in options.items())
+    text = ' '.join(f'{key}={_value(value)}' for key, value in found.options.items())
     raise CliError(
         f'The parts of the model of {cfg.filename} do not fit together: {"; ".join(found.facts)}. '
         f'To make them fit, add --cfg-options {text}'
     )
+
+
+def options_that_fit(cfg: Config) -> dict[str, Any]:
+    """The options that make neck, heads and pretrained weights fit the backbone of a config.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        Values by their config keys; empty if everything fits already.
+    """
+    return _mismatch(cfg).options
+
+
+def _mismatch(cfg: Config) -> Mismatch:
+    model, scope, found = cfg.get('model'), cfg.get('default_scope'), Mismatch()
+    backbone = _backbone(model.get('backbone')) if isinstance(model, Mapping) else None
+    if backbone is None:
+        return found
+    _compare_input(model, backbone, scope, found)
+    _compare_features(model, backbone, scope, found)
+    named = {'model.backbone.arch': backbone.arch} if isinstance(backbone.arch, str) else {}
+    found.options = named | found.options | _other_weights(model, backbone)
+    return found
 
 
 def _backbone(part: Any) -> Backbone | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
@@ -23,6 +23,7 @@ from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
+from casvit_mm.engine.terminal import show_on_screen
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.checkpoint.class_rows import keep_known_classes
 from casvit_mm.models.wrappers import unwrap
@@ -69,6 +70,12 @@ class CASViTRunner(Runner):
             cfg = copy.deepcopy(cfg)
             cfg['speed']['precision'] = self.speed.precision
         super().__init__(*args, cfg=cfg, **kwargs)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Builds the logger; on the terminal, commands show less than it logs."""
+        logger = super().build_logger(*args, **kwargs)
+        show_on_screen(logger)
+        return logger
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Builds the model, with batch norms that this run can train."""

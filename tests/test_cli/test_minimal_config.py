@@ -135,7 +135,7 @@ def test_resuming_through_the_config_starts_and_then_continues(write, call, tmp_
     options = ['--cfg-options', 'train_cfg.max_epochs=2']
     answer = call('train', config, '--work-dir', 'run', *options)
     assert answer.code == 0, answer.err
-    assert 'resumed epoch: 1' in answer.out + answer.err
+    assert 'continues after epoch 1' in answer.out
     assert (tmp_path / 'run' / 'epoch_2.pth').is_file()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 
 import pytest
@@ -23,17 +24,19 @@ def test_a_checkpoint_gives_the_coco_table_for_boxes_and_masks(call, shapes, che
         *QUICK,
     )
     assert answer.code == 0
-    shown = answer.out + answer.err
-    assert 'coco/bbox_mAP' in shown and 'coco/segm_mAP' in shown
+    assert re.search(r'AP +AP50 +AP75.*\nbox +[\d.]+ .*\nmask +[\d.]+ ', answer.out)
     assert len(pickle.loads((tmp_path / 'o' / 'raw.pkl').read_bytes())) == 4
     assert len(list((tmp_path / 'drawn').glob('*'))) == 4
 
 
-def test_test_time_augmentation_keeps_boxes_and_masks(call, shapes, checkpoint):
-    answer = call('test', DEMO, checkpoint, '--tta', '--data-root', shapes, *QUICK)
+def test_test_time_augmentation_keeps_boxes_and_masks_and_debug_shows_the_complete_log(
+    call, shapes, checkpoint
+):
+    answer = call('test', DEMO, checkpoint, '--tta', '--debug', '--data-root', shapes, *QUICK)
     assert answer.code == 0
-    shown = answer.out + answer.err
-    assert 'coco/bbox_mAP' in shown and 'coco/segm_mAP' in shown
+    assert 'coco/bbox_mAP' in answer.out and 'coco/segm_mAP' in answer.out
+    for part in ('System environment', 'custom_hooks = [', 'creating index', 'Average Precision'):
+        assert part in answer.out
 
 
 def test_format_only_writes_coco_files_without_annotations(call, shapes, checkpoint, tmp_path):

@@ -38,15 +38,6 @@ def test_a_run_ends_by_printing_where_its_results_are(finished_run):
         assert word in ending
 
 
-def test_a_run_is_resumed_from_its_last_checkpoint(call, shapes, work_dir, tmp_path):
-    copy = shutil.copytree(work_dir, tmp_path / 'run')
-    (copy / 'last_checkpoint').write_text(str(copy / 'epoch_1.pth'))
-    options = [*QUICK, 'train_cfg.max_epochs=2']
-    answer = call('train', DEMO, '--data-root', shapes, '--work-dir', copy, '--resume', *options)
-    assert answer.code == 0
-    assert (copy / 'epoch_2.pth').is_file()
-
-
 @pytest.fixture
 def resume(call, shapes, checkpoint, tmp_path):
     """Resumes the finished run from a changed checkpoint, for no further epochs."""

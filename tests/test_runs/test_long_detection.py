@@ -104,7 +104,7 @@ def test_the_published_config_trains_from_scratch_on_real_images(
 
     trained = work / config.name, (work / 'last_checkpoint').read_text().strip()
     said, _ = tool('test', *trained, '--work-dir', tmp_path / 'test')
-    table = re.findall(r'Average Precision .*IoU=0.50:0.95 . area=   all .*', said)
+    table = re.findall(r'^(?:box|mask) .*', said, re.MULTILINE)
     assert len(table) == (2 if head == 'mask_rcnn' else 1), 'one line for boxes, one for masks'
     report(capsys, '\n'.join(table))
 

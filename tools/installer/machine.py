@@ -19,7 +19,8 @@ NO_COMPILER = (
 )
 GPU_CHOICES = (
     'install the CUDA toolkit {version} (nvcc on PATH, or CUDA_HOME), use --wheels with a folder '
-    'or page that has a prebuilt mmcv, or use --cpu-ops to build operators for the CPU only.'
+    'or page that has a prebuilt mmcv, or build operators for the CPU only: make setup '
+    'ARGS=--cpu-ops, or python tools/install.py --cpu-ops.'
 )
 
 

@@ -102,14 +102,27 @@ class Target:
         """The file with the fingerprint that this environment was set up from."""
         return self.python.parent.parent / 'casvit-setup.stamp'
 
+    @property
+    def has_cpu_ops(self) -> bool:
+        """Whether this environment was set up with --cpu-ops."""
+        return self.owned and self.stamp.with_suffix('.cpu-ops').exists()
+
     def is_set_up_from(self, fingerprint: str) -> bool:
         """Whether the environment is up to date; never true for one that users manage."""
         return self.owned and self.stamp.exists() and self.stamp.read_text() == fingerprint
 
-    def remember(self, fingerprint: str) -> None:
-        """Saves the fingerprint that the environment was set up from."""
+    def remember(self, fingerprint: str, *, cpu_ops: bool) -> None:
+        """Saves the fingerprint that the environment was set up from, and the choice of --cpu-ops.
+
+        The choice stays until --force: `make demo` builds no other operators than `make setup`.
+        """
         if self.owned:
             self.stamp.write_text(fingerprint)
+            chosen = self.stamp.with_suffix('.cpu-ops')
+            if cpu_ops:
+                chosen.touch()
+            else:
+                chosen.unlink(missing_ok=True)
 
     def ask(self, code: str) -> str:
         """Runs Python code there and returns its output; '' if it fails."""

@@ -1,0 +1,1 @@
+"""What commands show on the terminal: lines, warnings, a progress bar and tables of results."""
