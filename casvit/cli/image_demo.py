@@ -60,3 +60,4 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_acceleration(parser)
     arguments.add_device(parser)
+    arguments.add_drawing(parser)

@@ -13,7 +13,7 @@ from casvit.drawing.draw import draw, draw_objects
 from casvit.drawing.palette import colours_of
 from casvit.drawing.style import STYLE, Style
 from casvit.drawing.text import label_ink, write
-from casvit.results import Detections, LocalMask, Result, SemanticMap
+from casvit.results import Classification, Detections, LocalMask, Result, SemanticMap
 
 # Background of titles and legends, and of the gap between two images.
 BACKGROUND = np.array((32, 33, 36), np.uint8)
@@ -87,6 +87,32 @@ def compared(
     known = {entry.name: entry for panel in panels for entry in panel.legend}
     legend = [entry._replace(number='') for entry in known.values()]
     return _with_legend(pixels, legend, panels[0].lead or panels[1].lead, letters)
+
+
+def labelled_image(
+    labels: Sequence[str],
+    prediction: Classification | None,
+    image: np.ndarray,
+    style: Style = STYLE,
+) -> np.ndarray:
+    """Draws an image for classification: its annotated classes above it, the prediction on it.
+
+    Args:
+        labels: Names of the annotated classes.
+        prediction: The prediction; None if there is none.
+        image: Shape: ``(H, W, 3)``, uint8 RGB.
+        style: How to draw.
+
+    Returns:
+        A new image. Shape: ``(h, w, 3)``, uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    result = prediction or Classification(np.zeros(0), classes=(), height=height, width=width)
+    panel = _panel(*enlarged(result, image, style), style, True)
+    if not style.labels:
+        return panel.pixels
+    title = f'{TITLES[0]}: {", ".join(labels)}'
+    return titled_image(panel.pixels, title, _letters(panel, style, None))
 
 
 def titled_image(pixels: np.ndarray, title: str, letters: int) -> np.ndarray:

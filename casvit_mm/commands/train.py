@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from casvit.cli import arguments
 from casvit.errors import CheckpointError, CliError
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.runs import build_runner, join, log_file, require_runnable, say
@@ -16,6 +17,7 @@ from casvit_mm.config.edit import drop_pretrained, start_from_scratch
 from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
+from casvit_mm.engine.drawing import set_style
 from casvit_mm.engine.launch import world_size
 from casvit_mm.models.checkpoint import require_checkpoint
 from casvit_mm.models.checkpoint.pretrained import require_pretrained
@@ -44,6 +46,7 @@ def run(args: Namespace) -> int:
     require_matching_channels(cfg)
     if args.from_scratch:
         say(start_from_scratch(cfg))
+    set_style(cfg, arguments.drawing(args))
     _set_resume(cfg, args.resume)
     _check_pretrained(cfg)
     if args.amp:
