@@ -21,6 +21,8 @@ from casvit.results.classification import BEST
 
 # Classes that cover at least this share of the image get a label on a semantic map.
 NAMED_SHARE = 0.005
+# Width of the contour of a mask, as a share of the width of a box.
+CONTOUR = 0.75
 
 
 class Drawn(NamedTuple):
@@ -94,8 +96,9 @@ def draw_objects(
     # Of equal scores, which annotations have, small objects come last.
     order = np.lexsort((-areas, result.scores))
     if result.masks is not None:
+        contour = max(1, round(CONTOUR * line))
         for index in order:
-            blend_mask(canvas, result.masks[index], colours[index], max(1, line // 2))
+            blend_mask(canvas, result.masks[index], colours[index], contour)
     if style.boxes:
         for index in order:
             draw_box(canvas, boxes[index], colours[index], line)

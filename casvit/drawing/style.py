@@ -51,7 +51,7 @@ class Style:
             scale: Factor of both, unless the style sets them.
         """
         side = max(height, width) if tile is None else min(tile, max(height, width))
-        line = max(LINES[0], min(LINES[1], round(side / 400)))
+        line = max(LINES[0], min(LINES[1], round(side / 320)))
         letters = max(LETTERS[0], min(LETTERS[1], round(6 + side * 0.012)))
         return (
             self.line_width or max(1, round(scale * line)),
