@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from casvit.drawing.labels import WIDEST, centred, place_labels, write_labels
+from casvit.drawing.labels import WIDEST, Room, around, write_labels
 from casvit.drawing.palette import colours_of
 from casvit.drawing.places import widest_places
 from casvit.drawing.shapes import blend_classes, blend_mask, draw_box
@@ -136,12 +136,11 @@ def draw_semantic_map(
     height, width = canvas.shape[:2]
     _, letters = style.sizes(height, width, result.tile, scale)
     wide = [area for area in result if area.share >= NAMED_SHARE]
-    inks = [label_ink(area.name, '', letters, round(WIDEST * width)) for area in wide]
     points = widest_places(result, [area.class_id for area in wide])
-    boxes = np.array([(x, y, x, y) for x, y in points], int).reshape(-1, 4)
-    places = place_labels(boxes, [ink.shape for ink in inks], height, width, centred)
-    for area, ink, place in zip(wide, inks, places, strict=True):
-        if place is not None:
+    room = Room(height, width)
+    for area, point in zip(wide, points, strict=True):
+        ink = label_ink(area.name, '', letters, round(WIDEST * width))
+        if place := room.take(ink.shape, around(*point, ink.shape)):
             write(canvas, ink, *place, colours[area.class_id])
     return canvas
 

@@ -1,87 +1,74 @@
 """Places labels next to boxes: inside the image, and clear of each other."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from casvit.drawing.text import label_ink, write
 
 Place = tuple[int, int]
+Size = tuple[int, ...]
 # The smallest letters to which labels are reduced if there is no room for all of them.
 SMALLEST = 10
+# Share of the labels that may lack room before all are reduced.
+FEW = 0.05
 # Share of the width of the image that a label may take, if its box is not wider.
 WIDEST = 0.45
 
 
-class Occupied:
-    """The area that labels already cover, on a grid of cells.
+class Label(NamedTuple):
+    """The letters of a label, and its left column and top row."""
+
+    ink: np.ndarray
+    place: Place
+
+
+class Room:
+    """The room for labels in an image, on a grid of cells.
 
     Args:
         height: Height of the image.
         width: Width of the image.
-        cell: Side of a cell in pixels. Labels in the same cell count as overlapping.
+        cell: Side of a cell in pixels. Labels never share a cell.
     """
 
     def __init__(self, height: int, width: int, cell: int = 4) -> None:
-        self.cell = cell
-        self.grid = np.zeros((-(-height // cell), -(-width // cell)), bool)
+        self.height, self.width, self.cell = height, width, cell
+        self.taken = np.zeros((-(-height // cell), -(-width // cell)), bool)
 
-    def area(self, place: Place, size: tuple[int, int]) -> np.ndarray:
-        """The cells that a label would touch.
+    def take(self, size: Size, wishes: Iterable[Place]) -> Place | None:
+        """Takes the first place that is free.
 
         Args:
-            place: Left column and top row.
-            size: Height and width.
+            size: Height and width of the label.
+            wishes: Left column and top row of places, the best first. They are moved into the
+                image; a label that is larger than the image starts at its edge.
+
+        Returns:
+            The place; None if there is none.
         """
-        (x, y), (height, width), cell = place, size, self.cell
-        return self.grid[y // cell : -(-(y + height) // cell), x // cell : -(-(x + width) // cell)]
-
-
-def place_labels(
-    boxes: np.ndarray,
-    sizes: Sequence[tuple[int, int]],
-    height: int,
-    width: int,
-    wishes: Callable[[Sequence[int], tuple[int, int]], Iterable[Place]] | None = None,
-) -> list[Place | None]:
-    """Finds a place for each label; the first ones choose first.
-
-    Args:
-        boxes: x1, y1, x2, y2 of each object in pixels. Shape: ``(N, 4)``, integers.
-        sizes: Height and width of each label.
-        height: Height of the image.
-        width: Width of the image.
-        wishes: The places near a box for a label of some size, the best first; by default above
-            its left corner, then at its other corners and sides.
-
-    Returns:
-        Left column and top row of each label; None if there is no room near its box.
-    """
-    occupied = Occupied(height, width)
-    places: list[Place | None] = []
-    for box, size in zip(boxes.tolist(), sizes, strict=True):
-        chosen = None
-        for x, y in (wishes or _beside)(box, size):
-            # A label that is larger than the image starts at its edge.
-            place = max(0, min(x, width - size[1])), max(0, min(y, height - size[0]))
-            area = occupied.area(place, size)
+        (height, width), cell = size, self.cell
+        for x, y in wishes:
+            x = max(0, min(x, self.width - width))
+            y = max(0, min(y, self.height - height))
+            rows = slice(y // cell, -(-(y + height) // cell))
+            area = self.taken[rows, x // cell : -(-(x + width) // cell)]
             if not area.any():
                 area[:] = True
-                chosen = place
-                break
-        places.append(chosen)
-    return places
+                return x, y
+        return None
 
 
-def centred(box: Sequence[int], size: tuple[int, int]) -> Iterator[Place]:
-    """Places in the middle of a box, and above and below that."""
-    x = (box[0] + box[2] - size[1]) // 2
-    y = (box[1] + box[3] - size[0]) // 2
+def around(x: int, y: int, size: Size) -> Iterator[Place]:
+    """Places for a label around a point, and above and below that."""
+    height, width = size
     for shift in (0, -1, 1, -2, 2):
-        yield x, y + shift * (size[0] + 4)
+        yield x - width // 2, y - height // 2 + shift * (height + 4)
 
 
-def _beside(box: Sequence[int], size: tuple[int, int]) -> Iterator[Place]:
+def beside(box: Sequence[int], size: Size) -> Iterator[Place]:
+    """Places for a label at the corners and sides of a box, the best first."""
     x1, y1, x2, y2 = box
     height, width = size
     left, right = x1, x2 - width
@@ -133,19 +120,28 @@ def write_labels(
     """
     height, width = canvas.shape[:2]
     small = letters if fixed else max(min(letters, SMALLEST), round(0.75 * letters))
-    names_only = [(name, '') for name, _ in texts]
-    attempts = dict.fromkeys(((letters, True), (small, True), (small, False)))
+    sides = boxes.tolist()
+    widest = [min(width, max(round(WIDEST * width), x2 - x1)) for x1, _, x2, _ in sides]
+
+    def attempt(index: int, size: int, scored: bool, room: Room) -> Label | None:
+        name, score = texts[index]
+        ink = label_ink(name, score if scored else '', size, widest[index])
+        place = room.take(ink.shape, beside(sides[index], ink.shape))
+        return None if place is None else Label(ink, place)
+
+    attempts = [(letters, True), (small, True), (small, False)]
     for size, scored in attempts:
-        inks = [
-            label_ink(name, score, size, min(width, max(round(WIDEST * width), int(x2 - x1))))
-            for (name, score), (x1, _, x2, _) in zip(
-                texts if scored else names_only, boxes, strict=True
-            )
-        ]
-        places = place_labels(boxes, [ink.shape for ink in inks], height, width)
-        if None not in places:
+        room = Room(height, width)
+        labels = [attempt(index, size, scored, room) for index in range(len(sides))]
+        if labels.count(None) <= FEW * len(labels):
             break
-    for ink, place, colour in zip(inks, places, colours, strict=True):
-        if place is not None:
-            write(canvas, ink, *place, colour)
-    return np.array([index for index, place in enumerate(places) if place is None], int)
+    unlabelled = []
+    for index, label in enumerate(labels):
+        # Few others have no room: only their own labels are reduced.
+        for size, scored in attempts[1:]:
+            label = label or attempt(index, size, scored, room)
+        if label is None:
+            unlabelled.append(index)
+        else:
+            write(canvas, label.ink, *label.place, colours[index])
+    return np.array(unlabelled, int)

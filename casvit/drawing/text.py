@@ -9,7 +9,6 @@ from casvit.drawing.fonts import font_for
 from casvit.drawing.palette import ink_on
 from casvit.names import printable
 
-# Letters at the end of a shortened text that are kept: the score.
 ELLIPSIS = '…'
 
 
@@ -28,7 +27,7 @@ def label_ink(name: str, score: str, size: int, width: int) -> np.ndarray:
     return _label_ink(name, score, size, max(1, width))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _label_ink(name: str, score: str, size: int, width: int) -> np.ndarray:
     name, tail = printable(name), f' {score}' if score else ''
     ink = _letters(name + tail, size)
@@ -48,7 +47,7 @@ def _shortened(name: str, length: int) -> str:
     return name if len(name) <= length else name[:length].rstrip() + ELLIPSIS
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _letters(text: str, size: int) -> np.ndarray:
     font, text = font_for(text, size)
     above, below = font.getmetrics()
