@@ -98,7 +98,7 @@ def labelled_image(
     """Draws an image for classification: its annotated classes above it, the prediction on it.
 
     Args:
-        labels: Names of the annotated classes.
+        labels: Names of the annotated classes; may be empty.
         prediction: The prediction; None if there is none.
         image: Shape: ``(H, W, 3)``, uint8 RGB.
         style: How to draw.
@@ -107,9 +107,11 @@ def labelled_image(
         A new image. Shape: ``(h, w, 3)``, uint8 RGB.
     """
     height, width = image.shape[:2]
-    result = prediction or Classification(np.zeros(0), classes=(), height=height, width=width)
+    result = prediction
+    if result is None:
+        result = Classification(np.zeros(0), classes=(), height=height, width=width)
     panel = _panel(*enlarged(result, image, style), style, True)
-    if not style.labels:
+    if not style.labels or not labels:
         return panel.pixels
     title = f'{TITLES[0]}: {", ".join(labels)}'
     return titled_image(panel.pixels, title, _letters(panel, style, None))
@@ -219,7 +221,8 @@ def _percent(share: float) -> str:
 
 
 def _letters(panel: Panel, style: Style, tile: int | None) -> int:
-    return style.sizes(*panel.pixels.shape[:2], tile)[1]
+    height, width = panel.pixels.shape[:2]
+    return style.sizes(height, width, tile)[1]
 
 
 def _with_legend(

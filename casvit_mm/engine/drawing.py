@@ -14,7 +14,7 @@ from casvit.drawing.files import compared, drawn_for_file, labelled_image
 from casvit.drawing.style import STYLE, Style
 from casvit.inputs.images import write_image
 from casvit_mm.config.view import type_name
-from casvit_mm.engine.samples import shown_in
+from casvit_mm.engine.samples import Classified, shown_in
 
 OPENMMLAB = ('mmengine', 'mmdet', 'mmseg', 'mmpretrain')
 HOOKS = ('PreviewHook', 'DrawTestHook')
@@ -85,18 +85,17 @@ def drawn_sample(
         A new image, enlarged if it is small. Shape: ``(h, w, 3)``, uint8 RGB. None if there is no
         kind of result for the sample.
     """
-    shown = shown_in(sample, metainfo, *image.shape[:2], score_thr)
+    shown = shown_in(sample, metainfo, (image.shape[0], image.shape[1]), score_thr)
+    if isinstance(shown, Classified):
+        return labelled_image(shown.labels, shown.prediction, image, style)
     if shown is None:
         return None
-    if shown.truth is not None and shown.prediction is not None:
-        return compared(shown.truth, shown.prediction, image, style)
-    if shown.labels:
-        return labelled_image(shown.labels, shown.prediction, image, style)
-    if shown.prediction is not None:
-        return drawn_for_file(shown.prediction, image, style)
-    if shown.truth is not None:
-        return drawn_for_file(shown.truth, image, style, scored=False)
-    return None
+    truth, prediction = shown
+    if truth is not None and prediction is not None:
+        return compared(truth, prediction, image, style)
+    if prediction is not None:
+        return drawn_for_file(prediction, image, style)
+    return None if truth is None else drawn_for_file(truth, image, style, scored=False)
 
 
 def write_drawn(drawn: np.ndarray, folder: Path, name: str) -> Path:

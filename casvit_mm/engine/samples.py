@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.structures import BaseDataElement
 
 from casvit.drawing.palette import colours_of, object_palette
-from casvit.results import Classification, Colour, Detections, LocalMask, Result, SemanticMap
+from casvit.results import Classification, Colour, Detections, LocalMask, SemanticMap
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.models.checkpoint.meta import is_palette
 
@@ -22,28 +22,36 @@ class Shown(NamedTuple):
     Attributes:
         truth: The annotations; None if they were not loaded.
         prediction: The prediction; None if there is none.
-        labels: Names of the annotated classes of an image for classification.
     """
 
-    truth: Result | None = None
-    prediction: Result | None = None
-    labels: tuple[str, ...] = ()
+    truth: Detections | SemanticMap | None = None
+    prediction: Detections | SemanticMap | None = None
+
+
+class Classified(NamedTuple):
+    """What a data sample for classification holds.
+
+    Attributes:
+        labels: Names of the annotated classes; empty if they were not loaded.
+        prediction: The prediction; None if there is none.
+    """
+
+    labels: list[str]
+    prediction: Classification | None = None
 
 
 def shown_in(
     sample: BaseDataElement,
     metainfo: Mapping[str, Any],
-    height: int,
-    width: int,
+    size: tuple[int, int],
     score_thr: float = 0.0,
-) -> Shown | None:
+) -> Shown | Classified | None:
     """Reads what a data sample holds.
 
     Args:
         sample: A data sample, on the CPU.
         metainfo: Metainfo of its dataset: ``classes``, and ``palette`` if it has one.
-        height: Height of its image.
-        width: Width of its image.
+        size: Height and width of its image.
         score_thr: Detections below this score are left out.
 
     Returns:
@@ -52,42 +60,48 @@ def shown_in(
     """
     if any(part in sample for part in OTHER):
         return None
-    size = dict(height=height, width=width)
     if 'pred_sem_seg' in sample or 'gt_sem_seg' in sample:
-        return _segmented(sample, metainfo, size)
+        truth, prediction = (
+            _map(sample.get(part), metainfo, size) for part in ('gt_sem_seg', 'pred_sem_seg')
+        )
+        return Shown(truth, prediction)
     if 'pred_instances' in sample or 'gt_instances' in sample:
-        return _detected(sample, metainfo, size, score_thr)
+        parts = [sample.get('gt_instances'), sample.get('pred_instances')]
+        if any(_is_rotated(instances) for instances in parts):
+            return None
+        return Shown(*(_objects(instances, metainfo, size, score_thr) for instances in parts))
     if 'pred_score' in sample or 'gt_label' in sample:
         return _classified(sample, metainfo, size)
     return None
 
 
-def _detected(
-    sample: BaseDataElement, metainfo: Mapping[str, Any], size: dict[str, int], score_thr: float
-) -> Shown | None:
-    results: list[Detections | None] = []
-    for instances in (sample.get('gt_instances'), sample.get('pred_instances')):
-        # Annotations that were not loaded are an empty set without boxes.
-        if instances is None or 'bboxes' not in instances:
-            results.append(None)
-            continue
-        boxes = _array(getattr(instances.bboxes, 'tensor', instances.bboxes))
-        if boxes.ndim != 2 or boxes.shape[1] != 4 or 'labels' not in instances:
-            return None
-        labels = _array(instances.labels).astype(np.int64)
-        scores = np.ones(len(boxes)) if 'scores' not in instances else _array(instances.scores)
-        names = _names(metainfo, labels)
-        found = Detections(
-            boxes.astype(np.float32),
-            scores.astype(np.float32),
-            labels,
-            _masks(instances.masks) if 'masks' in instances else None,
-            classes=names,
-            palette=object_palette(_palette(metainfo), len(names)),
-            **size,
-        )
-        results.append(found.select(found.scores >= score_thr))
-    return Shown(*results)
+def _is_rotated(instances: Any) -> bool:
+    boxes = None if instances is None else instances.get('bboxes')
+    return boxes is not None and getattr(boxes, 'tensor', boxes).shape[-1] != 4
+
+
+def _objects(
+    instances: Any, metainfo: Mapping[str, Any], size: tuple[int, int], score_thr: float
+) -> Detections | None:
+    # Annotations that were not loaded are an empty set without boxes.
+    if instances is None or 'bboxes' not in instances:
+        return None
+    boxes = _array(getattr(instances.bboxes, 'tensor', instances.bboxes)).astype(np.float32)
+    labels = _array(instances.labels).astype(np.int64)
+    # Annotations have no scores.
+    scores = np.ones(len(boxes)) if 'scores' not in instances else _array(instances.scores)
+    names = _names(metainfo, labels)
+    found = Detections(
+        boxes,
+        scores.astype(np.float32),
+        labels,
+        _masks(instances.masks) if 'masks' in instances else None,
+        classes=names,
+        palette=object_palette(_palette(metainfo), len(names)),
+        height=size[0],
+        width=size[1],
+    )
+    return found.select(scores >= score_thr)
 
 
 def _masks(masks: Any) -> list[LocalMask]:
@@ -96,24 +110,20 @@ def _masks(masks: Any) -> list[LocalMask]:
     return [LocalMask.crop(mask > 0) for mask in dense]
 
 
-def _segmented(sample: BaseDataElement, metainfo: Mapping[str, Any], size: dict[str, int]) -> Shown:
-    results: list[SemanticMap | None] = []
-    for part in (sample.get('gt_sem_seg'), sample.get('pred_sem_seg')):
-        if part is None or 'data' not in part:
-            results.append(None)
-            continue
-        stored = _array(part.data).squeeze(0)
-        ignored = (stored == IGNORE_INDEX) | (stored < 0)
-        labels = np.where(ignored, 0, stored)
-        names = _names(metainfo, labels)
-        labels = np.where(ignored, len(names), labels).astype(np.uint16)
-        colours = [*colours_of(_palette(metainfo), len(names)).tolist(), IGNORED]
-        results.append(
-            SemanticMap(
-                _resized(labels, **size), classes=[*names, 'ignored'], palette=colours, **size
-            )
-        )
-    return Shown(*results)
+def _map(part: Any, metainfo: Mapping[str, Any], size: tuple[int, int]) -> SemanticMap | None:
+    if part is None or 'data' not in part:
+        return None
+    stored = _array(part.data).squeeze(0)
+    ignored = (stored == IGNORE_INDEX) | (stored < 0)
+    names = _names(metainfo, np.where(ignored, 0, stored))
+    labels = np.where(ignored, len(names), stored).astype(np.uint16)
+    return SemanticMap(
+        _resized(labels, *size),
+        classes=[*names, 'ignored'],
+        palette=[*colours_of(_palette(metainfo), len(names)).tolist(), IGNORED],
+        height=size[0],
+        width=size[1],
+    )
 
 
 def _resized(labels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -126,17 +136,20 @@ def _resized(labels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _classified(
-    sample: BaseDataElement, metainfo: Mapping[str, Any], size: dict[str, int]
-) -> Shown:
-    prediction = None
-    if 'pred_score' in sample:
-        scores = _array(sample.pred_score).astype(np.float32).ravel()
-        names = _names(metainfo, np.arange(len(scores)))[: len(scores)]
-        palette = object_palette(_palette(metainfo), len(names))
-        prediction = Classification(scores, classes=names, palette=palette, **size)
+    sample: BaseDataElement, metainfo: Mapping[str, Any], size: tuple[int, int]
+) -> Classified:
     labels = _array(sample.gt_label).ravel() if 'gt_label' in sample else np.zeros(0, int)
     names = _names(metainfo, labels)
-    return Shown(None, prediction, tuple(names[index] for index in labels.tolist()))
+    truth = [names[index] for index in labels.tolist()]
+    if 'pred_score' not in sample:
+        return Classified(truth)
+    scores = _array(sample.pred_score).astype(np.float32).ravel()
+    names = _names(metainfo, np.arange(len(scores)))[: len(scores)]
+    palette = object_palette(_palette(metainfo), len(names))
+    prediction = Classification(
+        scores, classes=names, palette=palette, height=size[0], width=size[1]
+    )
+    return Classified(truth, prediction)
 
 
 def _names(metainfo: Mapping[str, Any], labels: np.ndarray) -> list[str]:

@@ -48,9 +48,10 @@ def class_info(
     palette: Any = meta.get('palette')
     if not is_palette(palette) or len(palette) < len(classes):
         palette = default_palette(len(classes))
-    elif scope != 'mmseg':
-        palette = object_palette(palette, len(classes))
-    return classes, tuple(tuple(colour) for colour in palette)
+    colours = [(red, green, blue) for red, green, blue in palette]
+    if scope != 'mmseg':
+        colours = object_palette(colours, len(classes))
+    return classes, tuple(colours)
 
 
 def _metainfo(

@@ -173,7 +173,8 @@ def encoded(view: View, paint: Paint, margins: Margins = NO_MARGINS) -> tuple[st
 
 def highlight(frame: Frame, canvas: np.ndarray, objects: Iterable[Highlight]) -> None:
     """Draws dashed bold lines around objects with issues, and their numbers below them."""
-    line, letters = STYLE.sizes(*canvas.shape[:2], scale=frame.scale)
+    height, width = canvas.shape[:2]
+    line, letters = STYLE.sizes(height, width, scale=frame.scale)
     bold, room = max(2, round(1.5 * line)), 3 * max(2, line)
     edge = np.array(canvas.shape[1::-1]) - 1 - bold // 2
     for one in objects:
