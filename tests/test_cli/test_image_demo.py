@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from quick_runs import DEMO, SEGMENTATION_DEMO
 from small_models import write_checkpoint
 
+NO_DRAWING = ('--no-labels', '--no-boxes')
 LOW = ('--score-thr', '0.02')
 
 
@@ -38,6 +39,19 @@ def test_an_image_gives_an_image_and_records(call, images, checkpoint, tmp_path)
         assert record['file'] == images[0].name and 0.02 <= record['score'] <= 1
         assert len(record['bbox']) == 4 and isinstance(record['label'], str)
         assert coco_mask.decode(record['mask']).shape == before.shape[:2]
+
+
+def test_boxes_and_labels_are_left_out_on_request(call, images, checkpoint, tmp_path):
+    drawn = {}
+    for name, options in (('all', ()), ('thick', ('--line-width', '9')), ('bare', NO_DRAWING)):
+        arguments = ('image_demo', images[0], DEMO, checkpoint, '--out-dir', name, *LOW)
+        assert call(*arguments, *options).code == 0
+        drawn[name] = cv2.imread(str(tmp_path / name / f'{images[0].stem}.jpg'))
+    bare = drawn['bare']
+    # A legend is a kind of label.
+    assert bare.shape == (672, 672, 3)
+    changed = [(drawn[name][:672] != bare).any(-1).mean() for name in ('all', 'thick')]
+    assert 0 < changed[0] < changed[1]
 
 
 def test_a_folder_gives_an_image_and_records_for_each_image(call, images, checkpoint, tmp_path):

@@ -1,5 +1,6 @@
 """Hooks that draw predictions."""
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 import cv2
@@ -9,12 +10,17 @@ import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmdet.visualization import DetLocalVisualizer
+from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 from torch.utils.data import DataLoader, Dataset
 
+from casvit.cli import arguments
+from casvit.drawing.style import Style
 from casvit.results import default_palette
+from casvit_mm.commands.runs import as_list
 from casvit_mm.datasets.shapes.semantic_shapes_dataset import SemanticShapesDataset
 from casvit_mm.datasets.shapes.shapes_dataset import ShapesDataset
+from casvit_mm.engine.drawing import set_style
 from casvit_mm.engine.hooks.draw_predictions import DrawTestHook
 from casvit_mm.engine.hooks.preview import PreviewHook
 
@@ -185,3 +191,16 @@ def test_a_classified_image_has_its_class_above_it_and_scores_on_it(tmp_path):
         for colour in default_palette(3)
     ]
     assert places[1] < places[0] < places[2]
+
+
+@pytest.mark.parametrize('hooks', [dict(type='PreviewHook'), [dict(type='casvit_mm.PreviewHook')]])
+def test_the_options_of_a_command_become_the_style_of_the_hooks(hooks):
+    cfg = Config(dict(custom_hooks=hooks))
+    parser = ArgumentParser()
+    arguments.add_drawing(parser)
+    set_style(cfg, arguments.drawing(parser.parse_args([])))
+    assert cfg.custom_hooks == hooks
+    given = parser.parse_args(['--font-size', '20', '--no-boxes'])
+    set_style(cfg, arguments.drawing(given))
+    (hook,) = as_list(cfg.custom_hooks)
+    assert Style(**hook.style) == Style(font_size=20, boxes=False)
