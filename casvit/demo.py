@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from casvit.drawing.style import STYLE, Style
 from casvit.errors import CliError, UserError
 from casvit.files import write_whole
 from casvit.inputs.images import IMAGE_SUFFIXES, ImageError, ImageLike
@@ -51,6 +52,7 @@ class Demo:
         out_dir: Folder for the results.
         tile: Side of the tiles in pixels; None to predict whole images.
         overlap: Overlap of neighbouring tiles in pixels.
+        style: How to draw.
     """
 
     def __init__(
@@ -59,10 +61,11 @@ class Demo:
         out_dir: Path,
         tile: int | None = None,
         overlap: int | None = None,
+        style: Style = STYLE,
     ) -> None:
         self.predictor = predictor
         self.out_dir = out_dir
-        self.tile, self.overlap = tile, overlap
+        self.tile, self.overlap, self.style = tile, overlap, style
         self.unit = UNITS.get(predictor.task, 'detections')
 
     def on_images(self, paths: Sequence[Path]) -> dict[Path, str]:
@@ -113,7 +116,7 @@ class Demo:
                 if isinstance(outcome, Exception):
                     raise (outcome.__cause__ if _is_of_model(outcome) else None) or outcome
                 bar.on_result()
-                writer.write(outcome.draw())
+                writer.write(outcome.draw(self.style))
                 records += [{**record, 'frame': number} for record in outcome.to_records(path.name)]
                 number += 1
         _write_json(records, self.out_dir / f'{path.stem}.json')
@@ -136,7 +139,7 @@ class Demo:
         """Writes the results of one image; returns the number of records."""
         # JPEG has a size limit, PNG does not.
         suffix = '.jpg' if max(result.height, result.width) < JPEG_LIMIT else '.png'
-        result.save(self.out_dir / f'{name}{suffix}')
+        result.save(self.out_dir / f'{name}{suffix}', self.style)
         if isinstance(result, SemanticMap):
             Image.fromarray(result.class_ids).save(self.out_dir / f'{name}_labels.png')
         records = result.to_records(path.name)

@@ -251,14 +251,17 @@ class Predictor:
 
         def predict(images: list[np.ndarray]) -> list[Result]:
             return [
-                predict_tiled(
-                    self.backend,
-                    image,
-                    tile,
-                    overlap,
-                    combine,
-                    batch_size=self.batch_size,
-                    on_tiles=on_tiles,
+                replace(
+                    predict_tiled(
+                        self.backend,
+                        image,
+                        tile,
+                        overlap,
+                        combine,
+                        batch_size=self.batch_size,
+                        on_tiles=on_tiles,
+                    ),
+                    tile=tile,
                 )
                 for image in images
             ]

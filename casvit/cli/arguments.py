@@ -130,6 +130,27 @@ def add_acceleration(parser: ArgumentParser) -> None:
     )
 
 
+def add_drawing(parser: ArgumentParser) -> None:
+    """--line-width, --font-size, --no-labels, --no-boxes: the arguments of commands that draw."""
+    group = parser.add_argument_group('drawn images')
+    group.add_argument(
+        '--line-width',
+        type=positive_int,
+        metavar='N',
+        help='width of lines in pixels (default: depends on the size of the image)',
+    )
+    group.add_argument(
+        '--font-size',
+        type=positive_int,
+        metavar='N',
+        help='height of letters in pixels (default: depends on the size of the image)',
+    )
+    group.add_argument(
+        '--no-labels', action='store_true', help='do not write class names and scores'
+    )
+    group.add_argument('--no-boxes', action='store_true', help='do not draw boxes')
+
+
 def add_device(parser: ArgumentParser) -> None:
     """--device."""
     parser.add_argument(
@@ -177,6 +198,17 @@ def acceleration(args: Namespace) -> dict[str, Any]:
         'precision': args.precision,
         'keep_memory': args.fuse or args.compile,
     }
+
+
+def drawing(args: Namespace) -> dict[str, Any]:
+    """The options of ``Style`` that the arguments of :func:`add_drawing` change."""
+    given = {
+        'line_width': args.line_width,
+        'font_size': args.font_size,
+        'labels': False if args.no_labels else None,
+        'boxes': False if args.no_boxes else None,
+    }
+    return {option: value for option, value in given.items() if value is not None}
 
 
 def positive_int(text: str) -> int:

@@ -36,3 +36,4 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--show', action='store_true', help='also show each image in a window (needs a display)'
     )
     arguments.add_seed(parser)
+    arguments.add_drawing(parser)

@@ -9,7 +9,8 @@
       a very large image, in overlapping tiles; an object found in two tiles is reported once.
       Objects larger than the overlap may come out in pieces.
 
-For each input, the out dir gets an image (or a video) with the result drawn on it, and a JSON list:
+For each input, the out dir gets an image (or a video) with the result drawn on it, small images
+enlarged, and a JSON list in pixels of the input:
   detection       {file, label, score, bbox: [x1, y1, x2, y2], mask: COCO's run-length code}
   segmentation    {file, label, index, pixels, share} per class; NAME_labels.png holds the indices
   classification  {file, label, index, score} of the best 5 classes
@@ -60,3 +61,4 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     arguments.add_acceleration(parser)
     arguments.add_device(parser)
+    arguments.add_drawing(parser)

@@ -50,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         'refused all the same',
     )
     arguments.add_acceleration(parser)
+    arguments.add_drawing(parser)
     arguments.add_seed(parser)
     arguments.add_quiet(parser)
     arguments.add_launcher(parser)

@@ -55,6 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='skip the check of the data before training; masks that would crash the process are '
         'refused all the same',
     )
+    arguments.add_drawing(parser)
     arguments.add_seed(parser)
     arguments.add_quiet(parser)
     arguments.add_launcher(parser)

@@ -34,7 +34,8 @@ WRITTEN = {
 }
 LONGEST_SIDE = {'JPEG': 65500, 'WEBP': 16383}
 OPTIONS: dict[str, dict[str, Any]] = {
-    'JPEG': dict(quality=95),
+    # Without halved colour resolution, which blurs coloured lines and letters.
+    'JPEG': dict(quality=95, subsampling=0),
     'WEBP': dict(quality=95),
     'PNG': dict(compress_level=3),
     'TIFF': dict(compression='tiff_lzw'),

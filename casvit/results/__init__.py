@@ -1,6 +1,7 @@
 """Predictions for an image: typed, in NumPy, with conversion to JSON, COCO and supervision."""
 
-from casvit.results.base import Colour, Result, ResultError, default_palette
+from casvit.drawing.palette import Colour, default_palette
+from casvit.results.base import Result, ResultError
 from casvit.results.classification import Classification, ClassScore
 from casvit.results.detections import Detection, Detections
 from casvit.results.masks import LocalMask

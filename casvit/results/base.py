@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from casvit.drawing.palette import Colour
+from casvit.drawing.style import STYLE, Style
 from casvit.errors import UserError
 from casvit.inputs.images import read_image, write_image
 
-Colour = tuple[int, int, int]
 CategoryIds = Sequence[int] | Mapping[str, int] | None
 # Longer side, in pixels, of images shown in a notebook.
 SHOWN = 1200
@@ -34,6 +35,7 @@ class Result(ABC):
         palette: RGB colour of each class; may be empty.
         image: The image, ``(H, W, 3)`` uint8 RGB; None if it is to be read from its file.
         file: The file of the image; empty if there is none.
+        tile: Side of the tiles that were predicted, in pixels; None for the whole image.
     """
 
     classes: Sequence[str]
@@ -42,9 +44,13 @@ class Result(ABC):
     palette: Sequence[Colour] = ()
     image: np.ndarray | None = None
     file: str = ''
+    tile: int | None = None
 
-    def draw(self) -> np.ndarray:
-        """Draws the result on its image.
+    def draw(self, style: Style = STYLE) -> np.ndarray:
+        """Draws the result on its image, in the size of the image.
+
+        Args:
+            style: Width of lines, height of letters, and what to draw.
 
         Returns:
             A new image. Shape: ``(H, W, 3)``, uint8 RGB.
@@ -55,7 +61,7 @@ class Result(ABC):
         """
         from casvit.drawing.draw import draw
 
-        return draw(self, self._its_image())
+        return draw(self, self._its_image(), style=style)
 
     @abstractmethod
     def to_records(self, file: str) -> list[dict[str, Any]]:
@@ -65,17 +71,23 @@ class Result(ABC):
             file: Name of the image.
         """
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, style: Style = STYLE) -> None:
         """Draws the result on its image and writes it to a file.
+
+        Small images are enlarged, so that names are legible. Below a semantic mask is a legend of
+        its classes, and below objects without room for their labels one of theirs.
 
         Args:
             path: The file; its suffix decides the type: .jpg, .png, .webp, .bmp, .tif.
+            style: Width of lines, height of letters, and what to draw.
 
         Raises:
             ResultError: As for :meth:`draw`.
             ImageError: The file cannot be written, or its suffix is not supported.
         """
-        write_image(self.draw(), path)
+        from casvit.drawing.files import drawn_for_file
+
+        write_image(drawn_for_file(self, self._its_image(), style), path)
 
     def _its_image(self) -> np.ndarray:
         if self.image is None and not self.file:
@@ -95,7 +107,9 @@ class Result(ABC):
         """The image that a notebook shows."""
         if self.image is None and not self.file:
             return None
-        shown, content = Image.fromarray(self.draw()), BytesIO()
+        from casvit.drawing.files import drawn_for_file
+
+        shown, content = Image.fromarray(drawn_for_file(self, self._its_image())), BytesIO()
         shown.thumbnail((SHOWN, SHOWN))
         shown.save(content, 'PNG')
         return content.getvalue()
@@ -115,13 +129,3 @@ class Result(ABC):
         if len(given) != len(self.classes):
             raise ResultError(f'category_ids has {len(given)} ids for {len(self.classes)} classes.')
         return list(given)
-
-
-def default_palette(count: int) -> list[Colour]:
-    """Colours for classes without their own: light, and always the same.
-
-    Args:
-        count: Number of classes.
-    """
-    colours = np.random.default_rng(0).integers(64, 256, (count, 3))
-    return [tuple(colour) for colour in colours.tolist()]

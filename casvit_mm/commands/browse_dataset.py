@@ -6,19 +6,23 @@ from typing import Any
 
 import mmcv
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.registry import VISUALIZERS
+from mmengine.visualization import Visualizer
 from tqdm import tqdm
 
+from casvit.cli import arguments
+from casvit.drawing.style import STYLE, Style
 from casvit.errors import CliError
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.build import build_dataset
 from casvit_mm.datasets.preflight.check import check_data
-from casvit_mm.engine.drawing import add_sample
+from casvit_mm.engine.drawing import add_sample, drawn_sample, is_users_own, write_drawn
 
-# The visualiser for configs without one, by their default_scope.
+# The visualiser of configs without one, for what is not drawn as a result, by default_scope.
 VISUALIZER = {
     'mmdet': 'mmdet.DetLocalVisualizer',
     'mmseg': 'mmseg.SegLocalVisualizer',
@@ -48,7 +52,15 @@ def run(args: Namespace) -> int:
         print(fact)
     dataset = build_dataset(cfg, args.split)
     out_dir = Path(args.out_dir or Path(cfg.work_dir) / 'browse')
-    drawn = draw(cfg, dataset, args.number, out_dir, original=args.split != 'train', show=args.show)
+    drawn = draw(
+        cfg,
+        dataset,
+        args.number,
+        out_dir,
+        original=args.split != 'train',
+        show=args.show,
+        style=Style(**arguments.drawing(args)),
+    )
     print(f'{drawn} images of {len(dataset)}: {out_dir}')
     return 0
 
@@ -61,6 +73,7 @@ def draw(
     *,
     original: bool = False,
     show: bool = False,
+    style: Style = STYLE,
 ) -> int:
     """Draws images of a dataset.
 
@@ -72,6 +85,7 @@ def draw(
         original: Whether annotations are in pixels of the image before resizing, as in evaluation
             pipelines; the image is then drawn at that size.
         show: Whether to also show the images in windows.
+        style: How to draw.
 
     Returns:
         The number of images drawn.
@@ -84,14 +98,27 @@ def draw(
     for position in tqdm(range(number), desc='drawing', unit='image'):
         index = position * len(dataset) // number
         item = dataset[index]
-        sample = item['data_samples'].numpy()
-        image = np.ascontiguousarray(item['inputs'].permute(1, 2, 0).numpy()[..., ::-1])
+        sample, image = item['data_samples'].numpy(), _pixels(item['inputs'])
         if original:
             image = mmcv.imresize(image, sample.ori_shape[::-1])
         boxes = getattr(sample.get('gt_instances'), 'bboxes', None)
         if (tensor := getattr(boxes, 'tensor', None)) is not None:
             sample.gt_instances.bboxes = tensor
         name = f'{index:06d}_{Path(sample.get("img_path", "image")).stem}'
-        out_file = out_dir / f'{name}.jpg'
-        add_sample(visualizer, name, image, sample, out_file, draw_pred=False, show=show)
+        drawn = None
+        if not is_users_own(visualizer):
+            drawn = drawn_sample(sample, dataset.metainfo, image, style=style)
+        if drawn is None:
+            file = out_dir / f'{name}.jpg'
+            add_sample(visualizer, name, image, sample, file, draw_pred=False, show=show)
+            continue
+        write_drawn(drawn, out_dir, name)
+        if show:
+            Visualizer.show(visualizer, drawn, win_name=name)
     return number
+
+
+def _pixels(inputs: torch.Tensor) -> np.ndarray:
+    """The output of a pipeline as an RGB image. Shape: ``(H, W, 3)``, uint8."""
+    pixels = inputs.permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()
+    return np.ascontiguousarray(pixels[..., ::-1])

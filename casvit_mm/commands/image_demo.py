@@ -4,7 +4,9 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from casvit.cli import arguments
 from casvit.demo import Demo, find_inputs
+from casvit.drawing.style import Style
 from casvit.errors import CliError
 from casvit.predictor import Predictor
 from casvit_mm.commands.config import command_config
@@ -61,7 +63,13 @@ def run(args: Namespace) -> int:
         precision=args.precision,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
-    demo = Demo(predictor, out_dir, args.tile, None if args.tile is None else overlap)
+    demo = Demo(
+        predictor,
+        out_dir,
+        args.tile,
+        None if args.tile is None else overlap,
+        Style(**arguments.drawing(args)),
+    )
     if not images:
         demo.on_video(source)
         return 0

@@ -25,6 +25,7 @@ from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.datasets.preflight.check import check_data
+from casvit_mm.engine.drawing import set_style
 from casvit_mm.models.checkpoint import require_checkpoint
 from casvit_mm.speed.devices import check_precision
 
@@ -57,6 +58,7 @@ def run(args: Namespace) -> int:
     drop_pretrained(cfg.model)
     if args.show_dir:
         _draw(cfg, args.show_dir)
+        set_style(cfg, arguments.drawing(args))
     if args.format_only:
         _write_predictions(cfg, args.format_only)
     if args.out:
@@ -87,8 +89,6 @@ def run(args: Namespace) -> int:
 def _draw(cfg: Config, folder: str) -> None:
     hook = ConfigDict(type='DrawTestHook', folder=folder)
     cfg.custom_hooks = [*as_list(cfg.get('custom_hooks') or []), hook]
-    if not cfg.get('visualizer'):
-        raise CliError(f'--show-dir needs a visualizer in the config {cfg.filename}.')
 
 
 def _accelerate(cfg: Config, args: Namespace) -> None:

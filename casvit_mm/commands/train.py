@@ -5,6 +5,7 @@ from argparse import Namespace
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from casvit.cli import arguments
 from casvit.errors import CheckpointError, CliError
 from casvit.terminal.screen import Screen
 from casvit_mm.commands.config import command_config
@@ -16,6 +17,7 @@ from casvit_mm.config.edit import drop_pretrained, start_from_scratch
 from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.checkpoints import latest_checkpoint
+from casvit_mm.engine.drawing import set_style
 from casvit_mm.engine.launch import world_size
 from casvit_mm.models.checkpoint import require_checkpoint
 from casvit_mm.models.checkpoint.pretrained import require_pretrained
@@ -45,6 +47,7 @@ def run(args: Namespace) -> int:
     require_matching_channels(cfg)
     if args.from_scratch:
         screen.say(start_from_scratch(cfg))
+    set_style(cfg, arguments.drawing(args))
     _set_resume(cfg, args.resume)
     _check_pretrained(cfg)
     if args.amp:

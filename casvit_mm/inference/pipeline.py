@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.registry import DATASETS
 
+from casvit.drawing.palette import object_palette
 from casvit.results import Colour, default_palette
 from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.models.checkpoint.meta import is_palette
@@ -40,14 +41,17 @@ def class_info(
         count: Number of classes of the model; None if it is not known.
 
     Returns:
-        A name and an RGB colour for each class.
+        A name and an RGB colour for each class; for objects one that is visible as a thin line.
     """
     meta = _metainfo(cfg, checkpoint, scope, count)
     classes = tuple(meta['classes'])
     palette: Any = meta.get('palette')
     if not is_palette(palette) or len(palette) < len(classes):
         palette = default_palette(len(classes))
-    return classes, tuple(tuple(colour) for colour in palette)
+    colours = [(red, green, blue) for red, green, blue in palette]
+    if scope != 'mmseg':
+        colours = object_palette(colours, len(classes))
+    return classes, tuple(colours)
 
 
 def _metainfo(

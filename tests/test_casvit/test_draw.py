@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 import pytest
 
-import casvit.drawing.draw
+import casvit.drawing.text
 from casvit.drawing.draw import draw, draw_classification, draw_detections
 from casvit.drawing.fonts import font_for
 from casvit.results import Classification, Detections, LocalMask, SemanticMap
@@ -41,8 +41,9 @@ def test_a_box_is_drawn_at_its_place():
     drawn = draw(detections([[50, 60, 150, 120]]), image)
     assert (image == 128).all()
     rows, columns = np.nonzero(has(drawn, RED))
-    assert (columns.min(), rows.max()) == (50, 120)
-    assert has(drawn, RED)[60:121, 150].all() and has(drawn, RED)[120, 50:151].all()
+    # Lines of two pixels on both sides of the edges.
+    assert (columns.min(), rows.max()) == (49, 120)
+    assert has(drawn, RED)[60:121, 149:151].all() and has(drawn, RED)[119:121, 50:151].all()
     assert (drawn[70:110, 60:140] == 128).all()
 
 
@@ -60,10 +61,10 @@ def test_a_mask_is_translucent_with_a_solid_contour():
 def test_name_and_score_are_written_on_the_colour_of_the_class():
     boxes = [[50, 60, 290, 190]]
     drawn = draw_detections(detections(boxes, [1]), grey())
-    label = has(drawn, BLUE)[:60]
+    label = has(drawn, BLUE)[:59]
     width = np.nonzero(label.any(0))[0]
-    assert width.min() == 50 and (drawn[:60, 50 : width.max() + 1] > 220).all(-1).any()
-    short = has(draw_detections(detections(boxes, [1]), grey(), scored=False), BLUE)[:60]
+    assert width.min() == 49 and (drawn[:60, 50 : width.max() + 1] > 220).all(-1).any()
+    short = has(draw_detections(detections(boxes, [1]), grey(), scored=False), BLUE)[:59]
     assert np.nonzero(short.any(0))[0].max() < width.max()
 
 
@@ -160,7 +161,9 @@ def test_names_in_any_script_are_drawn_and_differ():
 
 def test_names_in_any_script_are_drawn_without_any_font_of_the_machine(monkeypatch):
     monkeypatch.setattr('casvit.drawing.fonts._fonts', lambda: ('',))
-    monkeypatch.setattr('casvit.drawing.draw._letters', casvit.drawing.draw._letters.__wrapped__)
+    for name in ('_label_ink', '_letters'):
+        function = getattr(casvit.drawing.text, name).__wrapped__
+        monkeypatch.setattr(casvit.drawing.text, name, function)
     assert len(set(labels([*NAMES, 'a', 'b']))) == len(NAMES) + 2
     assert font_for('café Ü', 20)[1] == 'cafe U'
     assert font_for('行', 20)[1] == '\\u884c'

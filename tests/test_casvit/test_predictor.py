@@ -166,6 +166,8 @@ def test_a_large_image_is_predicted_in_tiles(task, batch_size):
     )
     assert (result.height, result.width) == (300, 200)
     assert result.draw().shape == (300, 200, 3)
+    # It is drawn with the lines of an image of this size.
+    assert result.tile == 64
     assert all(shape == (64, 64) for batch in backend.batches for shape in batch)
     assert all(len(batch) <= batch_size for batch in backend.batches)
     if task == 'semantic':

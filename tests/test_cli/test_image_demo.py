@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from quick_runs import DEMO, SEGMENTATION_DEMO
 from small_models import write_checkpoint
 
+NO_DRAWING = ('--no-labels', '--no-boxes')
 LOW = ('--score-thr', '0.02')
 
 
@@ -21,18 +22,36 @@ def images(shapes):
     return sorted((shapes / 'val').iterdir())
 
 
+def is_enlarged(image, height, width, factor):
+    """Whether an image was enlarged; it may have a legend below."""
+    return image.shape[1] == factor * width and image.shape[0] >= factor * height
+
+
 def test_an_image_gives_an_image_and_records(call, images, checkpoint, tmp_path):
     answer = call('image_demo', images[0], DEMO, checkpoint, '--out-dir', 'out', *LOW)
     assert answer.code == 0, answer.err
     stem = images[0].stem
     before, after = cv2.imread(str(images[0])), cv2.imread(str(tmp_path / f'out/{stem}.jpg'))
-    assert after.shape == before.shape
+    assert is_enlarged(after, *before.shape[:2], 7)
     records = json.loads((tmp_path / f'out/{stem}.json').read_text())
     assert f'{len(records)} detections' in answer.out
     for record in records:
         assert record['file'] == images[0].name and 0.02 <= record['score'] <= 1
         assert len(record['bbox']) == 4 and isinstance(record['label'], str)
         assert coco_mask.decode(record['mask']).shape == before.shape[:2]
+
+
+def test_boxes_and_labels_are_left_out_on_request(call, images, checkpoint, tmp_path):
+    drawn = {}
+    for name, options in (('all', ()), ('thick', ('--line-width', '9')), ('bare', NO_DRAWING)):
+        arguments = ('image_demo', images[0], DEMO, checkpoint, '--out-dir', name, *LOW)
+        assert call(*arguments, *options).code == 0
+        drawn[name] = cv2.imread(str(tmp_path / name / f'{images[0].stem}.jpg'))
+    bare = drawn['bare']
+    # A legend is a kind of label.
+    assert bare.shape == (672, 672, 3)
+    changed = [(drawn[name][:672] != bare).any(-1).mean() for name in ('all', 'thick')]
+    assert 0 < changed[0] < changed[1]
 
 
 def test_a_folder_gives_an_image_and_records_for_each_image(call, images, checkpoint, tmp_path):
@@ -96,7 +115,7 @@ def test_a_large_image_is_predicted_in_tiles(call, images, checkpoint, tmp_path)
     )
     assert answer.code == 0, answer.err
     height, width = 2 * image.shape[0], 3 * image.shape[1]
-    assert cv2.imread(str(tmp_path / 'out/large.jpg')).shape == (height, width, 3)
+    assert is_enlarged(cv2.imread(str(tmp_path / 'out/large.jpg')), height, width, 2)
     for record in json.loads((tmp_path / 'out/large.json').read_text()):
         x1, y1, x2, y2 = record['bbox']
         assert 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height
@@ -117,7 +136,7 @@ def test_classifiers_and_segmentors_give_an_image_and_records(
         assert {record['file'] for record in records} == {path.name}
         before = cv2.imread(str(path))
         after = cv2.imread(str(tmp_path / f'out/{path.stem}.jpg'))
-        assert after.shape == before.shape and (after != before).any()
+        assert is_enlarged(after, *before.shape[:2], 7)
         labels = tmp_path / f'out/{path.stem}_labels.png'
         if name == SEGMENTATION_DEMO:
             counts = np.bincount(np.asarray(Image.open(labels)).ravel(), minlength=7)
@@ -136,7 +155,7 @@ def test_the_exif_orientation_of_an_image_is_applied(call, images, checkpoint, t
     Image.open(images[0]).crop((0, 0, 96, 64)).save(tmp_path / 'a.jpg', exif=exif)
     answer = call('image_demo', 'a.jpg', DEMO, checkpoint, '--out-dir', 'out', *LOW)
     assert answer.code == 0, answer.err
-    assert cv2.imread(str(tmp_path / 'out/a.jpg')).shape == (96, 64, 3)
+    assert is_enlarged(cv2.imread(str(tmp_path / 'out/a.jpg')), 96, 64, 7)
     for record in json.loads((tmp_path / 'out/a.json').read_text()):
         assert record['mask']['size'] == [96, 64]
 

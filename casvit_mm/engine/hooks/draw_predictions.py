@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
@@ -9,7 +10,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
-from casvit_mm.engine.drawing import draw
+from casvit.drawing.style import Style
+from casvit_mm.engine.drawing import draw_sample
 from casvit_mm.registration import registered_in
 
 
@@ -20,11 +22,16 @@ class DrawTestHook(Hook):
     Args:
         folder (str): Output folder.
         score_thr (float): Detections below this score are not drawn. Defaults to 0.3.
+        style (dict, optional): Options of :class:`casvit.drawing.style.Style`: ``line_width``,
+            ``font_size``, ``labels``, ``boxes`` …
     """
 
-    def __init__(self, folder: str, score_thr: float = 0.3) -> None:
+    def __init__(
+        self, folder: str, score_thr: float = 0.3, style: dict[str, Any] | None = None
+    ) -> None:
         self.folder = Path(folder)
         self.score_thr = score_thr
+        self.style = Style(**(style or {}))
 
     def after_test_iter(
         self,
@@ -35,4 +42,11 @@ class DrawTestHook(Hook):
     ) -> None:
         """Draws the images of this batch."""
         for sample in outputs or ():
-            draw(sample, runner.test_dataloader.dataset.metainfo, self.folder, self.score_thr)
+            draw_sample(
+                sample,
+                runner.test_dataloader.dataset.metainfo,
+                self.folder,
+                score_thr=self.score_thr,
+                style=self.style,
+                visualizer=runner.visualizer,
+            )

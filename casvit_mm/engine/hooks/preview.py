@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -10,7 +11,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
-from casvit_mm.engine.drawing import draw
+from casvit.drawing.style import Style
+from casvit_mm.engine.drawing import draw_sample
 from casvit_mm.registration import registered_in
 
 
@@ -25,14 +27,21 @@ class PreviewHook(Hook):
         num_pictures (int): Images to draw, spread evenly over the validation set. Defaults to 8.
         score_thr (float): Detections below this score are not drawn. Defaults to 0.5.
         folder (str): Folder under the run's ``work_dir``. Defaults to 'preview'.
+        style (dict, optional): Options of :class:`casvit.drawing.style.Style`: ``line_width``,
+            ``font_size``, ``labels``, ``boxes`` …
     """
 
     def __init__(
-        self, num_pictures: int = 8, score_thr: float = 0.5, folder: str = 'preview'
+        self,
+        num_pictures: int = 8,
+        score_thr: float = 0.5,
+        folder: str = 'preview',
+        style: dict[str, Any] | None = None,
     ) -> None:
         self.num_pictures = num_pictures
         self.score_thr = score_thr
         self.folder = folder
+        self.style = Style(**(style or {}))
 
     def after_val_iter(
         self,
@@ -49,4 +58,11 @@ class PreviewHook(Hook):
         folder = Path(runner.work_dir) / self.folder
         # If there are fewer batches than images to draw, several come from one batch.
         for sample in outputs[: -(-self.num_pictures // batches)]:
-            draw(sample, runner.val_dataloader.dataset.metainfo, folder, self.score_thr)
+            draw_sample(
+                sample,
+                runner.val_dataloader.dataset.metainfo,
+                folder,
+                score_thr=self.score_thr,
+                style=self.style,
+                visualizer=runner.visualizer,
+            )

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from casvit.drawing.draw import drawn_sizes, write_label
+from casvit.drawing.style import STYLE
+from casvit.drawing.text import label_ink, write
 from casvit.files import is_file
 from casvit_mm.datasets.decoding import decode
 from casvit_mm.datasets.image_files import image_size
@@ -23,7 +24,7 @@ BYTES = 180_000
 # Tried one after the other for enlarged images; the middle one is for small images.
 QUALITIES = (82, 75, 65)
 # On the page, images are shown smaller than they are.
-SMALL_SCALE = 1.8
+SMALL_SCALE = 1.2
 # Pixels that are decoded at most: above that only formats that decode a part of them are shown.
 PIXELS = 2**27
 # Share of the image that is added at most on each side to show boxes outside it.
@@ -172,7 +173,8 @@ def encoded(view: View, paint: Paint, margins: Margins = NO_MARGINS) -> tuple[st
 
 def highlight(frame: Frame, canvas: np.ndarray, objects: Iterable[Highlight]) -> None:
     """Draws dashed bold lines around objects with issues, and their numbers below them."""
-    line, letters = drawn_sizes(canvas, frame.scale)
+    height, width = canvas.shape[:2]
+    line, letters = STYLE.sizes(height, width, scale=frame.scale)
     bold, room = max(2, round(1.5 * line)), 3 * max(2, line)
     edge = np.array(canvas.shape[1::-1]) - 1 - bold // 2
     for one in objects:
@@ -187,8 +189,10 @@ def highlight(frame: Frame, canvas: np.ndarray, objects: Iterable[Highlight]) ->
             _dashed(canvas, placed, bold)
         if one.number and one.lines:
             placed = np.clip(np.nan_to_num(frame.places(one.lines[0])), 0, edge)
-            x, y = placed[:, 0].min(), placed[:, 1].max() + room + 1.2 * letters
-            write_label(canvas, str(one.number), int(x), int(y), np.array(ERROR, np.uint8), letters)
+            ink = label_ink(str(one.number), '', letters, canvas.shape[1])
+            lowest = np.maximum(0, np.array(canvas.shape[1::-1]) - ink.shape[::-1])
+            x, y = np.minimum((placed[:, 0].min(), placed[:, 1].max() + room), lowest)
+            write(canvas, ink, int(x), int(y), np.array(ERROR, np.uint8))
 
 
 def rectangle(x1: float, y1: float, x2: float, y2: float) -> np.ndarray:

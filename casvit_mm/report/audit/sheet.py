@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from casvit.drawing.draw import draw_detections, draw_semantic_map
+from casvit.drawing.palette import object_palette
 from casvit.files import is_file
-from casvit.results import Colour, Detections, SemanticMap, default_palette
+from casvit.results import Colour, Detections, SemanticMap
 from casvit.sentences import count_of
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.datasets.audit.classes.audit import ClassAudit
@@ -50,8 +51,6 @@ HIDDEN = {
 }
 # Issues of polygons: these are marked, and for other issues the box.
 IN_POLYGONS = ('self-crossing', 'few-points', 'broken-mask', 'flat-polygon')
-# Letters of a class name that are drawn at most; it is written in full below the image.
-LONGEST = 24
 # Groups of pixels that are marked at most.
 GROUPS = 12
 
@@ -76,9 +75,8 @@ def object_sheet(
     ]
     places = chosen(found, everything, number, seed)
     objects = _objects_of(audit, places)
-    if len(palette) < len(audit.classes):
-        palette = [*palette, *default_palette(len(audit.classes))[len(palette) :]]
-    colours = dict(zip(audit.classes, palette, strict=False))
+    palette = object_palette(palette, len(audit.classes))
+    colours = dict(zip(audit.classes, palette, strict=True))
     with quiet_decoders():
         return [
             _object_card(audit, place, numbered(found.get(place, ())), objects.get(place), colours)
@@ -241,7 +239,7 @@ def _object_card(
             np.ones(len(objects), np.float32),
             np.array([number[label] for label in labels], np.int64),
             [drawn_shape(shape, frame) for shape in shapes],
-            classes=list(map(_drawn_name, number)),
+            classes=list(number),
             palette=[colours[label] for label in number],
             height=height,
             width=width,
@@ -276,7 +274,6 @@ def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding])
     names = [*audit.classes, 'ignored', 'out of range']
     palette = audit.dataset.palette[:number]
     palette = [*palette, *map(wheel, range(len(palette), number)), (0, 0, 0), ERROR]
-    labelled = list(map(_drawn_name, names))
     numbers = np.bincount(labels.ravel(), minlength=len(names))
     classes = [
         Shown(names[index], palette[index], f'{100 * numbers[index] / labels.size:.0f} %')
@@ -287,18 +284,13 @@ def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding])
     def paint(frame: Frame) -> np.ndarray:
         height, width = frame.canvas.shape[:2]
         resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
-        drawn = SemanticMap(resized, classes=labelled, palette=palette, height=height, width=width)
+        drawn = SemanticMap(resized, classes=names, palette=palette, height=height, width=width)
         canvas = draw_semantic_map(drawn, frame.canvas, scale=frame.scale)
         highlight(frame, canvas, [Highlight(0, [corners]) for corners in outside])
         return canvas
 
     small, large = encoded(view, paint)
     return Card(shown, name, contents, small, large, '', findings, classes)
-
-
-def _drawn_name(name: str) -> str:
-    """The name of a class as it is drawn: a long one would cover the image."""
-    return name if len(name) <= LONGEST else f'{name[: LONGEST - 1]}…'
 
 
 def _view(path: Path, findings: Sequence[Finding]) -> tuple[View | None, str]:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from casvit.drawing.palette import default_colour
+
 Colour = tuple[int, int, int]
 
 # Stored id, name and colour of the evaluated classes of Cityscapes, in the order of their train
@@ -45,15 +47,8 @@ VOC_IMAGE = re.compile(r'20(0[7-9]|1[0-2])_\d{6}$')
 
 
 def wheel(index: int) -> Colour:
-    """A distinct colour for a class that has none, from VOC's colour map."""
-    red = green = blue = 0
-    index += 1
-    for shift in range(7, -1, -1):
-        red |= (index & 1) << shift
-        green |= (index >> 1 & 1) << shift
-        blue |= (index >> 2 & 1) << shift
-        index >>= 3
-    return red, green, blue
+    """A distinct colour for a class that has none."""
+    return default_colour(index)
 
 
 def is_voc(masks: Sequence[Path]) -> bool:
