@@ -1,7 +1,7 @@
 """Changes the size of the backbone of a config, with everything that depends on it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -27,7 +27,7 @@ def set_size(cfg: Config, size: str) -> None:
         CliError: The backbone is not a CAS-ViT.
     """
     backbone = (cfg.get('model') or {}).get('backbone')
-    if not isinstance(backbone, Mapping) or type_name(backbone) != 'CASViT':
+    if not isinstance(backbone, MutableMapping) or type_name(backbone) != 'CASViT':
         raise CliError(
             f'--size {size}: the backbone of {cfg.filename} is not a CAS-ViT, so it has no such '
             'size.'

@@ -57,9 +57,9 @@ def model_fact(runner: Runner) -> str:
     backbone = getattr(model, 'backbone', None)
     text = f'{type(model).__name__}'
     if isinstance(backbone, nn.Module):
-        arch = getattr(backbone, 'arch', None)
-        named = type(backbone).__name__ == 'CASViT' and isinstance(arch, str)
-        name = f'CAS-ViT-{arch.upper()}' if named else type(backbone).__name__
+        arch, name = getattr(backbone, 'arch', None), type(backbone).__name__
+        if name == 'CASViT' and isinstance(arch, str):
+            name = f'CAS-ViT-{arch.upper()}'
         text += f' with {name}'
     text += f', {_millions(model)} parameters'
     if isinstance(backbone, nn.Module):

@@ -9,6 +9,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor
 
 from casvit.terminal import results
 from casvit.terminal.screen import Screen
@@ -178,7 +179,7 @@ class ScreenHook(Hook):
 
 def _images_in(batch: Any) -> int:
     inputs = batch.get('inputs') if isinstance(batch, Mapping) else None
-    return len(inputs) if hasattr(inputs, '__len__') and not isinstance(inputs, Mapping) else 0
+    return len(inputs) if isinstance(inputs, (Sequence, Tensor)) else 0
 
 
 def _scalar(runner: Runner, name: str) -> float | None:
