@@ -28,6 +28,7 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'CASViTClsHead': 'casvit_mm.models.classifier',
         'InstanceTTAModel': 'casvit_mm.engine.tta',
         'LightEncoderDecoder': 'casvit_mm.models.light_segmentor',
+        'LightMaskHead': 'casvit_mm.models.light_mask_head',
         'SeparableConv2d': 'casvit_mm.models.separable_conv',
     },
     DATASETS: {

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from casvit_mm.models.casvit import CASViT
     from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
     from casvit_mm.models.classifier import CASViTClassifier, CASViTClsHead
+    from casvit_mm.models.light_mask_head import LightMaskHead
     from casvit_mm.models.light_segmentor import LightEncoderDecoder
     from casvit_mm.models.mixers import TOKEN_MIXERS, CASMixer
     from casvit_mm.models.optional import require_mmpretrain
@@ -30,6 +31,7 @@ __all__ = [
     'CASViTClsHead',
     'CheckpointError',
     'LightEncoderDecoder',
+    'LightMaskHead',
     'MissingPackageError',
     'SeparableConv2d',
     'classifier_sizes',
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazy_attributes(
         'CASViTClsHead': 'casvit_mm.models.classifier',
         'CheckpointError': 'casvit_mm.models.checkpoint',
         'LightEncoderDecoder': 'casvit_mm.models.light_segmentor',
+        'LightMaskHead': 'casvit_mm.models.light_mask_head',
         'MissingPackageError': 'casvit.errors',
         'SeparableConv2d': 'casvit_mm.models.separable_conv',
         'TOKEN_MIXERS': 'casvit_mm.models.mixers',

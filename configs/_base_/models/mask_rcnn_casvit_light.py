@@ -21,8 +21,11 @@ model = dict(
             norm_cfg=norm_cfg,
             reg_class_agnostic=True,
         ),
-        mask_roi_extractor=dict(roi_layer=dict(sampling_ratio=1), out_channels=channels),
+        mask_roi_extractor=dict(
+            roi_layer=dict(output_size=10, sampling_ratio=1), out_channels=channels
+        ),
         mask_head=dict(
+            type='LightMaskHead',
             num_convs=2,
             in_channels=channels,
             conv_out_channels=channels,
@@ -33,7 +36,7 @@ model = dict(
     ),
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=500, max_per_img=200),
-        rcnn=dict(sampler=dict(num=128)),
+        rcnn=dict(sampler=dict(num=128), mask_size=20),
     ),
-    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=60), rcnn=dict(max_per_img=30)),
+    test_cfg=dict(rpn=dict(nms_pre=100, max_per_img=50), rcnn=dict(max_per_img=30)),
 )
