@@ -33,6 +33,9 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'CASViTClassifier': 'casvit_mm.models.classifier',
         'CASViTClsHead': 'casvit_mm.models.classifier',
         'InstanceTTAModel': 'casvit_mm.engine.tta',
+        'LightEncoderDecoder': 'casvit_mm.models.light_segmentor',
+        'LightMaskHead': 'casvit_mm.models.light_mask_head',
+        'SeparableConv2d': 'casvit_mm.models.separable_conv',
     },
     DATASETS: {
         'PairsDataset': 'casvit_mm.datasets.pairs_dataset',

@@ -82,17 +82,22 @@ class Worker:
         self.answers = cast(IO[str], self.process.stdout)
         self.warm_up = self._answer()['warm_up']
         self.turns: list[list[float]] = []
+        self.backbone: list[list[float]] = []
 
     def measure(self, seconds: float) -> None:
         """Measures for one turn."""
         self._tell(f'measure {seconds}\n')
-        self.turns.append(self._answer()['seconds'])
+        answer = self._answer()
+        self.turns.append(answer['seconds'])
+        if answer['backbone']:
+            self.backbone.append(answer['backbone'])
 
     def result(self) -> dict[str, Any]:
         """Ends the process and returns the measurements."""
         self._tell('end\n')
         last = self._answer()
         medians = [statistics.median(turn) for turn in self.turns]
+        parts = [statistics.median(turn) for turn in self.backbone]
         return {
             **asdict(self.case),
             'label': self.case.label,
@@ -101,6 +106,7 @@ class Worker:
             'turns': medians,
             'calls': sum(map(len, self.turns)),
             'seconds': spread(medians),
+            **(_beside_the_backbone(medians, parts) if parts else {}),
             'warm_up': self.warm_up,
             'peak_memory': last['peak_memory'],
             'operators': last['operators'],
@@ -211,6 +217,17 @@ def _reference(result: dict[str, Any], results: Sequence[dict[str, Any]]) -> int
         if each['name'] == BASELINE and all(each[key] == result[key] for key in shared):
             return place
     return None
+
+
+def _beside_the_backbone(whole: Sequence[float], backbone: Sequence[float]) -> dict[str, Spread]:
+    """The time of the backbone, and all other time as a multiple of it.
+
+    Args:
+        whole: Seconds of the model in each turn.
+        backbone: Seconds of its backbone in each turn.
+    """
+    others = [(each - part) / part for each, part in zip(whole, backbone, strict=True)]
+    return {'backbone_seconds': spread(backbone), 'others_per_backbone': spread(others)}
 
 
 def spread(values: Sequence[float]) -> Spread:

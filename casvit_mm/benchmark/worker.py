@@ -4,7 +4,8 @@ It reads commands from its standard input and answers each with a line of JSON a
 :data:`ANSWER`, among whatever libraries print:
 
   (at the start)     {"warm_up": seconds until the first calls are done}
-  measure SECONDS    {"seconds": [time of each call]}, at least three calls
+  measure SECONDS    {"seconds": [time of each call], "backbone": [that of the backbone in it]}, at
+                     least three calls; the second list is empty if it was not measured
   end                {"peak_memory": bytes, "operators": shares of the time}, then it exits
 """
 
@@ -61,12 +62,15 @@ def main() -> None:
             break
         budget = float(line.split()[1])
         seconds: list[float] = []
+        backbone: list[float] = []
         begin = time.perf_counter()
         while len(seconds) < LEAST_CALLS or time.perf_counter() - begin < budget:
             start = time.perf_counter()
-            call()
+            part = call()
             seconds.append(time.perf_counter() - start)
-        answer(seconds=seconds)
+            if part is not None:
+                backbone.append(part)
+        answer(seconds=seconds, backbone=backbone)
     # Before profiling, which needs memory of its own.
     peak = peak_memory()
     answer(peak_memory=peak, operators=shares(call))

@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from casvit_mm.models.casvit import CASViT
     from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
     from casvit_mm.models.classifier import CASViTClassifier, CASViTClsHead
+    from casvit_mm.models.light_mask_head import LightMaskHead
+    from casvit_mm.models.light_segmentor import LightEncoderDecoder
     from casvit_mm.models.mixers import TOKEN_MIXERS, CASMixer
     from casvit_mm.models.optional import require_mmpretrain
+    from casvit_mm.models.separable_conv import SeparableConv2d
     from casvit_mm.models.sizes import (
         ARCHITECTURES,
         Architecture,
@@ -27,7 +30,10 @@ __all__ = [
     'CASViTClassifier',
     'CASViTClsHead',
     'CheckpointError',
+    'LightEncoderDecoder',
+    'LightMaskHead',
     'MissingPackageError',
+    'SeparableConv2d',
     'classifier_sizes',
     'dense_sizes',
     'load_into',
@@ -45,7 +51,10 @@ __getattr__, __dir__ = lazy_attributes(
         'CASViTClassifier': 'casvit_mm.models.classifier',
         'CASViTClsHead': 'casvit_mm.models.classifier',
         'CheckpointError': 'casvit_mm.models.checkpoint',
+        'LightEncoderDecoder': 'casvit_mm.models.light_segmentor',
+        'LightMaskHead': 'casvit_mm.models.light_mask_head',
         'MissingPackageError': 'casvit.errors',
+        'SeparableConv2d': 'casvit_mm.models.separable_conv',
         'TOKEN_MIXERS': 'casvit_mm.models.mixers',
         'classifier_sizes': 'casvit_mm.models.sizes',
         'dense_sizes': 'casvit_mm.models.sizes',

@@ -10,6 +10,7 @@ from casvit.cli.main import run_tool
 from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.measure import BenchmarkError, Group, Worker, add_ratios, measure, spread
 from casvit_mm.benchmark.plan import add_facts
+from casvit_mm.report.speed.table import speed_table
 
 
 def test_a_spread_is_a_median_with_quartiles():
@@ -70,6 +71,27 @@ def test_processes_take_turns_and_cases_are_compared_within_their_group():
             assert all(seconds > 0 for seconds in case['turns'])
             assert case['baseline'] == 0 and case['ratio']['median'] > 0
             assert case['peak_memory'] > 100 * 1024**2
+
+
+def test_a_full_model_is_split_into_its_backbone_and_the_rest(configs):
+    config = str(configs / 'segmentation' / 'semantic_fpn_casvit_light.py')
+    cases = tuple(Case(model, 'eager', image_size=32, device='cpu') for model in (config, 'xs'))
+    (record,) = measure([Group('light', cases)], threads=1, turns=2, seconds=0.01)
+    whole, backbone = record['cases']
+    assert 0 < whole['backbone_seconds']['median'] < whole['seconds']['median']
+    ratio = whole['seconds']['median'] / whole['backbone_seconds']['median'] - 1
+    assert whole['others_per_backbone']['median'] == pytest.approx(ratio, rel=0.5)
+    assert 'others_per_backbone' not in backbone
+    record = dict(
+        date='2026-01-01',
+        machine=dict(processor='A processor', threads=1, versions=dict(torch='2.13.0')),
+        limits=dict(copy_bytes_per_second=2e10, gemm_flops_per_second=dict(fp32=1.2e11)),
+        groups=[record | dict(growth=[])],
+    )
+    head, _, first, second = speed_table(record).splitlines()[2:6]
+    assert '| ms of the backbone | other time / backbone |' in head
+    assert '| - | - |' in second and '| - | - |' not in first
+    assert head.count('|') == first.count('|') == second.count('|')
 
 
 def test_if_a_process_fails_the_error_gives_the_reason():

@@ -98,4 +98,6 @@ def test_rtmdet_trains_on_single_images_in_its_last_epochs(configs):
 def test_every_config_beyond_the_paper_is_in_the_table(configs):
     names = {file.stem for file in (configs / 'detection').glob('*.py')}
     beyond = {name for name in names if not name.startswith(('mask_rcnn', 'retinanet'))}
+    # The light family has a table of its own.
+    beyond = {name for name in beyond if 'light' not in name}
     assert beyond == {*CONFIGS, *CONFIGS.values()}

@@ -23,21 +23,24 @@ def speed_table(record: dict[str, Any]) -> str:
     Returns:
         The text; times are in milliseconds, as medians with quartiles.
     """
+    cases = [case for group in record['groups'] for case in group['cases']]
+    has_parts = any('others_per_backbone' in case for case in cases)
+    parts = ' ms of the backbone | other time / backbone |' if has_parts else ''
     lines = [
         machine_line(record),
         '',
-        f'| model | input | mode | variant | ms | times as fast as {_baseline(record)} | '
+        f'| model | input | mode | variant | ms |{parts} times as fast as {_baseline(record)} | '
         'peak memory | warm-up |',
-        '| --- | --- | --- | --- | --- | --- | --- | --- |',
+        f'| --- | --- | --- | --- | --- |{" --- | --- |" if has_parts else ""} --- | --- | --- |',
     ]
-    for group in record['groups']:
-        for case in group['cases']:
-            side = case['image_size']
-            lines.append(
-                f'| {case["label"]} | {case["batch_size"]}x{side}x{side} | {case["mode"]} | '
-                f'{case["name"]} | {_spread(case["seconds"], 1000, 0)} | {_ratio(case)} | '
-                f'{case["peak_memory"] / 1024**2:.0f} MiB | {case["warm_up"]:.0f} s |'
-            )
+    for case in cases:
+        side = case['image_size']
+        parts = f' {_parts(case)} |' if has_parts else ''
+        lines.append(
+            f'| {case["label"]} | {case["batch_size"]}x{side}x{side} | {case["mode"]} | '
+            f'{case["name"]} | {_spread(case["seconds"], 1000, 0)} |{parts} {_ratio(case)} | '
+            f'{case["peak_memory"] / 1024**2:.0f} MiB | {case["warm_up"]:.0f} s |'
+        )
     series = [each for group in record['groups'] for each in group['growth']]
     return '\n'.join(lines) + (f'\n\n{growth_table(series)}' if series else '')
 
@@ -162,6 +165,14 @@ def _baseline(record: dict[str, Any]) -> str:
 
 def _ratio(case: dict[str, Any]) -> str:
     return _spread(case['ratio'], 1, 2) if 'ratio' in case else '-'
+
+
+def _parts(case: dict[str, Any]) -> str:
+    """Two cells: the time of the backbone, and that of everything else as a multiple of it."""
+    if 'others_per_backbone' not in case:
+        return '- | -'
+    backbone = _spread(case['backbone_seconds'], 1000, 0)
+    return f'{backbone} | {_spread(case["others_per_backbone"], 1, 2)}'
 
 
 def _spread(values: dict[str, float], factor: float, digits: int) -> str:
