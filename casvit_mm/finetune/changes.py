@@ -62,6 +62,9 @@ def model_changes(base: Config, task: str, ignore_index: int | None) -> dict[str
             _set_head(changes, [name], base, counts, None)
     if not changes:
         raise CliError(f'The config {base.filename} has no head with num_classes.')
+    if base.model.get('pretrained'):
+        # Weights of the backbone that the CAS-ViT replaced.
+        changes['pretrained'] = None
     if task in ('detection', 'instance') and (preprocessing := _preprocessing(base)):
         changes['data_preprocessor'] = preprocessing
     return changes
