@@ -14,7 +14,7 @@ from casvit.files import write_whole
 from casvit.tables import CHECKED_TASKS
 from casvit_mm.config.read import load_config
 from casvit_mm.config.text import escape_braces
-from casvit_mm.config.view import ConfigView
+from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.finetune.start import Start, require_size
 
 STANDARD, LIGHT = 'standard', 'light'
@@ -128,7 +128,13 @@ def _named(args: Namespace, start: Start | None) -> Base:
     name, task = Path(config.filename).stem, ConfigView(config).task
     if args.task and task != args.task:
         raise CliError(f'The config {name} is for {task}, not for --task {args.task}.')
-    own = (ConfigView(config).model.get('backbone') or {}).get('arch')
+    backbone = ConfigView(config).model.get('backbone') or {}
+    if type_name(backbone) != 'CASViT':
+        raise CliError(
+            f'The backbone of the config {name} is {type_name(backbone) or "missing"}, not CASViT: '
+            'replace it, and the in_channels of what follows, in a config that inherits from it.'
+        )
+    own = backbone.get('arch')
     size = args.size or (start and start.size)
     if not size or size == own:
         return Base(task, config)
