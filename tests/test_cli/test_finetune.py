@@ -264,6 +264,36 @@ def test_an_unsplit_dataset_is_split_evenly_by_class_and_reproducibly(objects, f
     assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize('unsplit', [False, True])
+def test_images_in_class_folders_are_ready_for_training(unsplit, finetune, tmp_path):
+    import cv2
+    import numpy as np
+
+    classes, data = ['a dog', 'cat', 'émeu'], tmp_path / 'data'
+    for split, number in (('', 10),) if unsplit else (('train', 6), ('val', 3)):
+        for name in classes:
+            (data / split / name).mkdir(parents=True)
+            for index in range(number):
+                pixels = np.random.default_rng(index).integers(0, 255, (96, 128, 3), np.uint8)
+                file = data / split / name / f' {index} {name[0]}{split}.png'
+                # OpenCV cannot write every name.
+                file.write_bytes(cv2.imencode('.png', np.roll(pixels, ord(name[0])))[1])
+    options = ['--task', 'classification', '--size', 'xs', '--batch-size', '4']
+    code, said, error, cfg = finetune(data, *options)
+    assert code == 0, error
+    assert 'Augmentation: crop, flip, colour;' in said and cfg.image_size == 96
+    init_default_scope('mmpretrain')
+    train, val = (DATASETS.build(cfg[f'{s}_dataloader'].dataset) for s in ('train', 'val'))
+    assert (len(train), len(val)) == ((24, 6) if unsplit else (18, 9))
+    for dataset in (train, val):
+        assert tuple(dataset.metainfo['classes']) == tuple(classes)
+        for index in range(len(dataset)):
+            info = dataset.get_data_info(index)
+            assert info['img_path'].split('/')[-2] == classes[int(info['gt_label'])]
+        assert dataset[0]['inputs'].shape == (3, 96, 96)
+    assert cfg.model.head.num_classes == 3 and cfg.val_evaluator[0].topk == (1,)
+
+
 PAYLOAD = "{{$NOT_SET_ANYWHERE:',),ran:=open('ran','w'),('}}"
 
 
