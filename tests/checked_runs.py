@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.commands.data import audited
 from casvit_mm.datasets.formats.find import read_dataset
+from casvit_mm.finetune.base import choose_base
 from casvit_mm.finetune.config import config_text
 from casvit_mm.finetune.plan import make_plan
 
@@ -29,13 +30,15 @@ def check(root, task):
 def written_config(audit, task, folder: Path) -> Path:
     """The config that `casvit finetune` writes, even if the dataset has errors."""
     args = Namespace(
-        **dict(data=str(audit.dataset.root), task=task, size='xs', config=BASES[task]),
-        **dict(checkpoint=None, val_share=0.3, balance=False, image_size=64, batch_size=4),
+        **dict(data=str(audit.dataset.root), task=task, size='xs', config=BASES[task], heads=None),
+        **dict(no_augmentation=True, val_share=0.3, balance=False, image_size=64, batch_size=4),
         **dict(epochs=1, learning_rate=1e-4, freeze=0, layer_decay=None, no_ema=True),
         **dict(patience=0, seed=0),
     )
     file = folder / 'config.py'
-    file.write_text(config_text(make_plan(args, audit, folder)), encoding='utf-8')
+    file.write_text(
+        config_text(make_plan(args, audit, folder, choose_base(args, None))), encoding='utf-8'
+    )
     return file
 
 

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     'datasets': {'models', 'config'},
     'inference': {'models', 'config'},
     'engine': {'models', 'speed', 'deploy', 'config', 'datasets'},
-    'finetune': {'models', 'config', 'datasets', 'engine'},
+    'finetune': {'models', 'config', 'datasets', 'inference', 'engine'},
     'benchmark': {'models', 'speed', 'deploy', 'config', 'datasets', 'engine'},
     'report': {'config', 'datasets'},
 }

@@ -1,42 +1,61 @@
 """Fine-tunes a model on a folder of your own images, without writing a config.
 
-  casvit finetune DATA --task instance --checkpoint mask_rcnn_casvit-s.pth --size s
-      COCO, Pascal VOC, YOLO or LabelMe: the dataset is checked, split if needed, and trained on
+  casvit finetune DATA --checkpoint mask_rcnn_casvit-s.pth
+      COCO, Pascal VOC, YOLO or LabelMe: the dataset is checked, split if needed, and trained on.
+      Task, size and model are those of the checkpoint
+  casvit finetune DATA --task detection --checkpoint cas-vit-s.pth
+      starts from ImageNet weights
   casvit finetune DATA --task semantic --legend colours.txt
       images with semantic masks, here in colours
-  casvit finetune DATA --task detection --freeze 2 --layer-decay 0.85 --epochs 30
+  casvit finetune DATA --task classification --checkpoint cas-vit-xs.pth
+      images in one folder per class
+  casvit finetune DATA --checkpoint FILE --freeze 2 --layer-decay 0.85 --epochs 30
       freezes the first stages, and lowers the learning rate from layer to layer
   casvit finetune DATA --task detection --no-train
       only writes the config, for `casvit train`
 
-It writes a small config to the work dir, which you can edit, and chooses the batch size so that
-training fits into memory. It ends with a table of results by class, the best checkpoint and
-predictions drawn on images. Without --checkpoint it starts from random weights; docs/own_data.md
-says where to find the published checkpoints.
+It says what it keeps of the checkpoint, writes a small config to the work dir, which you can edit,
+chooses the batch size so that training fits into memory, and says how long training will take. It
+ends with a table of results by class, predictions drawn on images, and a checkpoint to use,
+model.pth. Without --checkpoint it starts from random weights; docs/own_data.md says where to find
+the published checkpoints.
 """
 
 from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.tables import PUBLISHED_SIZES, TASKS
+from casvit.tables import CHECKED_TASKS, PUBLISHED_SIZES
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_data(parser)
-    parser.add_argument('--task', choices=TASKS, required=True, help='task of the model')
     parser.add_argument(
-        '--size', choices=PUBLISHED_SIZES, default='m', help='size of the model (default: m)'
+        '--task',
+        choices=CHECKED_TASKS,
+        help="task of the model (default: that of the checkpoint or of --config's model)",
+    )
+    parser.add_argument(
+        '--size',
+        choices=PUBLISHED_SIZES,
+        help='size of the model (default: that of the checkpoint; m without one)',
+    )
+    parser.add_argument(
+        '--heads',
+        choices=('standard', 'light'),
+        help='heads of the model, if it is not that of the checkpoint: those of the published '
+        'results, or smaller ones that are faster (default: light without a GPU)',
     )
     parser.add_argument(
         '--config',
         metavar='CONFIG',
-        help='config to inherit from, instead of the one for task and size',
+        help='config to inherit from, of any detector, segmentor or classifier with a CAS-ViT '
+        '(default: the one in the checkpoint, or the one for task, size and heads)',
     )
     parser.add_argument(
         '--checkpoint',
         metavar='FILE',
-        help='checkpoint to start from: a detector, a segmentor, or ImageNet weights',
+        help='checkpoint to start from: a detector, a segmentor, a classifier, or ImageNet weights',
     )
     parser.add_argument(
         '--epochs',
@@ -88,6 +107,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='repeat images of rare classes (detection and instance segmentation)',
     )
     parser.add_argument(
+        '--no-augmentation',
+        action='store_true',
+        help='train on the images as they are, only resized',
+    )
+    parser.add_argument(
         '--no-ema', action='store_true', help='train without a moving average of the weights'
     )
     parser.add_argument(
@@ -107,5 +131,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--no-train', action='store_true', help='only write the config and print its settings'
     )
-    arguments.add_work_dir(parser)
-    arguments.add_seed(parser)
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help='folder for everything that is written (default: ./work_dirs/finetune_<name of DATA>)',
+    )
+    parser.add_argument(
+        '--seed',
+        type=int,
+        metavar='N',
+        help='random seed of the split and of training (default: 0)',
+    )

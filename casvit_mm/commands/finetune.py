@@ -7,19 +7,29 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from casvit.cli.loading import loading
 from casvit.errors import DatasetError
 from casvit.files import write_whole
 from casvit.weights.find import local_path
-from casvit_mm.commands.data import checked, report
+from casvit_mm.commands.data import checked, checked_classes, report
 from casvit_mm.commands.runs import say
+from casvit_mm.commands.toolbox import load_toolbox
+from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.issues import Severity
 from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
+from casvit_mm.finetune.base import Base, choose_base
 from casvit_mm.finetune.config import config_text
 from casvit_mm.finetune.data import FOLDER
-from casvit_mm.finetune.fit import fit_plan
-from casvit_mm.finetune.plan import make_plan, refuse_unsafe_path
+from casvit_mm.finetune.fit import fit_plan, require_batch, smallest_batch, time_plan
+from casvit_mm.finetune.kept import build_model, describe_start
+from casvit_mm.finetune.plan import Plan, check_arguments, make_plan, refuse_unsafe_path
+from casvit_mm.finetune.result import write_model
+from casvit_mm.finetune.start import Start, read_start
+from casvit_mm.finetune.timing import describe_time
+
+Audit = ObjectAudit | MaskAudit | ClassAudit
 
 
 def run(args: Namespace) -> int:
@@ -34,46 +44,91 @@ def run(args: Namespace) -> int:
     Raises:
         CliError: The arguments contradict each other, or no batch fits into memory.
         DatasetError: The dataset has errors, or cannot be read.
-        CheckpointError: The checkpoint cannot be read.
+        CheckpointError: The checkpoint cannot be read, or does not fit.
     """
     name = Path(args.data).expanduser().resolve().stem
     work_dir = Path(args.work_dir or Path('work_dirs') / f'finetune_{name}')
-    refuse_unsafe_path('data folder', Path(args.data).expanduser())
-    refuse_unsafe_path('work dir', work_dir)
     if args.checkpoint:
         args.checkpoint = local_path(args.checkpoint)
-        refuse_unsafe_path('checkpoint', Path(args.checkpoint).expanduser())
-    check = checked(args, work_dir / FOLDER, read_images=True)
-    for line in report(check, limit=3):
-        say(line)
-    _refuse_errors(check, args)
-    plan = make_plan(args, check, work_dir)
+    _refuse_unsafe_paths(args, work_dir)
+    start = _start(args.checkpoint) if args.checkpoint else None
+    base = choose_base(args, start)
+    check_arguments(args, base.task, start)
+    load_toolbox(base.config)
+    for note in base.notes:
+        say(note)
+    check = _checked(args, base, work_dir)
+    plan = make_plan(args, check, work_dir, base, start)
     for note in plan.data.notes:
         say(note)
+    smallest = _look_at_model(plan, start)
+    if args.batch_size:
+        require_batch(plan, smallest)
+    say(plan.augmentation)
     file = work_dir / 'config.py'
+    measured = None
     if not args.batch_size:
-        plan, fit = fit_plan(plan, file, args.memory, say)
+        plan, fit, measured = fit_plan(plan, file, args.memory, say, smallest)
         say(str(fit))
+    elif not args.no_train:
+        say('Measuring the time of a step …')
+        measured = time_plan(plan, file, args.memory)
     write_whole(file, config_text(plan))
     say(
         f'Images of {plan.image_size} pixels, {plan.max_epochs} epochs of '
         f'{plan.steps_an_epoch} steps, learning rate {plan.learning_rate:g}.'
     )
+    if measured is not None:
+        for line in describe_time(plan, measured):
+            say(line)
     say(f'config: {file}')
     if args.no_train:
         return 0
     return _train(file, work_dir)
 
 
-def _refuse_errors(check: ObjectAudit | MaskAudit, args: Namespace) -> None:
+def _start(checkpoint: str) -> Start:
+    # The config in a checkpoint names types of its toolbox, which is imported to know them.
+    with loading(f'The checkpoint {checkpoint}'):
+        return read_start(checkpoint)
+
+
+def _refuse_unsafe_paths(args: Namespace, work_dir: Path) -> None:
+    refuse_unsafe_path('data folder', Path(args.data).expanduser())
+    refuse_unsafe_path('work dir', work_dir)
+    if args.checkpoint and '://' not in args.checkpoint:
+        refuse_unsafe_path('checkpoint', Path(args.checkpoint).expanduser())
+
+
+def _checked(args: Namespace, base: Base, work_dir: Path) -> Audit:
+    """Checks the dataset, and stops if it has errors."""
+    args.task = base.task
+    check: Audit
+    if base.task == 'classification':
+        check = checked_classes(args, read_images=True)
+    else:
+        check = checked(args, work_dir / FOLDER, read_images=True)
+    for line in report(check, limit=3):
+        say(line)
     errors = check.issues.of(Severity.ERROR)
     if errors:
         raise DatasetError(
             f'The dataset has {len(errors)} errors (above). `casvit check {args.data} --task '
-            f'{args.task} --fix OUT` writes a repaired copy to train on.'
+            f'{base.task} --fix OUT` writes a repaired copy to train on.'
         )
     if not check.classes:
         raise DatasetError(f'The dataset {args.data} has no classes.')
+    return check
+
+
+def _look_at_model(plan: Plan, start: Start | None) -> int:
+    """Says what is kept of the checkpoint; returns the smallest batch that can be trained."""
+    if start is None and plan.task != 'semantic':
+        return 1
+    model = build_model(plan)
+    if start is not None:
+        say(describe_start(plan, model, start))
+    return smallest_batch(model)
 
 
 def _train(file: Path, work_dir: Path) -> int:
@@ -83,14 +138,16 @@ def _train(file: Path, work_dir: Path) -> int:
     if code:
         return code
     checkpoint = str(best_checkpoint(work_dir) or latest_checkpoint(work_dir))
+    model = write_model(checkpoint, work_dir)
     predictions = work_dir / 'predictions'
     config = Config.fromfile(file)
     say(f'Testing {checkpoint} on {config.test_dataloader.dataset.ann_file}')
     options = ['--work-dir', str(work_dir / 'test'), '--show-dir', str(predictions)]
-    code = subprocess.run([*tools, 'test', str(file), checkpoint, *options]).returncode
+    code = subprocess.run([*tools, 'test', str(file), str(model), *options]).returncode
     if code:
         return code
     say(f'best checkpoint: {checkpoint}')
     say(f'predictions: {predictions}')
-    say(f'try it: casvit image_demo PHOTO.jpg {file} {checkpoint} --out-dir out')
+    say(f'model to use: {model} (weights, classes and config, without the state of the run)')
+    say(f'try it: casvit image_demo PHOTO.jpg {file} {model} --out-dir out')
     return 0

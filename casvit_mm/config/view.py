@@ -39,7 +39,7 @@ class ConfigView:
             return 'semantic'
         if self.scope != 'mmdet':
             return 'classification'
-        return 'instance' if 'mask_head' in (self.model.get('roi_head') or {}) else 'detection'
+        return 'instance' if _predicts_masks(self.model) else 'detection'
 
     def datasets(self, *splits: str) -> Iterator[dict[str, Any]]:
         """The datasets that read files, without the wrappers around them.
@@ -113,6 +113,15 @@ def type_name(part: Mapping[str, Any]) -> str:
     """The name of the type of a part, given with or without a scope, or as a class."""
     kind = part.get('type')
     return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
+
+
+def _predicts_masks(model: Mapping[str, Any]) -> bool:
+    """Whether a detector of mmdet predicts masks, in a head of their own or with the boxes."""
+    parts = (model, model.get('roi_head'))
+    heads = {key for part in parts if isinstance(part, Mapping) for key in part if part[key]}
+    bbox_head = model.get('bbox_head')
+    with_boxes = isinstance(bbox_head, Mapping) and type_name(bbox_head).startswith('RTMDetIns')
+    return with_boxes or bool(heads & {'mask_head', 'panoptic_head'})
 
 
 def _leaves(dataset: Any) -> Iterator[dict[str, Any]]:

@@ -5,41 +5,40 @@ on the options. This module computes the values.
 """
 
 import ast
-import keyword
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from mmengine.config import Config
 
 from casvit.errors import CliError
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.config.text import escape_braces
-from casvit_mm.config.view import ConfigView
+from casvit_mm.config.view import ConfigView, type_name
+from casvit_mm.finetune.changes import Code, Identifier, merged, model_changes
 from casvit_mm.finetune.plan import Plan
 
-VALIDATIONS = 20
-MONITORS = dict(detection='coco/bbox_mAP', instance='coco/segm_mAP', semantic='mIoU')
-TEMPLATES = dict(
-    detection='objects.py.jinja', instance='objects.py.jinja', semantic='semantic.py.jinja'
+MONITORS = dict(
+    detection='coco/bbox_mAP',
+    instance='coco/segm_mAP',
+    semantic='mIoU',
+    classification='accuracy/top1',
 )
-
-
-class Identifier(str):
-    """A name that is written without quotes: the only value that does not become a literal.
-
-    Args:
-        name: The name.
-
-    Raises:
-        ValueError: It is not a Python identifier.
-    """
-
-    def __new__(cls, name: str) -> 'Identifier':
-        if not name.isidentifier() or keyword.iskeyword(name):
-            raise ValueError(f'{name!r} is not a Python identifier.')
-        return super().__new__(cls, name)
+TEMPLATES = dict(
+    detection='objects.py.jinja',
+    instance='objects.py.jinja',
+    semantic='semantic.py.jinja',
+    classification='classification.py.jinja',
+)
+# Hooks that belong to the images or the length of a recipe.
+OF_RECIPES = (
+    'EMAHook',
+    'EarlyStoppingHook',
+    'MeanTeacherHook',
+    'PipelineSwitchHook',
+    'ProgressiveSizeHook',
+    'YOLOXModeSwitchHook',
+)
 
 
 def config_text(plan: Plan) -> str:
@@ -56,7 +55,7 @@ def config_text(plan: Plan) -> str:
     """
     _check_task(plan)
     template = _environment().get_template(TEMPLATES[plan.task])
-    values = {**_start(plan), **_model(plan), **_data(plan), **_schedule(plan)}
+    values = {**_start(plan), **_model(plan), **_data(plan), **_schedule(plan), **_hooks(plan)}
     return escape_braces(template.render(values))
 
 
@@ -69,13 +68,13 @@ def literal(value: Any) -> Any:
         value: The value.
 
     Returns:
-        Its literal. Identifiers are returned as they are, and so are undefined values, which jinja
-        refuses by name.
+        Its literal. Identifiers and expressions of this package are returned as they are, and so
+        are undefined values, which jinja refuses by name.
 
     Raises:
         ValueError, SyntaxError: The value has no literal.
     """
-    if isinstance(value, (Identifier, StrictUndefined)):
+    if isinstance(value, (Identifier, Code, StrictUndefined)):
         return value
     text = repr(value)
     ast.literal_eval(text)
@@ -103,7 +102,7 @@ def _environment() -> Environment:
 
 
 def _check_task(plan: Plan) -> None:
-    name, task = Path(plan.base.filename).stem, ConfigView(plan.base).task
+    name, task = Path(str(plan.base.filename)).stem, ConfigView(plan.base).task
     if task != plan.task:
         raise CliError(f'The config {name} is for {task}, not for --task {plan.task}.')
 
@@ -126,41 +125,19 @@ def _start(plan: Plan) -> dict[str, Any]:
 
 
 def _model(plan: Plan) -> dict[str, Any]:
-    heads = _heads(plan.base)
+    ignored = plan.data.ignore_index if plan.data.ignore_index != IGNORE_INDEX else None
+    changes = merged(plan.resized, model_changes(plan.base, plan.task, ignored))
     return dict(
-        heads=heads,
-        weighted_heads=[name for name in heads if _class_weights(plan.base.model[name])],
-        # A segmentor's heads are all at the top.
-        ignoring_heads=list(heads) if plan.data.ignore_index != IGNORE_INDEX else [],
+        backbone=changes.pop('backbone', {}),
+        changes=changes,
         ignore_index=plan.data.ignore_index,
+        ignoring=ignored is not None,
         backbone_file=_absolute(plan.backbone_file),
         from_scratch=plan.from_scratch,
         freeze=plan.freeze,
+        crop=False,
+        size_divisor=bool((plan.base.model.get('data_preprocessor') or {}).get('size_divisor')),
     )
-
-
-def _heads(base: Config) -> dict[str, Any]:
-    """The heads that have num_classes, nested as in the base config."""
-    heads: dict[str, Any] = {}
-    for dotted, count in ConfigView(base).class_counts():
-        _, *path, key = dotted.split('.')
-        if any(name.isdigit() for name in path):
-            raise CliError(
-                f'The config {base.filename} has several heads in a list, and a config that '
-                'inherits from it cannot change them one by one: choose another with --config.'
-            )
-        head = heads
-        for name in path:
-            head = head.setdefault(name, {})
-        head[key] = count
-    if not heads:
-        raise CliError(f'The config {base.filename} has no head with num_classes.')
-    return heads
-
-
-def _class_weights(head: Any) -> bool:
-    loss = head.get('loss_decode') if isinstance(head, Mapping) else None
-    return isinstance(loss, Mapping) and bool(loss.get('class_weight'))
 
 
 def _data(plan: Plan) -> dict[str, Any]:
@@ -172,24 +149,52 @@ def _data(plan: Plan) -> dict[str, Any]:
         )
         for name, split in plan.data.splits.items()
     }
-    return dict(splits=splits, masks=plan.task == 'instance', balance=plan.balance)
+    return dict(
+        splits=splits,
+        masks=plan.task == 'instance',
+        balance=plan.balance,
+        augment=plan.augment,
+        mosaic=plan.mosaic,
+        # The canvas of a mosaic has room for many objects, each with a mask of its size.
+        keep_polygons=plan.mosaic and plan.data.polygons,
+        loader=list(plan.base.train_dataloader),
+        tta=plan.base.get('tta_model') is not None,
+        topk=(1, 5) if len(plan.data.classes) > 5 else (1,),
+    )
 
 
 def _schedule(plan: Plan) -> dict[str, Any]:
     steps = plan.steps_an_epoch * plan.max_epochs
-    interval = max(1, plan.max_epochs // VALIDATIONS)
+    by_epoch = plan.task != 'semantic'
     return dict(
         steps_an_epoch=plan.steps_an_epoch,
         warm_up=max(1, min(500, steps // 10)),
-        # Segmentation trains by steps, detection by epochs.
-        val_interval=interval * (plan.steps_an_epoch if plan.task == 'semantic' else 1),
+        by_epoch=by_epoch,
+        # Segmentation trains by steps, everything else by epochs.
+        val_interval=plan.val_interval * (1 if by_epoch else plan.steps_an_epoch),
         monitor=MONITORS[plan.task],
         layer_decay=plan.layer_decay,
+        slow_backbone=plan.task == 'classification' and not plan.from_scratch,
+        accumulates='accumulative_counts' in plan.base.optim_wrapper,
         ema_momentum=float(f'{min(0.1, 10 / steps):.2g}') if plan.ema else None,
         patience=plan.patience,
-        base_hooks=bool(plan.base.get('custom_hooks')),
     )
 
 
-def _absolute(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
+def _hooks(plan: Plan) -> dict[str, Any]:
+    hooks = plan.base.get('custom_hooks') or []
+    by_epoch = (plan.base.get('log_processor') or {}).get('by_epoch', True)
+    kinds = {type_name(hook) for hook in hooks if isinstance(hook, Mapping)}
+    return dict(
+        base_hooks=bool(hooks),
+        dropped_hooks=tuple(name for name in OF_RECIPES if name in kinds),
+        log_processor=by_epoch != (plan.task != 'semantic'),
+        # Written for another runner, without what this package adds to a run.
+        foreign=plan.base.get('runner_type') != 'CASViTRunner',
+    )
+
+
+def _absolute(path: Path | str | None) -> str | None:
+    if path is None or '://' in str(path):
+        return None if path is None else str(path)
+    return str(Path(path).absolute())

@@ -27,7 +27,8 @@ class OwnSplit:
     """The files of one split of a dataset.
 
     Attributes:
-        ann_file: COCO annotation file, or list of pairs of image and mask.
+        ann_file: COCO annotation file, list of pairs of image and mask, or list of images with the
+            index of their class.
         images: Folder to which its file names are relative.
         size: Number of images.
     """
@@ -47,6 +48,7 @@ class OwnData:
         splits: ``train``, ``val``, and ``test`` if there is one.
         ignore_index: The pixel value of semantic masks that is ignored.
         notes: Sentences about what was done to the dataset.
+        polygons: Whether all masks of training objects are polygons.
     """
 
     classes: list[str]
@@ -54,6 +56,7 @@ class OwnData:
     splits: dict[str, OwnSplit]
     ignore_index: int
     notes: list[str]
+    polygons: bool = False
 
 
 def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) -> OwnData:
@@ -73,7 +76,7 @@ def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) 
     """
     splits, notes = dict(check.dataset.splits), []
     if 'val' not in splits:
-        split = splits.pop(_splittable(splits))
+        split = splits.pop(splittable(splits))
         content = split.content
         names = {c['id']: c['name'] for c in content['categories']}
         labels: dict[Any, set[Hashable]] = {image['id']: set() for image in content['images']}
@@ -93,7 +96,7 @@ def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) 
                 'annotations': [a for a in content['annotations'] if wanted[a['image_id']] is side],
             }
             splits[name] = ObjectSplit(chosen_content, split.file, split.images)
-        notes.append(_split_note(chosen, val_share, seed))
+        notes.append(split_note(chosen, val_share, seed))
     own_splits = {}
     for name in [name for name in SPLITS if name in splits]:
         split = splits[name]
@@ -104,7 +107,11 @@ def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) 
             file.absolute(), split.images.absolute(), len(split.content['images'])
         )
     palette = [wheel(index) for index in range(len(check.classes))]
-    return OwnData(list(check.classes), palette, own_splits, IGNORE_INDEX, notes)
+    polygons = all(
+        isinstance(annotation.get('segmentation'), list) or annotation.get('iscrowd')
+        for annotation in splits['train'].content['annotations']
+    )
+    return OwnData(list(check.classes), palette, own_splits, IGNORE_INDEX, notes, polygons)
 
 
 def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> OwnData:
@@ -134,14 +141,14 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
         notes.append(f'The semantic masks {what}were converted to class indices in {target}.')
     ignored = check.ignore_index if check.verbatim else IGNORE_INDEX
     if 'val' not in splits:
-        pairs = splits.pop(_splittable(splits))
+        pairs = splits.pop(splittable(splits))
         labels: list[set[Hashable]] = []
         for _, mask in pairs:
             labels.append(set[Hashable](mask_content(mask).counts) - {ignored, IGNORE_INDEX})
         chosen = split_evenly(labels, val_share, seed, groups=[str(image) for image, _ in pairs])
         for name, side in (('train', False), ('val', True)):
             splits[name] = [pair for pair, val in zip(pairs, chosen, strict=True) if val is side]
-        notes.append(_split_note(chosen, val_share, seed))
+        notes.append(split_note(chosen, val_share, seed))
     own_splits = {}
     for name in [name for name in SPLITS if name in splits]:
         records = [
@@ -154,8 +161,15 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     return OwnData(list(check.classes), palette, own_splits, ignored, notes)
 
 
-def _splittable(splits: dict[str, Any]) -> str:
-    """The name of the split to divide if there is no validation split."""
+def splittable(splits: dict[str, Any]) -> str:
+    """The name of the split to divide if there is no validation split.
+
+    Args:
+        splits: The splits by name.
+
+    Raises:
+        DatasetError: None of them is for training.
+    """
     for name in (UNSPLIT, 'train'):
         if name in splits:
             return name
@@ -165,7 +179,14 @@ def _splittable(splits: dict[str, Any]) -> str:
     )
 
 
-def _split_note(chosen: Sequence[bool], share: float, seed: int) -> str:
+def split_note(chosen: Sequence[bool], share: float, seed: int) -> str:
+    """Describes a split that was made, in a sentence.
+
+    Args:
+        chosen: Whether each image is for validation.
+        share: The share that was asked for.
+        seed: Random seed of the split.
+    """
     val = sum(chosen)
     return (
         f'The dataset had no validation split: {count_of(len(chosen) - val, "image")} for '

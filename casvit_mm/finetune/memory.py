@@ -1,13 +1,16 @@
-"""Measures the memory of training runs, and finds the largest batch that fits."""
+"""Measures the memory and time of training runs, and finds the largest batch that fits."""
 
 import json
 import sys
-import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from tempfile import TemporaryFile
+from threading import Thread
+from types import TracebackType
+from typing import IO
 
 import psutil
 import torch
@@ -16,11 +19,28 @@ GIB = 2**30
 # The share of the memory that a short run may need, and the share to aim for. Full runs needed up
 # to a fifth more: their heap has gaps, and their processes share less and less memory.
 AT_MOST, AIM = 0.68, 0.58
-# Seconds between two measurements of a run.
-INTERVAL = 0.05
+# Seconds between two looks at the memory of a run.
+INTERVAL = 0.25
 _CGROUPS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
 
 Measure = Callable[[int], int]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a short run took.
+
+    Attributes:
+        batch_size: Images per batch.
+        peak: Its peak memory in bytes.
+        seconds: Time of a training step.
+        val_seconds: Time of an image in the validation.
+    """
+
+    batch_size: int
+    peak: int
+    seconds: float
+    val_seconds: float
 
 
 @dataclass(frozen=True)
@@ -31,15 +51,18 @@ class Fit:
         batch_size: Number of images in it.
         peak: Peak memory of a short run with this batch, in bytes.
         limit: Memory that may be used, in bytes.
+        measured: Whether a run was measured with this batch; else the peak follows from others.
     """
 
     batch_size: int
     peak: int
     limit: int
+    measured: bool = True
 
     def __str__(self) -> str:
         return (
-            f'Batch size {self.batch_size}: a short run needs {self.peak / GIB:.1f} of '
+            f'Batch size {self.batch_size}: a short run needs '
+            f'{"" if self.measured else "at most "}{self.peak / GIB:.1f} of '
             f'{self.limit / GIB:.1f} GiB ({100 * self.peak / self.limit:.0f} %).'
         )
 
@@ -60,7 +83,13 @@ def usable_memory() -> int:
     return min(limits)
 
 
-def fit_batch(measure: Measure, limit: int, largest: int) -> Fit | None:
+def fit_batch(
+    measure: Measure,
+    limit: int,
+    largest: int,
+    smallest: int = 1,
+    affordable: Callable[[int], bool] = lambda size: True,
+) -> Fit | None:
     """Finds the largest batch that fits into memory.
 
     Training needs a fixed amount of memory and an amount that grows with the batch. Two small
@@ -70,9 +99,12 @@ def fit_batch(measure: Measure, limit: int, largest: int) -> Fit | None:
         measure: Returns the peak of a run with a batch size, in bytes; 0 if it ran out of memory.
         limit: Memory that may be used, in bytes.
         largest: The largest batch size allowed.
+        smallest: The smallest batch size that can be trained.
+        affordable: Whether there is time to measure a batch size. If not, it is chosen only if it
+            fits even without a fixed amount.
 
     Returns:
-        The batch; None if not even one image fits.
+        The batch; None if not even the smallest one fits.
     """
     peaks: dict[int, int] = {}
 
@@ -82,72 +114,150 @@ def fit_batch(measure: Measure, limit: int, largest: int) -> Fit | None:
             peaks[size] = measure(size) or 2 * limit
         return peaks[size]
 
-    if peak(1) > AT_MOST * limit:
+    def fits_anyhow(size: int) -> bool:
+        return size / smallest * peaks[smallest] <= AIM * limit
+
+    if peak(smallest) > AT_MOST * limit:
         return None
-    size = 1
-    for probe in (4, 2):
-        if probe <= largest and peak(probe) <= limit:
-            slope = max((peaks[probe] - peaks[1]) / (probe - 1), 1.0)
-            fits = probe if peak(probe) <= AT_MOST * limit else 1
-            size = max(fits, min(int(1 + (AIM * limit - peaks[1]) // slope), largest))
+    size = smallest
+    probes = [probe for probe in (4, 2) if smallest < probe <= largest]
+    for probe in probes or [largest] * (largest > smallest):
+        if not affordable(probe):
+            if fits_anyhow(probe):
+                return Fit(probe, probe * peaks[smallest] // smallest, limit, measured=False)
+        elif peak(probe) <= limit:
+            slope = max((peaks[probe] - peaks[smallest]) / (probe - smallest), 1.0)
+            fits = probe if peak(probe) <= AT_MOST * limit else smallest
+            room = int(smallest + (AIM * limit - peaks[smallest]) // slope)
+            size = max(fits, min(room, largest))
             break
-    while size > 1 and peak(size) > AT_MOST * limit:
-        size = max(1, int(size * AIM * limit / peak(size)))
+    if size not in peaks and not affordable(size):
+        size = max(known for known in peaks if peaks[known] <= AT_MOST * limit)
+    while size > smallest and peak(size) > AT_MOST * limit:
+        size = max(smallest, int(size * AIM * limit / peak(size)))
     return Fit(size, peak(size), limit)
 
 
-def measure_run(config: Path | str, limit: int) -> int:
-    """Measures the peak memory of a few training steps and a short validation.
+class Trials:
+    """A process that runs a few training steps and a short validation for each batch size.
 
-    They run in a process of their own. On a CPU, its memory and that of the processes that load
-    images for it count, with shared memory counted once; on a GPU, what torch reserved there.
+    On a CPU, its memory and that of the processes that load images for it count; on a GPU, what
+    torch reserved there.
 
     Args:
         config: The config.
         limit: Memory that may be used, in bytes. On a CPU, a run that takes more is stopped.
-
-    Returns:
-        The peak in bytes; 0 if the run ran out of memory.
-
-    Raises:
-        RuntimeError: The run failed for another reason, which is the message.
     """
-    on_gpu = torch.cuda.is_available()
-    command = [sys.executable, '-m', 'casvit_mm.finetune.trial', str(config)]
-    with TemporaryFile('w+') as output, TemporaryFile('w+') as errors:
-        run = psutil.Popen(command, stdout=output, stderr=errors)
-        peak = 0
+
+    def __init__(self, config: Path | str, limit: int) -> None:
+        self.config, self.limit = str(config), limit
+        self._run: psutil.Popen | None = None
+        self._files = ExitStack()
+        self._errors: IO[str]
+        self._answers: SimpleQueue[str] = SimpleQueue()
+        # The peak of a process never falls: smaller batches need a new one.
+        self._largest = 0
+
+    def __enter__(self) -> 'Trials':
+        self._errors = self._files.enter_context(TemporaryFile('w+'))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+        self._files.close()
+
+    def measure(self, batch_size: int) -> Measured | None:
+        """Measures a batch size.
+
+        Args:
+            batch_size: Images per batch.
+
+        Returns:
+            What it took; None if it ran out of memory.
+
+        Raises:
+            RuntimeError: The run failed for another reason, which is the message.
+        """
+        if batch_size < self._largest:
+            self._end()
+        run = self._run or self._started()
+        self._largest = batch_size
         try:
-            while run.poll() is None:
-                peak = max(peak, _memory_of(run))
-                if peak > limit and not on_gpu:
-                    return 0
-                time.sleep(INTERVAL)
-        finally:
-            _end(run)
-        output.seek(0)
-        errors.seek(0)
-        lines = [line for line in errors if line.strip()]
-        if run.returncode == 0:
-            return json.loads(output.readlines()[-1])['gpu'] if on_gpu else peak
-    # The run or a process that loads images for it ran out of memory, or was killed for it.
-    if run.returncode in (-9, 137) or any(
-        said in line.lower() for line in lines for said in ('out of memory', 'killed by signal')
-    ):
-        return 0
-    raise RuntimeError(lines[-1].strip() if lines else f'exit code {run.returncode}')
+            run.stdin.write(f'{batch_size}\n')
+            run.stdin.flush()
+            answer = self._answer(run)
+        except BrokenPipeError:
+            answer = ''
+        except MemoryError:
+            self._end()
+            return None
+        if answer:
+            measured = Measured(batch_size, **json.loads(answer))
+            return measured if measured.peak else None
+        reason = self._reason(run)
+        self._end()
+        if reason:
+            raise RuntimeError(reason)
+        return None
+
+    def _started(self) -> psutil.Popen:
+        command = [sys.executable, '-m', 'casvit_mm.finetune.trial', self.config]
+        pipe = psutil.subprocess.PIPE
+        self._errors.seek(0)
+        self._errors.truncate()
+        self._run = psutil.Popen(command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True)
+        self._answers = SimpleQueue()
+        Thread(target=_read, args=(self._run.stdout, self._answers), daemon=True).start()
+        return self._run
+
+    def _answer(self, run: psutil.Popen) -> str:
+        """Its next answer; empty if it ended without one. MemoryError: it takes too much."""
+        while True:
+            try:
+                return self._answers.get(timeout=INTERVAL)
+            except Empty:
+                if not torch.cuda.is_available() and _resident(run) > self.limit:
+                    raise MemoryError from None
+
+    def _reason(self, run: psutil.Popen) -> str:
+        """Why a run ended; empty if it ran out of memory."""
+        run.wait()
+        self._errors.seek(0)
+        lines = [line for line in self._errors if line.strip()]
+        # The run or a process that loads images for it was killed for its memory.
+        if run.returncode in (-9, 137) or any(
+            said in line.lower() for line in lines for said in ('out of memory', 'killed by signal')
+        ):
+            return ''
+        return lines[-1].strip() if lines else f'exit code {run.returncode}'
+
+    def _end(self) -> None:
+        run, self._run, self._largest = self._run, None, 0
+        if run is not None:
+            for process in _tree(run):
+                with suppress(psutil.Error):
+                    process.kill()
+            run.wait()
+            run.stdin.close()
 
 
-def _memory_of(run: psutil.Process) -> int:
-    """Memory of a process and its children, in bytes; shared pages count once if known."""
-    total = 0
-    for process in _tree(run):
-        try:
-            memory = process.memory_full_info()
-        except psutil.Error:
-            continue
-        total += getattr(memory, 'pss', memory.uss)
-    return total
+def _read(lines: IO[str], answers: 'SimpleQueue[str]') -> None:
+    with suppress(ValueError):
+        for line in lines:
+            answers.put(line)
+    answers.put('')
+
+
+def _resident(run: psutil.Process) -> int:
+    """Memory of a process in bytes, as quickly as it can be read."""
+    with suppress(psutil.Error):
+        return run.memory_info().rss
+    return 0
 
 
 def _tree(run: psutil.Process) -> list[psutil.Process]:
@@ -155,10 +265,3 @@ def _tree(run: psutil.Process) -> list[psutil.Process]:
         return [run, *run.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
-
-
-def _end(run: psutil.Popen) -> None:
-    for process in _tree(run):
-        with suppress(psutil.Error):
-            process.kill()
-    run.wait()

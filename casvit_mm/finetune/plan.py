@@ -2,31 +2,42 @@
 
 import math
 from argparse import Namespace
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 
 from casvit.errors import CliError
 from casvit.names import name_issue
-from casvit_mm.config.read import load_config
+from casvit.sentences import count_of
+from casvit.tables import OBJECT_TASKS
+from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
+from casvit_mm.finetune.base import Base
+from casvit_mm.finetune.class_data import prepare_classes
 from casvit_mm.finetune.data import OwnData, prepare_masks, prepare_objects
-from casvit_mm.models.checkpoint import read_checkpoint
+from casvit_mm.finetune.start import Start
 
-BASES = dict(
-    detection='retinanet_casvit-{}_fpn_1x_coco',
-    instance='mask_rcnn_casvit-{}_fpn_1x_coco',
-    semantic='semantic_fpn_casvit-{}_40k_ade20k-512x512',
-)
 # Larger inputs than the images only repeat pixels.
-IMAGE_SIZES = dict(detection=(256, 1024), instance=(256, 1024), semantic=(128, 512))
-HEADS = ('roi_head.', 'bbox_head.', 'decode_head.', 'rpn_head.')
+IMAGE_SIZES = dict(
+    detection=(256, 1024), instance=(256, 1024), semantic=(128, 512), classification=(64, 224)
+)
 # Enough steps to learn something, and enough epochs for small datasets.
 STEPS_WANTED = 1500
 EPOCHS = (12, 100)
+VALIDATIONS = 20
+# Fewer training images show too few objects beside each other: mosaics show more.
+FEW_IMAGES = 500
+VARIED = dict(
+    detection='scale, crop, flip, colour',
+    instance='scale, crop, flip, colour',
+    semantic='scale, crop, flip, colour',
+    classification='crop, flip, colour',
+)
 
 
 @dataclass(frozen=True)
@@ -37,13 +48,13 @@ class Plan:
         source: The folder of the original dataset.
         base: The config to inherit from, resolved.
         data: The prepared dataset.
-        task: ``detection``, ``instance`` or ``semantic``.
+        task: ``detection``, ``instance``, ``semantic`` or ``classification``.
         work_dir: Work dir of the run.
         image_size: Largest side that images are resized to, in pixels.
         batch_size: Images per batch.
         workers: Data loading processes, for training and validation each.
         epochs: Number of epochs; None to choose it.
-        load_from: Checkpoint of a whole model to start from.
+        load_from: Checkpoint of a whole model to start from, as configs name it.
         backbone_file: ImageNet weights for the backbone.
         wished_rate: Learning rate; None to choose it.
         freeze: Stages of the backbone that are frozen, with the stem; 0 freezes nothing.
@@ -52,6 +63,8 @@ class Plan:
         ema: Whether a moving average of the weights is kept and validated.
         patience: Validations without improvement after which the run stops; 0 for never.
         seed: Random seed.
+        augment: Whether training images are varied.
+        resized: What differs from the base config's file because of the size, as in ``model``.
     """
 
     source: Path
@@ -63,8 +76,8 @@ class Plan:
     batch_size: int = 1
     workers: int = 2
     epochs: int | None = None
-    load_from: Path | None = None
-    backbone_file: Path | None = None
+    load_from: Path | str | None = None
+    backbone_file: Path | str | None = None
     wished_rate: float | None = None
     freeze: int = 0
     layer_decay: float | None = None
@@ -72,6 +85,8 @@ class Plan:
     ema: bool = True
     patience: int = 0
     seed: int = 0
+    augment: bool = True
+    resized: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def from_scratch(self) -> bool:
@@ -100,50 +115,81 @@ class Plan:
         batch = (self.base.get('auto_scale_lr') or {}).get('base_batch_size') or self.batch_size
         return float(f'{recipe * math.sqrt(self.batch_size / batch):.3g}')
 
+    @property
+    def val_interval(self) -> int:
+        """Epochs between two validations."""
+        return max(1, self.max_epochs // VALIDATIONS)
+
+    @property
+    def mosaic(self) -> bool:
+        """Whether some training images are put together from four."""
+        few = self.data.splits['train'].size < FEW_IMAGES
+        return self.augment and few and self.task in OBJECT_TASKS
+
+    @property
+    def augmentation(self) -> str:
+        """How training images are varied, in a sentence."""
+        if not self.augment:
+            return 'Augmentation: none.'
+        images = count_of(self.data.splits['train'].size, 'training image')
+        mosaic = f', mosaics of four (for {images})' if self.mosaic else ''
+        return f'Augmentation: {VARIED[self.task]}{mosaic}; --no-augmentation turns it off.'
+
     def with_batch(self, batch_size: int, workers: int) -> 'Plan':
         """The same plan with another batch size and number of data loading processes."""
         return replace(self, batch_size=batch_size, workers=workers)
 
 
-def make_plan(args: Namespace, check: ObjectAudit | MaskAudit, work_dir: Path) -> Plan:
+def make_plan(
+    args: Namespace,
+    check: ObjectAudit | MaskAudit | ClassAudit,
+    work_dir: Path,
+    base: Base,
+    start: Start | None = None,
+) -> Plan:
     """Makes a plan from the arguments and the dataset; writes the data files to the work dir.
 
     Args:
         args: The parsed arguments.
         check: The check of the dataset.
         work_dir: Work dir of the run.
+        base: The config to inherit from.
+        start: The checkpoint to start from; None for random weights.
 
     Raises:
         CliError: The arguments contradict each other.
         DatasetError: The dataset cannot be split.
-        CheckpointError: The checkpoint cannot be read.
     """
-    base = load_config(args.config or BASES[args.task].format(args.size))
-    if not 0 < args.val_share < 1:
-        raise CliError('--val-share has to be above 0 and below 1.')
-    if args.balance and args.task == 'semantic':
-        raise CliError('--balance is for detection and instance segmentation.')
-    load_from, backbone_file = _starts_from(args.checkpoint)
+    check_arguments(args, base.task, start)
     work_dir.mkdir(parents=True, exist_ok=True)
     seed = 0 if args.seed is None else args.seed
     if isinstance(check, MaskAudit):
         data = prepare_masks(check, work_dir, args.val_share, seed)
+    elif isinstance(check, ClassAudit):
+        data = prepare_classes(check, work_dir, args.val_share, seed)
     else:
         data = prepare_objects(check, work_dir, args.val_share, seed)
     for split in data.splits.values():
         refuse_unsafe_path('annotation file', split.ann_file)
         refuse_unsafe_path('image folder', split.images)
-    plan = Plan(
+    if start is None:
+        data.notes.append(
+            'Starting from random weights (norm_eval=False): a few hundred images are too few for '
+            'that. To start from a published checkpoint, use --checkpoint FILE; docs/own_data.md '
+            'says where to find one.'
+        )
+    whole = start is not None and start.is_whole(base.task)
+    return Plan(
         source=Path(args.data),
-        base=base,
+        base=base.placed(work_dir),
         data=data,
-        task=args.task,
+        task=base.task,
         work_dir=work_dir,
-        image_size=args.image_size or _image_size(check, args.task),
+        image_size=args.image_size or _image_size(check, base.task),
         batch_size=args.batch_size or 1,
         epochs=args.epochs,
-        load_from=load_from,
-        backbone_file=backbone_file,
+        load_from=start.path if start and whole else None,
+        backbone_file=start.path if start and not whole else None,
         wished_rate=args.learning_rate,
         freeze=args.freeze,
         layer_decay=args.layer_decay,
@@ -151,18 +197,23 @@ def make_plan(args: Namespace, check: ObjectAudit | MaskAudit, work_dir: Path) -
         ema=not args.no_ema,
         patience=args.patience,
         seed=seed,
+        augment=not args.no_augmentation,
+        resized=base.resized,
     )
-    if plan.from_scratch:
-        if plan.freeze:
-            raise CliError(
-                '--freeze keeps pretrained stages as they are, so it needs --checkpoint.'
-            )
-        data.notes.append(
-            'Starting from random weights (norm_eval=False): a few hundred images are too few for '
-            'that. To start from a published checkpoint, use --checkpoint FILE; docs/own_data.md '
-            'says where to find one.'
-        )
-    return plan
+
+
+def check_arguments(args: Namespace, task: str, start: Start | None) -> None:
+    """Checks what can be checked before the dataset is read.
+
+    Raises:
+        CliError: The arguments contradict each other.
+    """
+    if not 0 < args.val_share < 1:
+        raise CliError('--val-share has to be above 0 and below 1.')
+    if args.balance and task not in OBJECT_TASKS:
+        raise CliError('--balance is for detection and instance segmentation.')
+    if args.freeze and start is None:
+        raise CliError('--freeze keeps pretrained stages as they are, so it needs --checkpoint.')
 
 
 def refuse_unsafe_path(what: str, path: Path) -> None:
@@ -182,19 +233,9 @@ def refuse_unsafe_path(what: str, path: Path) -> None:
         )
 
 
-def _starts_from(checkpoint: str | None) -> tuple[Path | None, Path | None]:
-    """The checkpoint of a whole model, or that of a backbone."""
-    if checkpoint is None:
-        return None, None
-    file = Path(checkpoint).expanduser()
-    keys = read_checkpoint(file)['state_dict']
-    whole = any(key.startswith(HEADS) for key in keys)
-    return (file, None) if whole else (None, file)
-
-
-def _image_size(check: ObjectAudit | MaskAudit, task: str) -> int:
-    """The median longer side of the images (shorter for semantic masks), in steps of 32."""
+def _image_size(check: ObjectAudit | MaskAudit | ClassAudit, task: str) -> int:
+    """The median longer side of the images (for objects; else the shorter), in steps of 32."""
     sizes = np.concatenate([fact.sizes for fact in check.facts.values()])
-    side = float(np.median(sizes.min(1) if task == 'semantic' else sizes.max(1)))
+    side = float(np.median(sizes.max(1) if task in OBJECT_TASKS else sizes.min(1)))
     low, high = IMAGE_SIZES[task]
     return int(np.clip(32 * round(side / 32), low, high))

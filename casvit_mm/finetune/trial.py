@@ -1,17 +1,27 @@
-"""Runs a few steps and a short validation of a config, so that their memory can be measured.
+"""Runs a few steps and a short validation of a config, so that memory and time can be measured.
 
-It runs as a process of its own, ``python -m casvit_mm.finetune.trial CONFIG``, and the last line of
-its output is JSON.
+It runs as a process of its own, ``python -m casvit_mm.finetune.trial CONFIG``. For every batch size
+that it reads, a line each, it writes a line of JSON. One process measures several: most of the time
+of a short run is spent on imports.
 """
 
+import gc
 import json
+import os
+import re
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
@@ -20,23 +30,113 @@ from casvit_mm.engine.runner import CASViTRunner
 from casvit_mm.models.optional import forget_broken_packages
 
 TRAINED_BATCHES, VALIDATED_IMAGES = 3, 4
+# Of slow models, two steps and two images have to do.
+AT_LEAST, SLOW = 2, 6.0
 
 
-def main(config: str) -> dict[str, int | None]:
+def main(config: str) -> None:
+    """Measures the batch sizes that are read from the standard input.
+
+    Args:
+        config: Path of the config.
+    """
+    forget_broken_packages()
+    # Whatever libraries print must not be taken for an answer.
+    answers = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+    # One folder for all runs: mmengine keeps the visualizer of the first one.
+    with TemporaryDirectory() as work_dir:
+        for line in sys.stdin:
+            answers.write(json.dumps(measure(config, int(line), Path(work_dir))) + '\n')
+            answers.flush()
+            gc.collect()
+
+
+def measure(config: str, batch_size: int, work_dir: Path) -> dict[str, float]:
     """Trains for a few steps and validates.
 
     Args:
         config: Path of the config.
+        batch_size: Images per batch.
+        work_dir: Folder that the run writes to.
 
     Returns:
-        ``gpu``: peak memory reserved on the GPU, in bytes; None without a GPU.
+        ``peak``: memory in bytes, 0 if the GPU has too little; ``seconds`` per step and
+        ``val_seconds`` per image of the validation.
     """
-    forget_broken_packages()
     cfg = Config.fromfile(config)
-    with TemporaryDirectory() as work_dir:
-        shorten(cfg, Path(work_dir))
-        CASViTRunner.from_cfg(cfg).train()
-    return dict(gpu=torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None)
+    cfg.train_dataloader.batch_size = batch_size
+    shorten(cfg, work_dir)
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    watch = WatchHook()
+    try:
+        runner = CASViTRunner.from_cfg(cfg)
+        runner.register_hook(watch, 'LOWEST')
+        with _until_enough():
+            runner.train()
+        with _until_enough():
+            runner.val_loop.run()
+    except torch.cuda.OutOfMemoryError:
+        return dict(peak=0, seconds=0.0, val_seconds=0.0)
+    peak = torch.cuda.max_memory_reserved() if on_gpu else _peak() + watch.loaders
+    return dict(peak=peak, seconds=watch.each('train'), val_seconds=watch.each('val'))
+
+
+class EnoughError(Exception):
+    """Enough steps were measured."""
+
+
+@contextmanager
+def _until_enough() -> Iterator[None]:
+    with suppress(EnoughError):
+        yield
+
+
+class WatchHook(Hook):
+    """Notes when steps end, and the memory of the processes that load images for them.
+
+    Attributes:
+        loaders: The most memory that these processes took, in bytes, without what they share with
+            the run.
+    """
+
+    def __init__(self) -> None:
+        self.loaders = 0
+        self.ends: dict[str, list[float]] = {}
+
+    def each(self, mode: str) -> float:
+        """Seconds between two steps, without the first one, which also sets things up."""
+        ends = self.ends[mode]
+        return (ends[-1] - ends[min(1, len(ends) - 2)]) / max(1, len(ends) - 2)
+
+    def before_train(self, runner: Any) -> None:
+        """Starts the clock."""
+        self.ends['train'] = [time.monotonic()]
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Starts the clock."""
+        self.ends['val'] = [time.monotonic()]
+
+    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Notes a step."""
+        self._note('train', TRAINED_BATCHES)
+
+    def after_val_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Notes an image."""
+        self._note('val', VALIDATED_IMAGES)
+
+    def _note(self, mode: str, wanted: int) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        ends = self.ends[mode]
+        ends.append(time.monotonic())
+        self.loaders = max(self.loaders, _memory_of_children())
+        number = len(ends) - 1
+        if number >= wanted or (number >= AT_LEAST and ends[-1] - ends[0] > SLOW):
+            raise EnoughError
 
 
 def shorten(cfg: Config, work_dir: Path) -> None:
@@ -50,8 +150,8 @@ def shorten(cfg: Config, work_dir: Path) -> None:
     """
     init_default_scope(ConfigView(cfg).scope)
     cfg.work_dir, cfg.load_from, cfg.log_level = str(work_dir), None, 'ERROR'
-    steps = dict(type='IterBasedTrainLoop', max_iters=TRAINED_BATCHES)
-    cfg.train_cfg = ConfigDict(**steps, val_interval=TRAINED_BATCHES)
+    steps = dict(type='IterBasedTrainLoop', max_iters=TRAINED_BATCHES + 1)
+    cfg.train_cfg = ConfigDict(**steps, val_interval=TRAINED_BATCHES + 1)
     cfg.param_scheduler = None
     cfg.optim_wrapper.optimizer.lr = 1e-6
     cfg.default_hooks.update(checkpoint=None, logger=None)
@@ -82,5 +182,23 @@ def _area(file: str) -> int:
         return 0
 
 
+def _peak() -> int:
+    """The most memory that this process has had, in bytes."""
+    with suppress(OSError):
+        found = re.search(r'VmHWM:\s*(\d+) kB', Path('/proc/self/status').read_text())
+        if found:
+            return 1024 * int(found[1])
+    memory = psutil.Process().memory_info()
+    return getattr(memory, 'peak_wset', memory.rss)
+
+
+def _memory_of_children() -> int:
+    total = 0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            total += process.memory_full_info().uss
+    return total
+
+
 if __name__ == '__main__':
-    print(json.dumps(main(sys.argv[1])))
+    main(sys.argv[1])

@@ -73,6 +73,41 @@ def read_saved_config(text: Any, source: str) -> Config:
         ) from refused
 
 
+def read_saved_recipe(text: Any, scope: str) -> dict[str, Any]:
+    """Reads the optimiser of the config that a training run saved in its checkpoint.
+
+    Args:
+        text: As for :func:`read_saved_config`.
+        scope: The toolbox of the config.
+
+    Returns:
+        ``optim_wrapper`` and ``auto_scale_lr``, with which a model that starts from the checkpoint
+        can be trained; empty if there are none, or if they hold more than data of known types.
+    """
+    try:
+        values = _values(text)
+        types = _Types(scope).of_optimizers
+        wrapper, scale = values.get('optim_wrapper'), values.get('auto_scale_lr')
+        if not isinstance(wrapper, Mapping) or not isinstance(scale, Mapping):
+            return {}
+        if not _is_recipe(wrapper.get('optimizer'), scale):
+            return {}
+        return dict(
+            # Mixed precision belongs to a machine, not to a model.
+            optim_wrapper={**_checked(wrapper, 'optim_wrapper', types), 'type': 'OptimWrapper'},
+            auto_scale_lr=dict(base_batch_size=scale['base_batch_size']),
+        )
+    except _RefusedError:
+        return {}
+
+
+def _is_recipe(optimizer: Any, scale: Mapping[str, Any]) -> bool:
+    rate = optimizer.get('lr') if isinstance(optimizer, Mapping) else None
+    return (
+        isinstance(rate, float) and 0 < rate < 1 and isinstance(scale.get('base_batch_size'), int)
+    )
+
+
 def _values(text: Any) -> dict[str, Any]:
     """The values that a text assigns to names."""
     if not isinstance(text, str):
@@ -261,6 +296,11 @@ class _Types:
     def of_transforms(self) -> frozenset[str]:
         """Names of pipeline steps."""
         return self._names('TRANSFORMS')
+
+    @property
+    def of_optimizers(self) -> frozenset[str]:
+        """Names of optimisers and of what sets them up."""
+        return self._names('OPTIMIZERS', 'OPTIM_WRAPPERS')
 
     @property
     def of_datasets(self) -> frozenset[str]:

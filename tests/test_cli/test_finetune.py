@@ -4,10 +4,12 @@ import shutil
 
 import exported
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from quick_runs import run_tool
 
+from casvit_mm.config.read import load_config
 from casvit_mm.datasets.shapes import objects as shapes
 
 pytest.importorskip('mmdet')
@@ -61,7 +63,7 @@ def test_the_config_inherits_from_ours_and_sets_the_classes_of_every_head(
     code, said, _, cfg = finetune(data, '--task', task, '--size', size, '--batch-size', '3')
     assert code == 0, said
     text = (tmp_path / 'run/config.py').read_text()
-    assert text.splitlines()[2].startswith('_base_ = ') and len(text.splitlines()) < 160
+    assert text.splitlines()[2].startswith('_base_ = ') and len(text.splitlines()) < 190
     assert 'casvit_mm' in cfg.custom_imports.imports and cfg.model.backbone.arch == size
     classes = shapes.CLASSES if task != 'semantic' else ('ground', *shapes.CLASSES)
     for name in TASKS[task]:
@@ -88,34 +90,89 @@ def test_every_option_does_what_it_says(objects, finetune):
     _, _, _, cfg = finetune(objects, '--task', 'detection', '--size', 'xs', *options)
     assert cfg.train_cfg.max_epochs == 7 and cfg.randomness.seed == 5
     assert cfg.train_dataloader.batch_size == 2
-    assert cfg.train_pipeline[2].scale == (320, 320)
+    assert cfg.test_pipeline[1].scale == (320, 320)
+    assert [step.type for step in cfg.train_pipeline].count('CachedMosaic') == 1
     assert cfg.optim_wrapper.constructor == 'CASViTLayerDecayConstructor'
     assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.8
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2e-4 * (2 / 32) ** 0.5, rel=0.01)
     assert cfg.train_dataloader.dataset.type == 'ClassBalancedDataset'
     kinds = {hook['type']: hook for hook in cfg.custom_hooks}
-    _, _, _, cfg = finetune(objects, '--task', 'detection', *options, '--learning-rate', '3e-4')
+    options += ['--learning-rate', '3e-4', '--no-augmentation']
+    _, said, _, cfg = finetune(objects, '--task', 'detection', *options)
+    kept = ['LoadImageFromFile', 'LoadAnnotations', 'Resize', 'PackDetInputs']
+    assert [step.type for step in cfg.train_pipeline] == kept and 'Augmentation: none.' in said
     assert cfg.optim_wrapper.optimizer.lr == 3e-4
     assert 'EMAHook' not in kinds and kinds['EarlyStoppingHook'].patience == 4
 
 
-def test_a_checkpoint_of_a_detector_is_loaded_whole_and_keeps_the_norms(
-    objects, finetune, tmp_path
-):
-    import torch
+@pytest.fixture(scope='module')
+def detector():
+    """The weights of a RetinaNet of size XS with 80 classes, as in a file of the authors."""
+    cfg = load_config('retinanet_casvit-xs_fpn_1x_coco').model
+    cfg.backbone.init_cfg = None
+    init_default_scope('mmdet')
+    return MODELS.build(cfg).state_dict()
 
-    torch.save(dict(state_dict={'bbox_head.retina_cls.weight': torch.zeros(1)}), tmp_path / 'd.pth')
-    torch.save(dict(model={'head.weight': torch.zeros(1)}), tmp_path / 'b.pth')
-    options = ['--task', 'detection', '--size', 'xs', '--batch-size', '2']
-    _, said, _, cfg = finetune(
-        objects, *options, '--checkpoint', tmp_path / 'd.pth', '--freeze', '2'
+
+def saved(detector, file, classes=(), backbone_only=False):
+    if backbone_only:
+        start = 'backbone.'
+        weights = {k.removeprefix(start): v for k, v in detector.items() if k.startswith(start)}
+        torch.save(dict(model=weights), file)
+    else:
+        meta = dict(dataset_meta=dict(classes=classes)) if classes else {}
+        torch.save(dict(state_dict=detector, meta=meta), file)
+    return file
+
+
+def test_a_checkpoint_of_a_detector_is_loaded_whole_and_gives_task_size_and_config(
+    objects, finetune, tmp_path, detector
+):
+    file = saved(detector, tmp_path / 'd.pth')
+    code, said, _, cfg = finetune(
+        objects, '--batch-size', '2', '--checkpoint', file, '--freeze', '2'
     )
-    assert cfg.load_from == str(tmp_path / 'd.pth') and cfg.model.backbone.init_cfg is None
+    assert code == 0 and cfg.load_from == str(file) and cfg.model.backbone.init_cfg is None
     assert cfg.model.backbone.norm_eval is True and cfg.model.backbone.frozen_stages == 2
-    assert 'random weights' not in said
-    _, _, _, cfg = finetune(objects, *options, '--checkpoint', tmp_path / 'b.pth')
-    assert cfg.load_from is None
-    assert cfg.model.backbone.init_cfg.checkpoint == str(tmp_path / 'b.pth')
+    assert cfg.model.type == 'RetinaNet' and cfg.model.backbone.arch == 'xs'
+    assert 'random weights' not in said and 'light heads' not in said
+    (line,) = [line for line in said.splitlines() if line.startswith('From ')]
+    assert 'kept: backbone, neck, box head; new: outputs of box head for your 6 classes' in line
+
+
+def test_a_checkpoint_of_imagenet_weights_fills_the_backbone_in_its_size(
+    objects, finetune, tmp_path, detector
+):
+    file = saved(detector, tmp_path / 'b.pth', backbone_only=True)
+    options = ['--task', 'detection', '--batch-size', '2', '--checkpoint', file]
+    _, said, _, cfg = finetune(objects, *options)
+    assert cfg.load_from is None and cfg.model.backbone.arch == 'xs'
+    assert cfg.model.backbone.init_cfg.checkpoint == str(file)
+    assert 'kept: backbone; new: neck, box head, which it does not hold' in said
+
+
+def test_classes_that_the_checkpoint_knows_are_named(objects, finetune, tmp_path, detector):
+    known = [shapes.CLASSES[0], *map(str, range(79))]
+    file = saved(detector, tmp_path / 'd.pth', known)
+    _, said, _, _ = finetune(objects, '--batch-size', '2', '--checkpoint', file)
+    assert f'(without {shapes.CLASSES[0]}, which the file knows)' in said
+
+
+@pytest.mark.parametrize(
+    ('options', 'start'),
+    [
+        (['--size', 'm'], 'Size M (--size) does not fit the checkpoint '),
+        (['--task', 'instance', '--size', 't'], 'Size T (--size) does not fit the checkpoint '),
+    ],
+)
+def test_a_size_that_contradicts_the_checkpoint_is_refused_before_images_are_read(
+    options, start, objects, finetune, tmp_path, detector
+):
+    code, said, error, _ = finetune(
+        objects, *options, '--checkpoint', saved(detector, tmp_path / 'd.pth')
+    )
+    assert code == 2 and f'error: {start}' in error and 'CAS-ViT-XS' in error
+    assert not said and 'reading images' not in error
 
 
 @pytest.mark.parametrize('name', exported.EXPORTS)
@@ -135,7 +192,7 @@ def test_images_of_every_format_are_ready_for_training(name, photographs, finetu
     files = [{info['img_path'] for info in d.load_data_list()} for d in (train, val)]
     assert not files[0] & files[1]
     item = next(train[i] for i in range(20) if len(train[i]['data_samples'].gt_instances))
-    assert item['data_samples'].gt_instances.masks.masks.any()
+    assert item['data_samples'].gt_instances.masks.areas.any()
 
 
 def test_void_and_colours_of_street_scenes_are_ready_for_training(photographs, finetune, tmp_path):
@@ -178,6 +235,9 @@ def test_user_errors_are_one_sentence(objects, finetune, tmp_path):
             'is for instance, not for --task detection',
         ),
         (['--task', 'detection', '--memory', '0.2'], 'Not even one image'),
+        ([], 'Say what to train with --task'),
+        (['--task', 'detection', '--config', 'x', '--heads', 'light'], 'leave out one of them'),
+        (['--task', 'classification', '--heads', 'light'], 'is not for --task classification'),
     ]:
         code, _, error, _ = finetune(objects, *options, '--size', 'xs')
         assert code == 2 and message in error and 'Traceback' not in error
@@ -202,6 +262,36 @@ def test_an_unsplit_dataset_is_split_evenly_by_class_and_reproducibly(objects, f
         seen.append(files)
         shutil.rmtree(tmp_path / 'run')
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize('unsplit', [False, True])
+def test_images_in_class_folders_are_ready_for_training(unsplit, finetune, tmp_path):
+    import cv2
+    import numpy as np
+
+    classes, data = ['a dog', 'cat', 'émeu'], tmp_path / 'data'
+    for split, number in (('', 10),) if unsplit else (('train', 6), ('val', 3)):
+        for name in classes:
+            (data / split / name).mkdir(parents=True)
+            for index in range(number):
+                pixels = np.random.default_rng(index).integers(0, 255, (96, 128, 3), np.uint8)
+                file = data / split / name / f' {index} {name[0]}{split}.png'
+                # OpenCV cannot write every name.
+                file.write_bytes(cv2.imencode('.png', np.roll(pixels, ord(name[0])))[1])
+    options = ['--task', 'classification', '--size', 'xs', '--batch-size', '4']
+    code, said, error, cfg = finetune(data, *options)
+    assert code == 0, error
+    assert 'Augmentation: crop, flip, colour;' in said and cfg.image_size == 96
+    init_default_scope('mmpretrain')
+    train, val = (DATASETS.build(cfg[f'{s}_dataloader'].dataset) for s in ('train', 'val'))
+    assert (len(train), len(val)) == ((24, 6) if unsplit else (18, 9))
+    for dataset in (train, val):
+        assert tuple(dataset.metainfo['classes']) == tuple(classes)
+        for index in range(len(dataset)):
+            info = dataset.get_data_info(index)
+            assert info['img_path'].split('/')[-2] == classes[int(info['gt_label'])]
+        assert dataset[0]['inputs'].shape == (3, 96, 96)
+    assert cfg.model.head.num_classes == 3 and cfg.val_evaluator[0].topk == (1,)
 
 
 PAYLOAD = "{{$NOT_SET_ANYWHERE:',),ran:=open('ran','w'),('}}"
@@ -254,8 +344,6 @@ def test_names_and_paths_stay_the_same_in_the_config_and_its_dumps(
 def test_a_path_that_is_unsafe_in_a_config_is_refused_in_a_sentence(
     objects, finetune, odd, tmp_path
 ):
-    import torch
-
     common = ['--task', 'detection', '--size', 'xs', '--batch-size', '2']
     folder = tmp_path / odd
     shutil.copytree(objects, folder / 'data')

@@ -17,7 +17,8 @@ from casvit.errors import CliError
 from casvit_mm.config.read import load_config
 from casvit_mm.config.view import ConfigView
 from casvit_mm.finetune import config, data
-from casvit_mm.finetune.config import Identifier, config_text, literal
+from casvit_mm.finetune.changes import Identifier
+from casvit_mm.finetune.config import OF_RECIPES, config_text, literal
 from casvit_mm.finetune.plan import Plan
 
 pytest.importorskip('mmdet')
@@ -95,6 +96,7 @@ def test_the_config_holds_exactly_the_names_and_paths_of_the_data_and_runs_none(
         ('detection', 'retinanet_casvit-m_fpn_1x_coco'),
         ('detection', 'rtmdet_casvit-s_8xb32-300e_coco'),
         ('instance', 'mask_rcnn_casvit-xs_fpn_1x_coco'),
+        ('instance', 'cascade_mask_rcnn_casvit-s_fpn_1x_coco'),
         ('semantic', 'semantic_fpn_casvit-xs_40k_ade20k-512x512'),
         ('semantic', 'segformer_casvit-s_80k_ade20k-512x512'),
         ('semantic', 'upernet_casvit-s_80k_ade20k-512x512'),
@@ -107,7 +109,8 @@ def test_every_head_of_a_shipped_config_gets_the_classes_and_keeps_the_rest(task
     assert [key for key, _ in counts] == [key for key, _ in ConfigView(base(name)).class_counts()]
     assert {count for _, count in counts} == {5}
     kinds = [hook['type'] for hook in cfg.custom_hooks]
-    assert kinds == [*(hook['type'] for hook in base(name).custom_hooks), 'EMAHook']
+    kept = (hook['type'] for hook in base(name).custom_hooks if hook['type'] not in OF_RECIPES)
+    assert kinds == [*kept, 'EMAHook']
     (dataset,) = ConfigView(cfg).datasets('test')
     assert dataset['ann_file'] == f'/data/{"test" if test else "val"}.json'
 
@@ -120,7 +123,7 @@ def test_the_config_is_as_tidy_as_one_written_by_hand(task, much):
     text = config_text(plan)
     lines = text.splitlines()
     assert text.endswith(']\n') or text.endswith(')\n')
-    assert len(lines) < 160 and max(map(len, lines)) <= 100
+    assert len(lines) < 190 and max(map(len, lines)) <= 100
     assert not any(line != line.rstrip() for line in lines) and '\n\n\n' not in text
     opened = 0
     for line in lines:
@@ -182,9 +185,7 @@ def test_hooks_of_the_base_config_keep_their_options(tmp_path):
     ]
 
 
-def test_heads_in_a_list_and_configs_of_other_tasks_are_refused_in_a_sentence():
-    with pytest.raises(CliError, match='several heads in a list'):
-        config_text(make_plan('instance', 'cascade_mask_rcnn_casvit-s_fpn_1x_coco'))
+def test_configs_of_other_tasks_are_refused_in_a_sentence():
     with pytest.raises(CliError, match='is for instance, not for --task detection'):
         config_text(make_plan('detection', DEMOS['instance']))
 

@@ -62,3 +62,20 @@ def test_a_batch_that_was_seen_to_fit_is_not_given_up_for_a_smaller_one():
     # Even one image needs more than the aim, as with small models on small images.
     measure, _ = machine(int(1.2 * GIB), GIB // 40, 2 * GIB)
     assert fit_batch(measure, 2 * GIB, largest=30).batch_size == 4
+
+
+def test_without_time_to_measure_a_batch_is_chosen_only_if_it_fits_anyhow():
+    measure, asked = machine(GIB, GIB // 10, 16 * GIB)
+    fit = fit_batch(measure, 16 * GIB, largest=16, affordable=lambda size: False)
+    assert asked == [1] and fit.batch_size == 4 and not fit.measured
+    assert fit.peak >= GIB + 4 * GIB // 10
+    fit = fit_batch(measure, 2 * GIB, largest=16, affordable=lambda size: False)
+    assert fit.batch_size == 1 and fit.measured
+
+
+@pytest.mark.parametrize('largest', [2, 3, 16])
+def test_batches_smaller_than_a_model_can_be_trained_with_are_not_tried(largest):
+    measure, asked = machine(GIB, GIB // 10, 16 * GIB)
+    assert fit_batch(measure, 16 * GIB, largest, smallest=2).batch_size == largest
+    assert min(asked) == 2
+    assert fit_batch(machine(GIB, GIB, GIB)[0], 2 * GIB, largest, smallest=2) is None

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
 from casvit_mm.datasets.shapes import objects as shapes
-from casvit_mm.finetune.memory import GIB, measure_run
+from casvit_mm.finetune.memory import GIB, Trials
 from casvit_mm.finetune.trial import shorten
 
 pytest.importorskip('mmdet')
@@ -61,16 +61,21 @@ def test_a_trial_sees_images_from_the_largest_to_the_smallest(wrapped, root, con
 
 
 def test_a_run_is_measured_with_its_validation_and_the_processes_that_load(config):
-    measured = measure_run(config, 100 * GIB)
+    with Trials(config, 100 * GIB) as trials:
+        one, three = trials.measure(1), trials.measure(3)
+        assert GIB / 4 < one.peak <= three.peak < 4 * GIB
+        assert three.batch_size == 3 and three.seconds > 0 and three.val_seconds > 0
     alone = Config.fromfile(config)
     for split in ('train', 'val'):
         alone[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
     alone.dump(config)
-    assert GIB / 4 < measure_run(config, 100 * GIB) < measured < 4 * GIB
+    with Trials(config, 100 * GIB) as trials:
+        assert GIB / 4 < trials.measure(1).peak < one.peak
 
 
 def test_a_run_that_takes_more_than_it_may_is_stopped_with_all_its_processes(config):
-    assert measure_run(config, GIB // 4) == 0
+    with Trials(config, GIB // 4) as trials:
+        assert trials.measure(1) is None
     running = []
     for process in psutil.Process().children(recursive=True):
         # Other child processes may end meanwhile.
@@ -83,5 +88,5 @@ def test_a_run_that_fails_says_why(config):
     cfg = Config.fromfile(config)
     cfg.model.neck.in_channels = [1, 2, 3, 4]
     cfg.dump(config)
-    with pytest.raises(RuntimeError, match='channels'):
-        measure_run(config, 100 * GIB)
+    with Trials(config, 100 * GIB) as trials, pytest.raises(RuntimeError, match='channels'):
+        trials.measure(1)
