@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from io import StringIO
 from typing import NamedTuple
@@ -47,8 +48,8 @@ TOOLBOXES = {
     ),
 }
 # A torchvision built for another torch raises a RuntimeError, a toolbox that needs another mmcv an
-# AssertionError.
-_IMPORT_ERRORS = (ImportError, RuntimeError, AssertionError)
+# AssertionError, mmpretrain beside a new transformers a TypeError.
+_IMPORT_ERRORS = Exception
 
 
 @cache
@@ -144,10 +145,21 @@ def require_mmpretrain() -> None:
 
 def _sentence(name: str, reason: str) -> str:
     task, _, install = TOOLBOXES[name]
+    if name == 'mmpretrain' and (found := _new_transformers()):
+        install = f"a transformers below 5 beside it (pip install 'transformers<5'; found {found})"
     return (
         f'{task} needs {name}, which cannot be imported here ({reason}): install {install}; '
         f'{SET_UP}.'
     )
+
+
+def _new_transformers() -> str:
+    """The version of transformers, if mmpretrain's multimodal models cannot use it."""
+    try:
+        found = version('transformers')
+    except PackageNotFoundError:
+        return ''
+    return found if int(found.partition('.')[0]) >= 5 else ''
 
 
 def _first_line(error: Exception) -> str:

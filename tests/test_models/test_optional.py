@@ -142,3 +142,28 @@ def test_classification_is_rejected_with_what_to_install(run):
         assert 'install onedl-mmpretrain' in said
     assert 'Traceback' not in done.stderr
     assert 'PYTHONPATH' not in done.stderr
+
+
+def test_a_new_transformers_stops_classification_with_a_sentence_and_detection_not(tmp_path):
+    """Its version makes mmpretrain import its multimodal models, whose base class it lacks."""
+    info = tmp_path / 'transformers-5.24.0.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: transformers\nVersion: 5.24.0\n')
+    (tmp_path / 'transformers.py').write_text('')
+    program = """
+        from casvit_mm.models.optional import forget_broken_packages, toolbox_error
+        print(toolbox_error('mmpretrain'))
+        forget_broken_packages()
+        from mmdet.models import MaskRCNN
+    """
+    done = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            'PYTHONPATH': os.pathsep.join([str(tmp_path), os.environ.get('PYTHONPATH', '')]),
+        },
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "pip install 'transformers<5'; found 5.24.0" in done.stdout
