@@ -55,6 +55,24 @@ def test_fine_tuning_beats_training_from_scratch(trained_demo, other_shapes, tmp
     assert means["the demo's checkpoint"] >= means['random weights'] + 0.10
 
 
+def test_augmentation_helps_on_a_small_dataset(trained_demo, tmp_path, capsys):
+    """60 images: 48 to train on, and 60 others to measure with."""
+    data = tmp_path / 'few'
+    shapes.generate(data, num_train=48, num_val=60, others=True, progress=False)
+    means = {}
+    for name, options in {'default': [], 'none': ['--no-augmentation']}.items():
+        runs = [
+            fine_tuned(
+                *(data, tmp_path / name / str(seed), '--seed', seed, '--epochs', '30', *options),
+                *('--checkpoint', trained_demo.last),
+            )
+            for seed in range(3)
+        ]
+        means[name] = statistics.mean(boxes for boxes, _, _ in runs)
+        report(capsys, f'augmentation {name}: box AP {[boxes for boxes, _, _ in runs]}')
+    assert means['default'] > means['none']
+
+
 @pytest.mark.parametrize('name', ['coco', 'voc', 'yolo', 'labelme'])
 def test_images_of_every_format_are_learned(name, trained_demo, photographs, tmp_path, capsys):
     """Three classes of 80 images train the same in every annotation format."""

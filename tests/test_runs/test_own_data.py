@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from quick_runs import run_tool
 
+from casvit.predictor import Predictor
 from casvit_mm.datasets.shapes import objects as shapes
 from casvit_mm.models import read_checkpoint
 
@@ -54,8 +55,9 @@ def test_every_command_of_the_page_works(data, tmp_path, monkeypatch, capfd):
     }
     for name, *arguments in commands():
         if name == 'image_demo':
-            best = sorted(run.glob('best_*.pth')) or [run / 'epoch_1.pth']
-            values.update({'CHECKPOINT': best[-1], 'RUN/config.py': run / 'config.py'})
+            values.update(
+                {name: Path(run, name[4:]) for name in ('RUN/config.py', 'RUN/model.pth')}
+            )
         given = [str(values.get(argument, argument)) for argument in arguments]
         assert run_tool(name, given + (SMALL if name == 'finetune' else [])) == 0, given
     said = capfd.readouterr().out
@@ -66,3 +68,7 @@ def test_every_command_of_the_page_works(data, tmp_path, monkeypatch, capfd):
     assert (run / 'config.py').read_text().startswith('# Fine-tuning on ')
     classes = read_checkpoint(run / 'epoch_1.pth')['meta']['dataset_meta']['classes']
     assert tuple(classes) == shapes.CLASSES
+    content = torch.load(run / 'model.pth', weights_only=True)
+    assert set(content) == {'meta', 'state_dict'}
+    predictor = Predictor(run / 'model.pth', device='cpu')
+    assert predictor.classes == shapes.CLASSES and predictor.task == 'instance'
