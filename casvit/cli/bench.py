@@ -7,7 +7,8 @@
   casvit bench --precision fp32 bf16
       also in bf16, on GPUs and CPUs that support it
   casvit bench --configs retinanet_casvit-xs_fpn_1x_coco semantic_fpn_casvit-xs_40k_ade20k-512x512
-      whole detectors and segmentors, with the maximum number of detections
+      whole detectors and segmentors, with the maximum number of detections; on a CPU also the time
+      of the backbone in it, and that of neck, heads and post-processing divided by it
   casvit bench --peers
       other backbones next to CAS-ViT, with their published accuracy (needs timm)
   casvit bench --variants fused --image-size 256 512 1024 2048
