@@ -13,12 +13,15 @@ import sys
 import traceback
 from collections.abc import Iterator
 from types import FrameType
+from typing import TextIO
 
 from casvit.errors import UserError
 from casvit.names import printable_lines
 
 BUILDING_ERRORS = (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError)
 INTERRUPTED = 130
+# What a shell reports for a program whose output nobody reads.
+CLOSED = 141
 
 
 def present(error: BaseException, prog: str, *, debug: bool) -> int:
@@ -35,6 +38,10 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         print(f'\n{prog}: interrupted', file=sys.stderr)
         return INTERRUPTED
+    if isinstance(error, BrokenPipeError) and _is_closed(sys.stdout):
+        # `casvit … | head`: nobody reads on. Python flushes once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED
     where = _log_traceback(error)
     sentence = explain(error)
     if sentence is None:
@@ -56,6 +63,14 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
     who = prog if rank == '0' else f'{prog} (process {rank})'
     print(printable_lines(f'{who}: error: {sentence}{hint}'), file=sys.stderr)
     return 2
+
+
+def _is_closed(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def explain(error: BaseException) -> str | None:

@@ -142,3 +142,5 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='random seed of the split and of training (default: 0)',
     )
+    arguments.add_drawing(parser)
+    arguments.add_quiet(parser)

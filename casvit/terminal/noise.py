@@ -41,8 +41,7 @@ PATTERNS = re.compile(
             r'Grad strides do not match bucket view strides',
             r'Setting (OMP|MKL)_NUM_THREADS',
             r'Unnecessary conv bias before',
-            r'may not be in the image',
-            r'is out of bounds',
+            r'the drawn \w+ may not be in the image',
             r'param_schedulers. is None',
             r'avg_non_ignore',
             r'The draw is False',
@@ -61,7 +60,7 @@ def is_noise(text: str, category: type[Warning] = UserWarning) -> bool:
         text: The message.
         category: The class of a warning.
     """
-    about_code = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
+    about_code = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, SyntaxWarning)
     return issubclass(category, about_code) or bool(PATTERNS.search(text))
 
 

@@ -10,9 +10,10 @@ from mmengine.config import Config
 from casvit.cli.loading import loading
 from casvit.errors import DatasetError
 from casvit.files import write_whole
+from casvit.terminal.program import command
+from casvit.terminal.screen import Screen
 from casvit.weights.find import local_path
 from casvit_mm.commands.data import checked, checked_classes, report
-from casvit_mm.commands.runs import say
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.audit.masks import MaskAudit
@@ -46,6 +47,8 @@ def run(args: Namespace) -> int:
         DatasetError: The dataset has errors, or cannot be read.
         CheckpointError: The checkpoint cannot be read, or does not fit.
     """
+    screen = Screen(quiet=args.quiet)
+    say = screen.say
     name = Path(args.data).expanduser().resolve().stem
     work_dir = Path(args.work_dir or Path('work_dirs') / f'finetune_{name}')
     if args.checkpoint:
@@ -57,11 +60,11 @@ def run(args: Namespace) -> int:
     load_toolbox(base.config)
     for note in base.notes:
         say(note)
-    check = _checked(args, base, work_dir)
+    check = _checked(args, base, work_dir, screen)
     plan = make_plan(args, check, work_dir, base, start)
     for note in plan.data.notes:
         say(note)
-    smallest = _look_at_model(plan, start)
+    smallest = _look_at_model(plan, start, screen)
     if args.batch_size:
         require_batch(plan, smallest)
     say(plan.augmentation)
@@ -81,10 +84,10 @@ def run(args: Namespace) -> int:
     if measured is not None:
         for line in describe_time(plan, measured):
             say(line)
-    say(f'config: {file}')
+    (screen.tell if args.no_train else say)(f'config: {file}')
     if args.no_train:
         return 0
-    return _train(file, work_dir)
+    return _train(file, work_dir, args, screen)
 
 
 def _start(checkpoint: str) -> Start:
@@ -100,7 +103,7 @@ def _refuse_unsafe_paths(args: Namespace, work_dir: Path) -> None:
         refuse_unsafe_path('checkpoint', Path(args.checkpoint).expanduser())
 
 
-def _checked(args: Namespace, base: Base, work_dir: Path) -> Audit:
+def _checked(args: Namespace, base: Base, work_dir: Path, screen: Screen) -> Audit:
     """Checks the dataset, and stops if it has errors."""
     args.task = base.task
     check: Audit
@@ -108,9 +111,9 @@ def _checked(args: Namespace, base: Base, work_dir: Path) -> Audit:
         check = checked_classes(args, read_images=True)
     else:
         check = checked(args, work_dir / FOLDER, read_images=True)
-    for line in report(check, limit=3):
-        say(line)
     errors = check.issues.of(Severity.ERROR)
+    for line in report(check, limit=3):
+        (screen.tell if errors else screen.say)(line)
     if errors:
         raise DatasetError(
             f'The dataset has {len(errors)} errors (above). `casvit check {args.data} --task '
@@ -121,33 +124,47 @@ def _checked(args: Namespace, base: Base, work_dir: Path) -> Audit:
     return check
 
 
-def _look_at_model(plan: Plan, start: Start | None) -> int:
+def _look_at_model(plan: Plan, start: Start | None, screen: Screen) -> int:
     """Says what is kept of the checkpoint; returns the smallest batch that can be trained."""
     if start is None and plan.task != 'semantic':
         return 1
     model = build_model(plan)
     if start is not None:
-        say(describe_start(plan, model, start))
+        screen.say(describe_start(plan, model, start))
     return smallest_batch(model)
 
 
-def _train(file: Path, work_dir: Path) -> int:
+def _train(file: Path, work_dir: Path, args: Namespace, screen: Screen) -> int:
     """Trains, and tests the best checkpoint, with the commands that users would run."""
     tools = [sys.executable, '-m', 'casvit']
-    code = subprocess.run([*tools, 'train', str(file)]).returncode
+    shown = _passed_on(args)
+    code = subprocess.run([*tools, 'train', str(file), *shown]).returncode
     if code:
         return code
     checkpoint = str(best_checkpoint(work_dir) or latest_checkpoint(work_dir))
     model = write_model(checkpoint, work_dir)
     predictions = work_dir / 'predictions'
     config = Config.fromfile(file)
-    say(f'Testing {checkpoint} on {config.test_dataloader.dataset.ann_file}')
+    screen.say(f'Testing {checkpoint} on {config.test_dataloader.dataset.ann_file}')
     options = ['--work-dir', str(work_dir / 'test'), '--show-dir', str(predictions)]
-    code = subprocess.run([*tools, 'test', str(file), str(model), *options]).returncode
+    code = subprocess.run([*tools, 'test', str(file), str(model), *options, *shown]).returncode
     if code:
         return code
-    say(f'best checkpoint: {checkpoint}')
-    say(f'predictions: {predictions}')
-    say(f'model to use: {model} (weights, classes and config, without the state of the run)')
-    say(f'try it: casvit image_demo PHOTO.jpg {file} {model} --out-dir out')
+    screen.say(f'best checkpoint: {checkpoint}')
+    screen.say(f'predictions: {predictions}')
+    screen.tell(
+        f'model to use: {model} (weights, classes and config, without the state of the run)'
+    )
+    command_line = command('image_demo', 'PHOTO.jpg', file, model, '--out-dir', 'out')
+    screen.say(f'try it: {command_line}')
     return 0
+
+
+def _passed_on(args: Namespace) -> list[str]:
+    """The options that change what training and test show and draw."""
+    flags = ('quiet', 'debug', 'no_labels', 'no_boxes')
+    options = [f'--{flag.replace("_", "-")}' for flag in flags if getattr(args, flag)]
+    for name in ('line_width', 'font_size'):
+        if (value := getattr(args, name)) is not None:
+            options += [f'--{name.replace("_", "-")}', str(value)]
+    return options
