@@ -261,8 +261,9 @@ IMAGES = {
 
 def set_a_value_outside(path: Path, rng) -> None:
     labels = np.array(Image.open(path))
-    y, x = rng.integers(labels.shape[0]), rng.integers(labels.shape[1])
-    labels[y, x] = 77
+    # More than a pixel, which a run may not see: it resizes.
+    y, x = rng.integers(labels.shape[0] - 8), rng.integers(labels.shape[1] - 8)
+    labels[y : y + 8, x : x + 8] = 77
     Image.fromarray(labels).save(path)
 
 

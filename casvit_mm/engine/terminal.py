@@ -32,6 +32,7 @@ class ScreenHandler(logging.Handler):
         self.tables = tables
         self._logger: logging.Logger | None = None
         self._waiting: list[str] = []
+        self._replaced: list[logging.Handler] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Shows a record, or leaves it to the log file."""
@@ -55,10 +56,18 @@ class ScreenHandler(logging.Handler):
             logger.handlers.append(self)
         for each in handlers:
             logger.handlers.remove(each)
+        self._replaced += handlers
         self._logger = logger
         waiting, self._waiting = self._waiting, []
         for line in waiting:
             self.keep(line)
+
+    def leave(self) -> None:
+        """Gives the place back: the logger outlives the run if a program goes on."""
+        if self._logger is not None and self in self._logger.handlers:
+            self._logger.handlers.remove(self)
+            self._logger.handlers += self._replaced
+        self._replaced = []
 
     def keep(self, line: str) -> None:
         """Writes a line that a library printed to the log file of the run."""
@@ -83,6 +92,7 @@ def on_screen(screen: Screen, *, tables: bool = False) -> Iterator[None]:
             yield
     finally:
         _handler.reset(token)
+        handler.leave()
 
 
 def current_screen() -> Screen | None:

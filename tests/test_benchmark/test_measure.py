@@ -73,6 +73,7 @@ def test_processes_take_turns_and_cases_are_compared_within_their_group():
             assert case['peak_memory'] > 100 * 1024**2
 
 
+@pytest.mark.long
 def test_a_full_model_is_split_into_its_backbone_and_the_rest(configs):
     config = str(configs / 'segmentation' / 'semantic_fpn_casvit_light.py')
     case = Case(config, 'eager', image_size=32)

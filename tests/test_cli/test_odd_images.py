@@ -50,7 +50,7 @@ def odd(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    'options', [[], ['--batch-size', '4'], ['--batch-size', '3', '--tile', '64']]
+    'options', [[], ['--batch-size', '4'], ['--batch-size', '3', '--tile', '256']]
 )
 def test_a_folder_is_finished_and_skipped_images_are_listed(
     options, call, odd, checkpoint, tmp_path

@@ -86,7 +86,8 @@ def test_a_run_leaves_checkpoint_config_log_and_images(trained):
     images = list((work_dir / 'preview').glob('*.jpg'))
     assert len(images) == 8
     for image in map(cv2.imread, map(str, images)):
-        assert image.shape[1] == 2 * image.shape[0], 'ground truth next to prediction'
+        # Small images are enlarged; titles and a legend add to the height.
+        assert image.shape[1] > 1.8 * image.shape[0] > 600, 'ground truth next to prediction'
 
 
 def test_a_run_logs_finite_losses_and_coco_metrics(trained):

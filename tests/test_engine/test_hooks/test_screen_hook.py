@@ -16,6 +16,7 @@ from casvit.terminal.screen import Screen
 from casvit_mm.commands.endings import end_training
 from casvit_mm.commands.runs import shown
 from casvit_mm.engine.hooks.screen import ScreenHook
+from casvit_mm.engine.terminal import ScreenHandler
 
 SCORES = [0.1, 0.3, 0.2]
 
@@ -107,3 +108,10 @@ def test_a_run_of_another_tool_logs_as_mmengine_does(tmp_path):
     runner = toy_run(tmp_path, epochs=1)
     assert type(runner.logger.handlers[0]) is logging.StreamHandler
     assert not [hook for hook in runner.hooks if isinstance(hook, ScreenHook)]
+
+
+def test_the_logger_is_mmengines_again_after_the_run(tmp_path):
+    """A program that goes on after a run logs as before."""
+    logger = run(io.StringIO(), tmp_path).logger
+    assert not [each for each in logger.handlers if isinstance(each, ScreenHandler)]
+    assert [each for each in logger.handlers if type(each) is logging.StreamHandler]
