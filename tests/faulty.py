@@ -259,11 +259,11 @@ IMAGES = {
 # Each damages a semantic mask with classes from 0.
 
 
-def set_a_value_outside(path: Path, rng) -> None:
+def set_a_value_outside(path: Path, rng, side: int = 8) -> None:
+    """A run, which resizes, may not see a single pixel."""
     labels = np.array(Image.open(path))
-    # More than a pixel, which a run may not see: it resizes.
-    y, x = rng.integers(labels.shape[0] - 8), rng.integers(labels.shape[1] - 8)
-    labels[y : y + 8, x : x + 8] = 77
+    y, x = rng.integers(labels.shape[0] - side), rng.integers(labels.shape[1] - side)
+    labels[y : y + side, x : x + side] = 77
     Image.fromarray(labels).save(path)
 
 

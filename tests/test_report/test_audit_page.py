@@ -278,7 +278,7 @@ def test_a_single_pixel_out_of_range_is_marked(tmp_path, size):
     labels[: size[1] // 3] = 1
     Image.fromarray(labels).save(root / 'masks/a.png')
     (root / 'classes.txt').write_text('ground\ncrack')
-    set_a_value_outside(root / 'masks/a.png', np.random.default_rng(0))
+    set_a_value_outside(root / 'masks/a.png', np.random.default_rng(0), side=1)
     y, x = np.argwhere(np.array(Image.open(root / 'masks/a.png')) == 77)[0]
     _, page = mask_page(root, tmp_path / 'a.html')
     image = shown_image(page.cards[0])
