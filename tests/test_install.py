@@ -1,6 +1,7 @@
 """The set-up script: its decisions, refusals and progress messages."""
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -223,8 +224,11 @@ def test_the_fingerprint_depends_on_the_options():
 
 def made(*arguments):
     """The commands that make would run."""
+    # The tests may run under make themselves, which says where it enters a folder.
+    own = {name: value for name, value in os.environ.items() if not name.startswith('MAKE')}
+    own.pop('MFLAGS', None)
     answer = subprocess.run(
-        ['make', '-n', *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        ['make', '-n', *arguments], cwd=ROOT, env=own, capture_output=True, text=True, check=True
     )
     return answer.stdout
 
