@@ -65,7 +65,7 @@ def model_changes(base: Config, task: str, ignore_index: int | None) -> dict[str
     if base.model.get('pretrained'):
         # Weights of the backbone that the CAS-ViT replaced.
         changes['pretrained'] = None
-    if task in ('detection', 'instance') and (preprocessing := _preprocessing(base)):
+    if task in ('detection', 'instance') and (preprocessing := _preprocessing(base, task)):
         changes['data_preprocessor'] = preprocessing
     return changes
 
@@ -144,7 +144,7 @@ def _inline(value: Any, key: str) -> str:
     return value if isinstance(value, Code) else repr(value)
 
 
-def _preprocessing(base: Config) -> dict[str, Any]:
+def _preprocessing(base: Config, task: str) -> dict[str, Any]:
     """Batches of images of any size, padded so that every neck can scale its features up."""
     own = base.model.get('data_preprocessor') or base.get('data_preprocessor') or {}
     if 'type' not in own or not type_name(own).startswith('Det'):
@@ -155,4 +155,7 @@ def _preprocessing(base: Config) -> dict[str, Any]:
         changes['batch_augments'] = None
     if own.get('pad_size_divisor', 1) % STRIDE:
         changes['pad_size_divisor'] = STRIDE
+    if task == 'instance' and not own.get('pad_mask'):
+        # The base config pads all images to one size before they become a batch.
+        changes['pad_mask'] = True
     return changes

@@ -1,6 +1,7 @@
 """Configs of any detector and segmentor: one step of training and one prediction of each."""
 
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,8 @@ def losses_and_prediction(cfg):
     model.init_weights()
     train, test = (DATASETS.build(cfg[f'{s}_dataloader'].dataset) for s in ('train', 'test'))
     torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
     batch = model.data_preprocessor(pseudo_collate([train[0], train[1]]), True)
     losses = model(**batch, mode='loss')
     total, _ = model.parse_losses(losses)
