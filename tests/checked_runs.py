@@ -27,18 +27,18 @@ def check(root, task):
     return audited(read_dataset(root, task), task)
 
 
-def written_config(audit, task, folder: Path) -> Path:
+def written_config(audit, task, folder: Path, **options) -> Path:
     """The config that `casvit finetune` writes, even if the dataset has errors."""
-    args = Namespace(
+    usual = dict(
         **dict(data=str(audit.dataset.root), task=task, size='xs', config=BASES[task], heads=None),
         **dict(no_augmentation=True, val_share=0.3, balance=False, image_size=64, batch_size=4),
         **dict(epochs=1, learning_rate=1e-4, freeze=0, layer_decay=None, no_ema=True),
         **dict(patience=0, seed=0),
     )
+    args = Namespace(**{**usual, **options})
+    plan = make_plan(args, audit, folder, choose_base(args, None))
     file = folder / 'config.py'
-    file.write_text(
-        config_text(make_plan(args, audit, folder, choose_base(args, None))), encoding='utf-8'
-    )
+    file.write_text(config_text(plan), encoding='utf-8')
     return file
 
 

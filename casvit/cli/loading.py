@@ -8,11 +8,10 @@ import threading
 import warnings
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 from casvit.errors import MissingPackageError
 from casvit.extras import how_to_install
-from casvit.terminal.noise import is_noise
+from casvit.terminal.noise import warning_handler
 
 SLOW = 1.0
 """Seconds after which the command prints that it is loading."""
@@ -42,7 +41,8 @@ def loading(who: str) -> Iterator[None]:
     saying.start()
     output = io.StringIO()
     # Not catch_warnings, which would undo the filters that libraries set.
-    shown, warnings.showwarning = warnings.showwarning, _keep_warning
+    shown = warnings.showwarning
+    warnings.showwarning = warning_handler(printed.append, _show_warning)
     try:
         with contextlib.redirect_stdout(output):
             yield
@@ -61,17 +61,9 @@ def _say_loading() -> None:
         print('Loading PyTorch and OpenMMLab …', file=sys.stderr, flush=True)
 
 
-def _keep_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    *others: Any,
-    **more: Any,
-) -> None:
-    printed.append(warnings.formatwarning(message, category, filename, lineno).strip())
-    if not is_noise(str(message), category) and os.environ.get('RANK', '0') == '0':
-        print(f'Warning: {message}', file=sys.stderr)
+def _show_warning(text: str) -> None:
+    if os.environ.get('RANK', '0') == '0':
+        print(f'Warning: {text}', file=sys.stderr)
 
 
 def _sentence(who: str, error: ModuleNotFoundError) -> str:

@@ -1,6 +1,9 @@
 """Which messages of libraries users can do nothing about; they go to the log file only."""
 
 import re
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 LIBRARIES = frozenset(
     (
@@ -62,6 +65,31 @@ def is_noise(text: str, category: type[Warning] = UserWarning) -> bool:
     """
     about_code = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, SyntaxWarning)
     return issubclass(category, about_code) or bool(PATTERNS.search(text))
+
+
+def warning_handler(
+    keep: Callable[[str], None], show: Callable[[str], None]
+) -> Callable[..., None]:
+    """A function to take the place of ``warnings.showwarning``.
+
+    Args:
+        keep: Gets every warning, with its place in the code, for the log.
+        show: Gets the text of those that users can do something about.
+    """
+
+    def handle(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        *others: Any,
+        **more: Any,
+    ) -> None:
+        keep(warnings.formatwarning(message, category, filename, lineno).strip())
+        if not is_noise(str(message), category):
+            show(str(message))
+
+    return handle
 
 
 def is_library(module: str) -> bool:

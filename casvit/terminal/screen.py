@@ -6,13 +6,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 from tqdm import tqdm
 
 from casvit.names import printable_lines
 from casvit.terminal.intervals import Intervals
-from casvit.terminal.noise import is_noise
+from casvit.terminal.noise import warning_handler
 from casvit.terminal.stand_in import StandIn
 
 REDRAW = 0.2
@@ -112,22 +112,9 @@ class Screen:
         Args:
             keep: Gets the lines that are of no use on the terminal, for the log.
         """
-
-        def on_warning(
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            *others: Any,
-            **more: Any,
-        ) -> None:
-            keep(warnings.formatwarning(message, category, filename, lineno).strip())
-            if not is_noise(str(message), category):
-                self.warn(str(message))
-
         shown, before = self._write, warnings.showwarning
         out, err = StandIn(sys.stdout, shown, keep), StandIn(sys.stderr, shown)
-        warnings.showwarning = on_warning
+        warnings.showwarning = warning_handler(keep, self.warn)
         failed = True
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

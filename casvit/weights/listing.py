@@ -1,11 +1,10 @@
 """Lists the published weights: their figures, and which of them are on this machine."""
 
-import shutil
-import sys
 from collections.abc import Iterator
 from itertools import groupby
 
 from casvit.tables import PUBLISHED_WEIGHTS, PublishedWeights
+from casvit.terminal.program import command
 from casvit.weights.find import FOLDER_VARIABLE, SCHEME, find_weights, weights_folder
 
 TASK_NAMES = {
@@ -39,14 +38,9 @@ def commands(weights: PublishedWeights) -> list[str]:
     # A classifier's weights are those of a backbone for every task.
     task = 'detection' if weights.task == 'classification' else weights.task
     return [
-        f'{program()} image_demo IMAGE.jpg {weights.config} {path}',
-        f'{program()} finetune DATA --task {task} --size {weights.size} --checkpoint {path}',
+        command('image_demo', 'IMAGE.jpg', weights.config, path),
+        command('finetune', 'DATA', '--task', task, '--size', weights.size, '--checkpoint', path),
     ]
-
-
-def program() -> str:
-    """How to call this program from a shell: by name if the shell finds it."""
-    return 'casvit' if shutil.which('casvit') else f'{sys.executable} -m casvit'
 
 
 def _place(weights: PublishedWeights) -> str:

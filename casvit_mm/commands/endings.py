@@ -12,7 +12,7 @@ from casvit.terminal.program import command
 from casvit.terminal.screen import Screen
 from casvit_mm.commands.runs import log_file
 from casvit_mm.config.view import ConfigView
-from casvit_mm.engine.checkpoints import best_checkpoint
+from casvit_mm.engine.checkpoints import best_checkpoint, noted_checkpoint
 from casvit_mm.engine.hooks.screen import ScreenHook
 
 
@@ -24,7 +24,7 @@ def end_training(runner: Runner, cfg: Config, screen: Screen) -> None:
         cfg: The config of the run.
         screen: Where to show it.
     """
-    last, best = last_checkpoint(runner), best_checkpoint(runner.work_dir)
+    last, best = noted_checkpoint(runner.work_dir), best_checkpoint(runner.work_dir)
     if screen.quiet:
         metrics = next((hook.last for hook in runner.hooks if isinstance(hook, ScreenHook)), {})
         found = [results.in_a_sentence(metrics), str(best or last or runner.work_dir)]
@@ -49,7 +49,7 @@ def written(runner: Runner) -> list[str]:
     """
     work_dir = Path(runner.work_dir)
     lines = [f'Training finished. Results are in {work_dir}:']
-    if last := last_checkpoint(runner):
+    if last := noted_checkpoint(work_dir):
         lines.append(f'  last checkpoint  {last}')
     if best := best_checkpoint(work_dir):
         lines.append(f'  best checkpoint  {best}')
@@ -74,12 +74,6 @@ def next_commands(runner: Runner, cfg: Config, checkpoint: str) -> list[str]:
     if cfg.get('test_dataloader'):
         lines.append(command('test', *used))
     return lines
-
-
-def last_checkpoint(runner: Runner) -> str | None:
-    """The last checkpoint of a run; None if it wrote none."""
-    file = Path(runner.work_dir) / 'last_checkpoint'
-    return file.read_text(encoding='utf-8').strip() if file.is_file() else None
 
 
 def an_image(cfg: Config) -> str:

@@ -19,6 +19,14 @@ def best_checkpoint(work_dir: str | Path) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
+def noted_checkpoint(work_dir: str | Path) -> str:
+    """The checkpoint that a run noted as its last, as it was named; '' if there is no note."""
+    try:
+        return Path(work_dir, 'last_checkpoint').read_text(encoding='utf-8').strip()
+    except (OSError, UnicodeDecodeError):
+        return ''
+
+
 def latest_checkpoint(work_dir: str | Path) -> str | None:
     """Finds the checkpoint to resume a run from.
 
@@ -31,10 +39,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
         ``iter_N.pth``; None if there is none.
     """
     folder = Path(work_dir)
-    try:
-        named = (folder / 'last_checkpoint').read_text(encoding='utf-8').strip()
-    except (OSError, UnicodeDecodeError):
-        named = ''
+    named = noted_checkpoint(folder)
     if '://' in named:
         return named
     places = (folder / Path(named).name, Path(named)) if named else ()

@@ -9,7 +9,7 @@ from casvit.tables import IGNORE_INDEX, SPLITS
 from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.finetune.data import FOLDER, OwnData, OwnSplit, split_note, splittable
-from casvit_mm.finetune.split import split_evenly
+from casvit_mm.finetune.split import divided, split_evenly
 
 Labelled = tuple[str, int]
 
@@ -42,9 +42,8 @@ def prepare_classes(check: ClassAudit, out: Path, val_share: float, seed: int) -
         folder, content = folders[whole], images.pop(whole)
         labels: list[set[Hashable]] = [{label} for _, label in content]
         chosen = split_evenly(labels, val_share, seed, groups=[name for name, _ in content])
-        for name, side in (('train', False), ('val', True)):
-            images[name] = [i for i, val in zip(content, chosen, strict=True) if val is side]
-            folders[name] = folder
+        for name, part in divided(content, chosen).items():
+            images[name], folders[name] = part, folder
         notes.append(split_note(chosen, val_share, seed))
     own_splits = {}
     for name in [name for name in SPLITS if images.get(name)]:

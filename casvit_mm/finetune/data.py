@@ -16,7 +16,7 @@ from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit, Pair
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.datasets.mask_files import mask_content
-from casvit_mm.finetune.split import split_evenly
+from casvit_mm.finetune.split import divided, split_evenly
 
 Colour = tuple[int, int, int]
 FOLDER = 'data'
@@ -89,13 +89,11 @@ def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) 
             groups=[i['file_name'] for i in content['images']],
         )
         wanted = dict(zip(labels, chosen, strict=True))
-        for name, side in (('train', False), ('val', True)):
-            chosen_content = {
-                **content,
-                'images': [i for i in content['images'] if wanted[i['id']] is side],
-                'annotations': [a for a in content['annotations'] if wanted[a['image_id']] is side],
-            }
-            splits[name] = ObjectSplit(chosen_content, split.file, split.images)
+        images = divided(content['images'], chosen)
+        of_annotations = [wanted[a['image_id']] for a in content['annotations']]
+        for name, annotations in divided(content['annotations'], of_annotations).items():
+            part = {**content, 'images': images[name], 'annotations': annotations}
+            splits[name] = ObjectSplit(part, split.file, split.images)
         notes.append(split_note(chosen, val_share, seed))
     own_splits = {}
     for name in [name for name in SPLITS if name in splits]:
@@ -146,8 +144,7 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
         for _, mask in pairs:
             labels.append(set[Hashable](mask_content(mask).counts) - {ignored, IGNORE_INDEX})
         chosen = split_evenly(labels, val_share, seed, groups=[str(image) for image, _ in pairs])
-        for name, side in (('train', False), ('val', True)):
-            splits[name] = [pair for pair, val in zip(pairs, chosen, strict=True) if val is side]
+        splits |= divided(pairs, chosen)
         notes.append(split_note(chosen, val_share, seed))
     own_splits = {}
     for name in [name for name in SPLITS if name in splits]:

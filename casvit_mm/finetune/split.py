@@ -2,10 +2,13 @@
 
 import warnings
 from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from casvit.errors import DatasetError
+
+Item = TypeVar('Item')
 
 
 def split_evenly(
@@ -71,3 +74,16 @@ def _choose(table: np.ndarray, share: float, seed: int) -> np.ndarray:
         chosen[:] = False
         chosen[rng.integers(rows)] = True
     return chosen
+
+
+def divided(items: Sequence[Item], chosen: Sequence[bool]) -> dict[str, list[Item]]:
+    """Divides items into the splits ``train`` and ``val``, in their order.
+
+    Args:
+        items: The items.
+        chosen: Whether each is for validation.
+    """
+    splits: dict[str, list[Item]] = dict(train=[], val=[])
+    for item, is_val in zip(items, chosen, strict=True):
+        splits['val' if is_val else 'train'].append(item)
+    return splits

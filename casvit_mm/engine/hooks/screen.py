@@ -70,7 +70,7 @@ class ScreenHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Starts a bar for the validation."""
-        self._begin(runner, 'val')
+        self._begin('val', len(runner.val_dataloader))
 
     def after_val_iter(
         self,
@@ -103,7 +103,7 @@ class ScreenHook(Hook):
         """Shows what is tested, and an empty bar."""
         for line in testing_facts(runner):
             self.screen.say(line)
-        self._begin(runner, 'test')
+        self._begin('test', len(runner.test_dataloader))
 
     def after_test_iter(
         self,
@@ -122,11 +122,10 @@ class ScreenHook(Hook):
         for line in results.table(self.last):
             self.screen.tell(line)
 
-    def _begin(self, runner: Runner, split: str) -> None:
+    def _begin(self, split: str, total: int) -> None:
         self._val_began = time.monotonic()
         self._images = 0
-        loader = runner.val_dataloader if split == 'val' else runner.test_dataloader
-        self._show_evaluation(split, 0, len(loader), None)
+        self._show_evaluation(split, 0, total, None)
 
     def _show_evaluation(self, split: str, done: int, total: int, batch: DATA_BATCH) -> None:
         self._images += _images_in(batch) * get_world_size()
