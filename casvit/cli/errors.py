@@ -9,6 +9,7 @@ shown with its traceback.
 import logging
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Iterator
@@ -66,11 +67,15 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
 
 
 def _is_closed(stream: TextIO) -> bool:
+    """Whether a stream is a pipe that nobody reads from."""
+    if not hasattr(select, 'poll'):
+        return False
+    poll = select.poll()
     try:
-        stream.flush()
-    except BrokenPipeError:
-        return True
-    return False
+        poll.register(stream.fileno(), select.POLLOUT)
+    except (OSError, ValueError):
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def explain(error: BaseException) -> str | None:

@@ -6,8 +6,6 @@ _base_ = [
 ]
 channels = 64
 num_classes = len(_base_.shapes_classes)
-# The background is learned quickly, and shapes with few pixels are learned last.
-class_weight = [0.6, 0.9, 0.85, 1.35, 1.4, 0.95, 1.0]
 
 # A small head that a few hundred images can train. The backbone starts from random weights, so its
 # norm statistics are trained.
@@ -30,7 +28,7 @@ model = dict(
         channels=channels,
         num_classes=num_classes,
         dropout_ratio=0.0,
-        loss_decode=dict(class_weight=class_weight),
+        loss_decode=dict(class_weight=_base_.shapes_class_weight),
     ),
 )
 default_hooks = dict(checkpoint=dict(interval=500))

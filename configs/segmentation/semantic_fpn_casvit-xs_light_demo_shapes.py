@@ -4,8 +4,6 @@ _base_ = [
     '../_base_/schedules/demo_iterations.py',
     '../_base_/segmentation_runtime.py',
 ]
-# The background is learned quickly, and shapes with few pixels are learned last.
-class_weight = [0.6, 0.9, 0.85, 1.35, 1.4, 0.95, 1.0]
 
 # The backbone starts from random weights, so its norm statistics are trained.
 model = dict(
@@ -21,7 +19,7 @@ model = dict(
     decode_head=dict(
         num_classes=len(_base_.shapes_classes),
         dropout_ratio=0.0,
-        loss_decode=dict(class_weight=class_weight),
+        loss_decode=dict(class_weight=_base_.shapes_class_weight),
     ),
 )
 # Separable convolutions have as few inputs as those of the backbone.

@@ -1,6 +1,8 @@
 """`casvit weights`, and casvit://NAME wherever a checkpoint is named."""
 
 import hashlib
+import subprocess
+import sys
 
 import cv2
 import fresh
@@ -203,3 +205,13 @@ def test_shipped_configs_start_from_names_and_old_paths_still_work(tmp_path):
     file.unlink()
     with pytest.raises(CheckpointError, match='weights or checkpoints'):
         read_checkpoint(XS)
+
+
+def test_a_list_that_is_read_in_part_ends_without_a_word():
+    """As in `casvit weights | head -1`."""
+    with subprocess.Popen(
+        [sys.executable, '-m', 'casvit', 'weights'], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as listing:
+        listing.stdout.close()
+        assert listing.stderr.read() == b''
+    assert listing.returncode == 141

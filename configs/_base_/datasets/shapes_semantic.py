@@ -3,6 +3,8 @@ _base_ = './ade20k_512x512.py'
 from casvit_mm.datasets.shapes import objects as shapes
 
 shapes_classes = ('background', *shapes.CLASSES)
+# The background is learned quickly, and shapes with few pixels are learned last.
+shapes_class_weight = [0.6, 0.9, 0.85, 1.35, 1.4, 0.95, 1.0]
 data_root = f'{shapes.default_root()}/'
 # Smaller than the images: shapes stay recognisable, and each step covers more of them.
 img_scale = (96, 96)
