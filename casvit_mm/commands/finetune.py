@@ -19,11 +19,12 @@ from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.issues import Severity
+from casvit_mm.engine.batches import smallest_batch
 from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
 from casvit_mm.finetune.base import Base, choose_base
 from casvit_mm.finetune.config import config_text
 from casvit_mm.finetune.data import FOLDER
-from casvit_mm.finetune.fit import fit_plan, require_batch, smallest_batch, time_plan
+from casvit_mm.finetune.fit import fit_plan, require_batch, time_plan
 from casvit_mm.finetune.kept import build_model, describe_start
 from casvit_mm.finetune.plan import Plan, check_arguments, make_plan, refuse_unsafe_path
 from casvit_mm.finetune.result import write_model

@@ -12,12 +12,13 @@ from mmengine.logging import MMLogger, print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
 from casvit.errors import UserError
 from casvit.files import write_whole, written_whole
 from casvit_mm.config.text import escape_braces
+from casvit_mm.engine.batches import require_batches
 from casvit_mm.engine.checkpoints import latest_checkpoint
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
@@ -80,6 +81,17 @@ class CASViTRunner(Runner):
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Builds the model, with batch norms that this run can train."""
         return with_trainable_norms(super().build_model(model))
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Builds the training loop.
+
+        Raises:
+            BatchTooSmallError: A batch is too small for the norms of the model.
+        """
+        built = super().build_train_loop(loop)
+        steps = None if isinstance(built, EpochBasedTrainLoop) else built.max_iters
+        require_batches(unwrap(self.model), built.dataloader, steps)
+        return built
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
         """Builds the optimiser wrapper with the options of the config's ``speed``.

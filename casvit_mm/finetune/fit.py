@@ -2,12 +2,9 @@
 
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import torch
-from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
-from torch import nn
 
 from casvit.errors import CliError
 from casvit.files import write_whole
@@ -20,24 +17,6 @@ LARGEST_ON_CPU = dict(detection=4, instance=4, semantic=8, classification=32)
 LARGEST_ON_GPU = dict(detection=16, instance=16, semantic=16, classification=128)
 # Seconds after which nothing more is tried.
 PATIENCE = 45
-
-
-def smallest_batch(model: nn.Module) -> int:
-    """The smallest batch that a model can be trained with: 2 with norms of pooled features, else 1.
-
-    A batch norm has nothing to compute its statistics from if each channel has one value: after
-    features were pooled to a single position, in a batch of one image.
-
-    Args:
-        model: The model.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Sequential):
-            layers = list(module)
-            for layer, behind in pairwise(layers):
-                if _pools_all(layer) and any(isinstance(m, _BatchNorm) for m in behind.modules()):
-                    return 2
-    return 1
 
 
 def require_batch(plan: Plan, smallest: int) -> None:
@@ -148,7 +127,3 @@ def _measured(trials: Trials, size: int) -> Measured | None:
         return trials.measure(size)
     except RuntimeError as error:
         raise CliError(f'A short run of {trials.config} failed: {error}') from error
-
-
-def _pools_all(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1))

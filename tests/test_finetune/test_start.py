@@ -4,12 +4,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
 
 from casvit.errors import CheckpointError
 from casvit_mm.config.read import load_config
 from casvit_mm.finetune.base import LIGHT, STANDARD, choose_base
-from casvit_mm.finetune.fit import smallest_batch
 from casvit_mm.finetune.memory import Measured
 from casvit_mm.finetune.start import read_start
 from casvit_mm.finetune.timing import describe_time, duration, seconds_of
@@ -85,21 +83,6 @@ def test_light_heads_are_chosen_without_a_gpu_and_named_with_the_way_back(monkey
     assert asked == [wanted] and bool(notes) is not on_gpu
     assert on_gpu or '--heads standard' in notes[0]
     assert not choose_base(Args(task='instance', heads='standard'), None).notes
-
-
-def test_norms_of_pooled_features_need_two_images_and_gates_do_not():
-    norm = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
-    assert smallest_batch(nn.Sequential(nn.AdaptiveAvgPool2d(1), norm)) == 2
-    assert smallest_batch(nn.Sequential(nn.AdaptiveAvgPool2d((1, 1)), nn.SyncBatchNorm(4))) == 2
-    assert smallest_batch(nn.Sequential(nn.AdaptiveAvgPool2d(2), norm)) == 1
-    gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1), nn.Sigmoid())
-    assert smallest_batch(nn.Sequential(gate, norm)) == 1
-    pytest.importorskip('mmseg')
-    cfg = load_config('upernet_casvit-s_80k_ade20k-512x512')
-    cfg.model.decode_head.channels = cfg.model.auxiliary_head.channels = 8
-    cfg.model.backbone.init_cfg = None
-    init_default_scope('mmseg')
-    assert smallest_batch(MODELS.build(cfg.model)) == 2
 
 
 @pytest.mark.parametrize(
