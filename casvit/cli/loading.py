@@ -17,7 +17,7 @@ SLOW = 1.0
 """Seconds after which the command prints that it is loading."""
 
 printed: list[str] = []
-"""Lines that libraries printed during their import; a run writes them to its log."""
+"""Warnings, and lines that libraries printed during their import; a run writes them to its log."""
 
 quiet = False
 """Whether the command shows only warnings, errors and its result."""
@@ -27,8 +27,8 @@ quiet = False
 def loading(who: str) -> Iterator[None]:
     """Context in which a command imports the code that it runs.
 
-    Lines that libraries print meanwhile are kept in :data:`printed` instead of shown, and so are
-    warnings that users can do nothing about.
+    Lines that libraries print meanwhile are kept in :data:`printed` instead of shown; of warnings,
+    see :func:`only_useful_warnings`.
 
     Args:
         who: What needs the imports, for the message about a missing package.
@@ -40,18 +40,29 @@ def loading(who: str) -> Iterator[None]:
     saying.daemon = True
     saying.start()
     output = io.StringIO()
-    # Not catch_warnings, which would undo the filters that libraries set.
-    shown = warnings.showwarning
-    warnings.showwarning = warning_handler(printed.append, _show_warning)
     try:
-        with contextlib.redirect_stdout(output):
+        with only_useful_warnings(), contextlib.redirect_stdout(output):
             yield
     except ModuleNotFoundError as error:
         raise MissingPackageError(_sentence(who, error)) from error
     finally:
         saying.cancel()
-        warnings.showwarning = shown
         printed.extend(line for line in output.getvalue().splitlines() if line.strip())
+
+
+@contextlib.contextmanager
+def only_useful_warnings() -> Iterator[None]:
+    """Context in which Python's warnings are shown as a line, if users can do something about them.
+
+    All are kept in :data:`printed`.
+    """
+    # Not catch_warnings, which would undo the filters that libraries set.
+    before = warnings.showwarning
+    warnings.showwarning = warning_handler(printed.append, _show_warning)
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @cache

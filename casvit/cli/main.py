@@ -1,6 +1,7 @@
 """The ``casvit`` program: finds a command and runs it."""
 
 import argparse
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -101,7 +102,8 @@ def _run(name: str, argv: list[str], prog: str) -> int:
         if not hasattr(command, 'run'):
             with loading.loading(prog):
                 command = importlib.import_module(f'casvit_mm.commands.{module}')
-        return command.run(args)
+        with contextlib.nullcontext() if debug else loading.only_useful_warnings():
+            return command.run(args)
     except SystemExit as stop:
         return _exit_code(stop)
     except BaseException as error:

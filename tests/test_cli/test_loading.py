@@ -5,12 +5,13 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
 from casvit.cli import loading
-from casvit.cli.main import COMMANDS
+from casvit.cli.main import COMMANDS, main
 from casvit.errors import MissingPackageError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -86,6 +87,21 @@ def test_output_of_libraries_during_import_is_kept_for_the_log(monkeypatch, caps
         print('Could not import something.\n')
     assert capsys.readouterr().out == ''
     assert loading.printed == ['Could not import something.']
+
+
+def test_warnings_about_the_code_of_libraries_are_kept_for_the_log_while_a_command_runs(
+    monkeypatch, capsys
+):
+    def run(args):
+        warnings.warn('Default ``avg_non_ignore`` is False, if you would like to …', stacklevel=1)
+        warnings.warn('The image photo.jpg has no pixels.', stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(loading, 'printed', [])
+    monkeypatch.setattr('casvit_mm.commands.print_config.run', run)
+    assert main(['print_config', 'mask_rcnn_casvit']) == 0
+    assert capsys.readouterr().err == 'Warning: The image photo.jpg has no pixels.\n'
+    assert any('avg_non_ignore' in text for text in loading.printed)
 
 
 @pytest.mark.parametrize(
