@@ -1,6 +1,7 @@
 """Counts parameters and multiply-accumulates (MACs) of a model and its backbone.
 
   casvit get_flops mask_rcnn_casvit
+  casvit get_flops casvit-m_8xb128_in1k
   casvit get_flops retinanet_casvit --shape 512 512
 
 One MAC is one multiplication and one addition; the "FLOPs" of many papers, and of mmengine, are
@@ -21,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--shape',
         nargs=2,
         type=arguments.positive_int,
-        default=(800, 1280),
         metavar=('H', 'W'),
-        help='size of the input (default: 800 1280)',
+        help='size of the input (default: the crop of a classifier or segmentor, such as 224 224 '
+        'or 512 512; the scale of a detector, with 800 1280 for (1333, 800))',
     )

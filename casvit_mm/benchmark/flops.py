@@ -10,11 +10,14 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from casvit_mm.config.edit import drop_pretrained
-from casvit_mm.config.view import ConfigView
+from casvit_mm.config.view import ConfigView, type_name
 
 if TYPE_CHECKING:
     from mmdet.models import TwoStageDetector
     from mmdet.structures import DetDataSample
+
+CLASSIFIER = (224, 224)
+PAPERS = {(800, 1333): (800, 1280)}
 
 
 def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, int]], int | None]:
@@ -43,6 +46,36 @@ def count(cfg: Config, height: int, width: int) -> tuple[list[tuple[str, int, in
 def input_channels(cfg: Config) -> int:
     """Number of input channels: three, unless the backbone takes grey or multispectral images."""
     return (cfg.model.get('backbone') or {}).get('in_channels', 3)
+
+
+def input_shape(cfg: Config) -> tuple[int, int]:
+    """Height and width of the input that figures of a config's model are usually given for.
+
+    It is the size that images are cropped or warped to, for segmentors that of training. Images of
+    detectors keep their aspect ratio: the size is the largest that their scale allows, and 800 x
+    1280 for the usual (1333, 800), as in papers. 224 x 224 if the config says nothing.
+    """
+    view = ConfigView(cfg)
+    preprocessor = view.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    if view.task == 'semantic' and preprocessor.get('size'):
+        return _pair(preprocessor['size'])
+    pipeline = (view.test_dataset() or {}).get('pipeline') or []
+    sizes = [
+        _pair(step[key])
+        for step in pipeline
+        for key in ('scale', 'crop_size')
+        if step.get(key) is not None and type_name(step) != 'ResizeEdge'
+    ]
+    if not sizes:
+        return CLASSIFIER
+    # Scales are (width, height); with the aspect ratio kept, in any order.
+    height, width = sorted(sizes[-1])
+    return PAPERS.get((height, width), (height, width))
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    first, second = (size, size) if isinstance(size, int) else size
+    return int(first), int(second)
 
 
 def parameters(model: nn.Module) -> int:

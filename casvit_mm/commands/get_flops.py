@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from casvit.errors import CliError
-from casvit_mm.benchmark.flops import count, input_channels
+from casvit_mm.benchmark.flops import count, input_channels, input_shape
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.read import load_config, parse_options
@@ -26,7 +26,7 @@ def run(args: Namespace) -> int:
         raise CliError(f'The config {cfg.filename} has no model.')
     load_toolbox(cfg)
     require_matching_channels(cfg)
-    height, width = args.shape
+    height, width = args.shape or input_shape(cfg)
     rows, proposals = count(cfg, height, width)
     print(f'\n{cfg.filename}, input {input_channels(cfg)} x {height} x {width}\n')
     print(f'{"":<10}{"parameters":>14}{"GMACs":>10}')

@@ -6,6 +6,9 @@ import cv2
 import pytest
 from quick_runs import DEMO
 
+from casvit_mm.benchmark.flops import input_shape
+from casvit_mm.config.read import load_config
+
 
 # The training pipeline resizes image and annotations, the validation pipeline only the image. Both
 # sides are drawn enlarged: 4 x 160 and 7 x 96.
@@ -54,6 +57,38 @@ def test_get_flops_counts_the_published_parameters_and_macs(call):
     # The published figure does not count normalisation.
     assert float(macs) == pytest.approx(1.859, rel=0.02)
     assert 'GMACs' in answer.out and 'FLOPs' not in answer.out
+
+
+@pytest.mark.parametrize(
+    ('name', 'height', 'width', 'gmacs'),
+    [
+        ('casvit-xs_8xb128_in1k', 224, 224, 0.547),
+        ('casvit-m_8xb64_in1k-384px', 384, 384, 1.859 * (384 / 224) ** 2),
+    ],
+)
+def test_get_flops_of_a_classifier_are_those_of_its_own_input_size(
+    name, height, width, gmacs, call
+):
+    answer = call('get_flops', name)
+    assert answer.code == 0, answer.err
+    assert f'input 3 x {height} x {width}' in answer.out
+    assert float(re.search(r'model +[\d,]+ +([\d.]+)', answer.out)[1]) == pytest.approx(
+        gmacs, rel=0.02
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape'),
+    [
+        ('mask_rcnn_casvit', (800, 1280)),
+        ('rtmdet_casvit', (640, 640)),
+        ('mask_rcnn_casvit-xs_demo_shapes', (160, 160)),
+        ('semantic_fpn_casvit', (512, 512)),
+        ('casvit-xs_8xb64_in1k-384px', (384, 384)),
+    ],
+)
+def test_every_model_has_its_usual_input_size(name, shape):
+    assert input_shape(load_config(name)) == shape
 
 
 def test_get_flops_prints_the_number_of_proposals_of_a_two_stage_detector(call):
