@@ -1,10 +1,13 @@
 """Finds the configs that come with the package, without importing the libraries they are for."""
 
 import difflib
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
 from casvit.errors import CliError
+
+SIZE = re.compile(r'(casvit-)(?:xs|s|m|t)(?=_)')
 
 
 def shipped_configs() -> Path:
@@ -81,6 +84,9 @@ def _find_shipped(given: Path) -> Path:
     if near:
         advice = f'Did you mean {" or ".join(near)}?'
     else:
-        advice = f'These come with the package: {", ".join(stems) or "none"}.'
+        families = dict.fromkeys(SIZE.sub(r'\1SIZE', stem) for stem in stems)
+        advice = (
+            f'These come with the package: {", ".join(families) or "none"}. SIZE is xs, s, m or t.'
+        )
     what = 'is a folder' if given.is_dir() else 'does not exist'
     raise CliError(f'The config {given} {what}. {advice}')
