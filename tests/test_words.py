@@ -26,7 +26,7 @@ BANNED = re.compile(rf'(?<![\w`-])(?:{"|".join(WORDS)})(?![\w-])', re.IGNORECASE
 ON_DISK = {'pictures', 'photos'}
 PAGES = [
     *(REPOSITORY / 'docs').glob('*.md'),
-    REPOSITORY / 'README.md',
+    *(REPOSITORY / f'{name}.md' for name in ('README', 'CHANGELOG', 'CONTRIBUTING')),
     REPOSITORY / 'Makefile',
     *(REPOSITORY / 'casvit_mm').rglob('*.html'),
     *(REPOSITORY / 'configs').rglob('*.py'),

@@ -18,5 +18,6 @@ from casvit.cli import arguments
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_config(parser)
+    arguments.add_size(parser)
     arguments.add_checkpoint(parser)
     parser.add_argument('out', metavar='OUT', help='the file to write, .pth or .safetensors')

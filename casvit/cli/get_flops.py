@@ -1,6 +1,6 @@
 """Counts parameters and multiply-accumulates (MACs) of a model and its backbone.
 
-  casvit get_flops mask_rcnn_casvit
+  casvit get_flops mask_rcnn_casvit --size s
   casvit get_flops casvit-m_8xb128_in1k
   casvit get_flops retinanet_casvit --shape 512 512
 
@@ -18,6 +18,7 @@ from casvit.cli import arguments
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_config(parser)
+    arguments.add_size(parser)
     parser.add_argument(
         '--shape',
         nargs=2,

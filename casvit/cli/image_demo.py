@@ -29,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     parser.add_argument('input', metavar='INPUT', help='image, folder of images, or video')
     arguments.add_config(parser)
+    arguments.add_size(parser)
     arguments.add_checkpoint(parser)
     parser.add_argument(
         '--out-dir', metavar='DIR', default='outputs', help='output folder (default: outputs)'

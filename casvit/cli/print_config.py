@@ -1,6 +1,7 @@
 """Prints a config as a run would see it: bases merged, options applied.
 
   casvit print_config mask_rcnn_casvit
+  casvit print_config mask_rcnn_casvit --size s
   casvit print_config mask_rcnn_casvit --cfg-options model.backbone.drop_path_rate=0.2
   casvit print_config mask_rcnn_casvit --out base.py
       writes it to one file without bases, from which you can inherit: _base_ = 'base.py'
@@ -16,6 +17,7 @@ from casvit.cli import arguments
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_config(parser)
+    arguments.add_size(parser)
     parser.add_argument(
         '--out',
         '--save-path',

@@ -4,9 +4,9 @@ from argparse import Namespace
 
 from casvit.errors import CliError
 from casvit_mm.benchmark.flops import count, input_channels, input_shape
+from casvit_mm.commands.config import sized_config
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
-from casvit_mm.config.read import load_config, parse_options
 
 
 def run(args: Namespace) -> int:
@@ -21,7 +21,7 @@ def run(args: Namespace) -> int:
     Raises:
         CliError: The config has no model, or its model does not take images.
     """
-    cfg = load_config(args.config, parse_options(args.cfg_options))
+    cfg = sized_config(args)
     if not cfg.get('model'):
         raise CliError(f'The config {cfg.filename} has no model.')
     load_toolbox(cfg)

@@ -8,8 +8,7 @@ from mmengine.fileio import dump
 
 from casvit.errors import CliError
 from casvit.files import write_whole
-from casvit_mm.config.edit import reroot
-from casvit_mm.config.read import load_config, parse_options
+from casvit_mm.commands.config import sized_config
 from casvit_mm.config.text import escape_braces
 
 
@@ -25,9 +24,7 @@ def run(args: Namespace) -> int:
     Raises:
         CliError: The config cannot be read, or --out has an unsupported suffix.
     """
-    cfg = load_config(args.config, parse_options(args.cfg_options))
-    if args.data_root is not None:
-        reroot(cfg, args.data_root)
+    cfg = sized_config(args)
     if args.out:
         out = Path(args.out).expanduser()
         _write(cfg, out)

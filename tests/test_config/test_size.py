@@ -1,6 +1,11 @@
 """The size of a config's backbone is changed by one word."""
 
+import importlib
+import re
+from argparse import ArgumentParser
+
 import pytest
+from quick_runs import run_tool
 
 from casvit.configs import shipped_configs
 from casvit.errors import CliError
@@ -64,3 +69,17 @@ def test_a_backbone_that_is_no_casvit_has_no_size(tmp_path):
 )
 def test_the_work_dir_of_another_size_has_another_name(name, named):
     assert name_with_size(name, 's') == named
+
+
+def test_every_command_that_takes_a_model_takes_its_size(capsys):
+    for name, options in {'print_config': [], 'get_flops': ['--shape', '64', '64']}.items():
+        assert run_tool(name, ['mask_rcnn_casvit', '--size', 'xs', *options]) == 0
+    said = capsys.readouterr().out
+    assert 'work_dir' not in said, 'this is of a run'
+    channels = ', *'.join(map(str, ARCHITECTURES['xs'].channels)).replace(', ', r',\s')
+    assert re.search(rf'neck=dict\(\s*in_channels=\[\s*{channels},?\s*\]', said)
+    assert re.search(r'backbone +2,759,132 ', said), 'parameters of XS'
+    for name in ('train', 'test', 'image_demo', 'fuse', 'get_flops', 'print_config'):
+        parser = ArgumentParser()
+        importlib.import_module(f'casvit.cli.{name}').add_arguments(parser)
+        assert '--size' in parser.format_help()

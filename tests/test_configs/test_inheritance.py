@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from documented import python_blocks
 from mmengine import Config
 from mmengine.registry import init_default_scope
 
@@ -57,10 +58,9 @@ def test_loading_a_config_is_enough_to_register_the_backbone(write):
     assert done.stdout.splitlines()[-1] == 'CASViT', done.stderr
 
 
-def example_of_the_readme(configs, base, folder, monkeypatch):
-    """The config that the README shows for a base, after running the command in its comment."""
-    readme = (configs.parent / 'README.md').read_text()
-    blocks = [block.split('```')[0] for block in readme.split('```python\n')[1:]]
+def documented_example(configs, base, folder, monkeypatch):
+    """The config that docs/configs.md shows for a base, after the command in its comment."""
+    blocks = python_blocks('docs/configs.md')
     (example,) = [block for block in blocks if f'# casvit print_config {base} ' in block]
     command = example.splitlines()[0].split('# casvit ')[1].split()
     monkeypatch.chdir(folder)
@@ -69,11 +69,9 @@ def example_of_the_readme(configs, base, folder, monkeypatch):
     return Config.fromfile(folder / 'mine.py')
 
 
-def test_the_detection_example_of_the_readme_is_a_config_that_builds(
-    configs, tmp_path, monkeypatch
-):
+def test_the_detection_example_of_the_docs_is_a_config_that_builds(configs, tmp_path, monkeypatch):
     registry = pytest.importorskip('mmdet.registry')
-    cfg = example_of_the_readme(configs, 'mask_rcnn_casvit', tmp_path, monkeypatch)
+    cfg = documented_example(configs, 'mask_rcnn_casvit', tmp_path, monkeypatch)
     init_default_scope('mmdet')
     detector = registry.MODELS.build(cfg.model)
     assert detector.roi_head.mask_head.num_classes == 2
@@ -83,11 +81,11 @@ def test_the_detection_example_of_the_readme_is_a_config_that_builds(
     assert cfg.val_dataloader.dataset.metainfo.classes == ('cat', 'dog')
 
 
-def test_the_segmentation_example_of_the_readme_is_a_config_that_builds(
+def test_the_segmentation_example_of_the_docs_is_a_config_that_builds(
     configs, tmp_path, monkeypatch
 ):
     registry = pytest.importorskip('mmseg.registry')
-    cfg = example_of_the_readme(configs, 'semantic_fpn_casvit', tmp_path, monkeypatch)
+    cfg = documented_example(configs, 'semantic_fpn_casvit', tmp_path, monkeypatch)
     init_default_scope('mmseg')
     segmentor = registry.MODELS.build(cfg.model)
     assert segmentor.decode_head.num_classes == 3
