@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from tqdm import tqdm
 
 from casvit.drawing.style import STYLE, Style
 from casvit.errors import CliError, UserError
@@ -15,6 +14,7 @@ from casvit.inputs.images import IMAGE_SUFFIXES, ImageError, ImageLike
 from casvit.inputs.streams import VIDEOS, Video, VideoWriter, list_images, output_names
 from casvit.predictor import PredictionError, Predictor
 from casvit.results import Result, SemanticMap
+from casvit.terminal.progress import Progress
 
 JPEG_LIMIT = 65500
 UNITS = {'semantic': 'areas of a class', 'classification': 'class scores'}
@@ -147,7 +147,7 @@ class Demo:
         return len(records)
 
 
-class _Progress(tqdm):
+class _Progress(Progress):
     """Counts images, frames or tiles; each tile once, also if its image fails."""
 
     _of_image = (0, 0)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from casvit.names import printable_lines
 from casvit.terminal.intervals import Intervals
 from casvit.terminal.noise import warning_handler
+from casvit.terminal.progress import is_terminal
 from casvit.terminal.stand_in import StandIn
 
 REDRAW = 0.2
@@ -33,7 +34,7 @@ class Screen:
     def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.quiet = quiet
         self.stream = stream or sys.stdout
-        self.live = _is_terminal(self.stream) and not quiet
+        self.live = is_terminal(self.stream) and not quiet
         self._bar: _Bar | None = None
         self._stage = ''
         self._intervals: Intervals | None = None
@@ -163,13 +164,3 @@ class _Bar(tqdm):
         self.set_description_str(name, refresh=False)
         self.set_postfix_str(', '.join(facts), refresh=False)
         self.refresh()
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    if not stream.isatty() or os.environ.get('TERM') == 'dumb':
-        return False
-    try:
-        # Some containers have a terminal without a size.
-        return os.get_terminal_size(stream.fileno()).columns > 0
-    except OSError:
-        return False

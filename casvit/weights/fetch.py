@@ -7,12 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tqdm import tqdm
-
 from casvit.errors import CheckpointError, MissingPackageError, UserError
 from casvit.extras import how_to_install
 from casvit.files import is_file, written_whole
 from casvit.tables import PublishedWeights
+from casvit.terminal.progress import Progress
 
 # Seconds to connect, and between two packets.
 TIMEOUT = (10, 60)
@@ -144,8 +143,7 @@ def _transfer(
     from requests import RequestException
 
     arrived: list[int] = []
-    # Without a terminal, there is no bar.
-    with tqdm(desc=weights.name, unit='B', unit_scale=True, disable=None, leave=False) as bar:
+    with Progress(desc=weights.name, unit='B', unit_scale=True, leave=False) as bar:
 
         def progress(received: int, total: int | None) -> None:
             arrived[:] = [received]

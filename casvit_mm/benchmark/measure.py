@@ -16,9 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO, Any, TypedDict, cast
 
-from tqdm import tqdm
-
 from casvit.errors import UserError
+from casvit.terminal.progress import Progress
 from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.worker import ANSWER
 
@@ -160,13 +159,13 @@ def measure(
         BenchmarkError: A case could not be measured.
     """
     count = sum(len(group.cases) for group in groups)
-    with tqdm(total=count * (turns + 1), unit='turn') as bar:
+    with Progress(total=count * (turns + 1), unit='turn') as bar:
         for group in groups:
             yield _measure_group(group, threads, turns, seconds, bar)
 
 
 def _measure_group(
-    group: Group, threads: int, turns: int, seconds: float, bar: tqdm
+    group: Group, threads: int, turns: int, seconds: float, bar: Progress
 ) -> dict[str, Any]:
     with ExitStack() as stack:
         workers = []

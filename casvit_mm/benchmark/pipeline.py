@@ -5,8 +5,8 @@ from collections import defaultdict
 from typing import Any
 
 from mmengine.config import Config
-from tqdm import tqdm
 
+from casvit.terminal.progress import Progress
 from casvit_mm.benchmark.measure import spread
 from casvit_mm.datasets.build import build_dataset
 
@@ -32,7 +32,7 @@ def time_pipeline(cfg: Config, samples: int) -> dict[str, Any]:
     samples = min(samples, len(dataset))
     steps: defaultdict[str, float] = defaultdict(float)
     totals = []
-    for position in tqdm(range(samples), desc='pipeline', unit='image'):
+    for position in Progress(range(samples), desc='pipeline', unit='image'):
         results = dataset.get_data_info(position * len(dataset) // samples)
         begin = time.perf_counter()
         for place, transform in enumerate(dataset.pipeline.transforms):

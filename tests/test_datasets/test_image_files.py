@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from images import KINDS, TURNED, write_image
 from PIL import Image
+from terminals import Terminal
 
 from casvit_mm.datasets.audit.images import inspect_image, inspect_images
 from casvit_mm.datasets.decoding import quiet_decoders
@@ -319,7 +320,7 @@ def test_what_decoders_print_about_damaged_images_is_not_shown(tmp_path, capfd):
 
 
 def test_the_progress_bar_and_python_still_write_to_stderr_meanwhile(tmp_path):
-    """In a process of its own, since pytest replaces ``sys.stderr``."""
+    """In a process of its own, since pytest replaces ``sys.stderr``, which is a terminal."""
     program = """
 import os, sys
 from casvit_mm.datasets.audit.images import inspect_images
@@ -331,11 +332,11 @@ assert sys.stderr is before
 os.write(2, b'after')
 """
     path = write_image(tmp_path / 'a.png')
-    result = subprocess.run(
-        [sys.executable, '-c', program, path], capture_output=True, text=True, check=True
-    )
-    assert 'reading images: 100%' in result.stderr and result.stderr.count('from Python') == 3
-    assert 'from C' not in result.stderr and result.stderr.endswith('after')
+    terminal = Terminal()
+    subprocess.run([sys.executable, '-c', program, path], stderr=terminal.stream, check=True)
+    said = terminal.text()
+    assert 'reading images: 100%' in said and said.count('from Python') == 3
+    assert 'from C' not in said and said.endswith('after')
 
 
 def test_the_last_of_several_contexts_ends_the_silence(capfd):

@@ -17,9 +17,9 @@ from typing import TypeVar
 import cv2
 import numpy as np
 from PIL import ExifTags, Image
-from tqdm import tqdm
 
 from casvit.sentences import count_of
+from casvit.terminal.progress import Progress
 from casvit_mm.datasets.decoding import decode, quiet_decoders
 from casvit_mm.datasets.image_files import ImageSize, image_format, image_size
 
@@ -283,7 +283,7 @@ def in_parallel(
     """
     with (
         quiet_decoders(),
-        tqdm(total=len(jobs), desc=title, unit=unit, disable=not title) as bar,
+        Progress(total=len(jobs), desc=title, unit=unit, disable=not title) as bar,
         ThreadPoolExecutor(max_workers=usable_cores()) as pool,
     ):
         queue = iter(jobs)

@@ -11,10 +11,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from casvit.errors import DatasetError
 from casvit.files import cache_folder, written_whole
+from casvit.terminal.progress import Progress
 from casvit_mm.datasets.shapes.scenes import SMALLEST_SIDE
 
 RECORD = 'dataset.json'
@@ -59,7 +59,7 @@ class GeneratedSet:
         self,
         out: Path,
         record: dict[str, Any],
-        write: Callable[[Path, tqdm], None],
+        write: Callable[[Path, Progress], None],
         *,
         progress: bool,
     ) -> None:
@@ -84,7 +84,7 @@ class GeneratedSet:
             out.parent.mkdir(parents=True, exist_ok=True)
             with (
                 written_whole(out, replace=replace) as root,
-                tqdm(
+                Progress(
                     total=sum(record['pictures'].values()),
                     desc='generating shapes',
                     unit='image',

@@ -18,8 +18,8 @@ from typing import Any
 import cv2
 import numpy as np
 from pycocotools import mask as rle
-from tqdm import tqdm
 
+from casvit.terminal.progress import Progress
 from casvit_mm.datasets.shapes.generated import GeneratedSet, write_image, write_json
 from casvit_mm.datasets.shapes.outlines import OTHER_OUTLINES, OUTLINES, Outlines
 from casvit_mm.datasets.shapes.scenes import Scene, paint
@@ -86,7 +86,7 @@ def generate(
         classes=list(outlines),
     )
 
-    def write(root: Path, bar: tqdm) -> None:
+    def write(root: Path, bar: Progress) -> None:
         for split, count in counts.items():
             _write_split(root, split, count, size, seed, outlines, bar)
 
@@ -109,7 +109,7 @@ def prepare(root: Path | str) -> None:
 
 
 def _write_split(
-    root: Path, split: str, count: int, size: int, seed: int, outlines: Outlines, bar: tqdm
+    root: Path, split: str, count: int, size: int, seed: int, outlines: Outlines, bar: Progress
 ) -> None:
     """Writes images, semantic masks and the annotation file of one split."""
     folder, labels = root / split, root / 'labels' / split

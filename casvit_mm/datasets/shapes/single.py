@@ -10,8 +10,8 @@ A root, which mmpretrain's CustomDataset reads::
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from casvit.terminal.progress import Progress
 from casvit_mm.datasets.shapes.generated import GeneratedSet, write_image
 from casvit_mm.datasets.shapes.outlines import OUTLINES
 from casvit_mm.datasets.shapes.scenes import paint_one
@@ -69,7 +69,7 @@ def generate(
         classes=list(CLASSES),
     )
 
-    def write(root: Path, bar: tqdm) -> None:
+    def write(root: Path, bar: Progress) -> None:
         for split, count in counts.items():
             _write_split(root / split, SPLITS.index(split), count, size, seed, bar)
 
@@ -91,7 +91,7 @@ def prepare(root: Path | str) -> None:
     _SET.prepare(root, generate, _WAIT_SECONDS)
 
 
-def _write_split(folder: Path, split: int, count: int, size: int, seed: int, bar: tqdm) -> None:
+def _write_split(folder: Path, split: int, count: int, size: int, seed: int, bar: Progress) -> None:
     for name in CLASSES:
         (folder / name).mkdir(parents=True)
     names = list(OUTLINES)
