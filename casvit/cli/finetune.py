@@ -3,6 +3,8 @@
   casvit finetune DATA --checkpoint mask_rcnn_casvit-s.pth
       COCO, Pascal VOC, YOLO or LabelMe: the dataset is checked, split if needed, and trained on.
       Task, size and model are those of the checkpoint
+  casvit finetune DATA --checkpoint mask_rcnn_casvit-s.pth --minutes 10
+      trains for ten minutes at most
   casvit finetune DATA --task detection --checkpoint cas-vit-s.pth
       starts from ImageNet weights
   casvit finetune DATA --task semantic --legend colours.txt
@@ -57,11 +59,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='FILE',
         help='checkpoint to start from: a detector, a segmentor, a classifier, or ImageNet weights',
     )
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         '--epochs',
         type=arguments.positive_int,
         metavar='N',
         help='number of epochs (default: depends on the data)',
+    )
+    length.add_argument(
+        '--minutes',
+        type=arguments.positive_int,
+        metavar='N',
+        help='as many epochs as take no longer than this, by the measured time of a step, and no '
+        'more than the default',
     )
     parser.add_argument(
         '--image-size',

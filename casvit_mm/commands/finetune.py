@@ -29,7 +29,7 @@ from casvit_mm.finetune.kept import build_model, describe_start
 from casvit_mm.finetune.plan import Plan, check_arguments, make_plan, refuse_unsafe_path
 from casvit_mm.finetune.result import write_model
 from casvit_mm.finetune.start import Start, read_start
-from casvit_mm.finetune.timing import describe_time
+from casvit_mm.finetune.timing import describe_time, limited
 
 Audit = ObjectAudit | MaskAudit | ClassAudit
 
@@ -74,9 +74,11 @@ def run(args: Namespace) -> int:
     if not args.batch_size:
         plan, fit, measured = fit_plan(plan, file, args.memory, say, smallest)
         say(str(fit))
-    elif not args.no_train:
+    elif not args.no_train or args.minutes:
         say('Measuring the time of a step …')
         measured = time_plan(plan, file, args.memory)
+    if args.minutes and measured is not None:
+        plan = limited(plan, measured, args.minutes)
     write_whole(file, config_text(plan))
     say(
         f'Images of {plan.image_size} pixels, {plan.max_epochs} epochs of '

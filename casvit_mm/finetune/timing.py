@@ -1,6 +1,7 @@
 """Estimates how long a run will take, and what would make it shorter."""
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -11,8 +12,9 @@ from casvit_mm.finetune.base import BASES, LIGHT
 from casvit_mm.finetune.memory import Measured
 from casvit_mm.finetune.plan import IMAGE_SIZES, Plan
 
-# Seconds of a run that is short enough to need no advice.
+# Seconds of a run that is short enough to need no advice, and minutes that are advised.
 SHORT = 600
+ADVISED = 10
 
 
 def seconds_of(plan: Plan, measured: Measured) -> float:
@@ -26,6 +28,24 @@ def seconds_of(plan: Plan, measured: Measured) -> float:
     validations = math.ceil(plan.max_epochs / plan.val_interval)
     images = plan.data.splits['val'].size * validations
     return steps * _step(plan, measured) + images * measured.val_seconds
+
+
+def limited(plan: Plan, measured: Measured, minutes: int) -> Plan:
+    """A plan whose training takes no longer than some minutes, or one epoch if that takes longer.
+
+    Args:
+        plan: The plan; its number of epochs is the most.
+        measured: A short run.
+        minutes: The time.
+
+    Returns:
+        The plan with the largest number of epochs that fits.
+    """
+    for epochs in range(plan.max_epochs, 1, -1):
+        shorter = replace(plan, epochs=epochs)
+        if seconds_of(shorter, measured) <= 60 * minutes:
+            return shorter
+    return replace(plan, epochs=1)
 
 
 def describe_time(plan: Plan, measured: Measured) -> list[str]:
@@ -46,7 +66,7 @@ def describe_time(plan: Plan, measured: Measured) -> list[str]:
         f'{duration(plan.data.splits["val"].size * measured.val_seconds)}: training takes about '
         f'{duration(total)}.'
     ]
-    if total > SHORT and (options := _shorter(plan, total)):
+    if total > SHORT and (options := _shorter(plan, measured, total)):
         lines.append(f'To make it shorter: {", ".join(options)}.')
     return lines
 
@@ -66,12 +86,11 @@ def _step(plan: Plan, measured: Measured) -> float:
     return measured.seconds * plan.batch_size / measured.batch_size
 
 
-def _shorter(plan: Plan, total: float) -> list[str]:
+def _shorter(plan: Plan, measured: Measured, total: float) -> list[str]:
     options = []
-    fewer = max(1, plan.max_epochs // 3)
+    fewer = limited(plan, measured, ADVISED).max_epochs
     if fewer < plan.max_epochs:
-        share = fewer / plan.max_epochs
-        options.append(f'--epochs {fewer} (about {duration(total * share)})')
+        options.append(f'--minutes {ADVISED} ({count_of(fewer, "epoch")})')
     smaller = 32 * round(0.7 * plan.image_size / 32)
     if IMAGE_SIZES[plan.task][0] <= smaller < plan.image_size:
         share = (smaller / plan.image_size) ** 2

@@ -10,7 +10,7 @@ from casvit_mm.config.read import load_config
 from casvit_mm.finetune.base import LIGHT, STANDARD, choose_base
 from casvit_mm.finetune.memory import Measured
 from casvit_mm.finetune.start import read_start
-from casvit_mm.finetune.timing import describe_time, duration, seconds_of
+from casvit_mm.finetune.timing import describe_time, duration, limited, seconds_of
 
 pytest.importorskip('mmdet')
 DEMO = 'mask_rcnn_casvit-xs_demo_shapes'
@@ -102,5 +102,16 @@ def test_a_long_run_says_how_long_it_takes_and_what_makes_it_shorter():
     assert seconds_of(plan, measured) == 20 * (25 * 2 + 50)
     first, second = describe_time(plan, measured)
     assert 'A step takes 2 s' in first and 'about 33 min' in first
-    assert '--epochs 6' in second and '--image-size' not in second
+    assert '--minutes 10 (6 epochs)' in second and '--image-size' not in second
     assert len(describe_time(plan, Measured(4, 0, 0.1, 0.01))) == 1
+
+
+@pytest.mark.parametrize(
+    ('minutes', 'epochs'), [(1, 1), (2, 1), (4, 2), (10, 6), (33, 19), (34, 20)]
+)
+def test_a_limit_of_minutes_gives_the_epochs_that_fit(minutes, epochs):
+    """An epoch takes 50 s, and each validation 50 s."""
+    from test_finetune_config import make_plan
+
+    plan = make_plan('detection', batch_size=4, epochs=20)
+    assert limited(plan, Measured(2, 0, 1.0, 0.5), minutes).max_epochs == epochs
