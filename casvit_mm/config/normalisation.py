@@ -47,8 +47,9 @@ def normalisation_note(cfg: Mapping[str, Any]) -> str:
 
 def _preprocessor(cfg: Mapping[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
     """The key and the value of the data preprocessor; None if it is of another kind."""
-    for key, owner in (('model.data_preprocessor', cfg.get('model')), ('data_preprocessor', cfg)):
-        part = owner.get('data_preprocessor') if isinstance(owner, Mapping) else None
+    inside = (cfg.get('model') or {}).get('data_preprocessor')
+    outside = cfg.get('data_preprocessor')
+    for key, part in (('model.data_preprocessor', inside), ('data_preprocessor', outside)):
         if isinstance(part, Mapping):
             # A wrapper for several branches has its preprocessor inside.
             inner = part.get('data_preprocessor')
