@@ -71,6 +71,8 @@ def test_a_config_builds_learns_and_predicts(name, configs):
     with_mask, side = name.startswith(WITH_MASKS), SIDES.get(name.split('_')[0], SIDE)
     torch.manual_seed(0)
     model = revert_sync_batchnorm(mmdet_registry.MODELS.build(cfg.model))
+    # The embeddings of DINO are whatever was in memory before.
+    model.init_weights()
     images = torch.rand(2, 3, side, side)
     samples = [sample(with_mask, side), sample(with_mask, side)]
     losses = model.train()(images, samples, mode='loss')

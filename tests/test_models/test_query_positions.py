@@ -22,6 +22,7 @@ def dino(num_queries):
     for part in (cfg.model.encoder, cfg.model.decoder):
         part.num_layers = 1
     model = check_query_positions(mmdet_registry.MODELS.build(cfg.model)).eval()
+    model.init_weights()
     meta = dict.fromkeys(('img_shape', 'ori_shape', 'batch_input_shape'), (96, 96))
     sample = DetDataSample(metainfo=dict(meta, scale_factor=(1.0, 1.0)))
     return lambda: model(torch.rand(1, 3, 96, 96), [sample], mode='predict')
