@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from casvit.inputs.streams import Video, VideoWriter, list_images
     from casvit.predictor import Predictor
     from casvit.results import Classification, Detections, SemanticMap
+    from casvit.tables import channels
 
 __version__ = '0.1.0'
 
@@ -22,6 +23,7 @@ __all__ = [
     'Video',
     'VideoWriter',
     '__version__',
+    'channels',
     'config_path',
     'list_images',
 ]
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazy_attributes(
         'UserError': 'casvit.errors',
         'Video': 'casvit.inputs.streams',
         'VideoWriter': 'casvit.inputs.streams',
+        'channels': 'casvit.tables',
         'config_path': 'casvit.configs',
         'list_images': 'casvit.inputs.streams',
     },

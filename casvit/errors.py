@@ -16,6 +16,10 @@ class DatasetError(UserError, ValueError):
     """Data are missing, or not what a run needs."""
 
 
+class SizeError(UserError, ValueError):
+    """There is no such size of CAS-ViT, or no such stage in it."""
+
+
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint is missing, unreadable or does not fit the model."""
 

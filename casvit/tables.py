@@ -1,7 +1,10 @@
 """Tables that commands, configs and documentation share: sizes, tasks, formats, peers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from casvit.errors import SizeError
 
 
 class Architecture(NamedTuple):
@@ -34,6 +37,37 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 PUBLISHED_SIZES = tuple(name for name, size in ARCHITECTURES.items() if size.checkpoint)
 """Sizes for which the authors publish weights."""
+
+
+def channels(size: str, out_indices: Sequence[int] = (0, 1, 2, 3)) -> list[int]:
+    """The channels of the features of a size: the ``in_channels`` of a neck or head behind it.
+
+    Args:
+        size: A key of :data:`ARCHITECTURES`, such as ``'s'``.
+        out_indices: The stages that the backbone outputs, as in its config.
+
+    Returns:
+        An integer for each of these stages. For an image of height H and width W, the feature of
+        stage i has the shape ``(B, channels, ceil(H/s), ceil(W/s))`` with s = 4, 8, 16, 32.
+
+    Raises:
+        SizeError: There is no such size, or no such stage.
+
+    Example:
+        >>> channels('s'), channels('s', out_indices=(1, 2, 3))
+        ([48, 64, 128, 256], [64, 128, 256])
+    """
+    if size not in ARCHITECTURES:
+        raise SizeError(
+            f'CAS-ViT has no size {size!r}: the sizes are {", ".join(map(repr, ARCHITECTURES))}.'
+        )
+    every = ARCHITECTURES[size].channels
+    if unknown := [stage for stage in out_indices if stage not in range(len(every))]:
+        raise SizeError(
+            f'CAS-ViT has no stage {unknown[0]!r} (out_indices={out_indices!r}): its stages are '
+            '0, 1, 2, 3.'
+        )
+    return [every[stage] for stage in out_indices]
 
 
 class PublishedWeights(NamedTuple):

@@ -49,6 +49,7 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'AccelerationHook': 'casvit_mm.engine.hooks.acceleration',
         'DrawTestHook': 'casvit_mm.engine.hooks.draw_predictions',
         'LabelRangeHook': 'casvit_mm.engine.hooks.label_range',
+        'NormalisationHook': 'casvit_mm.engine.hooks.normalisation',
         'PreviewHook': 'casvit_mm.engine.hooks.preview',
         'ProgressiveSizeHook': 'casvit_mm.engine.hooks.progressive_size',
         'SafeCheckpointHook': 'casvit_mm.engine.hooks.safe_checkpoint',

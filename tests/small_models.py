@@ -10,6 +10,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 import casvit_mm  # noqa: F401
 from casvit_mm.config.text import escape_braces
+from casvit_mm.config.view import nested
 
 DEMOS = {
     'instance': 'detection/mask_rcnn_casvit-xs_demo_shapes.py',
@@ -42,3 +43,10 @@ def write_checkpoint(
     meta = {'cfg': escape_braces(cfg.pretty_text)} if meta is None else meta
     torch.save({'state_dict': build(cfg, seed).state_dict(), 'meta': meta}, path)
     return path
+
+
+def with_one_layer(model):
+    """Gives the transformers of a model one layer each; the others are alike."""
+    for part in nested(model):
+        if 'num_layers' in part:
+            part['num_layers'] = 1

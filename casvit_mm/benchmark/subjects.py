@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import BaseDataElement, InstanceData, PixelData
+from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
 from casvit_mm.benchmark.cases import Case
@@ -160,7 +160,7 @@ def _full_model(case: Case, image: Tensor) -> Subject:
             part['score_thr'] = 0.0
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     model.train(case.mode == 'training').to(case.device)
-    samples = [_sample(scope, case) for _ in range(case.batch_size)]
+    samples = [ground_truth(scope, case.image_size, case.device) for _ in range(case.batch_size)]
     subject = Subject(
         model,
         predict=lambda: model(image, samples, mode='predict'),
@@ -187,17 +187,24 @@ def _drop_the_rest(subject: Subject, case: Case) -> None:
     test_cfg['score_thr'] = lowest * (1 - rounding)
 
 
-def _sample(scope: str, case: Case) -> BaseDataElement:
-    """Ground truth of an image: some objects, a semantic mask, or a label."""
-    side, device = case.image_size, case.device
+def ground_truth(scope: str, side: int, device: str = 'cpu', mask_stride: int = 1) -> Any:
+    """Ground truth of a square image: objects and a semantic mask, that mask alone, or a label.
+
+    Args:
+        scope: The toolbox whose data sample to build.
+        side: Side of the image, in pixels.
+        device: Device of the tensors.
+        mask_stride: Stride of the semantic mask of a detector.
+    """
     meta: dict[str, Any] = dict(scale_factor=(1.0, 1.0), img_id=0, img_path='')
     meta |= dict.fromkeys(
         ('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), (side, side)
     )
+    rows = side // mask_stride
+    labels = torch.zeros(1, rows, rows, dtype=torch.int64, device=device)
     if scope == 'mmseg':
         from mmseg.structures import SegDataSample
 
-        labels = torch.zeros(1, side, side, dtype=torch.int64, device=device)
         return SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=labels))
     if scope == 'mmpretrain':
         from mmpretrain.structures import DataSample
@@ -217,7 +224,12 @@ def _sample(scope: str, case: Case) -> BaseDataElement:
         masks=BitmapMasks(masks.numpy(), side, side),
     )
     nothing = InstanceData(bboxes=boxes[:0], labels=objects.labels[:0])
-    return DetDataSample(metainfo=meta, gt_instances=objects, ignored_instances=nothing)
+    return DetDataSample(
+        metainfo=meta,
+        gt_instances=objects,
+        ignored_instances=nothing,
+        gt_sem_seg=PixelData(sem_seg=labels),
+    )
 
 
 def _infer(predict: Callable[[], Any], image: Tensor) -> None:

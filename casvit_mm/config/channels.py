@@ -38,8 +38,10 @@ NECKS_OF_ALL = frozenset(
         'YOLOXPAFPN',
         'MultiLevelNeck',
         'MLANeck',
+        'JPU',
     ]
 )
+HEADS_OF_ALL = frozenset(('MaskFormerHead',))
 NECKS_OF_LAST = frozenset(('DilatedEncoder', 'CTResNetNeck'))
 POOLING = frozenset(('GlobalAveragePooling', 'GeneralizedMeanPooling'))
 DENSE_HEADS = frozenset(('AnchorHead', 'AnchorFreeHead'))
@@ -183,11 +185,14 @@ def _compare_features(
         alone = len(backbone.features) == 1
         if alone and isinstance(head, Mapping) and _is_one_of(head, DENSE_HEADS, scope):
             _compare_number(head, f'model.{name}', backbone.features[0], backbone, found)
-    heads = [
-        (key, head)
-        for key, head in _decode_heads(model)
-        if _is_one_of(head, DECODE_HEADS, scope) and _reads(head)
-    ]
+    heads = []
+    for key, head in (('model.panoptic_head', model.get('panoptic_head')), *_decode_heads(model)):
+        if not isinstance(head, Mapping):
+            continue
+        if _is_one_of(head, HEADS_OF_ALL, scope):
+            _compare_levels(head, key, backbone, found)
+        elif _is_one_of(head, DECODE_HEADS, scope) and _reads(head):
+            heads.append((key, head))
     reach = [index for _, head in heads for index in _indices(head)]
     if any(not -len(backbone.stages) <= index < len(backbone.stages) for index in reach):
         found.facts.append(
@@ -202,7 +207,7 @@ def _compare_features(
 
 
 def _compare_levels(neck: Mapping, key: str, backbone: Backbone, found: Mismatch) -> None:
-    """Compares a neck that uses one feature for each of its in_channels."""
+    """Compares a neck or head that uses one feature for each of its in_channels."""
     have = _whole_numbers(neck.get('in_channels'))
     if have is None:
         return
@@ -233,13 +238,18 @@ def _stages_of(channels: list[int], backbone: Backbone) -> tuple[int, ...] | Non
 
 
 def _compare_number(
-    part: Mapping, key: str, want: int, backbone: Backbone, found: Mismatch
+    part: Mapping,
+    key: str,
+    want: int,
+    backbone: Backbone,
+    found: Mismatch,
+    name: str = 'in_channels',
 ) -> None:
     """Compares a part that uses one feature."""
-    have = part.get('in_channels')
+    have = part.get(name)
     if isinstance(have, int) and have != want:
-        found.facts.append(_features_of(backbone) + f'{key}.in_channels is {have}')
-        found.options[f'{key}.in_channels'] = want
+        found.facts.append(_features_of(backbone) + f'{key}.{name} is {have}')
+        found.options[f'{key}.{name}'] = want
 
 
 def _compare_classifier(
@@ -252,6 +262,9 @@ def _compare_classifier(
 
 def _compare_decode_head(head: Mapping, key: str, backbone: Backbone, found: Mismatch) -> None:
     features, have = backbone.features, head['in_channels']
+    # DeepLabV3+ adds the first feature to that of in_channels; 0 leaves it out.
+    if head.get('c1_in_channels'):
+        _compare_number(head, key, features[0], backbone, found, 'c1_in_channels')
     if isinstance(have, int):
         _compare_number(head, key, features[_indices(head)[0]], backbone, found)
         return
@@ -264,10 +277,15 @@ def _compare_decode_head(head: Mapping, key: str, backbone: Backbone, found: Mis
 def _decode_heads(model: Mapping) -> Iterator[tuple[str, Mapping]]:
     for name in ('decode_head', 'auxiliary_head'):
         part = model.get(name)
-        heads = [(f'model.{name}', part)]
+        heads: list[tuple[str, Any]] = [(f'model.{name}', part)]
         if isinstance(part, (list, tuple)):
             heads = [(f'model.{name}.{index}', head) for index, head in enumerate(part)]
-        yield from ((key, head) for key, head in heads if isinstance(head, Mapping))
+        for key, head in heads:
+            if isinstance(head, Mapping):
+                yield key, head
+                # K-Net refines the masks of a head inside its own.
+                if isinstance(inner := head.get('kernel_generate_head'), Mapping):
+                    yield f'{key}.kernel_generate_head', inner
 
 
 def _reads(head: Mapping) -> bool:

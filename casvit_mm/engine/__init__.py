@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from casvit_mm.engine.hooks.draw_predictions import DrawTestHook
     from casvit_mm.engine.hooks.invalid_loss import InvalidLossError, StopOnInvalidLossHook
     from casvit_mm.engine.hooks.label_range import LabelRangeHook
+    from casvit_mm.engine.hooks.normalisation import NormalisationHook
     from casvit_mm.engine.hooks.preview import PreviewHook
     from casvit_mm.engine.hooks.progressive_size import ProgressiveSizeHook
     from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
@@ -32,6 +33,7 @@ __all__ = [
     'LabelRangeHook',
     'MultiScaleBatchSampler',
     'MultiScaleRandomResizedCrop',
+    'NormalisationHook',
     'PreviewHook',
     'ProgressiveSizeHook',
     'SafeCheckpointHook',
@@ -53,6 +55,7 @@ __getattr__, __dir__ = lazy_attributes(
         'LabelRangeHook': 'casvit_mm.engine.hooks.label_range',
         'MultiScaleBatchSampler': 'casvit_mm.engine.samplers',
         'MultiScaleRandomResizedCrop': 'casvit_mm.engine.samplers',
+        'NormalisationHook': 'casvit_mm.engine.hooks.normalisation',
         'PreviewHook': 'casvit_mm.engine.hooks.preview',
         'ProgressiveSizeHook': 'casvit_mm.engine.hooks.progressive_size',
         'SafeCheckpointHook': 'casvit_mm.engine.hooks.safe_checkpoint',

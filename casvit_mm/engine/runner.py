@@ -21,12 +21,14 @@ from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.batches import require_batches
 from casvit_mm.engine.checkpoints import latest_checkpoint
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
+from casvit_mm.engine.hooks.normalisation import NormalisationHook
 from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
 from casvit_mm.engine.terminal import show_on_screen
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.checkpoint.class_rows import keep_known_classes
+from casvit_mm.models.checks.query_positions import check_query_positions
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
 from casvit_mm.speed.training import TrainingSpeed, faster_optimizer
@@ -54,7 +56,8 @@ class CASViTRunner(Runner):
 
     Checkpoints are written completely or not at all, and the old one is removed only after the new
     one is on disk; see :class:`casvit_mm.engine.SafeCheckpointHook`. A run whose loss stays NaN is
-    stopped; see :class:`casvit_mm.engine.StopOnInvalidLossHook`.
+    stopped; see :class:`casvit_mm.engine.StopOnInvalidLossHook`. Images that are not normalised as
+    the pretrained weights expect are reported; see :class:`casvit_mm.engine.NormalisationHook`.
     """
 
     # Set by mmengine's Runner.
@@ -80,7 +83,9 @@ class CASViTRunner(Runner):
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Builds the model, with batch norms that this run can train."""
-        return with_trainable_norms(super().build_model(model))
+        model = with_trainable_norms(super().build_model(model))
+        check_query_positions(model)
+        return model
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Builds the training loop.
@@ -110,9 +115,14 @@ class CASViTRunner(Runner):
         Args:
             hooks: The config's ``default_hooks``; set a hook to None to disable it.
         """
-        hooks = {'invalid_loss': dict(type=StopOnInvalidLossHook), **(hooks or {})}
-        if hooks['invalid_loss'] is None:
-            del hooks['invalid_loss']
+        own = dict(
+            invalid_loss=dict(type=StopOnInvalidLossHook),
+            normalisation=dict(type=NormalisationHook),
+        )
+        hooks = {**own, **(hooks or {})}
+        for name in own:
+            if hooks[name] is None:
+                del hooks[name]
         checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
         # Most configs name mmengine's hook: they get the safe one too.
         if isinstance(checkpoint, dict) and checkpoint.get('type') in CHECKPOINT_HOOKS:

@@ -24,6 +24,7 @@ from casvit_mm.inference.pipeline import (
 )
 from casvit_mm.inference.saved_config import read_saved_config
 from casvit_mm.models.checkpoint import load_into, read_checkpoint
+from casvit_mm.models.checks.query_positions import check_query_positions
 from casvit_mm.models.optional import TOOLBOXES, import_toolbox
 
 
@@ -61,6 +62,7 @@ def _with_weights(cfg: Config, content: dict[str, Any], source: str) -> BaseMode
     with DefaultScope.overwrite_default_scope(ConfigView(cfg).scope):
         model = revert_sync_batchnorm(MODELS.build(model_cfg))
     load_into(model, content, strict=True, source=source)
+    check_query_positions(model)
     return model.eval()
 
 

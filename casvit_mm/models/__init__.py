@@ -6,6 +6,7 @@ from casvit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from casvit.errors import MissingPackageError
+    from casvit.tables import ARCHITECTURES, Architecture
     from casvit_mm.models.casvit import CASViT
     from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
     from casvit_mm.models.classifier import CASViTClassifier, CASViTClsHead
@@ -14,12 +15,7 @@ if TYPE_CHECKING:
     from casvit_mm.models.mixers import TOKEN_MIXERS, CASMixer
     from casvit_mm.models.optional import require_mmpretrain
     from casvit_mm.models.separable_conv import SeparableConv2d
-    from casvit_mm.models.sizes import (
-        ARCHITECTURES,
-        Architecture,
-        classifier_sizes,
-        dense_sizes,
-    )
+    from casvit_mm.models.sizes import classifier_sizes, dense_sizes
 
 __all__ = [
     'ARCHITECTURES',
@@ -44,8 +40,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
-        'ARCHITECTURES': 'casvit_mm.models.sizes',
-        'Architecture': 'casvit_mm.models.sizes',
+        'ARCHITECTURES': 'casvit.tables',
+        'Architecture': 'casvit.tables',
         'CASMixer': 'casvit_mm.models.mixers',
         'CASViT': 'casvit_mm.models.casvit',
         'CASViTClassifier': 'casvit_mm.models.classifier',

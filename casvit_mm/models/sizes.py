@@ -1,25 +1,30 @@
 """Config fragments derived from the table of CAS-ViT sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from casvit.tables import ARCHITECTURES, Architecture
+from casvit.tables import ARCHITECTURES, channels
+
+Stages = Sequence[int] | int
 
 
 def dense_sizes(
-    out_indices: Sequence[int], **inputs: Sequence[int] | int
+    out_indices: Sequence[int], **inputs: Stages | Mapping[str, Stages]
 ) -> dict[str, dict[str, Any]]:
     """The settings of a detector or segmentor that depend on the size.
 
     Args:
         out_indices: Stages (0 to 3) that the backbone outputs.
         **inputs: Parts of the model that take features of the backbone, each with its stages: a
-            sequence if its ``in_channels`` is a list, an integer if it is a number. Defaults to
-            ``neck=out_indices``.
+            sequence if its ``in_channels`` is a list, an integer if it is a number; or a dict of
+            these, if there are more keys than ``in_channels``. Defaults to ``neck=out_indices``.
 
     Returns:
         For every size, a fragment to merge into ``model``: the backbone's ``arch``,
         ``drop_path_rate`` and ``init_cfg``, and the ``in_channels`` of those parts.
+
+    Raises:
+        SizeError: There is no such stage.
 
     Example:
         >>> sizes = dense_sizes((0, 1, 2, 3), decode_head=(0, 1, 2, 3), auxiliary_head=2)
@@ -34,7 +39,7 @@ def dense_sizes(
                 drop_path_rate=size.drop_path_rate,
                 init_cfg=size.checkpoint and dict(type='Pretrained', checkpoint=size.checkpoint),
             ),
-            **{part: dict(in_channels=_channels(size, stages)) for part, stages in inputs.items()},
+            **{part: _inputs(name, stages) for part, stages in inputs.items()},
         )
         for name, size in ARCHITECTURES.items()
     }
@@ -64,7 +69,9 @@ def _from_file(checkpoint: str | None) -> dict[str, Any]:
     return dict(init_cfg=checkpoint and dict(type='Pretrained', checkpoint=checkpoint))
 
 
-def _channels(size: Architecture, stages: Sequence[int] | int) -> list[int] | int:
-    if isinstance(stages, int):
-        return size.channels[stages]
-    return [size.channels[stage] for stage in stages]
+def _inputs(size: str, stages: Stages | Mapping[str, Stages]) -> dict[str, list[int] | int]:
+    named = stages if isinstance(stages, Mapping) else {'in_channels': stages}
+    return {
+        key: channels(size, [of])[0] if isinstance(of, int) else channels(size, of)
+        for key, of in named.items()
+    }

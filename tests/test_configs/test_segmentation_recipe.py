@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine import Config
 from mmengine.registry import init_default_scope
+from small_models import with_one_layer
 
 mmseg_registry = pytest.importorskip('mmseg.registry')
 
@@ -23,6 +24,9 @@ LONGER = [
     for size in ('s', 'm')
     for iterations in (80, 160)
 ]
+DEEPLAB = [f'deeplabv3plus_casvit-{size}_80k_ade20k-512x512' for size in 'sm']
+MASK2FORMER = [f'mask2former_semantic_casvit-{size}_160k_ade20k-512x512' for size in 'sm']
+FAMILIES = ['deeplabv3plus_casvit', 'mask2former_semantic_casvit']
 SLIDING = 'upernet_casvit-m_160k_ade20k-512x512_slide'
 DEMO = 'semantic_fpn_casvit-xs_demo_shapes'
 
@@ -164,7 +168,7 @@ def test_a_longer_schedule_changes_nothing_but_its_length(longer, configs):
     'name',
     [name for _, name in PUBLISHED[:4]]
     + [name for head, _, iterations, name in LONGER if head != 'semantic_fpn' and iterations == 80]
-    + [SLIDING, DEMO],
+    + [*DEEPLAB, MASK2FORMER[0], SLIDING, DEMO],
 )
 def test_a_config_builds_learns_and_predicts(name, configs):
     from mmengine.model import revert_sync_batchnorm
@@ -174,6 +178,7 @@ def test_a_config_builds_learns_and_predicts(name, configs):
     cfg = read(configs, name)
     init_default_scope('mmseg')
     cfg.model.backbone.init_cfg = None
+    with_one_layer(cfg.model)
     side = 64
     if name == SLIDING:
         assert (cfg.model.test_cfg.crop_size, cfg.model.test_cfg.stride) == ((512, 512), (341, 341))
@@ -194,7 +199,7 @@ def test_a_config_builds_learns_and_predicts(name, configs):
     loss.backward()
     assert loss.isfinite()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
-    assert ('aux.loss_ce' in losses) == name.startswith('upernet')
+    assert ('aux.loss_ce' in losses) == name.startswith(('upernet', 'deeplab'))
 
     with torch.no_grad():
         answers = model.eval()(images, samples, mode='predict')
@@ -223,6 +228,9 @@ def test_every_config_in_the_folder_is_in_a_table(configs):
     assert {name for name in names if 'light' not in name} == {
         *(name for _, name in PUBLISHED),
         *(name for *_, name in LONGER),
+        *DEEPLAB,
+        *MASK2FORMER,
+        *FAMILIES,
         SLIDING,
         DEMO,
     }

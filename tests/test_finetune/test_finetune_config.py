@@ -95,11 +95,16 @@ def test_the_config_holds_exactly_the_names_and_paths_of_the_data_and_runs_none(
     [
         ('detection', 'retinanet_casvit-m_fpn_1x_coco'),
         ('detection', 'rtmdet_casvit-s_8xb32-300e_coco'),
+        ('detection', 'fcos_casvit-s_fpn_1x_coco'),
+        ('detection', 'dino_casvit-s_8xb2-12e_coco'),
         ('instance', 'mask_rcnn_casvit-xs_fpn_1x_coco'),
+        ('instance', 'rtmdet_ins_casvit-s_8xb32-300e_coco'),
         ('instance', 'cascade_mask_rcnn_casvit-s_fpn_1x_coco'),
         ('semantic', 'semantic_fpn_casvit-xs_40k_ade20k-512x512'),
         ('semantic', 'segformer_casvit-s_80k_ade20k-512x512'),
         ('semantic', 'upernet_casvit-s_80k_ade20k-512x512'),
+        ('semantic', 'mask2former_semantic_casvit-s_160k_ade20k-512x512'),
+        ('semantic', 'deeplabv3plus_casvit-s_80k_ade20k-512x512'),
     ],
 )
 @pytest.mark.parametrize('test', [False, True])
@@ -113,6 +118,14 @@ def test_every_head_of_a_shipped_config_gets_the_classes_and_keeps_the_rest(task
     assert kinds == [*kept, 'EMAHook']
     (dataset,) = ConfigView(cfg).datasets('test')
     assert dataset['ann_file'] == f'/data/{"test" if test else "val"}.json'
+
+
+def test_mask2former_counts_its_classes_as_things():
+    name = 'mask2former_casvit-s_8xb2-lsj-50e_coco'
+    model = parsed(config_text(make_plan('instance', name, classes='abcde'))).model
+    for head in (model.panoptic_head, model.panoptic_fusion_head):
+        assert (head.num_things_classes, head.num_stuff_classes) == (5, 0)
+    assert model.panoptic_head.loss_cls.class_weight == [1.0] * 5 + [0.1]
 
 
 @pytest.mark.parametrize('task', DEMOS)

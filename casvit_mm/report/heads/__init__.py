@@ -1,0 +1,1 @@
+"""The page of the heads that work with CAS-ViT."""

@@ -1,0 +1,2 @@
+_base_ = './dino_casvit.py'
+model = _base_.casvit_sizes.s

@@ -1,0 +1,2 @@
+_base_ = './mask2former_casvit.py'
+model = _base_.casvit_sizes.m

@@ -1,0 +1,2 @@
+_base_ = './rtmdet_ins_casvit.py'
+model = _base_.casvit_sizes.s

@@ -1,0 +1,2 @@
+_base_ = './deeplabv3plus_casvit.py'
+model = _base_.casvit_sizes.s
