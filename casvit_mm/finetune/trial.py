@@ -64,7 +64,8 @@ def measure(config: str, batch_size: int, work_dir: Path) -> dict[str, float]:
         ``peak``: memory in bytes, 0 if the GPU has too little; ``seconds`` per step and
         ``val_seconds`` per image of the validation.
     """
-    cfg = Config.fromfile(config)
+    # Nobody reads the config that a trial logs.
+    cfg = Config.fromfile(config, format_python_code=False)
     cfg.train_dataloader.batch_size = batch_size
     shorten(cfg, work_dir)
     on_gpu = torch.cuda.is_available()
