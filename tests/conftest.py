@@ -1,5 +1,6 @@
 """Fixtures that several tests share."""
 
+import gc
 import os
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ sys.path.insert(0, str(TESTS))
 # How long an example takes depends on what else the machine does.
 settings.register_profile('any_machine', deadline=None)
 settings.load_profile('any_machine')
+
+
+def pytest_collection_finish() -> None:
+    """Leaves all that was imported out of garbage collections, which each dataset starts."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')

@@ -101,8 +101,7 @@ def toy_run(work_dir, *, runner='CASViTRunner', epochs=3, scores=None, scripted=
         default_hooks={**hooks, **options.pop('default_hooks', {})},
         randomness=dict(seed=0),
         log_level='ERROR',
-        cfg=dict(),
-        **options,
+        **{'cfg': dict(), **options},
     )
 
 

@@ -2,9 +2,11 @@
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import distributed, multiprocessing
 
 
@@ -18,7 +20,14 @@ def in_two_processes(function: Callable[..., None], *arguments: Any) -> None:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(_process, (port, function, arguments), nprocs=2)
+    # A new process would import everything again; one that uses a GPU cannot be forked.
+    forks = sys.platform == 'linux' and not torch.cuda.is_available()
+    multiprocessing.start_processes(
+        _process,
+        (port, function, arguments),
+        nprocs=2,
+        start_method='fork' if forks else 'spawn',
+    )
 
 
 def _process(rank: int, port: int, function: Callable[..., None], arguments: tuple) -> None:
@@ -29,6 +38,8 @@ def _process(rank: int, port: int, function: Callable[..., None], arguments: tup
         MASTER_ADDR='127.0.0.1',
         MASTER_PORT=str(port),
     )
+    # A forked process has none of the threads that its parent computed with.
+    torch.set_num_threads(1)
     distributed.init_process_group('gloo')
     try:
         function(*arguments)

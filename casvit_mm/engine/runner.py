@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger, print_log
@@ -17,6 +18,7 @@ from torch import nn
 
 from casvit.errors import UserError
 from casvit.files import write_whole, written_whole
+from casvit_mm.config.formatted import FormattedOnce
 from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.batches import require_batches
 from casvit_mm.engine.checkpoints import latest_checkpoint
@@ -73,6 +75,8 @@ class CASViTRunner(Runner):
             # The saved config names the precision that was used, not 'auto'.
             cfg = copy.deepcopy(cfg)
             cfg['speed']['precision'] = self.speed.precision
+        if isinstance(cfg, Config):
+            cfg = FormattedOnce.of(cfg)
         super().__init__(*args, cfg=cfg, **kwargs)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:

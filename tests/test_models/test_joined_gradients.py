@@ -102,6 +102,9 @@ def two_steps_of_each():
 
 
 def test_two_processes_train_models_whose_heads_leave_levels_unread():
+    # Whatever this process has imported, those that are forked from it need not.
+    for name in CASES:
+        built(name)
     in_two_processes(two_steps_of_each)
 
 
