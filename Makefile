@@ -21,7 +21,7 @@ SPEED_RECORDS := $(addprefix $(SPEED)/,$(addsuffix .json,\
 	inference training training_bf16 models models_training peers area batch))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test long bench lint format setup-original test-original demo-original clean
+.PHONY: help setup demo test long bench index lint format setup-original test-original demo-original clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,9 @@ bench: setup  ## run all measurements of the page on speed, in an hour and a qua
 		--turns 3 --seconds 3 --out $(SPEED)/models_training.json
 	$(BENCH) --configs $(MODELS) --turns 5 --seconds 2 --out $(SPEED)/models.json
 	$(BENCH) --page $(SPEED)/speed.md --records $(SPEED_RECORDS)
+
+index: setup  ## write the list of published models, in OpenMMLab's format
+	$(RUN) tools/model_index.py
 
 lint: setup  ## check style, formatting and types
 	$(RUN) -m ruff check .

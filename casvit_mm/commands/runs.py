@@ -5,7 +5,6 @@ import os
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -112,8 +111,3 @@ def say(text: str) -> None:
 def log_file(runner: Runner) -> str:
     """The text log of a run."""
     return str(Path(runner.log_dir) / f'{runner.timestamp}.log')
-
-
-def as_list(value: Any) -> list[Any]:
-    """Returns a list for a config value that may be one dict or a list of them."""
-    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -14,6 +14,7 @@ from casvit_mm.commands.runs import as_line, build_runner, join, require_runnabl
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import drop_pretrained, start_from_scratch
+from casvit_mm.config.values import check_values, ignored_keys, settle_loaders
 from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.checkpoints import latest_checkpoint
@@ -40,9 +41,13 @@ def run(args: Namespace) -> int:
     """
     screen = Screen(quiet=args.quiet)
     cfg = command_config(args)
+    check_values(cfg)
+    settle_loaders(cfg)
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise CliError(f'The config {cfg.filename} has no train_dataloader or no train_cfg.')
     require_runnable(cfg)
+    for note in ignored_keys(cfg):
+        screen.say(note)
     load_toolbox(cfg)
     require_matching_channels(cfg)
     if args.from_scratch:
