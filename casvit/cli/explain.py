@@ -30,6 +30,7 @@ INSTALL = re.compile(r"pip3? install (?:-U )?([\w \[\].<>=!,'-]+)")
 NOT_INSTALLED = re.compile(r'^([\w-]+) is not installed')
 UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 MISSING_KEY = re.compile(r"(?:has no attribute |^KeyError: |assert )'(\w+)'")
+CHANNELS = re.compile(r'to have (\d+) channels, but got (\d+) channels instead')
 LOADED_BY = {
     'img': 'LoadImageFromFile',
     'ori_shape': 'LoadImageFromFile',
@@ -47,6 +48,14 @@ LOADED_BY = {
     'scale_factor': 'Resize',
 }
 """What a pipeline gives a model or a later transform, and which of its transforms does."""
+
+SINCE_2022 = {
+    'DefaultFormatBundle': 'PackDetInputs (PackSegInputs, PackInputs)',
+    'Collect': 'PackDetInputs (PackSegInputs, PackInputs)',
+    'ImageToTensor': 'PackDetInputs (PackSegInputs, PackInputs)',
+    'MultiScaleFlipAug': 'TestTimeAug',
+}
+"""Transforms of versions before mmengine, and what replaced them."""
 
 MIXING = (
     "It combines several images, so it belongs in the pipeline of a dataset of type='"
@@ -106,7 +115,7 @@ def _explain_file(error: BaseException, original: BaseException, message: str) -
         return None
     if IN_WORKER in message:
         return f'The data loader cannot read a file: {_last_line(message)}.'
-    if original.filename is not None:
+    if original.filename:
         return f'{original.filename}: {original.strerror or message}.'
     return None
 
@@ -137,15 +146,16 @@ def _explain_building(error: BaseException, original: BaseException, message: st
     if building is None or not isinstance(original, (*BUILDING_ERRORS, ImportError, OSError)):
         return None
     if 'must contain the key "type"' in message:
+        where = place(error, '', building.values)
         return (
-            f'A part of the config has no type: {short(_plain(building.values))}. A part that '
-            'should only change its base must not have _delete_=True, and its name must be that '
-            'of the part in the base.'
+            f'A part of the config has no type: {where or short(_plain(building.values))}. If it '
+            'is to change a part of the base config, its name has to be the same, without '
+            '_delete_=True.'
         )
     where = _named(error, building)
     if isinstance(original, KeyError) and 'is not in the' in message:
         return (
-            f'The config uses {where}, which is not registered. {_similar(building)}if it is your '
+            f'The config uses {where}, which is not registered. {_similar(building)} it is your '
             "own class, add its module to custom_imports (together with 'casvit_mm')."
         )
     if unknown := UNKNOWN_ARGUMENT.search(message):
@@ -162,7 +172,7 @@ def _explain_running(error: BaseException, original: BaseException, message: str
     if not isinstance(original, Exception):
         return None
     if IN_WORKER in message:
-        part, message = running_in_text(message), _last_line(message)
+        part, message = running_in_text(message), _raised_in_text(message)
     else:
         part, message = running(error), _with_kind(original, message)
     if part is None:
@@ -176,12 +186,20 @@ def _explain_running(error: BaseException, original: BaseException, message: str
         )
     where = place(error, part.name)
     at = f' ({where})' if where else ''
-    return f'The {part.kind} {part.name}{at} failed: {message.rstrip(".")}. {_advice(message)}'
+    return (
+        f'The {part.kind} {part.name}{at} failed: {message.rstrip(".")}. {_advice(part, message)}'
+    )
 
 
-def _advice(message: str) -> str:
+def _advice(part: Part, message: str) -> str:
     if 'mix_results' in message:
         return MIXING
+    channels = CHANNELS.search(message)
+    if channels and part.name == 'CASViT':
+        return (
+            f'The model takes images with {channels[1]} channels, but the data pipeline loads '
+            f'{channels[2]}: docs/bands.md shows how images that are not RGB are loaded.'
+        )
     for key in MISSING_KEY.findall(message):
         if key in LOADED_BY:
             return f'It needs {key!r} from the data pipeline, where {LOADED_BY[key]} provides it.'
@@ -200,18 +218,21 @@ def _similar(building: Building) -> str:
     """Names of registered classes that the unknown one may stand for."""
     root = getattr(building.registry, 'root', building.registry)
     if root is None:
-        return 'Check the spelling; '
+        return 'Check the spelling; if'
+    if new := SINCE_2022.get(building.name):
+        return f'In this version of OpenMMLab it is {new}; if'
     of_scope = {scope: each.module_dict for scope, each in getattr(root, 'children', {}).items()}
     for scope in OPENMMLAB:
         if building.name in of_scope.get(scope, ()):
-            return (
-                f'It is a name of {scope}: set default_scope={scope!r} in the config, or write '
-                f"'{scope}.{building.name}'; "
-            )
+            # Another toolbox may be the right default.
+            known = building.registry.scope in of_scope
+            default = '' if known else f'set default_scope={scope!r} in the config, or '
+            return f"It is a name of {scope}: {default}write '{scope}.{building.name}'; if"
     known = [*root.module_dict, *(name for names in of_scope.values() for name in names)]
-    bare = building.name.rsplit('.', 1)[-1]
-    near = difflib.get_close_matches(bare, dict.fromkeys(known), n=2, cutoff=0.7)
-    return f'Did you mean {" or ".join(map(repr, near))}? ' if near else 'Check the spelling; '
+    by_lower = {name.lower(): name for name in known if isinstance(name, str)}
+    bare = building.name.rsplit('.', 1)[-1].lower()
+    near = [by_lower[name] for name in difflib.get_close_matches(bare, by_lower, 2, 0.7)]
+    return f'Did you mean {" or ".join(map(repr, near))}? If' if near else 'Check the spelling; if'
 
 
 def _with_kind(error: BaseException, message: str) -> str:
@@ -233,6 +254,13 @@ def _in_a_line(message: str) -> str:
 
 def _last_line(message: str) -> str:
     return (message.strip().splitlines() or [''])[-1]
+
+
+def _raised_in_text(text: str) -> str:
+    """The message of a traceback; the condition of an assertion without one."""
+    last = _last_line(text)
+    conditions = [line.strip() for line in text.splitlines() if line.strip().startswith('assert ')]
+    return conditions[-1] if last == 'AssertionError' and conditions else last
 
 
 def _compiler_message(message: str) -> str:

@@ -28,6 +28,7 @@ KINDS = {
     'OptimWrapper': 'optimizer wrapper',
     '_ParamScheduler': 'scheduler',
     'BaseDataPreprocessor': 'data preprocessor',
+    'BaseModel': 'model',
     'BaseModule': 'model part',
 }
 """Base classes of the parts of a config, and what a part of each kind is called."""
@@ -167,7 +168,7 @@ def place(error: BaseException, name: str, values: Mapping[str, Any] | None = No
         if cfg is not None and 'model' in cfg:
             nodes = list(_nodes(cfg, ''))
             same = [path for path, node in nodes if values is not None and node == values]
-            called = [path for path, node in nodes if _called(node) == name]
+            called = [path for path, node in nodes if name and _called(node) == name]
             paths = same or called
             return paths[0] if same or len(paths) == 1 else ''
     return ''

@@ -1,6 +1,7 @@
 """Reads images of any number of bands, and shows them as colour images."""
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 
@@ -54,6 +55,33 @@ def decode_bands(content: bytes, name: str) -> np.ndarray:
             'expected numbers of shape (H, W) or (H, W, bands).'
         )
     return bands
+
+
+def size_of_bands(path: Path) -> tuple[int, int] | None:
+    """Reads the size of a file with bands from its header.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Width and height; None if the file is neither .npy nor TIFF.
+
+    Raises:
+        Exception: The file is missing or damaged, or tifffile is not installed.
+    """
+    with path.open('rb') as file:
+        start = file.read(len(NUMPY_START))
+    if start == NUMPY_START:
+        shape: tuple[int, ...] = np.load(path, mmap_mode='r', allow_pickle=False).shape
+        return shape[1], shape[0]
+    if not start.startswith(TIFF_STARTS):
+        return None
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        sizes = dict(zip(series.axes, series.shape, strict=True))
+    return sizes['X'], sizes['Y']
 
 
 def as_colours(bands: np.ndarray) -> np.ndarray:

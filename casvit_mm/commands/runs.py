@@ -67,6 +67,24 @@ def require_runnable(cfg: Config) -> None:
             )
 
 
+def require_work_dir(cfg: Config) -> None:
+    """Stops early if nothing can be written into the folder of a run.
+
+    Raises:
+        CliError: It cannot be created, or is not writable.
+    """
+    folder = Path(cfg.work_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = '' if os.access(folder, os.W_OK) else 'it is not writable'
+    except OSError as error:
+        reason = 'it is a file' if folder.is_file() else error.strerror or str(error)
+    if reason:
+        raise CliError(
+            f'The work dir {folder} cannot be used: {reason}. Name another one with --work-dir DIR.'
+        )
+
+
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that a config names, or by default this package's runner."""
     runner = RUNNERS.build(cfg) if cfg.get('runner_type') else CASViTRunner.from_cfg(cfg)

@@ -16,6 +16,7 @@ from casvit_mm.commands.runs import (
     join,
     log_file,
     require_runnable,
+    require_work_dir,
     say,
     shown,
 )
@@ -75,6 +76,7 @@ def run(args: Namespace) -> int:
         screen.say(as_line(fact))
     if args.tta:
         _augment(cfg)
+    require_work_dir(cfg)
     with shown(screen, debug=args.debug, tables=True):
         runner = build_runner(cfg)
         runner.test()

@@ -10,7 +10,15 @@ from casvit.errors import CheckpointError, CliError
 from casvit.terminal.screen import Screen
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.endings import end_training
-from casvit_mm.commands.runs import as_line, build_runner, join, require_runnable, say, shown
+from casvit_mm.commands.runs import (
+    as_line,
+    build_runner,
+    join,
+    require_runnable,
+    require_work_dir,
+    say,
+    shown,
+)
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import drop_pretrained, start_from_scratch
@@ -62,6 +70,7 @@ def run(args: Namespace) -> int:
     splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
     for fact in check_data(cfg, splits, crashes_only=args.no_data_check):
         screen.say(as_line(fact))
+    require_work_dir(cfg)
     with shown(screen, debug=args.debug):
         runner = build_runner(cfg)
         runner.train()

@@ -108,8 +108,11 @@ def _describe(error: Exception, path: Path) -> str:
         reason = f'is not valid Python: {error.msg}'
     elif isinstance(error, ImportError):
         reason = str(error).split(', the current sys.path')[0]
-        cause = f' ({error.__context__})' if isinstance(error.__context__, ImportError) else ''
-        return f'The config {path} cannot be loaded: {reason}{cause}. Is its folder on PYTHONPATH?'
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        more = '' if cause is error else f' ({cause})'
+        return f'The config {path} cannot be loaded: {reason}{more}. Is its folder on PYTHONPATH?'
     elif imported:
         return (
             f'The config {path} cannot be loaded: a module that it imports fails in {imported}: '

@@ -2,13 +2,14 @@
 
 import difflib
 import inspect
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hooks import Priority
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
+from mmengine.runner.priority import Priority
 
 from casvit.errors import CliError
 from casvit.sentences import short, some
@@ -105,6 +106,7 @@ def check_values(cfg: Config) -> None:
     _check_optimizer(cfg)
     _check_transforms(cfg)
     _check_priorities(cfg)
+    _check_run(cfg)
 
 
 def ignored_keys(cfg: Config) -> list[str]:
@@ -240,3 +242,11 @@ def _check_priorities(cfg: Config) -> None:
                 f'The hook {type_name(hook)} of {cfg.filename} has priority={priority!r}: expected '
                 f'one of {", ".join(Priority.__members__)}, or a number from 0 to 100.'
             )
+
+
+def _check_run(cfg: Config) -> None:
+    level, seed = cfg.get('log_level'), (cfg.get('randomness') or {}).get('seed')
+    if isinstance(level, str) and not isinstance(logging.getLevelName(level), int):
+        raise CliError(f'log_level is {level!r} in {cfg.filename}: expected INFO, WARNING …')
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise CliError(f'randomness.seed is {seed!r} in {cfg.filename}: expected a whole number.')
