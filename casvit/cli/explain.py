@@ -159,7 +159,9 @@ def _explain_building(error: BaseException, original: BaseException, message: st
             "own class, add its module to custom_imports (together with 'casvit_mm')."
         )
     if unknown := UNKNOWN_ARGUMENT.search(message):
-        near = difflib.get_close_matches(unknown[1], arguments_of(building.cls), n=1)
+        # Building a lazily registered class has put it in the place of its factory.
+        cls = building.registry.get(building.name) if building.registry else building.cls
+        near = difflib.get_close_matches(unknown[1], arguments_of(cls or building.cls), n=1)
         hint = f' Did you mean {near[0]}?' if near else ''
         return f'The config uses {where} with invalid values: {_in_a_line(message)}.{hint}'
     if isinstance(original, AssertionError) and not str(original):

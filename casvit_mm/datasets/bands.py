@@ -10,6 +10,7 @@ from mmengine.registry import TRANSFORMS
 
 from casvit.errors import DatasetError
 from casvit.inputs.bands import decode_bands
+from casvit.sentences import count_of
 from casvit_mm.registration import registered_in
 
 
@@ -86,9 +87,10 @@ class NormalizeBands(BaseTransform):
         # OpenCV drops the axis of a single band when it resizes an image.
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         if pixels.shape[-1] != len(self.mean):
+            name = f' {results["img_path"]}' if results.get('img_path') else ''
             raise DatasetError(
-                f'The image {results.get("img_path")} has {pixels.shape[-1]} band(s), but the '
-                f'mean of NormalizeBands has {len(self.mean)} value(s).'
+                f'The image{name} has {count_of(pixels.shape[-1], "band")}, but NormalizeBands is '
+                f'for images with {len(self.mean)}.'
             )
         results['img'] = (pixels - self.mean) / self.std
         return results

@@ -17,6 +17,7 @@ from casvit.drawing.style import STYLE, Style
 from casvit.inputs.bands import NUMPY_START, as_colours, decode_bands
 from casvit.inputs.images import write_image
 from casvit_mm.config.view import type_name
+from casvit_mm.datasets.decoding import quiet_decoders
 from casvit_mm.engine.samples import Classified, shown_in
 
 OPENMMLAB = ('mmengine', 'mmdet', 'mmseg', 'mmpretrain')
@@ -72,7 +73,7 @@ def _shown(path: str) -> np.ndarray:
     content = get(path)
     image = None
     if not content.startswith(NUMPY_START):
-        with suppress(cv2.error):
+        with suppress(cv2.error), quiet_decoders():
             image = mmcv.imfrombytes(content, channel_order='rgb')
     return as_colours(decode_bands(content, path)) if image is None else image
 
