@@ -93,7 +93,11 @@ def being_built(error: BaseException) -> Building | None:
             return None
         if name in BUILDERS and hasattr(last.f_locals.get('cfg'), 'get'):
             registry, cls = last.f_locals.get('registry'), last.f_locals.get('obj_cls')
-            found = Building(BUILDERS[name], last.f_locals['cfg'], registry, cls)
+            values = dict(last.f_locals['cfg'].items())
+            if kind := last.f_locals.get('obj_type'):
+                # The type may be a default of the registry.
+                values.setdefault(BUILDERS[name], kind)
+            found = Building(BUILDERS[name], values, registry, cls)
             if found.key == 'type':
                 building = found
             else:

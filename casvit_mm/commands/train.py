@@ -23,7 +23,7 @@ from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import drop_pretrained, start_from_scratch
 from casvit_mm.config.values import check_values, ignored_keys, settle_loaders
-from casvit_mm.config.view import ConfigView
+from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.checkpoints import latest_checkpoint
 from casvit_mm.engine.drawing import set_style
@@ -62,6 +62,7 @@ def run(args: Namespace) -> int:
         screen.say(start_from_scratch(cfg))
     set_style(cfg, arguments.drawing(args))
     _set_resume(cfg, args.resume)
+    _check_strategy(cfg, args.launcher)
     _check_pretrained(cfg)
     if args.amp:
         _use_amp(cfg)
@@ -85,6 +86,24 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
         cfg.resume, cfg.load_from = True, resume
     if cfg.get('load_from'):
         require_checkpoint(cfg.load_from)
+
+
+def _check_strategy(cfg: Config, launcher: str) -> None:
+    """Stops if a strategy of FlexibleRunner needs several processes, or a GPU, and has none."""
+    strategy = cfg.get('strategy')
+    kind = type_name(strategy) if isinstance(strategy, dict) else ''
+    if cfg.get('runner_type') != 'FlexibleRunner' or kind in ('', 'SingleDeviceStrategy'):
+        return
+    if launcher == 'none':
+        raise CliError(
+            f'strategy={kind!r} is for several processes: start them with tools/dist_train.sh, or '
+            'with --launcher; or leave strategy out of the config.'
+        )
+    if get_device() == 'cpu' and kind != 'DDPStrategy':
+        raise CliError(
+            f'strategy={kind!r} needs GPUs, but torch finds none here: use DDPStrategy, or leave '
+            'strategy out of the config.'
+        )
 
 
 def _check_pretrained(cfg: Config) -> None:

@@ -20,7 +20,8 @@ class LoadBands(LoadImageFromFile):
 
     Reads .npy, TIFF, and whatever OpenCV reads, in the stored order; colour images are RGB.
 
-    Required key: ``img_path``. Adds ``img`` (``(H, W, C)``, float32), ``img_shape``, ``ori_shape``.
+    Required key: ``img_path``. Adds ``img`` (``(H, W, C)``; uint8 if the file is, else float32),
+    ``img_shape`` and ``ori_shape``.
 
     Args:
         bands (Sequence[int], optional): Indices of the bands to use, in this order. Defaults to
@@ -35,7 +36,7 @@ class LoadBands(LoadImageFromFile):
     def __init__(
         self, bands: Sequence[int] | None = None, *, backend_args: dict[str, Any] | None = None
     ) -> None:
-        super().__init__(to_float32=True, color_type='unchanged', backend_args=backend_args)
+        super().__init__(color_type='unchanged', backend_args=backend_args)
         self.bands = None if bands is None else list(bands)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -49,12 +50,17 @@ class LoadBands(LoadImageFromFile):
                     f'{pixels.shape[-1]}.'
                 )
             pixels = pixels[..., self.bands]
-        results['img'] = pixels.astype(np.float32)
+        results['img'] = usable(pixels)
         results['img_shape'] = results['ori_shape'] = pixels.shape[:2]
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(bands={self.bands})'
+
+
+def usable(pixels: np.ndarray) -> np.ndarray:
+    """Bands of a type that OpenCV and torch take: uint8 as it is, any other as float32."""
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 
 
 @registered_in(TRANSFORMS)

@@ -56,7 +56,8 @@ class OwnLoader:
                 f'This model takes what {name} loads: a file, or an array of shape (H, W, bands), '
                 f'not {_form(pixels)}.'
             )
-        return pixels.astype(np.float32) if getattr(self.step, 'to_float32', False) else pixels
+        as_floats = getattr(self.step, 'to_float32', False) or pixels.dtype != np.uint8
+        return pixels.astype(np.float32) if as_floats else pixels
 
     def shown(self, pixels: np.ndarray) -> np.ndarray:
         """An image to draw on. Shape: ``(H, W, 3)``, uint8 RGB."""
