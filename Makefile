@@ -21,7 +21,7 @@ SPEED_RECORDS := $(addprefix $(SPEED)/,$(addsuffix .json,\
 	inference training training_bf16 models models_training peers area batch))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test long bench heads lint format setup-original test-original demo-original clean
+.PHONY: help setup demo test long bench heads index lint format setup-original test-original demo-original clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -57,6 +57,9 @@ bench: setup  ## run all measurements of the page on speed, in an hour and a qua
 
 heads: setup  ## try the heads of mmdet and mmseg with CAS-ViT, and write docs/heads.md
 	$(RUN) tools/heads.py
+
+index: setup  ## write the list of published models, in OpenMMLab's format
+	$(RUN) tools/model_index.py
 
 lint: setup  ## check style, formatting and types
 	$(RUN) -m ruff check .

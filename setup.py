@@ -1,4 +1,4 @@
-"""The parts of the build that pyproject.toml cannot express: configs/ and the index page."""
+"""The parts of the build that pyproject.toml cannot express: configs, models, the index page."""
 
 import re
 import shutil
@@ -29,14 +29,16 @@ def index_page(readme: str) -> str:
 
 
 class BuildWithConfigs(build_py):
-    """Adds `configs/` as `casvit_mm/.mim/configs`; an editable install uses it in place."""
+    """Adds configs and the index of models as `casvit_mm/.mim`; an editable install needs none."""
 
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            target = Path(self.build_lib, 'casvit_mm', '.mim', 'configs')
+            target = Path(self.build_lib, 'casvit_mm', '.mim')
             shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(ROOT / 'configs', target, ignore=shutil.ignore_patterns('__pycache__'))
+            unwanted = shutil.ignore_patterns('__pycache__')
+            shutil.copytree(ROOT / 'configs', target / 'configs', ignore=unwanted)
+            shutil.copy(ROOT / 'model-index.yml', target)
 
 
 setup(

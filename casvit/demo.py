@@ -10,6 +10,7 @@ from PIL import Image
 from casvit.drawing.style import STYLE, Style
 from casvit.errors import CliError, UserError
 from casvit.files import write_whole
+from casvit.inputs.bands import ARRAY_SUFFIXES
 from casvit.inputs.images import IMAGE_SUFFIXES, ImageError, ImageLike
 from casvit.inputs.streams import VIDEOS, Video, VideoWriter, list_images, output_names
 from casvit.predictor import PredictionError, Predictor
@@ -34,7 +35,7 @@ def find_inputs(source: Path) -> list[Path]:
         raise CliError(f'The input {source} does not exist.')
     if source.is_dir():
         return list_images(source)
-    if source.suffix.lower() in IMAGE_SUFFIXES:
+    if source.suffix.lower() in (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES):
         return [source]
     if source.suffix.lower() in VIDEOS:
         return []

@@ -10,6 +10,7 @@ EXTRAS = {
     'iterstrat': 'data',
     'imagehash': 'duplicates',
     'gdown': 'weights',
+    'tifffile': 'bands',
 }
 """The extra that installs a package; all others come with ``train``."""
 

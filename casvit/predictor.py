@@ -7,7 +7,7 @@ from typing import Any, TypeGuard, cast, overload
 
 import numpy as np
 
-from casvit.backends import Backend, UnknownModelError, load_backend
+from casvit.backends import Backend, Loader, UnknownModelError, load_backend
 from casvit.errors import UserError
 from casvit.inputs.batches import batches_of_equals
 from casvit.inputs.images import ImageError, ImageLike, load_image
@@ -156,7 +156,8 @@ class Predictor:
 
         Args:
             image: A file, a PIL image or a NumPy array (see
-                :func:`casvit.inputs.images.load_image`); or a list or tuple of them; or an
+                :func:`casvit.inputs.images.load_image`; for a model of other than RGB images, an
+                array with its bands, ``(H, W, C)``); or a list or tuple of them; or an
                 iterator, from which images are taken only when their results are needed, so that
                 any number of them fits into memory.
             bgr: Whether arrays have OpenCV's channel order.
@@ -222,7 +223,8 @@ class Predictor:
     ) -> Iterator[Result | ImageError | PredictionError]:
         # With tiles, a batch consists of tiles of one image.
         size = self.batch_size if tile is None else 1
-        inputs = (_read(image, bgr, keep_images) for image in images)
+        loader = getattr(self.backend, 'loader', None)
+        inputs = (_read(image, bgr, keep_images, loader) for image in images)
         outcomes: dict[int, Result | ImageError | PredictionError] = {}
         turn = 0
         for batch in batches_of_equals(inputs, size, lambda one: one.pixels.shape[:2]):
@@ -271,11 +273,11 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _Input:
-    """An image, or the error if it could not be read."""
+    """An image, or the error if it could not be read; ``shown`` is kept with its result."""
 
     pixels: np.ndarray
     file: str
-    keep: bool
+    shown: np.ndarray | None
     error: ImageError | None = None
 
 
@@ -285,12 +287,17 @@ def _is_stream(value: Any) -> TypeGuard[Iterable[ImageLike]]:
     return isinstance(value, Iterable) and not one
 
 
-def _read(image: ImageLike, bgr: bool, keep_files: bool) -> _Input:
+def _read(image: ImageLike, bgr: bool, keep_files: bool, loader: Loader | None) -> _Input:
     file = os.fspath(image) if isinstance(image, (str, os.PathLike)) else ''
     try:
-        return _Input(load_image(image, bgr=bgr), file, keep_files or not file)
+        if loader is not None:
+            # What draws results later reads image files only as RGB.
+            bands = loader(image)
+            return _Input(bands, file, loader.shown(bands))
+        pixels = load_image(image, bgr=bgr)
+        return _Input(pixels, file, pixels if keep_files or not file else None)
     except ImageError as error:
-        return _Input(np.zeros((0, 0, 3), np.uint8), file, False, error)
+        return _Input(np.zeros((0, 0, 3), np.uint8), file, None, error)
 
 
 def _predicted(
@@ -308,7 +315,7 @@ def _predicted(
             return [outcome for one in batch for outcome in _predicted([one], predict)]
         return [_failed(batch[0], error)]
     return [
-        replace(result, image=one.pixels if one.keep else None, file=one.file)
+        replace(result, image=one.shown, file=one.file)
         for one, result in zip(batch, results, strict=True)
     ]
 

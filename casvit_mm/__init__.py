@@ -16,11 +16,19 @@ except ModuleNotFoundError as error:
 
 if TYPE_CHECKING:
     from casvit_mm import datasets, deploy, engine, models
+    from casvit_mm.model_index import register_models
 
-__all__ = ['__version__', 'datasets', 'deploy', 'engine', 'models']
+__all__ = ['__version__', 'datasets', 'deploy', 'engine', 'models', 'register_models']
 
 __getattr__, __dir__ = lazy_attributes(
-    __name__, {'datasets': None, 'deploy': None, 'engine': None, 'models': None}
+    __name__,
+    {
+        'datasets': None,
+        'deploy': None,
+        'engine': None,
+        'models': None,
+        'register_models': 'casvit_mm.model_index',
+    },
 )
 
 register_classes()

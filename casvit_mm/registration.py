@@ -43,7 +43,11 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'ShapesDataset': 'casvit_mm.datasets.shapes.shapes_dataset',
         'SingleShapesDataset': 'casvit_mm.datasets.shapes.single_shapes_dataset',
     },
-    TRANSFORMS: {'MultiScaleRandomResizedCrop': 'casvit_mm.engine.samplers'},
+    TRANSFORMS: {
+        'LoadBands': 'casvit_mm.datasets.bands',
+        'MultiScaleRandomResizedCrop': 'casvit_mm.engine.samplers',
+        'NormalizeBands': 'casvit_mm.datasets.bands',
+    },
     DATA_SAMPLERS: {'MultiScaleBatchSampler': 'casvit_mm.engine.samplers'},
     HOOKS: {
         'AccelerationHook': 'casvit_mm.engine.hooks.acceleration',

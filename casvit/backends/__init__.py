@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from casvit.errors import UserError
+from casvit.inputs.images import ImageLike
 from casvit.results import Colour, Result
 from casvit.weights.find import local_path, named_weights
 
@@ -20,9 +21,27 @@ MODULES = {
 """The module for each suffix. Its function ``load`` takes the file and the Predictor's options."""
 
 
+class Loader(Protocol):
+    """Reads images that are not RGB, as a model wants them."""
+
+    def __call__(self, image: ImageLike) -> np.ndarray:
+        """Reads an image. Shape: ``(H, W)`` or ``(H, W, C)``, of any type.
+
+        Raises:
+            ImageError: The image cannot be read, or its type is not supported.
+        """
+
+    def shown(self, pixels: np.ndarray) -> np.ndarray:
+        """The image to draw on. Shape: ``(H, W, 3)``, uint8 RGB."""
+
+
 @runtime_checkable
 class Backend(Protocol):
-    """A model that is ready for inference."""
+    """A model that is ready for inference.
+
+    A backend for images that are not RGB also has an attribute ``loader``, a :class:`Loader`; it
+    is called with the images that the loader reads.
+    """
 
     @property
     def task(self) -> str:

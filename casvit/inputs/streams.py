@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from casvit.errors import MissingPackageError, UserError
+from casvit.inputs.bands import ARRAY_SUFFIXES
 from casvit.inputs.images import IMAGE_SUFFIXES
 
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
@@ -21,6 +22,8 @@ class StreamError(UserError, ValueError):
 def list_images(folder: str | Path) -> list[Path]:
     """Lists the images of a folder, sorted by name; subfolders are ignored.
 
+    Arrays (.npy) count as images if there are no others.
+
     Args:
         folder: The folder.
 
@@ -31,7 +34,9 @@ def list_images(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         what = 'is a file' if folder.exists() else 'does not exist'
         raise StreamError(f'The folder {folder} {what}.')
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(folder.iterdir())
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = images or [path for path in files if path.suffix.lower() in ARRAY_SUFFIXES]
     if not images:
         raise StreamError(f'The folder {folder} contains no image ({", ".join(IMAGE_SUFFIXES)}).')
     return images

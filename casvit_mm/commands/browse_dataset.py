@@ -15,6 +15,7 @@ from tqdm import tqdm
 from casvit.cli import arguments
 from casvit.drawing.style import STYLE, Style
 from casvit.errors import CliError
+from casvit.inputs.bands import as_colours
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.view import ConfigView
@@ -120,5 +121,7 @@ def draw(
 
 def _pixels(inputs: torch.Tensor) -> np.ndarray:
     """The output of a pipeline as an RGB image. Shape: ``(H, W, 3)``, uint8."""
+    if len(inputs) != 3:
+        return as_colours(inputs.permute(1, 2, 0).numpy())
     pixels = inputs.permute(1, 2, 0).clamp(0, 255).to(torch.uint8).numpy()
     return np.ascontiguousarray(pixels[..., ::-1])

@@ -5,7 +5,6 @@ import os
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
@@ -68,6 +67,24 @@ def require_runnable(cfg: Config) -> None:
             )
 
 
+def require_work_dir(cfg: Config) -> None:
+    """Stops early if nothing can be written into the folder of a run.
+
+    Raises:
+        CliError: It cannot be created, or is not writable.
+    """
+    folder = Path(cfg.work_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = '' if os.access(folder, os.W_OK) else 'it is not writable'
+    except OSError as error:
+        reason = 'it is a file' if folder.is_file() else error.strerror or str(error)
+    if reason:
+        raise CliError(
+            f'The work dir {folder} cannot be used: {reason}. Name another one with --work-dir DIR.'
+        )
+
+
 def build_runner(cfg: Config) -> Runner:
     """Builds the runner that a config names, or by default this package's runner."""
     runner = RUNNERS.build(cfg) if cfg.get('runner_type') else CASViTRunner.from_cfg(cfg)
@@ -112,8 +129,3 @@ def say(text: str) -> None:
 def log_file(runner: Runner) -> str:
     """The text log of a run."""
     return str(Path(runner.log_dir) / f'{runner.timestamp}.log')
-
-
-def as_list(value: Any) -> list[Any]:
-    """Returns a list for a config value that may be one dict or a list of them."""
-    return list(value) if isinstance(value, (list, tuple)) else [value]

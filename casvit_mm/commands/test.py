@@ -12,18 +12,19 @@ from casvit.terminal.screen import Screen
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.runs import (
     as_line,
-    as_list,
     build_runner,
     join,
     log_file,
     require_runnable,
+    require_work_dir,
     say,
     shown,
 )
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import drop_pretrained
-from casvit_mm.config.view import ConfigView, type_name
+from casvit_mm.config.values import check_values, settle_loaders
+from casvit_mm.config.view import ConfigView, as_list, type_name
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.drawing import set_style
 from casvit_mm.models.checkpoint import require_checkpoint
@@ -48,6 +49,8 @@ def run(args: Namespace) -> int:
         raise CliError(f'--out {args.out}: the file is a pickle, so its name has to end in .pkl.')
     screen = Screen(quiet=args.quiet)
     cfg = command_config(args)
+    check_values(cfg)
+    settle_loaders(cfg)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
     require_runnable(cfg)
@@ -73,6 +76,7 @@ def run(args: Namespace) -> int:
         screen.say(as_line(fact))
     if args.tta:
         _augment(cfg)
+    require_work_dir(cfg)
     with shown(screen, debug=args.debug, tables=True):
         runner = build_runner(cfg)
         runner.test()

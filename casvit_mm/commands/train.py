@@ -10,11 +10,20 @@ from casvit.errors import CheckpointError, CliError
 from casvit.terminal.screen import Screen
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.endings import end_training
-from casvit_mm.commands.runs import as_line, build_runner, join, require_runnable, say, shown
+from casvit_mm.commands.runs import (
+    as_line,
+    build_runner,
+    join,
+    require_runnable,
+    require_work_dir,
+    say,
+    shown,
+)
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import drop_pretrained, start_from_scratch
-from casvit_mm.config.view import ConfigView
+from casvit_mm.config.values import check_values, ignored_keys, settle_loaders
+from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.checkpoints import latest_checkpoint
 from casvit_mm.engine.drawing import set_style
@@ -40,15 +49,20 @@ def run(args: Namespace) -> int:
     """
     screen = Screen(quiet=args.quiet)
     cfg = command_config(args)
+    check_values(cfg)
+    settle_loaders(cfg)
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
         raise CliError(f'The config {cfg.filename} has no train_dataloader or no train_cfg.')
     require_runnable(cfg)
+    for note in ignored_keys(cfg):
+        screen.say(note)
     load_toolbox(cfg)
     require_matching_channels(cfg)
     if args.from_scratch:
         screen.say(start_from_scratch(cfg))
     set_style(cfg, arguments.drawing(args))
     _set_resume(cfg, args.resume)
+    _check_strategy(cfg, args.launcher)
     _check_pretrained(cfg)
     if args.amp:
         _use_amp(cfg)
@@ -57,6 +71,7 @@ def run(args: Namespace) -> int:
     splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
     for fact in check_data(cfg, splits, crashes_only=args.no_data_check):
         screen.say(as_line(fact))
+    require_work_dir(cfg)
     with shown(screen, debug=args.debug):
         runner = build_runner(cfg)
         runner.train()
@@ -71,6 +86,24 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
         cfg.resume, cfg.load_from = True, resume
     if cfg.get('load_from'):
         require_checkpoint(cfg.load_from)
+
+
+def _check_strategy(cfg: Config, launcher: str) -> None:
+    """Stops if a strategy of FlexibleRunner needs several processes, or a GPU, and has none."""
+    strategy = cfg.get('strategy')
+    kind = type_name(strategy) if isinstance(strategy, dict) else ''
+    if cfg.get('runner_type') != 'FlexibleRunner' or kind in ('', 'SingleDeviceStrategy'):
+        return
+    if launcher == 'none':
+        raise CliError(
+            f'strategy={kind!r} is for several processes: start them with tools/dist_train.sh, or '
+            'with --launcher; or leave strategy out of the config.'
+        )
+    if get_device() == 'cpu' and kind != 'DDPStrategy':
+        raise CliError(
+            f'strategy={kind!r} needs GPUs, but torch finds none here: use DDPStrategy, or leave '
+            'strategy out of the config.'
+        )
 
 
 def _check_pretrained(cfg: Config) -> None:

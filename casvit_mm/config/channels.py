@@ -6,8 +6,8 @@ configs whose backbone is a CAS-ViT, and known necks and heads; anything else is
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -17,6 +17,7 @@ from mmengine.registry import MODELS
 from casvit.errors import CheckpointError, CliError
 from casvit.tables import ARCHITECTURES
 from casvit.weights.find import SCHEME
+from casvit_mm.config.input_channels import Mismatch, compare_input
 from casvit_mm.config.view import type_name
 from casvit_mm.models.arguments import check_arguments, resolve_arch
 from casvit_mm.models.checkpoint.init_cfg import pretrained_files
@@ -53,19 +54,6 @@ PREPROCESSORS = frozenset(('ImgDataPreprocessor', 'SegDataPreProcessor', 'ClsDat
 SIZE_IN_NAME = re.compile(rf'(cas-?vit[-_])({"|".join(ARCHITECTURES)})(?![a-z0-9])', re.IGNORECASE)
 # Values that need no quotes for a shell and mmengine's option parser.
 PLAIN = re.compile(r'[\w./~+:-]+')
-
-
-@dataclass
-class Mismatch:
-    """Parts of a model that do not fit together.
-
-    Attributes:
-        facts: What does not match, with keys and values.
-        options: The values that make the parts fit, by their config keys.
-    """
-
-    facts: list[str] = field(default_factory=list)
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +114,9 @@ def _mismatch(cfg: Config) -> Mismatch:
     backbone = _backbone(model.get('backbone')) if isinstance(model, Mapping) else None
     if backbone is None:
         return found
-    _compare_input(model, backbone, scope, found)
+    preprocessor = model.get('data_preprocessor')
+    if isinstance(preprocessor, Mapping) and _is_one_of(preprocessor, PREPROCESSORS, scope):
+        compare_input(cfg, preprocessor, backbone.in_channels, found)
     _compare_features(model, backbone, scope, found)
     named = {'model.backbone.arch': backbone.arch} if isinstance(backbone.arch, str) else {}
     found.options = named | found.options | _other_weights(model, backbone)
@@ -145,21 +135,6 @@ def _backbone(part: Any) -> Backbone | None:
         # The backbone itself reports invalid arguments.
         return None
     return Backbone(arch, channels, tuple(stages), in_channels)
-
-
-def _compare_input(model: Mapping, backbone: Backbone, scope: str | None, found: Mismatch) -> None:
-    part = model.get('data_preprocessor')
-    if not isinstance(part, Mapping) or not _is_one_of(part, PREPROCESSORS, scope):
-        return
-    mean = part.get('mean')
-    # A single value fits any number of channels.
-    if isinstance(mean, Sequence) and 1 < len(mean) != backbone.in_channels:
-        found.facts.append(
-            f'model.backbone.in_channels is {backbone.in_channels}, but '
-            f'model.data_preprocessor.mean is for images with {len(mean)} channels (other images '
-            'need a mean and std for each of their channels)'
-        )
-        found.options['model.backbone.in_channels'] = len(mean)
 
 
 def _compare_features(

@@ -2,6 +2,8 @@
 
 import difflib
 import os
+import re
+import tempfile
 import textwrap
 import traceback
 from argparse import ArgumentParser, Namespace
@@ -88,13 +90,15 @@ def _merge_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:
 
 def _describe(error: Exception, path: Path) -> str:
     """Describes which file of a config has an error, in which line, and why."""
-    at, line = path, None
+    at, line, imported = path, None, ''
     for frame, number in traceback.walk_tb(error.__traceback__):
         here = frame.f_locals.get('filename')
         if frame.f_globals.get('__name__') == 'mmengine.config.config' and here is not None:
-            at = Path(os.path.normpath(str(here)))
+            at = at if _is_copy(Path(str(here))) else Path(os.path.normpath(str(here)))
         elif os.path.normpath(frame.f_code.co_filename) == str(at):
             line = number
+        elif frame.f_code.co_name == '<module>' and not frame.f_code.co_filename.startswith('<'):
+            imported = f'{frame.f_code.co_filename}, line {number}'
     missing = isinstance(error, FileNotFoundError)
     if missing and not at.exists() and at.resolve() != path.resolve():
         user = _named_in(error, at, path)
@@ -104,7 +108,23 @@ def _describe(error: Exception, path: Path) -> str:
         reason = f'is not valid Python: {error.msg}'
     elif isinstance(error, ImportError):
         reason = str(error).split(', the current sys.path')[0]
-        return f'The config {path} cannot be loaded: {reason}. Is its folder on PYTHONPATH?'
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        more = '' if cause is error else f' ({cause})'
+        return f'The config {path} cannot be loaded: {reason}{more}. Is its folder on PYTHONPATH?'
+    elif imported:
+        return (
+            f'The config {path} cannot be loaded: a module that it imports fails in {imported}: '
+            f'{type(error).__name__}: {error}'
+        )
+    elif variable := re.search(r'`(\w+)` cannot be found in `os.environ`', str(error)):
+        reason = (
+            f'uses the environment variable {variable[1]}, which is not set: set it, or give a '
+            'default as in {{$NAME:DEFAULT}}.'
+        )
+    elif 'import_modules_from_strings' in str(error):
+        reason = "has other custom_imports than custom_imports=dict(imports=['casvit_mm', ...])."
     elif isinstance(error, KeyError):
         reason = f'uses a name that does not exist: {error}'
     else:
@@ -112,6 +132,11 @@ def _describe(error: Exception, path: Path) -> str:
     child = f' (a base of {path})' if at.resolve() != path.resolve() else ''
     place = f', line {line},' if line else ''
     return f'The config {at}{child}{place} {reason}'
+
+
+def _is_copy(file: Path) -> bool:
+    """Whether a file is the copy of a config in which mmengine has replaced variables."""
+    return file.parent.parent == Path(tempfile.gettempdir()) and not file.parent.exists()
 
 
 def _named_in(error: Exception, missing: Path, path: Path) -> Path:

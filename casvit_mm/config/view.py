@@ -109,6 +109,11 @@ def nested(node: Any) -> Iterator[Mapping[str, Any]]:
             yield from nested(each)
 
 
+def as_list(value: Any) -> list[Any]:
+    """Returns a list for a config value that may be one dict or a list of them."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def type_name(part: Mapping[str, Any]) -> str:
     """The name of the type of a part, given with or without a scope, or as a class."""
     kind = part.get('type')

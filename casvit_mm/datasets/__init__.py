@@ -6,6 +6,7 @@ from casvit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from casvit.errors import DatasetError
+    from casvit_mm.datasets.bands import LoadBands, NormalizeBands
     from casvit_mm.datasets.pairs_dataset import PairsDataset
     from casvit_mm.datasets.shapes.semantic_shapes_dataset import SemanticShapesDataset
     from casvit_mm.datasets.shapes.shapes_dataset import ShapesDataset
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     'DatasetError',
+    'LoadBands',
+    'NormalizeBands',
     'PairsDataset',
     'SemanticShapesDataset',
     'ShapesDataset',
@@ -23,6 +26,8 @@ __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         'DatasetError': 'casvit.errors',
+        'LoadBands': 'casvit_mm.datasets.bands',
+        'NormalizeBands': 'casvit_mm.datasets.bands',
         'PairsDataset': 'casvit_mm.datasets.pairs_dataset',
         'SemanticShapesDataset': 'casvit_mm.datasets.shapes.semantic_shapes_dataset',
         'ShapesDataset': 'casvit_mm.datasets.shapes.shapes_dataset',

@@ -12,7 +12,9 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from casvit.inputs.bands import size_of_bands
 
 ORIENTATION = ExifTags.Base.Orientation
 
@@ -60,8 +62,14 @@ def read_image_size(path: str | Path) -> ImageSize:
     Raises:
         Exception: The file is missing, damaged or not an image; whatever Pillow's parsers raise.
     """
-    with Path(path).open('rb') as file, Image.open(file) as image:
-        return image_size(image, file)
+    try:
+        with Path(path).open('rb') as file, Image.open(file) as image:
+            return image_size(image, file)
+    except UnidentifiedImageError:
+        size = size_of_bands(Path(path))
+        if size is None:
+            raise
+        return ImageSize(size, size)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Draws data samples of any task in the style of the results."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import cv2
 import mmcv
 import numpy as np
 from mmengine.config import Config
@@ -12,8 +14,10 @@ from mmengine.visualization import Visualizer
 
 from casvit.drawing.files import compared, drawn_for_file, labelled_image
 from casvit.drawing.style import STYLE, Style
+from casvit.inputs.bands import NUMPY_START, as_colours, decode_bands
 from casvit.inputs.images import write_image
 from casvit_mm.config.view import type_name
+from casvit_mm.datasets.decoding import quiet_decoders
 from casvit_mm.engine.samples import Classified, shown_in
 
 OPENMMLAB = ('mmengine', 'mmdet', 'mmseg', 'mmpretrain')
@@ -44,7 +48,7 @@ def draw_sample(
         visualizer: The visualiser of the run. It draws what has no kind of result, such as
             panoptic segmentation; and everything if it is a class of the user's own.
     """
-    image = mmcv.imfrombytes(get(sample.img_path), channel_order='rgb')
+    image = _shown(sample.img_path)
     path = Path(sample.img_path)
     # Images for classification are in one folder per class, and may have the same names in each.
     of_class = 'pred_score' in sample
@@ -62,6 +66,16 @@ def draw_sample(
             options = dict(draw_gt=drawable, pred_score_thr=score_thr)
         visualizer.dataset_meta = metainfo
         add_sample(visualizer, name, image, sample, folder / f'{name}.jpg', **options)
+
+
+def _shown(path: str) -> np.ndarray:
+    """The image file of a sample in colour. Shape: ``(H, W, 3)``, uint8 RGB."""
+    content = get(path)
+    image = None
+    if not content.startswith(NUMPY_START):
+        with suppress(cv2.error), quiet_decoders():
+            image = mmcv.imfrombytes(content, channel_order='rgb')
+    return as_colours(decode_bands(content, path)) if image is None else image
 
 
 def drawn_sample(

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size, master_only
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import revert_sync_batchnorm
@@ -24,7 +26,7 @@ from casvit_mm.engine.batches import require_batches
 from casvit_mm.engine.checkpoints import latest_checkpoint
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.normalisation import NormalisationHook
-from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
+from casvit_mm.engine.hooks.safe_checkpoint import MetricError, SafeCheckpointHook
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
 from casvit_mm.engine.terminal import show_on_screen
@@ -36,6 +38,12 @@ from casvit_mm.registration import registered_in
 from casvit_mm.speed.training import TrainingSpeed, faster_optimizer
 
 CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
+# Layer-wise decay of mmpretrain asks the model for its layers; that of mmdet and mmseg knows the
+# names of layers in ConvNeXt, BEiT and MAE.
+OF_CLASSIFIERS = frozenset(('LearningRateDecayOptimWrapperConstructor',))
+OF_OTHER_BACKBONES = frozenset(
+    ('LearningRateDecayOptimizerConstructor', 'LayerDecayOptimizerConstructor')
+)
 
 
 @registered_in(RUNNERS)
@@ -106,12 +114,36 @@ class CASViTRunner(Runner):
         """Builds the optimiser wrapper with the options of the config's ``speed``.
 
         Raises:
-            LayerDecayError: mmpretrain's layer-wise decay is asked for, which knows no detectors.
+            LayerDecayError: A toolbox's layer-wise decay is asked for, which does not know the
+                layers of this model.
         """
         _require_layer_depths(optim_wrapper, unwrap(self.model))
         if isinstance(optim_wrapper, dict) and 'optimizer' in optim_wrapper:
             optim_wrapper = faster_optimizer(optim_wrapper, self.speed)
         return super().build_optim_wrapper(optim_wrapper)
+
+    def build_evaluator(self, evaluator: dict | list[dict] | Evaluator) -> Evaluator:
+        """Builds the evaluator; ``iou_thrs`` of mmdet's CocoMetric may be a number or a list.
+
+        pycocotools compares arrays only, and mmdet passes on what the config has.
+
+        Raises:
+            MetricError: ``iou_thrs`` holds something else than numbers.
+        """
+        built = super().build_evaluator(evaluator)
+        for metric in built.metrics:
+            given = getattr(metric, 'iou_thrs', None)
+            names = {base.__name__ for base in type(metric).__mro__}
+            if given is None or 'CocoMetric' not in names:
+                continue
+            try:
+                metric.iou_thrs = np.atleast_1d(np.asarray(given, dtype=float))
+            except (TypeError, ValueError) as error:
+                raise MetricError(
+                    f'iou_thrs of {type(metric).__name__} is {given!r}: expected a number, or a '
+                    'list of numbers from 0 to 1.'
+                ) from error
+        return built
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Registers the default hooks, including those that keep a run from being lost.
@@ -275,12 +307,18 @@ class LayerDecayError(UserError, ValueError):
 
 
 def _require_layer_depths(optim_wrapper: Any, model: nn.Module) -> None:
-    name = optim_wrapper.get('constructor') if isinstance(optim_wrapper, dict) else None
-    asked = str(name).rsplit('.', 1)[-1] == 'LearningRateDecayOptimWrapperConstructor'
-    if asked and not hasattr(model, 'get_layer_depth'):
+    constructor = optim_wrapper.get('constructor') if isinstance(optim_wrapper, dict) else None
+    name = str(constructor).rsplit('.', 1)[-1]
+    if name in OF_CLASSIFIERS:
+        known = hasattr(model, 'get_layer_depth')
+    elif name in OF_OTHER_BACKBONES:
+        known = type(getattr(model, 'backbone', None)).__name__ != 'CASViT'
+    else:
+        return
+    if not known:
         raise LayerDecayError(
-            f'LearningRateDecayOptimWrapperConstructor is for classifiers, not for '
-            f"{type(model).__name__}: use constructor='CASViTLayerDecayConstructor' with "
+            f'{name} does not know the layers of this {type(model).__name__}: use '
+            "constructor='CASViTLayerDecayConstructor' with "
             'paramwise_cfg=dict(layer_decay_rate=...).'
         )
 

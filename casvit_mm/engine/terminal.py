@@ -28,6 +28,8 @@ class ScreenHandler(logging.Handler):
 
     def __init__(self, screen: Screen, *, tables: bool = False) -> None:
         super().__init__()
+        # mmengine's backend for MLflow asks every handler for a stream, and reopens closed ones.
+        self.stream = sys.stderr
         self.screen = screen
         self.tables = tables
         self._logger: logging.Logger | None = None

@@ -17,9 +17,11 @@ from casvit.inputs.images import ImageError
 from casvit.results import Classification, Detections, LocalMask, Result, SemanticMap
 from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.view import ConfigView
+from casvit_mm.inference.own_loader import OwnLoader
 from casvit_mm.inference.pipeline import (
     class_info,
     loads_floats,
+    own_loader,
     steps_in_memory,
 )
 from casvit_mm.inference.saved_config import read_saved_config
@@ -87,6 +89,7 @@ class ImageModel:
 
     Attributes:
         task (str): 'detection', 'instance', 'semantic' or 'classification'.
+        loader (OwnLoader, optional): Reads images, if the pipeline loads others than RGB.
         classes (tuple[str]): Names of the classes.
         palette (tuple[tuple[int]]): An RGB colour for each class.
         model (nn.Module): The model.
@@ -114,6 +117,8 @@ class ImageModel:
         self.score_threshold = score_threshold
         steps = (view.test_dataset() or {})['pipeline']
         self._as_floats = loads_floats(steps)
+        own = own_loader(steps)
+        self.loader = OwnLoader(own, self.scope) if own else None
         with DefaultScope.overwrite_default_scope(self.scope):
             self.pipeline = Compose(steps_in_memory(steps))
         self.classes, self.palette = class_info(cfg, content, self.scope, _class_count(self.model))
@@ -130,9 +135,10 @@ class ImageModel:
         """Runs inference on a batch.
 
         Args:
-            images: RGB images of the same size: next to a larger image, an image would be padded,
-                which changes the predictions of a CAS-ViT because it pools over the whole input.
-                Shape: ``(H, W, 3)`` each, uint8.
+            images: RGB images, or what ``loader`` reads, of the same size: next to a larger image,
+                an image would be padded, which changes the predictions of a CAS-ViT because it
+                pools over the whole input. Shape: ``(H, W, 3)`` each, uint8; from a loader
+                ``(H, W, C)``.
 
         Returns:
             The result of each image, in pixels of that image.
@@ -161,7 +167,9 @@ class ImageModel:
 
     def _loaded(self, image: np.ndarray) -> dict[str, Any]:
         """The output of a pipeline's loading step for an image, in OpenCV's channel order."""
-        pixels = np.ascontiguousarray(image[..., ::-1])
+        pixels = image
+        if self.loader is None:
+            pixels = np.ascontiguousarray(image[..., ::-1])
         if self._as_floats:
             pixels = pixels.astype(np.float32)
         shape = image.shape[:2]

@@ -12,6 +12,9 @@ from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.models.checkpoint.meta import is_palette
 from casvit_mm.registration import registered_class
 
+COLOUR = frozenset(('LoadImageFromFile', 'LoadImageFromNDArray', 'LoadImageFromWebcam'))
+"""Steps that load RGB images, unless their ``color_type`` says otherwise."""
+
 
 def is_loading(step: Mapping[str, Any]) -> bool:
     """Whether a step of a pipeline reads a file: an image or its annotations."""
@@ -21,6 +24,15 @@ def is_loading(step: Mapping[str, Any]) -> bool:
 def steps_in_memory(pipeline: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The steps of a pipeline for images that are already loaded and have no annotations."""
     return [step for step in pipeline if not is_loading(step)]
+
+
+def own_loader(pipeline: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The step of a pipeline that loads images, if those are not RGB; None if they are."""
+    for step in pipeline:
+        if is_loading(step) and 'Annotation' not in type_name(step):
+            rgb = type_name(step) in COLOUR and step.get('color_type', 'color') == 'color'
+            return None if rgb else step
+    return None
 
 
 def loads_floats(pipeline: list[Mapping[str, Any]]) -> bool:

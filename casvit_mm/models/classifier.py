@@ -1,6 +1,6 @@
 """CAS-ViT as an image classifier, with one or two linear heads and distillation from a teacher."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -208,6 +208,11 @@ class CASViTClassifier(ImageClassifier):
         return adapt_classifier_keys(state_dict, prefix, two_heads)
 
     def _adapt_on_load(self, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+        # mmengine's loader takes a published ImageNet file as it is, and would load nothing of it.
+        published = state_dict.get('model') if not prefix else None
+        if isinstance(published, Mapping):
+            del state_dict['model']
+            state_dict.update(published)
         for note in self.adapt_state_dict(state_dict, prefix):
             print_log(note, logger='current')
 

@@ -130,8 +130,30 @@ def test_a_custom_size_is_compared_by_its_channels():
 def test_images_with_other_channels_than_the_backbone_takes_are_named():
     suggested = mended(MASK_RCNN, {'model.backbone.in_channels': 4})
     assert suggested['model.backbone.in_channels'] == 3
-    grey = {'model.backbone.in_channels': 1, 'model.data_preprocessor.mean': [100.0]}
+    grey = {
+        'model.backbone.in_channels': 1,
+        'model.data_preprocessor.mean': [100.0],
+        'model.data_preprocessor.bgr_to_rgb': False,
+    }
     require_matching_channels(load_config(MASK_RCNN, grey))
+
+
+def test_a_mean_that_mmdet_does_not_take_is_moved_into_the_pipeline():
+    four = {'model.backbone.in_channels': 4, 'model.data_preprocessor.mean': [1.0] * 5}
+    suggested = mended(MASK_RCNN, four)
+    assert suggested['model.data_preprocessor.mean'] is None
+    # mmdet's preprocessor would drop the fourth channel.
+    assert suggested['model.data_preprocessor.bgr_to_rgb'] is False
+
+
+def test_bands_are_compared_with_the_backbone_and_keep_their_order():
+    steps = [dict(type='LoadBands'), dict(type='NormalizeBands', mean=[1.0] * 5, std=[1.0] * 5)]
+    key = 'train_dataloader.dataset.pipeline'
+    suggested = options_of(refused(MASK_RCNN, {key: steps}))
+    assert suggested['model.backbone.in_channels'] == 5
+    assert suggested['model.data_preprocessor.mean'] is None
+    require_matching_channels(load_config(MASK_RCNN, {key: steps, **suggested}))
+    assert 'what LoadBands loads' in refused(MASK_RCNN, {key: steps[:1]})
 
 
 def segmentor(**parts):

@@ -1,5 +1,6 @@
 """Saves checkpoints such that a killed or diverging run always leaves a usable one."""
 
+import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,12 +17,17 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, nn
 
+from casvit.errors import UserError
 from casvit_mm.config.text import escape_braces
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
 
 # The names that written_whole gives to files until they are complete.
 UNFINISHED = '.*.pth.[0-9]*'
+
+
+class MetricError(UserError, ValueError):
+    """A metric has a value that it cannot use, or does not exist; the message names what does."""
 
 
 @registered_in(HOOKS)
@@ -60,8 +66,24 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         if self.save_best and _is_usable(runner, 'best checkpoint'):
+            self._require_known(metrics)
             with self._removing_afterwards():
                 super()._save_best_checkpoint(runner, _finite(metrics, runner))
+
+    def _require_known(self, metrics: Mapping[str, Any]) -> None:
+        """Checks that the metrics by which the best checkpoint is chosen exist.
+
+        Raises:
+            MetricError: One does not.
+        """
+        for name in getattr(self, 'key_indicators', ()):
+            if metrics and name != 'auto' and name not in metrics:
+                near = difflib.get_close_matches(str(name), metrics, n=1, cutoff=0.3)
+                raise MetricError(
+                    f'default_hooks.checkpoint.save_best is {name!r}, but the validation gives '
+                    f'{", ".join(map(repr, metrics))}.'
+                    + (f' Did you mean {near[0]!r}?' if near else '')
+                )
 
     @contextmanager
     def _removing_afterwards(self) -> Iterator[None]:
