@@ -26,7 +26,7 @@ def parsed(tool: str, arguments: list[str]):
 
 def require_config(name: str) -> None:
     """A config that is named, not one that stands for the reader's own."""
-    if not re.fullmatch(r'[A-Z_]+|RUN/config\.py', name):
+    if not re.fullmatch(r'[A-Z_]+|RUN/config\.py|my_\w+\.py', name):
         find_config(str(REPOSITORY / name) if name.startswith('configs/') else name)
 
 
