@@ -38,7 +38,6 @@ NECKS_OF_ALL = frozenset(
         'YOLOXPAFPN',
         'MultiLevelNeck',
         'MLANeck',
-        'JPU',
     ]
 )
 HEADS_OF_ALL = frozenset(('MaskFormerHead',))
