@@ -39,7 +39,6 @@ NECKS_OF_ALL = frozenset(
         'YOLOXPAFPN',
         'MultiLevelNeck',
         'MLANeck',
-        'JPU',
     ]
 )
 HEADS_OF_ALL = frozenset(('MaskFormerHead',))

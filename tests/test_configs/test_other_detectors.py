@@ -1,5 +1,8 @@
 """Detectors beyond the paper: each builds, learns and predicts."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from mmengine import Config
@@ -7,6 +10,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from small_models import with_one_layer
+
+from casvit_mm.datasets.shapes import objects as shapes
 
 mmdet_registry = pytest.importorskip('mmdet.registry')
 
@@ -112,6 +117,42 @@ def test_rtmdet_trains_on_single_images_in_its_last_epochs(configs):
     for step in (*cfg.train_dataloader.dataset.pipeline, *switch.switch_pipeline):
         mmdet_registry.TRANSFORMS.build(step)
     assert {hook.type for hook in cfg.custom_hooks} >= {'EMAHook', 'NumClassCheckHook'}
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory):
+    root = tmp_path_factory.mktemp('drawn')
+    shapes.generate(root, num_train=6, num_val=2, size=96, progress=False)
+    return root
+
+
+@pytest.mark.parametrize('name', sorted({*CONFIGS.values()}))
+def test_images_of_a_family_come_out_of_its_pipelines(name, configs, drawn):
+    from mmdet.datasets import CocoDataset
+
+    cfg = read(configs, name)
+    init_default_scope('mmdet')
+    switch = [hook.switch_pipeline for hook in cfg.custom_hooks if 'switch_pipeline' in hook]
+    pipelines = [cfg[f'{split}_dataloader'].dataset.pipeline for split in ('train', 'test')]
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+    for pipeline in (*pipelines, *switch):
+        dataset = CocoDataset(
+            ann_file=str(drawn / 'annotations/instances_train.json'),
+            data_prefix=dict(img=str(drawn / 'train')),
+            metainfo=dict(classes=shapes.CLASSES),
+            pipeline=pipeline,
+        )
+        for index in range(4):
+            sample = dataset[index]
+            objects = sample['data_samples'].gt_instances
+            assert sample['inputs'].dtype == torch.uint8 or cfg.model.type == 'Mask2Former'
+            assert ('masks' in objects) == name.startswith(WITH_MASKS)
+            # In testing, annotations are loaded after the image is resized.
+            if 'masks' in objects and pipeline is not pipelines[1]:
+                masks = objects.masks.to_ndarray()
+                assert masks.shape == (len(objects.bboxes), *sample['inputs'].shape[1:])
 
 
 def test_every_config_beyond_the_paper_is_in_the_table(configs):

@@ -21,8 +21,17 @@ from casvit_mm.benchmark.heads.table import EXCLUDED, HEADS, Head
 from casvit_mm.benchmark.heads.trial import try_head
 
 TOOLBOXES = ('mmdet', 'mmseg')
-PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv')
-PACKAGES += ('onedl-mmdetection', 'mmdet', 'onedl-mmsegmentation', 'mmsegmentation')
+PACKAGES = (
+    'torch',
+    'onedl-mmengine',
+    'mmengine',
+    'onedl-mmcv',
+    'mmcv',
+    'onedl-mmdetection',
+    'mmdet',
+    'onedl-mmsegmentation',
+    'mmsegmentation',
+)
 SIZE = 'xs'
 # Seconds after which a config counts as one that does not work.
 PATIENCE = 900

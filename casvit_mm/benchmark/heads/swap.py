@@ -1,5 +1,6 @@
 """Replaces the backbone of a config by a CAS-ViT."""
 
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,21 @@ def swapped(head: Head, size: str) -> tuple[Config, dict[str, Any]]:
     cfg.model.backbone = _backbone(head, cfg.model.backbone, size)
     cfg.model.data_preprocessor.update(IMAGENET, bgr_to_rgb=True)
     cfg.model.data_preprocessor.pop('rgb_to_bgr', None)
-    changes: dict[str, Any] = {
-        key: channels(size, [of])[0] if isinstance(of, int) else channels(size, of)
-        for key, of in head.reads.items()
-    }
+    changes: dict[str, Any] = {}
+    for key, of in head.reads.items():
+        given = channels(size, [of])[0] if isinstance(of, int) else channels(size, of)
+        # Some necks take a tuple only.
+        changes[key] = tuple(given) if isinstance(_value(cfg, key), tuple) else given
     changes.update(head.sets)
     cfg.merge_from_dict(changes)
     fitting = options_that_fit(cfg)
     fitting.pop('model.backbone.arch', None)
     cfg.merge_from_dict(fitting)
     return cfg, {**fitting, **changes}
+
+
+def _value(cfg: Config, key: str) -> Any:
+    return reduce(lambda part, name: part[name], key.split('.'), cfg)
 
 
 def _backbone(head: Head, own: ConfigDict, size: str) -> ConfigDict:

@@ -86,7 +86,11 @@ HEADS: tuple[Head, ...] = (
     Head('mmdet/panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco'),
     Head('mmdet/pisa/faster-rcnn_r50_fpn_pisa_1x_coco'),
     Head('mmdet/point_rend/point-rend_r50-caffe_fpn_ms-1x_coco'),
-    Head('mmdet/queryinst/queryinst_r50_fpn_1x_coco'),
+    Head(
+        'mmdet/queryinst/queryinst_r50_fpn_1x_coco',
+        # With random weights, boxes lie outside the image, where mmdet cannot paste their masks.
+        sets={'model.roi_head.bbox_head.5.bbox_coder.clip_border': True},
+    ),
     Head('mmdet/reppoints/reppoints-moment_r50_fpn-gn_head-gn_1x_coco'),
     Head('mmdet/retinanet/retinanet_r50_fpn_1x_coco'),
     Head('mmdet/rpn/rpn_r50_fpn_1x_coco'),
@@ -118,7 +122,10 @@ HEADS: tuple[Head, ...] = (
     Head('mmseg/dnlnet/dnl_r50-d8_4xb4-80k_ade20k-512x512'),
     Head('mmseg/emanet/emanet_r50-d8_4xb2-80k_cityscapes-512x1024'),
     Head('mmseg/encnet/encnet_r50-d8_4xb4-80k_ade20k-512x512'),
-    Head('mmseg/fastfcn/fastfcn_r50-d32_jpu_aspp_4xb4-80k_ade20k-512x512'),
+    Head(
+        'mmseg/fastfcn/fastfcn_r50-d32_jpu_aspp_4xb4-80k_ade20k-512x512',
+        reads={'model.neck.in_channels': UPPER, 'model.auxiliary_head.in_channels': 2},
+    ),
     Head('mmseg/fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512'),
     Head('mmseg/gcnet/gcnet_r50-d8_4xb4-80k_ade20k-512x512'),
     Head('mmseg/hrnet/fcn_hr18_4xb4-80k_ade20k-512x512', ALL),
@@ -126,7 +133,12 @@ HEADS: tuple[Head, ...] = (
     Head('mmseg/knet/knet-s3_r50-d8_upernet_8xb2-adamw-80k_ade20k-512x512'),
     Head('mmseg/mask2former/mask2former_r50_8xb2-160k_ade20k-512x512'),
     Head('mmseg/maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512'),
-    Head('mmseg/mobilenet_v3/mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024', (0, 1, 3)),
+    Head(
+        'mmseg/mobilenet_v3/mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024',
+        (0, 1, 3),
+        # Its pooling is made for features of stride 8.
+        sets={'model.backbone.strides': (1, 2, 1, 1), 'model.backbone.dilations': (1, 1, 2, 4)},
+    ),
     Head('mmseg/nonlocal_net/nonlocal_r50-d8_4xb4-80k_ade20k-512x512'),
     Head('mmseg/ocrnet/ocrnet_r101-d8_4xb2-40k_cityscapes-512x1024'),
     Head('mmseg/point_rend/pointrend_r50_4xb4-160k_ade20k-512x512'),

@@ -12,7 +12,6 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
 
 from casvit_mm.benchmark.heads.swap import swapped
 from casvit_mm.benchmark.heads.table import Head
@@ -66,7 +65,8 @@ def _run(cfg: Config, head: Head, side: int) -> tuple[int, list[str]]:
     """Trains a step and predicts; returns the number of parameters and the names of the outputs."""
     for seed in (torch.manual_seed, np.random.seed, random.seed):
         seed(0)
-    model = revert_sync_batchnorm(MODELS.build(_prepared(cfg, side)))
+    # Not a plain module: mmengine's models have more methods.
+    model: Any = revert_sync_batchnorm(MODELS.build(_prepared(cfg, side)))
     model.init_weights()
     images = [torch.randint(256, (3, side, side), dtype=torch.uint8) for _ in range(IMAGES)]
     with _first_iteration():
@@ -84,7 +84,7 @@ def _run(cfg: Config, head: Head, side: int) -> tuple[int, list[str]]:
     return sum(each.numel() for each in model.parameters()), outputs
 
 
-def _train(model: nn.Module, images: list[torch.Tensor], head: Head, side: int) -> None:
+def _train(model: Any, images: list[torch.Tensor], head: Head, side: int) -> None:
     model.train()
     stem = model.get_submodule('backbone.stem')
     samples = [ground_truth(head.toolbox, side, mask_stride=head.mask_stride) for _ in images]
@@ -146,7 +146,7 @@ def _facts(cfg: Config, changes: dict[str, Any]) -> dict[str, Any]:
         out_indices=list(model.backbone.out_indices),
         strides=list(model.backbone.get('strides', ())),
         dilations=list(model.backbone.get('dilations', ())),
-        changes=changes,
+        changes={key: value for key, value in changes.items() if not _is_of_backbone(key)},
     )
 
 
@@ -154,3 +154,7 @@ def _listed(part: Any) -> list[Any]:
     """The dicts of a part that is one dict, a list of them, or nothing."""
     listed = part if isinstance(part, (list, tuple)) else [part]
     return [each for each in listed if isinstance(each, dict) and each.get('type')]
+
+
+def _is_of_backbone(key: str) -> bool:
+    return key.startswith('model.backbone.')
