@@ -30,11 +30,12 @@ INSTALL = re.compile(r"pip3? install (?:-U )?([\w \[\].<>=!,'-]+)")
 NOT_INSTALLED = re.compile(r'^([\w-]+) is not installed')
 UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(\w+)'")
 MISSING_KEY = re.compile(r"(?:has no attribute |^KeyError: |assert )'(\w+)'")
+CONFIG_KEY = re.compile(r"'ConfigDict' object has no attribute '(\w+)'")
 CHANNELS = re.compile(r'to have (\d+) channels, but got (\d+) channels instead')
 LOADED_BY = {
     'img': 'LoadImageFromFile',
-    'ori_shape': 'LoadImageFromFile',
-    'img_shape': 'LoadImageFromFile',
+    'ori_shape': 'LoadImageFromFile (and the meta_keys of the last step)',
+    'img_shape': 'LoadImageFromFile (and the meta_keys of the last step)',
     'bboxes': 'LoadAnnotations with with_bbox=True',
     'labels': 'LoadAnnotations with with_bbox=True',
     'gt_bboxes': 'LoadAnnotations with with_bbox=True',
@@ -44,8 +45,9 @@ LOADED_BY = {
     'gt_seg_map': 'LoadAnnotations (in detection with with_seg=True)',
     'gt_sem_seg': 'LoadAnnotations (in detection with with_seg=True)',
     'gt_instances': 'PackDetInputs',
+    'inputs': 'PackDetInputs (PackSegInputs, PackInputs)',
     'gt_label': 'PackInputs',
-    'scale_factor': 'Resize',
+    'scale_factor': 'Resize (and the meta_keys of the last step)',
 }
 """What a pipeline gives a model or a later transform, and which of its transforms does."""
 
@@ -202,7 +204,11 @@ def _advice(part: Part, message: str) -> str:
             f'The model takes images with {channels[1]} channels, but the data pipeline loads '
             f'{channels[2]}: docs/bands.md shows how images that are not RGB are loaded.'
         )
-    for key in MISSING_KEY.findall(message):
+    if key := CONFIG_KEY.search(message):
+        return f'Its part of the config, or the train_cfg or test_cfg of the model, lacks {key[1]}.'
+    for name in MISSING_KEY.findall(message):
+        # mmengine's samples keep their values under names with an underscore.
+        key = name.lstrip('_')
         if key in LOADED_BY:
             return f'It needs {key!r} from the data pipeline, where {LOADED_BY[key]} provides it.'
     return 'Check its values, and those of the parts before it, in the config.'
@@ -241,7 +247,7 @@ def _with_kind(error: BaseException, message: str) -> str:
     """A message that reads on its own."""
     if isinstance(error, AssertionError) and not str(error):
         return failed_line(error)
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and ' ' not in message:
         return f'KeyError: {message!r}'
     return _in_a_line(message.split('\n\n')[0])
 

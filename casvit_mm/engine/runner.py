@@ -18,7 +18,6 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
-from casvit.errors import UserError
 from casvit.files import write_whole, written_whole
 from casvit_mm.config.formatted import FormattedOnce
 from casvit_mm.config.text import escape_braces
@@ -28,6 +27,7 @@ from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.normalisation import NormalisationHook
 from casvit_mm.engine.hooks.safe_checkpoint import MetricError, SafeCheckpointHook
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
+from casvit_mm.engine.optim.layer_decay import LayerDecayError
 from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
 from casvit_mm.engine.terminal import show_on_screen
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
@@ -300,10 +300,6 @@ class CASViTRunner(Runner):
         """Tests with the weights of ``load_from``."""
         self._whole_model_wanted = True
         return super().test()
-
-
-class LayerDecayError(UserError, ValueError):
-    """The layers of a model are unknown to the constructor that scales their learning rates."""
 
 
 def _require_layer_depths(optim_wrapper: Any, model: nn.Module) -> None:

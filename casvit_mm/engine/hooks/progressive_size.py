@@ -69,7 +69,8 @@ class ProgressiveSizeHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
     ) -> None:
         """Shrinks a batch in place."""
-        if not self.begin <= runner.iter < self.end:
+        # The data preprocessor refuses a batch that a pipeline has not packed.
+        if not self.begin <= runner.iter < self.end or 'inputs' not in data_batch:
             return
         inputs, samples = data_batch['inputs'], data_batch['data_samples']
         for index, (image, sample) in enumerate(zip(inputs, samples, strict=True)):

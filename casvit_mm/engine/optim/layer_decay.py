@@ -4,11 +4,16 @@ from mmengine.logging import print_log
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
+from casvit.errors import UserError
 from casvit_mm.engine.optim.param_groups import GroupedOptimWrapperConstructor
 from casvit_mm.models import CASViT
 from casvit_mm.models.layers import layer_of
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
+
+
+class LayerDecayError(UserError, ValueError):
+    """The layers of a model are unknown to the constructor that scales their learning rates."""
 
 
 @registered_in(OPTIM_WRAPPER_CONSTRUCTORS)
@@ -67,11 +72,14 @@ def layer_distances(model: nn.Module) -> dict[int, int]:
         Numbers by ``id`` of the parameter: 1 for the last block.
 
     Raises:
-        ValueError: The model has no CAS-ViT.
+        LayerDecayError: The model has no CAS-ViT.
     """
     backbone = next((part for part in model.modules() if isinstance(part, CASViT)), None)
     if backbone is None:
-        raise ValueError(f'{type(model).__name__} has no CASViT, whose layers the rates follow.')
+        raise LayerDecayError(
+            f'CASViTLayerDecayConstructor knows the layers of CASViT, which {type(model).__name__} '
+            'does not have: leave optim_wrapper.constructor out.'
+        )
     last = sum(backbone.depths)
     return {
         id(param): last + 1 - layer_of(name, backbone.depths)

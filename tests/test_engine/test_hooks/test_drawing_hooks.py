@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from casvit.cli import arguments
 from casvit.drawing.style import Style
 from casvit.results import default_palette
-from casvit_mm.commands.runs import as_list
+from casvit_mm.config.view import as_list
 from casvit_mm.datasets.shapes.semantic_shapes_dataset import SemanticShapesDataset
 from casvit_mm.datasets.shapes.shapes_dataset import ShapesDataset
 from casvit_mm.engine.drawing import set_style

@@ -145,3 +145,19 @@ def test_a_detector_that_asks_for_the_decay_of_classifiers_is_told_the_name_of_o
     )
     with pytest.raises(UserError, match="constructor='CASViTLayerDecayConstructor'"):
         runner.build_optim_wrapper(options)
+
+
+@pytest.mark.parametrize(
+    'name', ['LearningRateDecayOptimizerConstructor', 'LayerDecayOptimizerConstructor']
+)
+def test_a_detector_that_asks_for_the_decay_of_other_backbones_is_told_the_name_of_ours(name):
+    runner = CASViTRunner.__new__(CASViTRunner)
+    runner.model, runner.speed = Detector(), TrainingSpeed()
+    options = dict(constructor=name, optimizer=dict(type='AdamW', lr=1.0))
+    with pytest.raises(UserError, match="constructor='CASViTLayerDecayConstructor'"):
+        runner.build_optim_wrapper(options)
+
+
+def test_a_model_without_cas_vit_is_told_to_leave_the_constructor_out():
+    with pytest.raises(UserError, match=r'Linear does not have: leave .* out'):
+        wrapper(nn.Linear(1, 1), 0.5)
