@@ -1,9 +1,11 @@
 """The heads of mmdet and mmseg behind a CAS-ViT, and the page that lists them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -11,11 +13,14 @@ pytest.importorskip('mmseg')
 from casvit_mm.benchmark.heads import run
 from casvit_mm.benchmark.heads.swap import shipped_file
 from casvit_mm.benchmark.heads.table import EXCLUDED, HEADS, REASONS, Head
+from casvit_mm.config.channels import require_matching_channels
+from casvit_mm.config.normalisation import normalisation_note
+from casvit_mm.config.read import load_config
 from casvit_mm.report.heads.page import heads_page
 
 ROOT = Path(__file__).parents[2]
-# A detector, a segmentor whose backbone is dilated, and one whose head reads every level.
-QUICK = ('mmdet/fcos', 'mmseg/deeplabv3plus', 'mmseg/segformer')
+# A detector, and segmentors: dilated, with a neck that takes a tuple, with a head of all levels.
+QUICK = ('mmdet/fcos', 'mmseg/deeplabv3plus', 'mmseg/fastfcn', 'mmseg/segformer')
 
 
 def record():
@@ -57,6 +62,22 @@ def test_every_row_of_the_page_works():
     assert [name for name, row in record()['rows'].items() if 'error' in row] == []
 
 
+def test_the_snippet_of_the_page_fits_a_shipped_config_of_mmdet(tmp_path):
+    page = (ROOT / 'docs/heads.md').read_text(encoding='utf-8')
+    (snippet,) = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+    (head,) = [head for head in HEADS if head.folder == 'mmdet/fcos']
+    file = tmp_path / 'own.py'
+    file.write_text(snippet.replace('path/to/a/config/of/mmdet.py', str(shipped_file(head))))
+    cfg = load_config(str(file))
+    require_matching_channels(cfg)
+    assert cfg.model.type == 'FCOS' and cfg.model.neck.in_channels == [48, 64, 128, 256]
+    assert not normalisation_note(cfg)
+    # Without the preprocessor of the snippet, the config keeps the means of its ResNet.
+    shipped = Config.fromfile(shipped_file(head)).model.data_preprocessor
+    cfg.model.data_preprocessor = shipped
+    assert 'model.data_preprocessor.mean is [102.9801' in normalisation_note(cfg)
+
+
 @pytest.mark.parametrize('folder', QUICK)
 def test_a_row_is_what_a_trial_finds(folder):
     (head,) = [head for head in HEADS if head.folder == folder]
@@ -72,7 +93,7 @@ def test_all_rows_are_what_their_trials_find(head):
     assert same(row, record()['rows'][head.config])
 
 
-def test_a_config_that_fails_is_a_row_and_not_the_end(tmp_path, monkeypatch):
+def test_a_config_that_fails_is_a_row_and_not_the_end(tmp_path):
     broken = Head('mmdet/retinanet/retinanet_r50_fpn_1x_coco', sets={'model.type': 'Nothing'})
     absent = Head('mmdet/retinanet/retinanet_r0_fpn_1x_coco')
     file, told = tmp_path / 'heads.json', []
@@ -84,7 +105,7 @@ def test_a_config_that_fails_is_a_row_and_not_the_end(tmp_path, monkeypatch):
     assert len(told) == 2
 
 
-def test_an_interrupted_run_does_not_repeat_what_it_has(tmp_path, monkeypatch):
+def test_an_interrupted_run_does_not_repeat_what_it_has(tmp_path):
     head = Head('mmdet/retinanet/retinanet_r0_fpn_1x_coco')
     file = tmp_path / 'heads.json'
     run.try_all(file, lambda text: None, [head])

@@ -43,7 +43,7 @@ def swapped(head: Head, size: str) -> tuple[Config, dict[str, Any]]:
     cfg.model.data_preprocessor.pop('rgb_to_bgr', None)
     changes: dict[str, Any] = {}
     for key, of in head.reads.items():
-        given = channels(size, [of])[0] if isinstance(of, int) else channels(size, of)
+        given: Any = channels(size, [of])[0] if isinstance(of, int) else channels(size, of)
         # Some necks take a tuple only.
         changes[key] = tuple(given) if isinstance(_value(cfg, key), tuple) else given
     changes.update(head.sets)

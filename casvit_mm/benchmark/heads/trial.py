@@ -146,7 +146,8 @@ def _facts(cfg: Config, changes: dict[str, Any]) -> dict[str, Any]:
         out_indices=list(model.backbone.out_indices),
         strides=list(model.backbone.get('strides', ())),
         dilations=list(model.backbone.get('dilations', ())),
-        changes={key: value for key, value in changes.items() if not _is_of_backbone(key)},
+        # As Python writes them: JSON has no tuples.
+        changes={key: repr(value) for key, value in changes.items() if not _is_of_backbone(key)},
     )
 
 
