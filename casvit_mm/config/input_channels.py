@@ -78,9 +78,9 @@ def _compare_bands(
 
 
 def _compare_mean(preprocessor: Mapping[str, Any], channels: int, found: Mismatch) -> None:
-    mean = preprocessor.get('mean')
+    mean: Sequence[float] = preprocessor.get('mean') or ()
     # A single value fits any number of channels.
-    if not _differs(mean, channels) or len(mean) == 1:
+    if not mean or not _differs(mean, channels) or len(mean) == 1:
         return
     found.facts.append(
         f'model.backbone.in_channels is {channels}, but model.data_preprocessor.mean is for '
