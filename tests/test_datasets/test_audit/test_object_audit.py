@@ -41,7 +41,7 @@ def clean(tmp_path_factory) -> Path:
     from casvit_mm.datasets.shapes import objects as shapes
 
     root = tmp_path_factory.mktemp('clean') / 'shapes'
-    shapes.generate(root, num_train=24, num_val=12, size=96, progress=False)
+    shapes.generate(root, num_train=12, num_val=6, size=96, progress=False)
     # Only the images and COCO files: the generated dataset also has semantic masks.
     shutil.rmtree(root / 'labels')
     (root / 'dataset.json').unlink()
@@ -68,7 +68,7 @@ def errors(audit):
 def test_a_clean_dataset_has_no_issues(found):
     audit = audit_objects(found, masks=True, progress=False)
     assert [str(issue) for issue in audit.issues.issues] == []
-    assert audit.facts['train'].images == 24
+    assert audit.facts['train'].images == 12
     assert sum(audit.facts['train'].objects.values()) == len(
         found.splits['train'].content['annotations']
     )
@@ -107,7 +107,7 @@ def test_a_damaged_image_is_found(clean, damage, tmp_path):
         rng = np.random.default_rng(seed)
         root = tmp_path / str(seed)
         shutil.copytree(clean, root)
-        path = sorted((root / 'train').iterdir())[rng.integers(24)]
+        path = sorted((root / 'train').iterdir())[rng.integers(12)]
         damage(path, rng)
         audit = checked(root)
         # Run-length masks no longer fit an image of another size.
