@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from terminals import Terminal
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / 'tools'))
@@ -164,6 +165,22 @@ def test_a_long_command_shows_its_progress(here, monkeypatch, capsys):
     code = "import time; print('  [31/78] c++ -c a.cpp', flush=True); time.sleep(1)"
     target.run([sys.executable, '-c', code], 'mmcv', here.log)
     assert 'mmcv: 31 of 78 files compiled after' in capsys.readouterr().out
+
+
+def test_progress_on_a_terminal_is_one_line_that_changes(here, monkeypatch):
+    terminal = Terminal(columns=40)
+    monkeypatch.setattr(target, 'REDRAW_SECONDS', 0.2)
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.setenv('COLUMNS', '40')
+    monkeypatch.setattr(sys, 'stdout', terminal.stream)
+    code = "import time; print('  [31/78] c++ -c a.cpp', flush=True); time.sleep(1)"
+    target.run([sys.executable, '-c', code], 'mmcv', here.log)
+    target.say('Ready')
+    said = terminal.text()
+    assert said.count('\n') == 1 and said.count('31 of 78 files') >= 2
+    # A longer line would wrap, and could not be written over.
+    assert all(len(row.split('\x1b')[0]) < 40 for row in said.split('\r'))
+    assert said.split('\r')[-1].lstrip('\x1b[K').endswith('Ready\n')
 
 
 def test_a_failed_command_shows_its_errors_and_where_the_full_output_is(here):

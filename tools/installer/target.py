@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +17,8 @@ from installer.versions import OPENCVS
 
 CHECK = Path(__file__).with_name('check.py')
 BEAT_SECONDS = 15
+# On a terminal, progress is one line that changes.
+REDRAW_SECONDS = 1
 STARTED = time.monotonic()
 
 
@@ -24,7 +28,23 @@ class SetupError(RuntimeError):
 
 def say(text: str) -> None:
     """Prints one line with the seconds since the start."""
-    print(f'[{time.monotonic() - STARTED:4.0f} s] {text}', flush=True)
+    print(_timed(text), flush=True)
+
+
+def show(text: str) -> None:
+    """Writes progress over the last line of a terminal; an empty text removes it."""
+    line = _timed(text)[: shutil.get_terminal_size().columns - 1] if text else ''
+    # Clears from the cursor to the end of the row.
+    print(f'\r{line}\x1b[K', end='', flush=True)
+
+
+def on_terminal() -> bool:
+    """Whether progress can be written over itself."""
+    return sys.stdout.isatty() and os.environ.get('TERM', 'dumb') != 'dumb'
+
+
+def _timed(text: str) -> str:
+    return f'[{time.monotonic() - STARTED:4.0f} s] {text}'
 
 
 def read_log(log: Path) -> str:
@@ -50,7 +70,7 @@ def compiled_files(log: str) -> str:
 
 
 def run(command: list[str], label: str, log: Path, env: dict[str, str] | None = None) -> None:
-    """Runs a command with its output in a log file, and prints progress every few seconds.
+    """Runs a command with its output in a log file, and shows progress meanwhile.
 
     Raises:
         SetupError: The command failed; the message has its last errors and the log file.
@@ -59,18 +79,22 @@ def run(command: list[str], label: str, log: Path, env: dict[str, str] | None = 
         process = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env
         )
-        began = time.monotonic()
+        began, live = time.monotonic(), on_terminal()
         try:
             while True:
                 try:
-                    code = process.wait(timeout=BEAT_SECONDS)
+                    code = process.wait(timeout=REDRAW_SECONDS if live else BEAT_SECONDS)
                     break
                 except subprocess.TimeoutExpired:
                     done = compiled_files(read_log(log)) or 'still running'
-                    say(f'  {label}: {done} after {time.monotonic() - began:.0f} s')
+                    tell = show if live else say
+                    tell(f'  {label}: {done} after {time.monotonic() - began:.0f} s')
         except KeyboardInterrupt:
             process.terminate()
             raise
+        finally:
+            if live:
+                show('')
     if code:
         raise SetupError(
             f'{label} failed (exit code {code}):\n{last_lines(read_log(log))}\n'
