@@ -110,7 +110,7 @@ def _check_task(plan: Plan) -> None:
 def _start(plan: Plan) -> dict[str, Any]:
     return dict(
         source=str(plan.source),
-        base=str(plan.base.filename),
+        base=_absolute(plan.base.filename),
         image_size=plan.image_size,
         batch_size=plan.batch_size,
         workers=plan.workers,

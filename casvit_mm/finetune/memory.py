@@ -1,6 +1,7 @@
 """Measures the memory and time of training runs, and finds the largest batch that fits."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -22,6 +23,8 @@ AT_MOST, AIM = 0.68, 0.58
 # Seconds between two looks at the memory of a run.
 INTERVAL = 0.25
 _CGROUPS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
+
+OWN_ERROR = re.compile(r'^casvit\w*\.[\w.]+: ')
 
 Measure = Callable[[int], int]
 
@@ -234,7 +237,8 @@ class Trials:
             said in line.lower() for line in lines for said in ('out of memory', 'killed by signal')
         ):
             return ''
-        return lines[-1].strip() if lines else f'exit code {run.returncode}'
+        # The class of an error of this package says nothing that its sentence does not.
+        return OWN_ERROR.sub('', lines[-1].strip()) if lines else f'exit code {run.returncode}'
 
     def _end(self) -> None:
         run, self._run, self._largest = self._run, None, 0

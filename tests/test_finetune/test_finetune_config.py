@@ -13,6 +13,7 @@ from jinja2 import UndefinedError
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from casvit.configs import config_path
 from casvit.errors import CliError
 from casvit_mm.config.read import load_config
 from casvit_mm.config.view import ConfigView
@@ -118,6 +119,14 @@ def test_every_head_of_a_shipped_config_gets_the_classes_and_keeps_the_rest(task
     assert kinds == [*kept, 'EMAHook']
     (dataset,) = ConfigView(cfg).datasets('test')
     assert dataset['ann_file'] == f'/data/{"test" if test else "val"}.json'
+
+
+def test_a_config_that_was_named_by_a_relative_path_is_inherited_from_anywhere(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path('own.py').write_text(f'_base_ = {config_path("retinanet_casvit_light")!r}\n')
+    assert parsed(config_text(make_plan('detection', 'own.py'))).model.type == 'RetinaNet'
 
 
 def test_mask2former_counts_its_classes_as_things():
