@@ -78,7 +78,7 @@ def _compare_bands(
 
 
 def _compare_mean(preprocessor: Mapping[str, Any], channels: int, found: Mismatch) -> None:
-    mean = preprocessor.get('mean')
+    mean: Any = preprocessor.get('mean')
     # A single value fits any number of channels.
     if not _differs(mean, channels) or len(mean) == 1:
         return

@@ -85,7 +85,7 @@ class NormalizeBands(BaseTransform):
                 f'mean={list(mean)} and std={list(std)} have to be as long as each other, and '
                 'std above 0'
             )
-        self.mean, self.std = np.float32(mean), np.float32(std)
+        self.mean, self.std = np.asarray(mean, np.float32), np.asarray(std, np.float32)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Normalises ``results['img']``."""
