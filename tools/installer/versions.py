@@ -56,7 +56,7 @@ LINES = {
     ),
 }
 # Extras of this package that both lines allow.
-EXTRAS = ('draw', 'data', 'duplicates', 'weights', 'bench', 'dev')
+EXTRAS = ('draw', 'data', 'duplicates', 'weights', 'bands', 'bench', 'dev')
 OPENCV = 'opencv-python-headless==4.11.0.86'
 OPENCVS = (
     'opencv-python',
