@@ -237,6 +237,9 @@ def test_an_installed_package_finds_its_configs_and_types(installed, tmp_path):
     assert Path(file).parent == installed / 'casvit'
     shipped = installed / 'casvit_mm' / '.mim' / 'configs'
     assert Path(config) == shipped / 'detection' / 'mask_rcnn_casvit.py'
+    # What casvit_mm.register_models() reads; OpenMMLab's own tools look for the index in .mim.
+    assert (shipped / 'classification' / 'metafile.yml').is_file()
+    assert (shipped.parent / 'model-index.yml').is_file()
     assert all((installed / name / 'py.typed').is_file() for name in PACKAGES)
 
 

@@ -94,15 +94,15 @@ def _check_strategy(cfg: Config, launcher: str) -> None:
     kind = type_name(strategy) if isinstance(strategy, dict) else ''
     if cfg.get('runner_type') != 'FlexibleRunner' or kind in ('', 'SingleDeviceStrategy'):
         return
+    if get_device() == 'cpu':
+        raise CliError(
+            f'strategy={kind!r} of FlexibleRunner needs GPUs, but torch finds none here: leave '
+            "strategy out, or use runner_type='CASViTRunner', which also trains on several CPUs."
+        )
     if launcher == 'none':
         raise CliError(
             f'strategy={kind!r} is for several processes: start them with tools/dist_train.sh, or '
             'with --launcher; or leave strategy out of the config.'
-        )
-    if get_device() == 'cpu' and kind != 'DDPStrategy':
-        raise CliError(
-            f'strategy={kind!r} needs GPUs, but torch finds none here: use DDPStrategy, or leave '
-            'strategy out of the config.'
         )
 
 

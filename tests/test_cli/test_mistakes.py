@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -15,9 +16,10 @@ from torch.utils.data import DataLoader
 
 import casvit_mm  # noqa: F401
 from casvit.cli.errors import explain
-from casvit.errors import CliError
+from casvit.errors import CliError, UserError
 from casvit_mm.config.read import load_config
 from casvit_mm.config.values import check_values, ignored_keys, settle_loaders
+from casvit_mm.engine import CASViTRunner
 from casvit_mm.models.optional import import_toolbox
 
 USABLE = dict(
@@ -226,8 +228,6 @@ def test_an_error_in_the_users_own_code_keeps_its_traceback(step, workers):
 
 def test_a_model_that_gets_other_images_than_it_takes_is_named():
     backbone = MODELS.build(dict(type='CASViT', arch='xs', in_channels=4))
-    import torch
-
     said = explain(raised(backbone, torch.zeros(1, 3, 32, 32))) or ''
     assert 'CASViT' in said and '4 channels' in said and 'docs/bands.md' in said
 
@@ -287,3 +287,46 @@ def test_code_of_this_package_that_fails_is_a_bug(monkeypatch):
     monkeypatch.setattr(CASViT, 'forward', lambda self, x: {}['missing'])
     assert explain(raised(CASViT('xs'), 0)) is None
     assert issubclass(CASViT, BaseModule)
+
+
+@pytest.mark.parametrize('strategy', ['DDPStrategy', 'FSDPStrategy', 'DeepSpeedStrategy'])
+def test_a_strategy_for_several_processes_is_refused_without_them(strategy):
+    from casvit_mm.commands.train import _check_strategy
+
+    cfg = Config(dict(runner_type='FlexibleRunner', strategy=dict(type=strategy)))
+    with pytest.raises(CliError, match=strategy):
+        _check_strategy(cfg, 'none')
+    _check_strategy(Config(dict(runner_type='FlexibleRunner')), 'none')
+    _check_strategy(Config(dict(runner_type='CASViTRunner', strategy=cfg.strategy)), 'none')
+
+
+def coco_metric(shapes, thresholds):
+    """mmdet's metric, as the runner builds it."""
+    runner = CASViTRunner.__new__(CASViTRunner)
+    file = shapes / 'annotations' / 'instances_val.json'
+    return runner.build_evaluator(
+        dict(type='CocoMetric', ann_file=str(file), metric='bbox', iou_thrs=thresholds)
+    )
+
+
+@pytest.mark.parametrize('thresholds', [0.5, [0.5, 0.75], (0.3,), None])
+def test_a_run_evaluates_with_one_or_several_iou_thresholds(thresholds, shapes):
+    evaluator = coco_metric(shapes, thresholds)
+    coco = evaluator.metrics[0]._coco_api
+    evaluator.dataset_meta = dict(classes=[each['name'] for each in coco.cats.values()])
+    numbers = {category: index for index, category in enumerate(coco.getCatIds())}
+    samples = []
+    for image in coco.getImgIds():
+        found = coco.loadAnns(coco.getAnnIds(image))
+        boxes = torch.tensor([each['bbox'] for each in found]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        labels = torch.tensor([numbers[each['category_id']] for each in found])
+        predicted = dict(bboxes=boxes, labels=labels, scores=torch.ones(len(found)))
+        samples.append(dict(img_id=image, ori_shape=(96, 96), pred_instances=predicted))
+    evaluator.process(samples)
+    assert evaluator.evaluate(len(samples))['coco/bbox_mAP'] == pytest.approx(1.0)
+
+
+def test_iou_thresholds_that_are_no_numbers_are_named_before_the_first_step(shapes):
+    with pytest.raises(UserError, match=r"iou_thrs of CocoMetric is 'many'"):
+        coco_metric(shapes, 'many')

@@ -14,6 +14,7 @@ from mmengine.hooks import CheckpointHook
 from toy_runs import is_readable, toy_run
 
 from casvit import files
+from casvit.errors import UserError
 from casvit_mm.engine.checkpoints import latest_checkpoint
 from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook, all_finite
 
@@ -194,3 +195,10 @@ def test_strings_of_a_config_inside_a_checkpoint_are_read_unchanged(tmp_path, mo
     ):
         assert cfg.classes == (name, 'b')
     assert not marker.exists()
+
+
+def test_a_metric_to_keep_the_best_checkpoint_by_that_does_not_exist_is_named(tmp_path):
+    hook = dict(type='CheckpointHook', save_best='map', rule='greater')
+    run = toy_run(tmp_path, default_hooks=dict(checkpoint=hook))
+    with pytest.raises(UserError, match=r"save_best is 'map'.*'mAP'"):
+        run.train()
