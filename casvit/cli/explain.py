@@ -233,13 +233,8 @@ def _similar(building: Building) -> str:
     for scope in OPENMMLAB:
         if building.name in of_scope.get(scope, ()):
             # Another toolbox may be the right default.
-<<<<<<< HEAD
-            right = building.registry.scope in of_scope
-            default = '' if right else f'set default_scope={scope!r} in the config, or '
-=======
             chosen = building.registry.scope in of_scope
             default = '' if chosen else f'set default_scope={scope!r} in the config, or '
->>>>>>> mim
             return f"It is a name of {scope}: {default}write '{scope}.{building.name}'; if"
     known = [*root.module_dict, *(name for names in of_scope.values() for name in names)]
     by_lower = {name.lower(): name for name in known if isinstance(name, str)}

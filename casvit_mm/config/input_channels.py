@@ -78,11 +78,7 @@ def _compare_bands(
 
 
 def _compare_mean(preprocessor: Mapping[str, Any], channels: int, found: Mismatch) -> None:
-<<<<<<< HEAD
-    mean: Sequence[float] = preprocessor.get('mean') or ()
-=======
     mean: Any = preprocessor.get('mean')
->>>>>>> mim
     # A single value fits any number of channels.
     if not mean or not _differs(mean, channels) or len(mean) == 1:
         return

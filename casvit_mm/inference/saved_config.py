@@ -11,7 +11,8 @@ import ast
 import importlib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from mmengine.config import Config
@@ -229,7 +230,7 @@ def _class_names(metainfo: Any) -> dict[str, Any]:
     return {key: metainfo[key] for key, test in tests.items() if test(metainfo.get(key))}
 
 
-def _checked(value: Any, where: str, types: frozenset[str]) -> Any:
+def _checked(value: Any, where: str, types: Container[str]) -> Any:
     """Checks that types are known and strings are plain words; removes pretrained weights."""
     if isinstance(value, Mapping):
         checked: dict[Any, Any] = {}
@@ -257,7 +258,7 @@ def _checked(value: Any, where: str, types: frozenset[str]) -> Any:
     return value
 
 
-def _checked_type(value: Any, where: str, types: frozenset[str]) -> str:
+def _checked_type(value: Any, where: str, types: Container[str]) -> str:
     if not isinstance(value, str):
         raise _RefusedError(f'the type of {where} is {_short(value)}, not a name')
     if value not in types:
@@ -283,34 +284,66 @@ class _Types:
     """
 
     def __init__(self, scope: str) -> None:
-        self._registries = importlib.import_module(f'{scope}.registry')
+        self._scope = scope
 
     @property
-    def of_models(self) -> frozenset[str]:
+    def of_models(self) -> Container[str]:
         """Names of model parts, and of operators that mmcv looks up by name."""
         from mmcv import ops
 
-        return self._names('MODELS', 'TASK_UTILS', 'BATCH_AUGMENTS') | frozenset(ops.__all__)
+        registries = ('MODELS', 'TASK_UTILS', 'BATCH_AUGMENTS')
+        return _Names(self._scope, registries, frozenset(ops.__all__))
 
     @property
-    def of_transforms(self) -> frozenset[str]:
+    def of_transforms(self) -> Container[str]:
         """Names of pipeline steps."""
-        return self._names('TRANSFORMS')
+        return _Names(self._scope, ('TRANSFORMS',))
 
     @property
-    def of_optimizers(self) -> frozenset[str]:
+    def of_optimizers(self) -> Container[str]:
         """Names of optimisers and of what sets them up."""
-        return self._names('OPTIMIZERS', 'OPTIM_WRAPPERS')
+        return _Names(self._scope, ('OPTIMIZERS', 'OPTIM_WRAPPERS'))
 
     @property
-    def of_datasets(self) -> frozenset[str]:
+    def of_datasets(self) -> Container[str]:
         """Names of datasets."""
-        return self._names('DATASETS')
+        return _Names(self._scope, ('DATASETS',))
 
-    def _names(self, *registries: str) -> frozenset[str]:
+
+class _Names(Container[str]):
+    """Names in the registries of a toolbox, and those of another one behind its scope.
+
+    Args:
+        scope: The toolbox whose names need no scope.
+        registries: Names of the registries.
+        others: Further names.
+    """
+
+    def __init__(
+        self, scope: str, registries: Sequence[str], others: frozenset[str] = frozenset()
+    ) -> None:
+        self._scope, self._registries, self._others = scope, registries, others
+        self._found: dict[str, frozenset[str]] = {}
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        scope, dot, bare = name.rpartition('.')
+        if not dot:
+            return name in self._others or name in self._of(self._scope)
+        # As mmseg's Mask2Former names parts of mmdet.
+        return scope in TOOLBOXES and bare in self._of(scope)
+
+    def _of(self, scope: str) -> frozenset[str]:
+        if scope not in self._found:
+            import_toolbox(scope)
+            self._found[scope] = self._names(importlib.import_module(f'{scope}.registry'))
+        return self._found[scope]
+
+    def _names(self, module: ModuleType) -> frozenset[str]:
         names: set[str] = set()
-        for name in registries:
-            registry = getattr(self._registries, name, None)
+        for name in self._registries:
+            registry = getattr(module, name, None)
             if registry is not None:
                 registry.import_from_location()
             while registry is not None:

@@ -228,9 +228,10 @@ def dataset_with(**more):
 
 LEADING_OUT = {
     'type is a function': (model_with(type='os.system'), 'os.system'),
+    'type is a module of a toolbox': (model_with(type='mmdet.models.FPN'), 'mmdet.models.FPN'),
+    'type is no name of a toolbox': (model_with(type='mmseg.system'), 'mmseg.system'),
+    'type is of another package': (model_with(type='casvit_mm.CASViT'), 'casvit_mm.CASViT'),
     'type is a module of the path': (model_with(type='evil_module.name'), 'evil_module.name'),
-    'type of another toolbox': (model_with(neck=dict(type='mmpretrain.GlobalAveragePooling')),
-                                'mmpretrain.GlobalAveragePooling'),
     'type is unknown': (model_with(neck=dict(type='NoSuchNeck')), 'NoSuchNeck'),
     'type of a model for a transform': (dataset_with(pipeline=[dict(type='RetinaNet')]),
                                         'RetinaNet'),
