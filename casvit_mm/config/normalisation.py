@@ -41,7 +41,7 @@ def normalisation_note(cfg: Mapping[str, Any]) -> str:
     options = ' '.join(f'{key}.{name}={_option(value)}' for name, value in wanted.items())
     return (
         "The pretrained weights expect RGB images, normalised with ImageNet's mean and std, but "
-        f'{says}. To change it, add --cfg-options {options}'
+        f'{says}. Change them in the config, or for casvit train add --cfg-options {options}'
     )
 
 
