@@ -19,7 +19,7 @@
   casvit bench --pipelines mask_rcnn_casvit-xs_fpn_1x_coco --data-root /data/coco
       the time that each transform of the training pipeline takes
   casvit bench --page docs/speed.md --records benchmarks/inference.json benchmarks/training.json
-      measures nothing: writes the page on speed from records, machine by machine, with plots next
+      measures nothing: writes the pages on speed from records, machine by machine, with plots next
       to the first record of each machine
 
 Every case runs in a process of its own. The processes take turns, and ratios compare neighbouring

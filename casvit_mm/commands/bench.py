@@ -23,7 +23,7 @@ from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import reroot
 from casvit_mm.config.read import load_config
 from casvit_mm.datasets.preflight.check import check_data
-from casvit_mm.report.speed.page import speed_page
+from casvit_mm.report.speed.page import speed_page, tables_page
 from casvit_mm.report.speed.plots import speed_plots
 from casvit_mm.report.speed.table import (
     by_machine,
@@ -132,7 +132,7 @@ def _checked_config(name: str) -> str:
 
 
 def _write_page(page: Path, names: list[str]) -> int:
-    """Writes the page on speed, and the plots of each machine next to its first record."""
+    """Writes the pages on speed, and the plots of each machine next to its first record."""
     records = [_read(Path(each).expanduser()) for each in names]
     images: dict[str, dict[str, str]] = {}
     folders: dict[Path, str] = {}
@@ -151,8 +151,10 @@ def _write_page(page: Path, names: list[str]) -> int:
             address = Path(os.path.relpath(file, page.parent)).as_posix()
             images.setdefault(machine, {})[name] = address
     command = f'casvit bench --page {page} --records {" ".join(names)}'
-    _write(speed_page(records, command, images), page)
-    print(f'page: {page}')
+    tables = page.with_name(f'{page.stem}_tables{page.suffix}')
+    _write(speed_page(records, tables.name, images), page)
+    _write(tables_page(records, command, page.name), tables)
+    print(f'page: {page}\ntables: {tables}')
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Writes the page on speed from the records of benchmarks."""
+"""Writes the page on speed, and the page with its tables, from the records of benchmarks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,26 @@ from casvit_mm.report.speed.table import (
     speed_table,
 )
 
-INTRODUCTION = """\
+SUMMARY = """\
 # Speed
 
-Measured speed of the backbones and of full models. Every case runs in its own process, and the
+How many times as fast as the published forward pass (*reference*) CAS-ViT is, with one image of
+512x512 on a CPU. *Fused* is the model after `fuse`, *compiled* the same with `torch.compile`. In
+float32, both compute the same result within 1e-5 of the largest value.
+
+[All measurements]({tables}) has the tables: full models, other backbones, memory, training, the
+limits of the machines, and the command that repeats it. `casvit bench` measures on your machine.
+"""
+
+FRONT = """\
+Of the {count} backbones with a published box AP (COCO, Mask R-CNN), no other one is both faster and at
+least as accurate as these, fastest first: {names}.
+"""
+
+INTRODUCTION = """\
+# Speed: all measurements
+
+The [summary]({summary}) has the most important numbers. Every case runs in its own process, and the
 processes take turns, so that ratios are computed between neighbouring turns. The tables give
 medians, with quartiles over the turns in brackets. The variants are:
 
@@ -38,7 +54,7 @@ reference keep freed memory, as `--fuse` and `--compile` do. Full models have ra
 return the maximum number of detections; their score threshold drops all other candidates, as in a
 trained model.
 
-This page is generated from the benchmark records by
+Both pages are generated from the benchmark records by
 
 ```bash
 {command}
@@ -121,41 +137,73 @@ TARGETS = (
 
 def speed_page(
     records: Sequence[dict[str, Any]],
-    command: str,
+    tables: str,
     plots: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
-    """Writes the page.
+    """Writes the summary: the targets and the plots of each machine.
 
     Args:
         records: Records of ``casvit bench``.
-        command: The command that generates the page, to be quoted in it.
+        tables: The page of :func:`tables_page`, relative to this one.
         plots: For each machine, the paths of the plots of
             :func:`casvit_mm.report.speed.plots.speed_plots`, relative to the page, by name.
 
     Returns:
         Markdown.
     """
+    parts = [SUMMARY.format(tables=tables)]
+    for machine, of_it in by_machine(records).items():
+        measured = [record for record in of_it if record.get('groups')]
+        of_machine = [*_summary(measured, (plots or {}).get(machine, {}))]
+        if of_machine:
+            parts += [f'## {machine}\n', *of_machine]
+    return '\n'.join(parts)
+
+
+def tables_page(records: Sequence[dict[str, Any]], command: str, summary: str) -> str:
+    """Writes the page with everything that was measured.
+
+    Args:
+        records: Records of ``casvit bench``.
+        command: The command that generates the pages, to be quoted.
+        summary: The page of :func:`speed_page`, relative to this one.
+
+    Returns:
+        Markdown.
+    """
     machines = by_machine(records)
-    parts = [INTRODUCTION.format(command=command)]
+    parts = [INTRODUCTION.format(command=command, summary=summary)]
     if not any(record['machine'].get('gpu') for each in machines.values() for record in each):
         parts.append(NO_GPU)
     for machine, of_it in machines.items():
-        parts += [f'## {machine}\n', *_of_machine(of_it, (plots or {}).get(machine, {}))]
+        parts += [f'## {machine}\n', *_of_machine(of_it)]
     for record in records:
         if record.get('runs'):
             parts += [CONVERGENCE, convergence_table(record) + '\n']
     return '\n'.join(parts)
 
 
-def _of_machine(records: Sequence[dict[str, Any]], plots: Mapping[str, str]) -> Iterator[str]:
+def _summary(measured: Sequence[dict[str, Any]], plots: Mapping[str, str]) -> Iterator[str]:
+    """The most important numbers of one machine."""
+    if any(_comparable(measured)):
+        yield targets_table(measured) + '\n'
+    if standing := standings(measured):
+        names = ', '.join(each.label for each in front(standing))
+        known = sum(each.box_ap is not None for each in standing)
+        yield FRONT.format(count=known, names=names)
+    if 'accuracy' in plots:
+        yield f'![Published box AP against measured latency]({plots["accuracy"]})\n'
+    if 'area' in plots:
+        yield f'![Latency against the number of pixels]({plots["area"]})\n'
+
+
+def _of_machine(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Everything that was measured on one machine."""
     measured = [record for record in records if record.get('groups')]
     if any(_comparable(measured)):
         yield from (TARGETS_TEXT, targets_table(measured) + '\n', *missed(measured))
     for record in measured:
         yield f'### {_title(record)}\n\n{speed_table(record)}\n'
-    if 'area' in plots:
-        yield f'![Latency against the number of pixels]({plots["area"]})\n'
     if any('roofline' in best for _, best in fastest(measured)):
         yield from (LIMITS, limits_table(measured) + '\n')
     if any(fastest(measured)):
@@ -164,8 +212,6 @@ def _of_machine(records: Sequence[dict[str, Any]], plots: Mapping[str, str]) -> 
         names = ', '.join(each.label for each in front(standing))
         yield from (PEERS, standings_table(standing) + '\n')
         yield f'On the Pareto front, fastest first: {names}.\n'
-    if 'accuracy' in plots:
-        yield f'![Published box AP against measured latency]({plots["accuracy"]})\n'
     for record in records:
         if record.get('pipelines'):
             yield from (PIPELINES, pipeline_table(record) + '\n')
