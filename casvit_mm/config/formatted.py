@@ -25,9 +25,9 @@ class FormattedOnce(Config):
     def pretty_text(self) -> str:
         """The formatted text of the config, the same as mmengine's."""
         source = Config(self.to_dict(), format_python_code=False).pretty_text
-        kept = vars(self).get('_kept')
+        kept = self.__dict__.get('_kept')
         if kept is None or kept[0] != source:
             kept = source, super().pretty_text
             # A plain assignment would be one to a key of the config.
-            vars(self)['_kept'] = kept
+            self.__dict__['_kept'] = kept
         return kept[1]
