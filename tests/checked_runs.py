@@ -1,5 +1,6 @@
 """Trains on a dataset whatever its check says, and measures what a run makes of it."""
 
+import gc
 import multiprocessing
 import os
 from argparse import Namespace
@@ -63,6 +64,8 @@ def _train_and_test(config: Path) -> None:
     from quick_runs import QUICK, run_tool
 
     torch.set_num_threads(1)
+    # As in conftest.py.
+    gc.freeze()
     semantic = 'max_iters' in config.read_text(encoding='utf-8')
     options = [option for option in QUICK if not (semantic and 'train_cfg' in option)]
     options += ['train_cfg.max_iters=2', 'train_cfg.val_interval=2'] if semantic else []

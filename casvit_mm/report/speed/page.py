@@ -32,8 +32,8 @@ limits of the machines, and the command that repeats it. `casvit bench` measures
 """
 
 FRONT = """\
-Of the {count} backbones with a published box AP (COCO, Mask R-CNN), no other one is both faster and at
-least as accurate as these, fastest first: {names}.
+Of the {count} backbones with a published box AP (COCO, Mask R-CNN), no other one is both faster
+and at least as accurate as these, fastest first: {names}.
 """
 
 INTRODUCTION = """\
