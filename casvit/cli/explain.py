@@ -6,8 +6,6 @@ part of the config that cannot be built, and a part that fails while it runs.
 
 import difflib
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from casvit.cli.parts import (
     OPENMMLAB,
@@ -25,6 +23,8 @@ from casvit.errors import UserError
 from casvit.sentences import short
 
 BUILDING_ERRORS = (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError)
+# Of mmengine, which spells it so.
+UNLIKE = 'each data_itement in list of batch should be of equal size'
 IN_WORKER = 'DataLoader worker process'
 INSTALL = re.compile(r"pip3? install (?:-U )?([\w \[\].<>=!,'-]+)")
 NOT_INSTALLED = re.compile(r'^([\w-]+) is not installed')
@@ -150,7 +150,7 @@ def _explain_building(error: BaseException, original: BaseException, message: st
     if 'must contain the key "type"' in message:
         where = place(error, '', building.values)
         return (
-            f'A part of the config has no type: {where or short(_plain(building.values))}. If it '
+            f'A part of the config has no type: {where or short(building.values)}. If it '
             'is to change a part of the base config, its name has to be the same, without '
             '_delete_=True.'
         )
@@ -179,15 +179,13 @@ def _explain_running(error: BaseException, original: BaseException, message: str
         part, message = running_in_text(message), _raised_in_text(message)
     else:
         part, message = running(error), _with_kind(original, message)
-    if part is None:
+    if part is None and UNLIKE in message:
         return (
-            None
-            if 'each data_itement' not in message
-            else (
-                'The samples of a batch have different contents: a pipeline has to end with '
-                'PackDetInputs in mmdet, PackSegInputs in mmseg and PackInputs in mmpretrain.'
-            )
+            'The samples of a batch have different contents: a pipeline has to end with '
+            'PackDetInputs in mmdet, PackSegInputs in mmseg and PackInputs in mmpretrain.'
         )
+    if part is None:
+        return None
     where = place(error, part.name)
     at = f' ({where})' if where else ''
     return (
@@ -250,10 +248,6 @@ def _with_kind(error: BaseException, message: str) -> str:
     if isinstance(error, KeyError) and ' ' not in message:
         return f'KeyError: {message!r}'
     return _in_a_line(message.split('\n\n')[0])
-
-
-def _plain(values: Any) -> Any:
-    return dict(values) if isinstance(values, Mapping) else values
 
 
 def _in_a_line(message: str) -> str:
