@@ -49,12 +49,13 @@ def run(args: Namespace) -> int:
         raise CliError(f'--out {args.out}: the file is a pickle, so its name has to end in .pkl.')
     screen = Screen(quiet=args.quiet)
     cfg = command_config(args)
+    # Checks look at registries, which import the toolbox: it is loaded with care first.
+    load_toolbox(cfg)
     check_values(cfg)
     settle_loaders(cfg)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
     require_runnable(cfg)
-    load_toolbox(cfg)
     require_matching_channels(cfg)
     require_checkpoint(args.checkpoint)
     cfg.load_from, cfg.load_weights, cfg.resume = args.checkpoint, args.weights, False

@@ -49,6 +49,8 @@ def run(args: Namespace) -> int:
     """
     screen = Screen(quiet=args.quiet)
     cfg = command_config(args)
+    # Checks look at registries, which import the toolbox: it is loaded with care first.
+    load_toolbox(cfg)
     check_values(cfg)
     settle_loaders(cfg)
     if not cfg.get('train_dataloader') or not cfg.get('train_cfg'):
@@ -56,7 +58,6 @@ def run(args: Namespace) -> int:
     require_runnable(cfg)
     for note in ignored_keys(cfg):
         screen.say(note)
-    load_toolbox(cfg)
     require_matching_channels(cfg)
     if args.from_scratch:
         screen.say(start_from_scratch(cfg))
