@@ -54,6 +54,8 @@ class Demo:
         tile: Side of the tiles in pixels; None to predict whole images.
         overlap: Overlap of neighbouring tiles in pixels.
         style: How to draw.
+        score_threshold: The score below which the Predictor leaves out detections, for the message
+            if there are none.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class Demo:
         tile: int | None = None,
         overlap: int | None = None,
         style: Style = STYLE,
+        score_threshold: float = 0.3,
     ) -> None:
         self.predictor = predictor
         self.out_dir = out_dir
         self.tile, self.overlap, self.style = tile, overlap, style
+        self.score_threshold = score_threshold
         self.unit = UNITS.get(predictor.task, 'detections')
 
     def on_images(self, paths: Sequence[Path]) -> dict[Path, str]:
@@ -96,7 +100,7 @@ class Demo:
         if errors and not done:
             raise errors[0]
         if done:
-            print(f'{total} {self.unit} in {done} image(s): {self.out_dir}')
+            print(f'{total} {self.unit} in {done} image(s): {self.out_dir}{self._why(total)}')
         return skipped
 
     def on_video(self, path: Path) -> None:
@@ -121,7 +125,16 @@ class Demo:
                 records += [{**record, 'frame': number} for record in outcome.to_records(path.name)]
                 number += 1
         _write_json(records, self.out_dir / f'{path.stem}.json')
-        print(f'{len(records)} {self.unit} in {number} frames: {target}')
+        print(f'{len(records)} {self.unit} in {number} frames: {target}{self._why(len(records))}')
+
+    def _why(self, total: int) -> str:
+        """Why there may be no detection; empty if there is one."""
+        if total or self.predictor.task in UNITS:
+            return ''
+        return (
+            f'. None has a score of {self.score_threshold:g} or more; --score-thr shows '
+            'those with lower scores.'
+        )
 
     def _outcomes(
         self, images: Iterable[ImageLike], bar: '_Progress'

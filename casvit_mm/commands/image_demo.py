@@ -69,6 +69,7 @@ def run(args: Namespace) -> int:
         args.tile,
         None if args.tile is None else overlap,
         Style(**arguments.drawing(args)),
+        args.score_thr,
     )
     if not images:
         demo.on_video(source)

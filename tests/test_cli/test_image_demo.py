@@ -41,6 +41,13 @@ def test_an_image_gives_an_image_and_records(call, images, checkpoint, tmp_path)
         assert coco_mask.decode(record['mask']).shape == before.shape[:2]
 
 
+def test_without_a_detection_the_score_that_hides_them_is_named(call, images, checkpoint):
+    answer = call('image_demo', images[0], DEMO, checkpoint, '--score-thr', '1')
+    assert answer.code == 0, answer.err
+    assert '0 detections in 1 image(s)' in answer.out
+    assert 'None has a score of 1 or more; --score-thr shows' in answer.out
+
+
 def test_boxes_and_labels_are_left_out_on_request(call, images, checkpoint, tmp_path):
     drawn = {}
     for name, options in (('all', ()), ('thick', ('--line-width', '9')), ('bare', NO_DRAWING)):
