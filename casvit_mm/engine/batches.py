@@ -34,6 +34,19 @@ def smallest_batch(model: nn.Module) -> int:
     return 1
 
 
+def why_small_batches_fail(name: str, smallest: int) -> str:
+    """The reason, as a clause of a sentence.
+
+    Args:
+        name: What the user calls the model.
+        smallest: The smallest batch that it can be trained with.
+    """
+    return (
+        f'{name} pools features to a single value and normalises it over the batch, which needs at '
+        f'least {smallest} images'
+    )
+
+
 def require_batches(model: nn.Module, loader: DataLoader, steps: int | None = None) -> None:
     """Checks that all batches of a run are large enough for the norms of a model.
 
@@ -52,10 +65,7 @@ def require_batches(model: nn.Module, loader: DataLoader, steps: int | None = No
     if size is None or sampler is None:
         return
     smallest = smallest_batch(model)
-    reason = (
-        f'{type(model).__name__} pools features to a single value and normalises it over the '
-        f'batch, which needs at least {smallest} images'
-    )
+    reason = why_small_batches_fail(type(model).__name__, smallest)
     if size < smallest:
         raise BatchTooSmallError(
             f'train_dataloader.batch_size={size} is too small: {reason}. Set '

@@ -8,6 +8,7 @@ import torch
 
 from casvit.errors import CliError
 from casvit.files import write_whole
+from casvit_mm.engine.batches import why_small_batches_fail
 from casvit_mm.finetune.config import config_text
 from casvit_mm.finetune.memory import GIB, Fit, Measured, Trials, fit_batch, usable_memory
 from casvit_mm.finetune.plan import Plan
@@ -26,10 +27,9 @@ def require_batch(plan: Plan, smallest: int) -> None:
         CliError: It cannot be trained.
     """
     if plan.batch_size < smallest:
+        reason = why_small_batches_fail(Path(str(plan.base.filename)).stem, smallest)
         raise CliError(
-            f'--batch-size {plan.batch_size}: {Path(str(plan.base.filename)).stem} pools features '
-            'to a single value and normalises it over the batch, which needs at least '
-            f'{smallest} images: use --batch-size {smallest} or more.'
+            f'--batch-size {plan.batch_size}: {reason}: use --batch-size {smallest} or more.'
         )
 
 
