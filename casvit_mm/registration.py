@@ -44,6 +44,7 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'SingleShapesDataset': 'casvit_mm.datasets.shapes.single_shapes_dataset',
     },
     TRANSFORMS: {
+        'CachedCopyPaste': 'casvit_mm.datasets.copy_paste',
         'LoadBands': 'casvit_mm.datasets.bands',
         'MultiScaleRandomResizedCrop': 'casvit_mm.engine.samplers',
         'NormalizeBands': 'casvit_mm.datasets.bands',

@@ -7,12 +7,14 @@ from casvit.lazy import lazy_attributes
 if TYPE_CHECKING:
     from casvit.errors import DatasetError
     from casvit_mm.datasets.bands import LoadBands, NormalizeBands
+    from casvit_mm.datasets.copy_paste import CachedCopyPaste
     from casvit_mm.datasets.pairs_dataset import PairsDataset
     from casvit_mm.datasets.shapes.semantic_shapes_dataset import SemanticShapesDataset
     from casvit_mm.datasets.shapes.shapes_dataset import ShapesDataset
     from casvit_mm.datasets.shapes.single_shapes_dataset import SingleShapesDataset
 
 __all__ = [
+    'CachedCopyPaste',
     'DatasetError',
     'LoadBands',
     'NormalizeBands',
@@ -25,6 +27,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
+        'CachedCopyPaste': 'casvit_mm.datasets.copy_paste',
         'DatasetError': 'casvit.errors',
         'LoadBands': 'casvit_mm.datasets.bands',
         'NormalizeBands': 'casvit_mm.datasets.bands',

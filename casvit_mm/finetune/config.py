@@ -155,6 +155,7 @@ def _data(plan: Plan) -> dict[str, Any]:
         balance=plan.balance,
         augment=plan.augment,
         mosaic=plan.mosaic,
+        copy_paste=plan.copy_paste,
         # The canvas of a mosaic has room for many objects, each with a mask of its size.
         keep_polygons=plan.mosaic and plan.data.polygons,
         loader=list(plan.base.train_dataloader),

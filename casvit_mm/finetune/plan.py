@@ -30,7 +30,7 @@ IMAGE_SIZES = dict(
 STEPS_WANTED = 1500
 EPOCHS = (12, 100)
 VALIDATIONS = 20
-# Fewer training images show too few objects beside each other: mosaics show more.
+# Fewer training images show too few objects beside each other: mosaics and copy-paste show more.
 FEW_IMAGES = 500
 VARIED = dict(
     detection='scale, crop, flip, colour',
@@ -127,13 +127,21 @@ class Plan:
         return self.augment and few and self.task in OBJECT_TASKS
 
     @property
+    def copy_paste(self) -> bool:
+        """Whether objects of other images are pasted into some training images."""
+        return self.mosaic and self.task == 'instance'
+
+    @property
     def augmentation(self) -> str:
         """How training images are varied, in a sentence."""
         if not self.augment:
             return 'Augmentation: none.'
         images = count_of(self.data.splits['train'].size, 'training image')
-        mosaic = f', mosaics of four (for {images})' if self.mosaic else ''
-        return f'Augmentation: {VARIED[self.task]}{mosaic}; --no-augmentation turns it off.'
+        more = ''
+        if self.mosaic:
+            pasted = ' and copied objects' if self.copy_paste else ''
+            more = f', mosaics of four{pasted} (for {images})'
+        return f'Augmentation: {VARIED[self.task]}{more}; --no-augmentation turns it off.'
 
     def with_batch(self, batch_size: int, workers: int) -> 'Plan':
         """The same plan with another batch size and number of data loading processes."""

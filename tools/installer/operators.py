@@ -24,7 +24,7 @@ from installer.versions import Line
 PRECOMPILE = Path(__file__).with_name('precompile.py')
 BUILD = Path(__file__).resolve().parents[2] / 'build'
 # Measured time of compiling mmcv for the CPU times the number of cores; a rough guide for users.
-CORE_MINUTES, CORE_MINUTES_WITH_HEADER = 12, 5
+CORE_MINUTES, CORE_MINUTES_WITH_HEADER = 12, 6.5
 
 
 def wants_cuda(torch: dict, cpu_ops: bool) -> bool:

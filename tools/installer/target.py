@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -27,8 +28,13 @@ class SetupError(RuntimeError):
 
 
 def say(text: str) -> None:
-    """Prints one line with the seconds since the start."""
-    print(_timed(text), flush=True)
+    """Prints a sentence with the seconds since the start, in whole words on a terminal."""
+    line = _timed(text)
+    if on_terminal():
+        width = shutil.get_terminal_size().columns - 1
+        indent = ' ' * (len(line) - len(text))
+        line = textwrap.fill(line, width, subsequent_indent=indent, break_on_hyphens=False)
+    print(line, flush=True)
 
 
 def show(text: str) -> None:
