@@ -1,5 +1,6 @@
 """Phrases that messages share."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,24 @@ def count_of(number: int, noun: str) -> str:
 def shown_path(path: str) -> str:
     """A path; a relative one is followed by the folder it starts from."""
     return path if Path(path).is_absolute() else f'{path} (in {Path.cwd()})'
+
+
+def from_here(path: str | Path) -> str:
+    """A path as one would type it here: relative below this folder, with ``~`` below one's home.
+
+    Args:
+        path: A path, or a name such as ``casvit://cas-vit-s``, which stays as it is.
+    """
+    absolute = Path(path)
+    if not absolute.is_absolute():
+        return str(path)
+    # Unlike Path.home(), expanduser() leaves the sign if nobody knows the home.
+    home = Path(os.path.expanduser('~'))  # noqa: PTH111
+    for folder, start in ((Path.cwd(), ''), (home, '~')):
+        below = absolute.is_relative_to(folder) and absolute != folder
+        if below and folder != Path(folder.anchor):
+            return str(Path(start, absolute.relative_to(folder)))
+    return str(path)
 
 
 def missing_path(what: str, path: str, hint: str) -> DatasetError:

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import sys
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +20,8 @@ from casvit.terminal.stand_in import StandIn
 
 REDRAW = 0.2
 """Seconds between two states of the bar."""
+NAME_WIDTH = 11
+"""Columns of the names of facts."""
 
 
 class Screen:
@@ -56,6 +60,20 @@ class Screen:
         """Shows lines, also if the command is quiet."""
         if self.is_shown:
             self._write(f'{printable_lines(text)}\n', self.stream)
+
+    def fact(self, name: str, text: str) -> None:
+        """Shows a name and what there is to say about it, in whole words on a terminal."""
+        line = f'{name:<{NAME_WIDTH}}{printable_lines(text)}'
+        if self.live:
+            width, indent = shutil.get_terminal_size().columns - 1, ' ' * NAME_WIDTH
+            line = textwrap.fill(
+                line,
+                width,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        self.say(line)
 
     def warn(self, text: str) -> None:
         """Shows a warning; the same one only once."""

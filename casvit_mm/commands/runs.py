@@ -16,7 +16,6 @@ from casvit.names import printable_lines
 from casvit.terminal.screen import Screen
 from casvit_mm.engine.hooks.screen import ScreenHook
 from casvit_mm.engine.launch import join_run
-from casvit_mm.engine.run_facts import line
 from casvit_mm.engine.runner import CASViTRunner
 from casvit_mm.engine.terminal import (
     current_screen,
@@ -112,12 +111,6 @@ def shown(screen: Screen, *, debug: bool, tables: bool = False) -> Iterator[None
         return
     with on_screen(screen, tables=tables):
         yield
-
-
-def as_line(fact: str) -> str:
-    """A fact about a dataset, 'train: 400 images …', as a line of the first screen."""
-    name, _, text = fact.partition(': ')
-    return line(name, text)
 
 
 def say(text: str) -> None:

@@ -11,7 +11,6 @@ from casvit.errors import CliError
 from casvit.terminal.screen import Screen
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.runs import (
-    as_line,
     build_runner,
     join,
     log_file,
@@ -74,7 +73,7 @@ def run(args: Namespace) -> int:
     join(cfg, args)
     crashes_only = bool(args.no_data_check or args.format_only)
     for fact in check_data(cfg, ('test',), crashes_only=crashes_only):
-        screen.say(as_line(fact))
+        screen.fact(*fact.split(': ', 1))
     if args.tta:
         _augment(cfg)
     require_work_dir(cfg)

@@ -11,7 +11,6 @@ from casvit.terminal.screen import Screen
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.endings import end_training
 from casvit_mm.commands.runs import (
-    as_line,
     build_runner,
     join,
     require_runnable,
@@ -71,7 +70,7 @@ def run(args: Namespace) -> int:
     join(cfg, args)
     splits = ('train', 'val') if cfg.get('val_dataloader') else ('train',)
     for fact in check_data(cfg, splits, crashes_only=args.no_data_check):
-        screen.say(as_line(fact))
+        screen.fact(*fact.split(': ', 1))
     require_work_dir(cfg)
     with shown(screen, debug=args.debug):
         runner = build_runner(cfg)

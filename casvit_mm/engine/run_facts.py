@@ -13,42 +13,36 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from casvit.errors import CheckpointError
-from casvit.sentences import count_of
+from casvit.sentences import count_of, from_here
 from casvit_mm.config.view import ConfigView
 from casvit_mm.models.wrappers import unwrap
 
 GIB = 2**30
-WIDTH = 11
 
 
-def line(name: str, text: str) -> str:
-    """A line of the first screen: a name, and what there is to say about it."""
-    return f'{name:<{WIDTH}}{text}'
-
-
-def training_facts(runner: Runner) -> list[str]:
-    """The lines to show before the first training step.
+def training_facts(runner: Runner) -> dict[str, str]:
+    """What to show before the first training step, by name.
 
     Args:
         runner: The runner, with its loops and its optimizer.
     """
-    return [
-        line('model', model_fact(runner)),
-        line('weights', weights_fact(runner)),
-        line('device', f'{device_fact(runner.model)}, {precision(runner)}'),
-        line('training', schedule_fact(runner)),
-        line('work dir', runner.work_dir),
-        line('log', str(Path(runner.log_dir) / f'{runner.timestamp}.log')),
-    ]
+    return {
+        'model': model_fact(runner),
+        'weights': weights_fact(runner),
+        'device': f'{device_fact(runner.model)}, {precision(runner)}',
+        'training': schedule_fact(runner),
+        'work dir': from_here(runner.work_dir),
+        'log': from_here(Path(runner.log_dir) / f'{runner.timestamp}.log'),
+    }
 
 
-def testing_facts(runner: Runner) -> list[str]:
-    """The lines to show before the first test step."""
-    return [
-        line('model', model_fact(runner)),
-        line('weights', str(runner._load_from)),
-        line('device', device_fact(runner.model)),
-    ]
+def testing_facts(runner: Runner) -> dict[str, str]:
+    """What to show before the first test step, by name."""
+    return {
+        'model': model_fact(runner),
+        'weights': from_here(str(runner._load_from)),
+        'device': device_fact(runner.model),
+    }
 
 
 def model_fact(runner: Runner) -> str:
@@ -72,16 +66,16 @@ def weights_fact(runner: Runner) -> str:
     if runner._resume and runner._load_from:
         by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         unit, done = ('epoch', runner.epoch) if by_epoch else ('step', runner.iter)
-        return f'{runner._load_from}, continues after {unit} {done}'
+        return f'{from_here(runner._load_from)}, continues after {unit} {done}'
     if runner._load_from:
-        return str(runner._load_from)
+        return from_here(runner._load_from)
     try:
         files = [(key, file) for key, file, _ in ConfigView(runner.cfg).pretrained_files()]
     except CheckpointError:
         files = []
     if not files:
         return 'random'
-    return ', '.join(f'{file} ({key.rpartition(".")[2]})' for key, file in files)
+    return ', '.join(f'{from_here(file)} ({key.rpartition(".")[2]})' for key, file in files)
 
 
 def device_fact(model: nn.Module) -> str:

@@ -36,6 +36,26 @@ def test_a_terminal_shows_a_bar_and_removes_it(terminal):
     assert rows(text)[0].strip() == 'done'
 
 
+def test_a_long_fact_is_broken_between_words_below_its_name(terminal, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '40')
+    Screen(stream=terminal.stream).fact(
+        'train', '400 images, 1,243 objects, 6 classes (a-long/path)'
+    )
+    screen = terminal.text().splitlines()
+    assert [row.rstrip() for row in screen] == [
+        'train      400 images, 1,243 objects, 6',
+        '           classes (a-long/path)',
+    ]
+
+
+def test_a_long_fact_is_one_line_in_a_file(monkeypatch):
+    monkeypatch.setenv('COLUMNS', '40')
+    stream = io.StringIO()
+    text = '400 images, 1,243 objects, 6 classes (a-long/path)'
+    Screen(stream=stream).fact('train', text)
+    assert stream.getvalue() == f'train      {text}\n'
+
+
 def test_what_is_printed_and_warned_about_stands_above_the_bar(terminal, monkeypatch):
     monkeypatch.setattr(sys, '__stderr__', terminal.stream)
     kept = []

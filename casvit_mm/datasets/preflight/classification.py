@@ -15,7 +15,7 @@ from mmengine.config import Config
 from casvit.errors import DatasetError
 from casvit.files import is_file
 from casvit.names import refuse_unsafe_names
-from casvit.sentences import as_tuple, count_of, missing_path, need_folder, some
+from casvit.sentences import as_tuple, count_of, from_here, missing_path, need_folder, some
 from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.datasets.audit.classes.rules import order_issues, split_issues
 from casvit_mm.datasets.formats.classes import (
@@ -126,7 +126,7 @@ def _check_dataset(
     refuse_unsafe_names(classes, ann_file or folder)
     check_counts(cfg, classes, ann_file or folder)
     counts = f'{count_of(len(found.images), "image")}, {count_of(len(classes), "class")}'
-    return f'{split}: {counts} ({folder})'
+    return f'{split}: {counts} ({from_here(folder)})'
 
 
 def _refuse(issues: IssueList, hint: str = '') -> None:

@@ -19,6 +19,7 @@ from casvit.names import refuse_unsafe_names
 from casvit.sentences import (
     as_tuple,
     count_of,
+    from_here,
     missing_path,
     need_folder,
     shown_path,
@@ -226,7 +227,7 @@ def _count_objects(scan: CocoScan, classes: list[str], *, required: bool) -> str
         )
     return (
         f'{count_of(len(scan.images), "image")}, {count_of(objects, "object")}, '
-        f'{count_of(len(classes), "class")} ({scan.file})'
+        f'{count_of(len(classes), "class")} ({from_here(scan.file)})'
     )
 
 

@@ -18,7 +18,7 @@ from mmengine.config import Config
 
 from casvit.errors import DatasetError
 from casvit.names import refuse_unsafe_names
-from casvit.sentences import count_of, need_folder, some
+from casvit.sentences import count_of, from_here, need_folder, some
 from casvit.tables import IGNORE_INDEX
 from casvit_mm.config.view import ConfigView, nested, type_name
 from casvit_mm.datasets.mask_files import MaskHeader
@@ -163,7 +163,7 @@ def _check_dataset(
         label_map = records[0].get('label_map')
         masks = _Masks(images, classes, allowed, label_map, frozenset(values), files, backend)
     what = count_of(len(records), 'image') + (' with semantic masks' if annotated else '')
-    return f'{split}: {what}, {count_of(len(classes), "class")} ({images})', masks
+    return f'{split}: {what}, {count_of(len(classes), "class")} ({from_here(images)})', masks
 
 
 def label_range(

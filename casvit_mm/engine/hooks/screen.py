@@ -46,8 +46,8 @@ class ScreenHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Shows what is trained, and an empty bar."""
-        for line in training_facts(runner):
-            self.screen.say(line)
+        for name, text in training_facts(runner).items():
+            self.screen.fact(name, text)
         self._show_training(runner, runner.iter)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -101,8 +101,8 @@ class ScreenHook(Hook):
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Shows what is tested, and an empty bar."""
-        for line in testing_facts(runner):
-            self.screen.say(line)
+        for name, text in testing_facts(runner).items():
+            self.screen.fact(name, text)
         self._begin('test', len(runner.test_dataloader))
 
     def after_test_iter(
