@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -10,6 +11,7 @@ from mmengine.config import Config
 from casvit.cli.loading import loading
 from casvit.errors import DatasetError
 from casvit.files import write_whole
+from casvit.sentences import count_of
 from casvit.terminal.program import command
 from casvit.terminal.screen import Screen
 from casvit.weights.find import local_path
@@ -20,16 +22,15 @@ from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
 from casvit_mm.datasets.issues import Severity
 from casvit_mm.engine.batches import smallest_batch
-from casvit_mm.engine.checkpoints import best_checkpoint, latest_checkpoint
 from casvit_mm.finetune.base import Base, choose_base
 from casvit_mm.finetune.config import config_text
 from casvit_mm.finetune.data import FOLDER
 from casvit_mm.finetune.fit import fit_plan, require_batch, time_plan
 from casvit_mm.finetune.kept import build_model, describe_start
 from casvit_mm.finetune.plan import Plan, check_arguments, make_plan, refuse_unsafe_path
-from casvit_mm.finetune.result import write_model
+from casvit_mm.finetune.result import choose_checkpoint, write_model
 from casvit_mm.finetune.start import Start, read_start
-from casvit_mm.finetune.timing import describe_time, limited
+from casvit_mm.finetune.timing import describe_time, image_size_for, limited
 
 Audit = ObjectAudit | MaskAudit | ClassAudit
 
@@ -78,6 +79,14 @@ def run(args: Namespace) -> int:
         say('Measuring the time of a step …')
         measured = time_plan(plan, file, args.memory)
     if args.minutes and measured is not None:
+        side = args.image_size or image_size_for(plan, measured, args.minutes)
+        if side < plan.image_size:
+            say(
+                f'Images of {side} pixels instead of {plan.image_size}: more steps fit into '
+                f'{count_of(args.minutes, "minute")}. --image-size keeps a size.'
+            )
+            plan = replace(plan, image_size=side)
+            measured = time_plan(plan, file, args.memory)
         plan = limited(plan, measured, args.minutes)
     write_whole(file, config_text(plan))
     say(
@@ -90,7 +99,7 @@ def run(args: Namespace) -> int:
     (screen.tell if args.no_train else say)(f'config: {file}')
     if args.no_train:
         return 0
-    return _train(file, work_dir, args, screen)
+    return _train(file, plan, args, screen)
 
 
 def _start(checkpoint: str) -> Start:
@@ -137,14 +146,17 @@ def _look_at_model(plan: Plan, start: Start | None, screen: Screen) -> int:
     return smallest_batch(model)
 
 
-def _train(file: Path, work_dir: Path, args: Namespace, screen: Screen) -> int:
+def _train(file: Path, plan: Plan, args: Namespace, screen: Screen) -> int:
     """Trains, and tests the best checkpoint, with the commands that users would run."""
     tools = [sys.executable, '-m', 'casvit']
     shown = _passed_on(args)
     code = subprocess.run([*tools, 'train', str(file), *shown]).returncode
     if code:
         return code
-    checkpoint = str(best_checkpoint(work_dir) or latest_checkpoint(work_dir))
+    work_dir = plan.work_dir
+    checkpoint, note = choose_checkpoint(work_dir, plan.task)
+    if note:
+        screen.warn(note)
     model = write_model(checkpoint, work_dir)
     predictions = work_dir / 'predictions'
     config = Config.fromfile(file)
@@ -153,7 +165,7 @@ def _train(file: Path, work_dir: Path, args: Namespace, screen: Screen) -> int:
     code = subprocess.run([*tools, 'test', str(file), str(model), *options, *shown]).returncode
     if code:
         return code
-    screen.say(f'best checkpoint: {checkpoint}')
+    screen.say(f'checkpoint: {checkpoint}')
     screen.say(f'predictions: {predictions}')
     screen.tell(
         f'model to use: {model} (weights, classes and config, without the state of the run)'

@@ -15,6 +15,8 @@ from casvit_mm.finetune.plan import IMAGE_SIZES, Plan
 # Seconds of a run that is short enough to need no advice, and minutes that are advised.
 SHORT = 600
 ADVISED = 10
+# Training steps below which more of them, with smaller images, teach more in the same time.
+FEW_STEPS = 500
 
 
 def seconds_of(plan: Plan, measured: Measured) -> float:
@@ -46,6 +48,31 @@ def limited(plan: Plan, measured: Measured, minutes: int) -> Plan:
         if seconds_of(shorter, measured) <= 60 * minutes:
             return shorter
     return replace(plan, epochs=1)
+
+
+def image_size_for(plan: Plan, measured: Measured, minutes: int) -> int:
+    """The image size for a training of some minutes, in pixels.
+
+    Args:
+        plan: The plan.
+        measured: A short run with the plan's image size.
+        minutes: The time.
+
+    Returns:
+        The plan's size, or the largest below it with which the time is enough for
+        ``FEW_STEPS`` or all of the plan's steps; the smallest size of the task if none is.
+    """
+    smallest, side = IMAGE_SIZES[plan.task][0], plan.image_size
+    wanted = min(FEW_STEPS, plan.steps_an_epoch * plan.max_epochs)
+    while True:
+        share = (side / plan.image_size) ** 2
+        scaled = replace(
+            measured, seconds=share * measured.seconds, val_seconds=share * measured.val_seconds
+        )
+        epochs = limited(plan, scaled, minutes).max_epochs
+        if side - 32 < smallest or epochs * plan.steps_an_epoch >= wanted:
+            return side
+        side -= 32
 
 
 def describe_time(plan: Plan, measured: Measured) -> list[str]:

@@ -1,5 +1,7 @@
 """What a fine-tuning takes from its checkpoint, and what it says before it trains."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -10,7 +12,7 @@ from casvit_mm.config.read import load_config
 from casvit_mm.finetune.base import LIGHT, STANDARD, choose_base
 from casvit_mm.finetune.memory import Measured
 from casvit_mm.finetune.start import read_start
-from casvit_mm.finetune.timing import describe_time, duration, limited, seconds_of
+from casvit_mm.finetune.timing import describe_time, duration, image_size_for, limited, seconds_of
 
 pytest.importorskip('mmdet')
 DEMO = 'mask_rcnn_casvit-xs_demo_shapes'
@@ -115,3 +117,25 @@ def test_a_limit_of_minutes_gives_the_epochs_that_fit(minutes, epochs):
 
     plan = make_plan('detection', batch_size=4, epochs=20)
     assert limited(plan, Measured(2, 0, 1.0, 0.5), minutes).max_epochs == epochs
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'minutes', 'side'),
+    [
+        (0.1, 10, 640),  # 20 epochs of 25 steps, all that is planned, take less
+        (4.0, 10, 320),  # 150 of 500 steps would fit: √0.3 of the side is 350
+        (4.0, 30, 576),
+        (60.0, 10, 256),
+    ],
+)
+def test_images_are_smaller_if_only_a_few_steps_fit_into_the_minutes(seconds, minutes, side):
+    from test_finetune_config import make_plan
+
+    plan = replace(make_plan('detection', batch_size=4, epochs=20), image_size=640)
+    measured = Measured(4, 0, seconds, 0.0)
+    found = image_size_for(plan, measured, minutes)
+    assert found == side
+    # The time of a step grows with the number of pixels.
+    fits = 60 * minutes >= 500 * seconds * (found / 640) ** 2
+    assert fits or found == 256
+    assert found == 640 or 60 * minutes < 500 * seconds * ((found + 32) / 640) ** 2

@@ -61,7 +61,7 @@ def test_every_command_of_the_page_works(data, tmp_path, monkeypatch, capfd):
         given = [str(values.get(argument, argument)) for argument in arguments]
         assert run_tool(name, given + (SMALL if name == 'finetune' else [])) == 0, given
     said = capfd.readouterr().out
-    assert f'config: {run / "config.py"}' in said and 'best checkpoint: ' in said
+    assert f'config: {run / "config.py"}' in said and 'checkpoint: ' in said
     assert 'The checkpoint knows' not in said, 'these are the same classes'
     assert len(list((run / 'predictions').glob('*.jpg'))) == 4
     assert len(list((tmp_path / 'found').glob('*.jpg'))) == 4
