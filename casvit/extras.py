@@ -1,8 +1,9 @@
 """The extras of the distribution: which one installs which package."""
 
-OPENMMLAB = frozenset(
-    ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'cv2')
-)
+OPENMMLAB = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain')
+OF_SET_UP = frozenset((*OPENMMLAB, 'torch', 'torchvision', 'cv2'))
+"""Packages that the set-up installs, because their versions have to match."""
+
 EXTRAS = {
     'supervision': 'draw',
     'timm': 'bench',
@@ -26,7 +27,7 @@ def how_to_install(package: str) -> str:
     Returns:
         A clause without a full stop.
     """
-    if package in OPENMMLAB:
+    if package in OF_SET_UP:
         return (
             f"{SET_UP}; pip install 'casvit-mm[maintained]' adds it to an environment in which "
             'mmcv can be compiled'

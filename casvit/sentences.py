@@ -38,18 +38,21 @@ def shown_path(path: str) -> str:
     return path if Path(path).is_absolute() else f'{path} (in {Path.cwd()})'
 
 
-def from_here(path: str | Path) -> str:
+def from_here(path: str | Path, *, home: bool = True) -> str:
     """A path as one would type it here: relative below this folder, with ``~`` below one's home.
 
     Args:
         path: A path, or a name such as ``casvit://cas-vit-s``, which stays as it is.
+        home: Whether to write ``~``, which a shell does not understand between quotes.
     """
     absolute = Path(path)
     if not absolute.is_absolute():
         return str(path)
     # Unlike Path.home(), expanduser() leaves the sign if nobody knows the home.
-    home = Path(os.path.expanduser('~'))  # noqa: PTH111
-    for folder, start in ((Path.cwd(), ''), (home, '~')):
+    places = [(Path.cwd(), '')]
+    if home:
+        places.append((Path(os.path.expanduser('~')), '~'))  # noqa: PTH111
+    for folder, start in places:
         below = absolute.is_relative_to(folder) and absolute != folder
         if below and folder != Path(folder.anchor):
             return str(Path(start, absolute.relative_to(folder)))

@@ -8,7 +8,6 @@ import difflib
 import re
 
 from casvit.cli.parts import (
-    OPENMMLAB,
     Building,
     Part,
     arguments_of,
@@ -20,6 +19,7 @@ from casvit.cli.parts import (
     running_in_text,
 )
 from casvit.errors import UserError
+from casvit.extras import OPENMMLAB
 from casvit.sentences import short
 
 BUILDING_ERRORS = (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError)
@@ -51,7 +51,7 @@ LOADED_BY = {
 }
 """What a pipeline gives a model or a later transform, and which of its transforms does."""
 
-SINCE_2022 = {
+REPLACED_TRANSFORMS = {
     'DefaultFormatBundle': 'PackDetInputs (PackSegInputs, PackInputs)',
     'Collect': 'PackDetInputs (PackSegInputs, PackInputs)',
     'ImageToTensor': 'PackDetInputs (PackSegInputs, PackInputs)',
@@ -225,7 +225,7 @@ def _similar(building: Building) -> str:
     root = getattr(building.registry, 'root', building.registry)
     if root is None:
         return 'Check the spelling; if'
-    if new := SINCE_2022.get(building.name):
+    if new := REPLACED_TRANSFORMS.get(building.name):
         return f'In this version of OpenMMLab it is {new}; if'
     of_scope = {scope: each.module_dict for scope, each in getattr(root, 'children', {}).items()}
     for scope in OPENMMLAB:

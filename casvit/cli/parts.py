@@ -15,7 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-OPENMMLAB = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain')
+from casvit.extras import OPENMMLAB
+
 OURS = ('casvit', 'casvit_mm')
 KINDS = {
     'BaseTransform': 'transform',

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from casvit.inputs.images import IMAGE_SUFFIXES
+from casvit.sentences import from_here
 from casvit.terminal import results
 from casvit.terminal.program import command
 from casvit.terminal.screen import Screen
@@ -48,16 +49,20 @@ def written(runner: Runner) -> list[str]:
         One line per kind of file.
     """
     work_dir = Path(runner.work_dir)
-    lines = [f'Training finished. Results are in {work_dir}:']
-    if last := noted_checkpoint(work_dir):
-        lines.append(f'  last checkpoint  {last}')
-    if best := best_checkpoint(work_dir):
-        lines.append(f'  best checkpoint  {best}')
-    images = list((work_dir / 'preview').glob('*.jpg'))
-    if images:
-        lines.append(f'  images           {work_dir / "preview"} ({len(images)})')
-    lines.append(f'  log              {log_file(runner)}')
-    return lines
+    found: dict[str, str | Path | None] = {
+        'last checkpoint': noted_checkpoint(work_dir),
+        'best checkpoint': best_checkpoint(work_dir),
+        'images': work_dir / 'preview' if any(work_dir.glob('preview/*.jpg')) else None,
+        'log': log_file(runner),
+    }
+    lines = [f'  {name:<17}{_within(path, work_dir)}' for name, path in found.items() if path]
+    return [f'Training finished. In {from_here(work_dir)}:', *lines]
+
+
+def _within(path: str | Path, folder: Path) -> str:
+    """A path from a folder on, if it is in there."""
+    inside = Path(path).is_relative_to(folder)
+    return str(Path(path).relative_to(folder)) if inside else from_here(path)
 
 
 def next_commands(runner: Runner, cfg: Config, checkpoint: str) -> list[str]:

@@ -40,7 +40,7 @@ BOXES_ONLY = {
 }
 """Transforms of mmdet that support no masks, and what to use instead."""
 
-SINCE_2022 = {
+REPLACED_KEYS = {
     'optimizer_config': 'optim_wrapper',
     'lr_config': 'param_scheduler',
     'runner': 'train_cfg',
@@ -86,11 +86,11 @@ def check_values(cfg: Config) -> None:
         CliError: A value is invalid; the message names its key and a value that works.
     """
     if 'train_dataloader' not in cfg and isinstance(cfg.get('data'), Mapping):
-        found = [key for key in SINCE_2022 if key in cfg]
+        found = [key for key in REPLACED_KEYS if key in cfg]
         raise CliError(
             f'The config {cfg.filename} is written for OpenMMLab before mmengine ({some(found)}), '
             'which this version does not read: '
-            + '; '.join(f'{key} became {SINCE_2022[key]}' for key in found)
+            + '; '.join(f'{key} became {REPLACED_KEYS[key]}' for key in found)
             + '.'
         )
     for key in DICTS:
@@ -122,8 +122,8 @@ def ignored_keys(cfg: Config) -> list[str]:
     read = set(inspect.signature(Runner.__init__).parameters) | OWN_KEYS
     notes = []
     for key, value in cfg.items():
-        if key in SINCE_2022 and isinstance(value, Mapping) and key != 'data':
-            notes.append(f'Note: {key} has no effect any more; use {SINCE_2022[key]}.')
+        if key in REPLACED_KEYS and isinstance(value, Mapping) and key != 'data':
+            notes.append(f'Note: {key} has no effect any more; use {REPLACED_KEYS[key]}.')
         elif key not in read and isinstance(value, Mapping):
             near = difflib.get_close_matches(key, read, n=1, cutoff=0.9)
             if near:

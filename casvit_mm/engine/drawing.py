@@ -14,13 +14,13 @@ from mmengine.visualization import Visualizer
 
 from casvit.drawing.files import compared, drawn_for_file, labelled_image
 from casvit.drawing.style import STYLE, Style
+from casvit.extras import OPENMMLAB
 from casvit.inputs.bands import NUMPY_START, as_colours, decode_bands
 from casvit.inputs.images import write_image
 from casvit_mm.config.view import type_name
 from casvit_mm.datasets.decoding import quiet_decoders
 from casvit_mm.engine.samples import Classified, shown_in
 
-OPENMMLAB = ('mmengine', 'mmdet', 'mmseg', 'mmpretrain')
 HOOKS = ('PreviewHook', 'DrawTestHook')
 # Side of an image, in pixels, on which mmpretrain's visualiser writes legibly.
 LEGIBLE = 256
