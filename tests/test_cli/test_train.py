@@ -243,7 +243,7 @@ def test_two_processes_train_and_test_together_on_a_cpu(shapes, tmp_path):
         cwd=tmp_path,
     )
     assert trained.returncode == 0, trained.stderr[-3000:]
-    assert trained.stdout.count('Training finished. Results are in') == 1
+    assert trained.stdout.count('Training finished. In ') == 1
     weights = tmp_path / 'epoch_1.pth'
     tested = subprocess.run(
         [scripts / 'dist_test.sh', DEMO, weights, '2', *shared],
