@@ -18,6 +18,7 @@ from casvit.errors import CliError
 from casvit.inputs.bands import as_colours
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.toolbox import load_toolbox
+from casvit_mm.config.values import check_values
 from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.build import build_dataset
 from casvit_mm.datasets.preflight.check import check_data
@@ -41,7 +42,7 @@ def run(args: Namespace) -> int:
         The exit code.
 
     Raises:
-        CliError: The config has no dataset for the split.
+        CliError: The config has no dataset for the split, or a value that no run can use.
         DatasetError: The dataset is missing, or does not match the config.
     """
     cfg = command_config(args)
@@ -49,6 +50,7 @@ def run(args: Namespace) -> int:
     if not loader:
         raise CliError(f'The config {cfg.filename} has no {args.split}_dataloader.')
     load_toolbox(cfg)
+    check_values(cfg)
     for fact in check_data(cfg, (args.split,)):
         print(fact)
     dataset = build_dataset(cfg, args.split)

@@ -17,6 +17,7 @@ from casvit.terminal.screen import Screen
 from casvit.weights.find import local_path
 from casvit_mm.commands.data import checked, checked_classes, report
 from casvit_mm.commands.toolbox import load_toolbox
+from casvit_mm.config.values import check_values
 from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
@@ -60,6 +61,8 @@ def run(args: Namespace) -> int:
     base = choose_base(args, start)
     check_arguments(args, base.task, start)
     load_toolbox(base.config)
+    if args.config:
+        check_values(base.config)
     for note in base.notes:
         say(note)
     check = _checked(args, base, work_dir, screen)

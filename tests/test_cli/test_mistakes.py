@@ -15,7 +15,9 @@ from mmengine.registry import DATASETS, HOOKS, MODELS, TRANSFORMS, VISBACKENDS, 
 from torch.utils.data import DataLoader
 
 import casvit_mm  # noqa: F401
+from casvit import config_path
 from casvit.cli.errors import explain
+from casvit.cli.main import run_tool
 from casvit.errors import CliError, UserError
 from casvit_mm.config.read import load_config
 from casvit_mm.config.values import check_values, ignored_keys, settle_loaders
@@ -287,6 +289,17 @@ def test_code_of_this_package_that_fails_is_a_bug(monkeypatch):
     monkeypatch.setattr(CASViT, 'forward', lambda self, x: {}['missing'])
     assert explain(raised(CASViT('xs'), 0)) is None
     assert issubclass(CASViT, BaseModule)
+
+
+@pytest.mark.parametrize('command', ['browse_dataset', 'finetune'])
+def test_commands_that_only_read_or_extend_a_config_check_it_too(command, tmp_path, capsys):
+    file = tmp_path / 'mine.py'
+    base = config_path('mask_rcnn_casvit-xs_demo_shapes')
+    file.write_text(f"_base_ = [{str(base)!r}]\ntrain_dataloader = dict(batch_size='two')\n")
+    options = [tmp_path, '--config', file] if command == 'finetune' else [file]
+    assert run_tool(command, [*map(str, options)]) == 2
+    said = capsys.readouterr().err
+    assert "train_dataloader.batch_size is 'two'" in said and 'Traceback' not in said
 
 
 @pytest.mark.parametrize('strategy', ['DDPStrategy', 'FSDPStrategy', 'DeepSpeedStrategy'])

@@ -71,7 +71,8 @@ COLUMNS = (
 )
 SMALLEST = """\
 *Image* is the side of the smallest square image with which the model worked, of 64, 128, 224, 320
-and 512 pixels. *Parameters* are those of the whole model. At most 32 proposals per image were used.
+and 512 pixels. *Parameters* are those of the whole model. The trials use at most 32 proposals per
+image, and leave out augmentations of whole batches, which resize to the images of the recipe.
 """
 
 
