@@ -99,3 +99,4 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='random seed for the images in the report (default: 0)',
     )
+    arguments.add_drawing(parser)

@@ -3,6 +3,8 @@
 from argparse import Namespace
 from pathlib import Path
 
+from casvit.cli import arguments
+from casvit.drawing.style import Style
 from casvit.errors import CliError
 from casvit.names import printable
 from casvit.sentences import count_of
@@ -57,15 +59,15 @@ def run(args: Namespace) -> int:
         )
     for line in report(check, args.limit):
         print(line)
-    page = folder / 'index.html'
+    page, style = folder / 'index.html', Style(**arguments.drawing(args))
     if isinstance(check, MaskAudit):
-        write_mask_page(check, page, args.seed)
+        write_mask_page(check, page, args.seed, style)
     elif isinstance(check, ClassAudit):
         write_class_page(check, page, args.seed)
     else:
         scales = model_scales(load_config(args.config))
         palette = [wheel(index) for index in range(len(check.classes))]
-        write_object_page(check, page, palette, scales, args.seed)
+        write_object_page(check, page, palette, scales, args.seed, style)
     print(printable(f'page: {page}'))
     if args.fix:
         check = _repaired(check, Path(args.fix).expanduser(), args)

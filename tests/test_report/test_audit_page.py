@@ -10,6 +10,7 @@ from images import write_image
 from pages import Page, check_page, marked, shown_image
 from PIL import Image
 
+from casvit.cli.main import run_tool
 from casvit_mm.datasets.audit.masks import audit_masks
 from casvit_mm.datasets.audit.objects import audit_objects
 from casvit_mm.datasets.formats.find import read_dataset
@@ -169,6 +170,25 @@ def test_a_missing_image_has_a_card_that_says_so(generated, tmp_path):
     sorted((root / 'train').iterdir())[4].unlink()
     _, page = object_page(root, tmp_path / 'a.html')
     assert 'This image is missing' in page.cards[0].text
+
+
+def test_annotations_are_drawn_in_the_style_that_was_asked_for(tmp_path):
+    Image.new('RGB', (640, 480), (90, 90, 90)).save(tmp_path / 'a.png')
+    coco(tmp_path, [('a.png', 640, 480)], ['cat'], [(1, 1, (100, 100, 300, 200))])
+
+    def drawn(*options):
+        """Share of the pixels that are not the grey of the image."""
+        out = tmp_path / 'out'
+        assert run_tool('check', [str(tmp_path), '--out-dir', str(out), *options]) == 0
+        image = shown_image(Page(out / 'index.html').cards[0]).astype(int)
+        return (abs(image - 90).max(-1) > 25).mean()
+
+    assert drawn('--no-labels', '--no-boxes') == 0
+    thin = drawn('--no-labels', '--line-width', '2')
+    assert 2 * thin < drawn('--no-labels', '--line-width', '8')
+    assert thin < drawn('--line-width', '2', '--font-size', '12')
+    small, large = (drawn('--no-boxes', '--font-size', size) for size in ('12', '40'))
+    assert large > 3 * small
 
 
 @pytest.mark.parametrize('size', [(40, 30), (640, 480), (3000, 2000)])

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from casvit.drawing.style import STYLE
+from casvit.drawing.style import STYLE, Style
 from casvit.drawing.text import label_ink, write
 from casvit.files import is_file
 from casvit_mm.datasets.decoding import decode
@@ -171,10 +171,12 @@ def encoded(view: View, paint: Paint, margins: Margins = NO_MARGINS) -> tuple[st
         side = int(side * max(0.6, min(0.9, (BYTES / len(large)) ** 0.5)))
 
 
-def highlight(frame: Frame, canvas: np.ndarray, objects: Iterable[Highlight]) -> None:
+def highlight(
+    frame: Frame, canvas: np.ndarray, objects: Iterable[Highlight], style: Style = STYLE
+) -> None:
     """Draws dashed bold lines around objects with issues, and their numbers below them."""
     height, width = canvas.shape[:2]
-    line, letters = STYLE.sizes(height, width, scale=frame.scale)
+    line, letters = style.sizes(height, width, scale=frame.scale)
     bold, room = max(2, round(1.5 * line)), 3 * max(2, line)
     edge = np.array(canvas.shape[1::-1]) - 1 - bold // 2
     for one in objects:

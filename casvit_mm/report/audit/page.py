@@ -10,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
+from casvit.drawing.style import STYLE, Style
 from casvit.files import write_whole
 from casvit.names import printable
 from casvit.results import Colour
@@ -77,6 +78,7 @@ def write_object_page(
     palette: Sequence[Colour],
     scales: plots.DetectorScales | None = None,
     seed: int = 0,
+    style: Style = STYLE,
 ) -> None:
     """Writes the report of a dataset of objects.
 
@@ -86,6 +88,7 @@ def write_object_page(
         palette: RGB colour of each class.
         scales: The object sizes that the chosen detector looks for.
         seed: Random seed that selects the images.
+        style: How to draw annotations.
     """
     facts = audit.facts
     frames = {name: fact.frames for name, fact in facts.items()}
@@ -97,17 +100,18 @@ def write_object_page(
         plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
         plots.heat_map(np.atleast_2d(heat)),
     ]
-    cards = object_sheet(audit, SAMPLES, seed, palette)
+    cards = object_sheet(audit, SAMPLES, seed, palette, style)
     _write(file, audit, object_table(audit), audit.issues, cards, charts)
 
 
-def write_mask_page(audit: MaskAudit, file: Path, seed: int = 0) -> None:
+def write_mask_page(audit: MaskAudit, file: Path, seed: int = 0, style: Style = STYLE) -> None:
     """Writes the report of a dataset with semantic masks.
 
     Args:
         audit: The audit of the dataset.
         file: The file to write.
         seed: Random seed that selects the images.
+        style: How to draw annotations.
     """
     facts = audit.facts
     charts = [
@@ -115,7 +119,7 @@ def write_mask_page(audit: MaskAudit, file: Path, seed: int = 0) -> None:
         plots.class_histogram({name: fact.masks for name, fact in facts.items()}, 'images'),
         plots.image_sizes({name: fact.sizes for name, fact in facts.items()}),
     ]
-    cards = mask_sheet(audit, SAMPLES, seed)
+    cards = mask_sheet(audit, SAMPLES, seed, style)
     _write(file, audit, mask_table(audit), audit.issues, cards, charts)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from casvit.drawing.draw import draw_detections, draw_semantic_map
 from casvit.drawing.palette import object_palette
+from casvit.drawing.style import STYLE, Style
 from casvit.files import is_file
 from casvit.results import Colour, Detections, SemanticMap
 from casvit.sentences import count_of
@@ -56,7 +57,7 @@ GROUPS = 12
 
 
 def object_sheet(
-    audit: ObjectAudit, number: int, seed: int, palette: Sequence[Colour]
+    audit: ObjectAudit, number: int, seed: int, palette: Sequence[Colour], style: Style = STYLE
 ) -> list[Card]:
     """Draws images of a dataset of objects: those with issues first, then random others.
 
@@ -65,6 +66,7 @@ def object_sheet(
         number: Number of random images.
         seed: Random seed that selects them.
         palette: RGB colour of each class.
+        style: How to draw.
 
     Returns:
         A card for each image.
@@ -79,18 +81,21 @@ def object_sheet(
     colours = dict(zip(audit.classes, palette, strict=True))
     with quiet_decoders():
         return [
-            _object_card(audit, place, numbered(found.get(place, ())), objects.get(place), colours)
+            _object_card(
+                audit, place, numbered(found.get(place, ())), objects.get(place), colours, style
+            )
             for place in places
         ]
 
 
-def mask_sheet(audit: MaskAudit, number: int, seed: int) -> list[Card]:
+def mask_sheet(audit: MaskAudit, number: int, seed: int, style: Style = STYLE) -> list[Card]:
     """Draws images with their semantic masks: those with issues first, then random others.
 
     Args:
         audit: The audit of the dataset.
         number: Number of random images.
         seed: Random seed that selects them.
+        style: How to draw.
 
     Returns:
         A card for each image.
@@ -108,7 +113,9 @@ def mask_sheet(audit: MaskAudit, number: int, seed: int) -> list[Card]:
             found.setdefault(place, []).append(issue)
     with quiet_decoders():
         return [
-            _mask_card(audit, name, splits[name][index], numbered(found.get((name, index), ())))
+            _mask_card(
+                audit, name, splits[name][index], numbered(found.get((name, index), ())), style
+            )
             for name, index in chosen(found, everything, number, seed)
         ]
 
@@ -209,6 +216,7 @@ def _object_card(
     findings: list[Finding],
     objects: list[dict[str, Any]] | None,
     colours: Mapping[str, Colour],
+    style: Style,
 ) -> Card:
     """The card of an image; ``objects`` is None if they are not known."""
     name, index = place
@@ -244,8 +252,8 @@ def _object_card(
             height=height,
             width=width,
         )
-        canvas = draw_detections(drawn, frame.canvas, scored=False, scale=frame.scale)
-        highlight(frame, canvas, marks)
+        canvas = draw_detections(drawn, frame.canvas, style=style, scored=False, scale=frame.scale)
+        highlight(frame, canvas, marks, style)
         return canvas
 
     margins = margins_for((line for mark in marks for line in mark.lines), view.width, view.height)
@@ -253,7 +261,9 @@ def _object_card(
     return Card(file, name, ', '.join(contents), small, large, '', findings, classes)
 
 
-def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding]) -> Card:
+def _mask_card(
+    audit: MaskAudit, name: str, pair: Pair, findings: list[Finding], style: Style
+) -> Card:
     findings = [
         replace(one, subject='mask') if one.issue.file == str(pair.mask) else one
         for one in findings
@@ -285,8 +295,8 @@ def _mask_card(audit: MaskAudit, name: str, pair: Pair, findings: list[Finding])
         height, width = frame.canvas.shape[:2]
         resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
         drawn = SemanticMap(resized, classes=names, palette=palette, height=height, width=width)
-        canvas = draw_semantic_map(drawn, frame.canvas, scale=frame.scale)
-        highlight(frame, canvas, [Highlight(0, [corners]) for corners in outside])
+        canvas = draw_semantic_map(drawn, frame.canvas, style=style, scale=frame.scale)
+        highlight(frame, canvas, [Highlight(0, [corners]) for corners in outside], style)
         return canvas
 
     small, large = encoded(view, paint)
