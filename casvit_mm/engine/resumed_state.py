@@ -36,19 +36,17 @@ def check_resumable(checkpoint: Mapping[str, Any], source: str) -> None:
 
 
 def drop_foreign_state(checkpoint: dict[str, Any], folders: Iterable[str]) -> None:
-    """Removes, in place, entries that could make the run execute code or delete files.
+    """Removes, in place, entries that could make the run delete files.
 
-    mmengine executes ``meta.config``, and deletes the best checkpoint that ``message_hub`` names,
-    a file or a folder, as soon as there is a better one. The config of the run that wrote the file
-    would also end up in the checkpoints of this run.
+    mmengine deletes the best checkpoint that ``message_hub`` names, a file or a folder, as soon as
+    there is a better one. The config of the run that wrote the file would also end up in the
+    checkpoints of this run.
 
     Args:
         checkpoint: Content of the file.
         folders: Folders where this run writes checkpoints, and may delete them.
     """
-    meta, hub = checkpoint.get('meta'), checkpoint.get('message_hub')
-    if isinstance(meta, dict):
-        meta.pop('config', None)
+    hub = checkpoint.get('message_hub')
     if not isinstance(hub, dict) or not isinstance(hub.get('runtime_info'), Mapping):
         return
     own = {_real(folder) for folder in folders}

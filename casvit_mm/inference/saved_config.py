@@ -7,9 +7,7 @@ the config (modules, files, URLs, expressions that mm* evaluate) is refused with
 the user for a config.
 """
 
-import ast
 import importlib
-import math
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from types import ModuleType
@@ -18,31 +16,22 @@ from typing import Any
 from mmengine.config import Config
 
 from casvit.errors import UserError
-from casvit.names import printable
 from casvit_mm.config.view import ConfigView
+from casvit_mm.inference.config_text import RefusedError, short_of, shortened, text_of, values_of
 from casvit_mm.inference.pipeline import is_loading
 from casvit_mm.models.checkpoint.meta import is_names, is_palette
 from casvit_mm.models.optional import TOOLBOXES, import_toolbox
 
-# A config that lists the names and colours of 1,203 classes three times has two thirds of this.
-LONGEST = 1_000_000
-DEEPEST = 60
 IMPORTED = ('casvit_mm', ['casvit_mm'], ('casvit_mm',))
 # Nothing that mm* evaluate, import, open or download matches this.
 WORD = re.compile(r'[A-Za-z0-9_ -]*')
 # Keys under which some models name files or hub models, even as plain words.
 OUTSIDE = re.compile(r'(^|_)(checkpoint|ckpt|config|dir|file|model_name|path|root|url)s?(_|$)')
 WEIGHTS = ('init_cfg', 'pretrained')
-NUMBERS = {'inf': math.inf, 'nan': math.nan}
-SHOWN = 60
 
 
 class SavedConfigError(UserError, ValueError):
     """The config in a checkpoint cannot be used; the message says why and asks for a config."""
-
-
-class _RefusedError(Exception):
-    """The reason why a config is refused, without the name of its checkpoint."""
 
 
 def read_saved_config(text: Any, source: str) -> Config:
@@ -66,12 +55,32 @@ def read_saved_config(text: Any, source: str) -> Config:
             "trained with, config='...'."
         )
     try:
-        return Config(_usable(_values(text)))
-    except _RefusedError as refused:
+        return Config(_usable(values_of(text), _Types))
+    except RefusedError as refused:
         raise SavedConfigError(
             f'The config in {source} is refused: {refused}. Pass the config that it was trained '
             "with, config='...'."
         ) from refused
+
+
+def plain_config(text: Any, source: str) -> str:
+    """The text of a saved config, with what :func:`read_saved_config` would return.
+
+    For code that executes the text, as mmengine's inferencers do: it holds values only. Types are
+    not looked up, and have no module that looking them up would import.
+
+    Args:
+        text: As for :func:`read_saved_config`.
+        source: Name of the checkpoint, for messages.
+
+    Raises:
+        SavedConfigError: It holds more than data.
+    """
+    try:
+        usable = _usable(values_of(text), _AnyTypes)
+    except RefusedError as refused:
+        raise SavedConfigError(f'The config in {source} is refused: {refused}.') from refused
+    return text_of(usable)
 
 
 def read_saved_recipe(text: Any, scope: str) -> dict[str, Any]:
@@ -86,7 +95,7 @@ def read_saved_recipe(text: Any, scope: str) -> dict[str, Any]:
         can be trained; empty if there are none, or if they hold more than data of known types.
     """
     try:
-        values = _values(text)
+        values = values_of(text)
         types = _Types(scope).of_optimizers
         wrapper, scale = values.get('optim_wrapper'), values.get('auto_scale_lr')
         if not isinstance(wrapper, Mapping) or not isinstance(scale, Mapping):
@@ -98,7 +107,7 @@ def read_saved_recipe(text: Any, scope: str) -> dict[str, Any]:
             optim_wrapper={**_checked(wrapper, 'optim_wrapper', types), 'type': 'OptimWrapper'},
             auto_scale_lr=dict(base_batch_size=scale['base_batch_size']),
         )
-    except _RefusedError:
+    except RefusedError:
         return {}
 
 
@@ -109,99 +118,28 @@ def _is_recipe(optimizer: Any, scale: Mapping[str, Any]) -> bool:
     )
 
 
-def _values(text: Any) -> dict[str, Any]:
-    """The values that a text assigns to names."""
-    if not isinstance(text, str):
-        raise _RefusedError(f'it is of type {type(text).__name__}, not text')
-    if len(text) > LONGEST:
-        raise _RefusedError(f'it has {len(text):,} characters, more than {LONGEST:,}')
-    try:
-        values = {}
-        for statement in ast.parse(text).body:
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    values[name] = _value(value, text)
-                case _:
-                    raise _RefusedError(f'{_quoted(statement, text)} is not a value')
-        return values
-    except SyntaxError as error:
-        reason = f'line {error.lineno}: {_shortened(str(error.msg))}'
-        raise _RefusedError(f'it is not Python data ({reason})') from error
-    except (ValueError, RecursionError, MemoryError) as error:
-        # Nested so deeply that the parser gives up.
-        reason = str(error) or type(error).__name__
-        raise _RefusedError(f'it is not Python data ({reason})') from error
-
-
-def _value(node: ast.expr, text: str, depth: int = 0) -> Any:
-    """The value of an expression of literals."""
-    if depth > DEEPEST:
-        raise _RefusedError(f'it is nested more than {DEEPEST} levels deep')
-    deeper = depth + 1
-    match node:
-        case ast.Constant(value=None | bool() | int() | float() | str()):
-            return node.value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -number
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id='inf')):
-            return -math.inf
-        # mmengine writes numbers without a literal this way.
-        case ast.Name(id='inf' | 'nan' as name):
-            return NUMBERS[name]
-        case ast.List(elts=items):
-            return [_value(item, text, deeper) for item in items]
-        case ast.Tuple(elts=items):
-            return tuple(_value(item, text, deeper) for item in items)
-        case ast.Dict(keys=keys, values=values):
-            return {
-                _key(key, text): _value(value, text, deeper)
-                for key, value in zip(keys, values, strict=True)
-            }
-        case ast.Call(func=ast.Name(id='dict'), args=[] | [ast.Dict()] as given, keywords=named):
-            result = _value(given[0], text, deeper) if given else {}
-            for keyword in named:
-                if keyword.arg is None:
-                    raise _RefusedError(f'{_quoted(keyword.value, text)} is not a value')
-                result[keyword.arg] = _value(keyword.value, text, deeper)
-            return result
-    raise _RefusedError(f'{_quoted(node, text)} is not a value')
-
-
-def _key(node: ast.expr | None, text: str) -> str | int:
-    match node:
-        case ast.Constant(value=str() | int() as key):
-            return key
-    raise _RefusedError(f'{_quoted(node, text) if node else "**"} is not a key')
-
-
-def _quoted(node: ast.expr | ast.stmt, text: str) -> str:
-    line = text.splitlines()[node.lineno - 1 : node.lineno]
-    return f'line {node.lineno} ({_shortened("".join(line).strip())})'
-
-
-def _usable(values: dict[str, Any]) -> dict[str, Any]:
+def _usable(values: dict[str, Any], types: 'Callable[[str], _Types | _AnyTypes]') -> dict[str, Any]:
     """The values of a config that inference needs, checked to be harmless."""
     if '_base_' in values:
-        raise _RefusedError('it inherits from other files (_base_)')
+        raise RefusedError('it inherits from other files (_base_)')
     imports = values.get('custom_imports')
     if imports is not None and (
         not isinstance(imports, Mapping) or imports.get('imports') not in IMPORTED
     ):
-        raise _RefusedError(f'it imports {_short(imports)} (custom_imports)')
+        raise RefusedError(f'it imports {short_of(imports)} (custom_imports)')
     scope = values.get('default_scope', 'mmdet')
     if not isinstance(scope, str) or scope not in TOOLBOXES:
-        raise _RefusedError(f'its default_scope is {_short(scope)}, not {" or ".join(TOOLBOXES)}')
+        raise RefusedError(f'its default_scope is {short_of(scope)}, not {" or ".join(TOOLBOXES)}')
     model = values.get('model')
     if not isinstance(model, Mapping):
-        raise _RefusedError('it has no model')
+        raise RefusedError('it has no model')
     if isinstance(values.get('data_preprocessor'), Mapping):
         # As mmengine's runner joins them.
         model = {'data_preprocessor': values['data_preprocessor'], **model}
     dataset = ConfigView(values).test_dataset()
     if dataset is None or not isinstance(dataset['pipeline'], (list, tuple)):
-        raise _RefusedError('it has no test_dataloader whose dataset has a pipeline')
-    import_toolbox(scope)
-    known = _Types(scope)
+        raise RefusedError('it has no test_dataloader whose dataset has a pipeline')
+    known = types(scope)
     pipeline = [_without_files(step) for step in dataset['pipeline']]
     return dict(
         default_scope=scope,
@@ -245,8 +183,8 @@ def _checked(value: Any, where: str, types: Container[str]) -> Any:
                 or key.startswith('_')
                 or (OUTSIDE.search(key) and isinstance(inner, str))
             ):
-                raise _RefusedError(
-                    f'{_shortened(place)} = {_short(inner)} may refer to something outside of it'
+                raise RefusedError(
+                    f'{shortened(place)} = {short_of(inner)} may refer to something outside of it'
                 )
             else:
                 checked[key] = _checked(inner, place, types)
@@ -254,24 +192,16 @@ def _checked(value: Any, where: str, types: Container[str]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_checked(each, f'{where}.{i}', types) for i, each in enumerate(value))
     if isinstance(value, str) and not WORD.fullmatch(value):
-        raise _RefusedError(f'{where} = {_short(value)} may be a path, a URL or code')
+        raise RefusedError(f'{where} = {short_of(value)} may be a path, a URL or code')
     return value
 
 
 def _checked_type(value: Any, where: str, types: Container[str]) -> str:
     if not isinstance(value, str):
-        raise _RefusedError(f'the type of {where} is {_short(value)}, not a name')
+        raise RefusedError(f'the type of {where} is {short_of(value)}, not a name')
     if value not in types:
-        raise _RefusedError(f'the type of {where}, {_short(value)}, is not registered')
+        raise RefusedError(f'the type of {where}, {short_of(value)}, is not registered')
     return value
-
-
-def _short(value: Any) -> str:
-    return _shortened(repr(value))
-
-
-def _shortened(text: str) -> str:
-    return printable(text if len(text) <= SHOWN else f'{text[:SHOWN]}…')
 
 
 class _Types:
@@ -284,6 +214,7 @@ class _Types:
     """
 
     def __init__(self, scope: str) -> None:
+        import_toolbox(scope)
         self._scope = scope
 
     @property
@@ -308,6 +239,27 @@ class _Types:
     def of_datasets(self) -> Container[str]:
         """Names of datasets."""
         return _Names(self._scope, ('DATASETS',))
+
+
+class _AnyTypes:
+    """Names that no registry would import, whether it knows them or not.
+
+    Args:
+        scope: The toolbox.
+    """
+
+    def __init__(self, scope: str) -> None:
+        self.of_models = self.of_transforms = self.of_datasets = _AnyNames()
+
+
+class _AnyNames(Container[str]):
+    """Names without a dot, or behind the scope of a toolbox."""
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        scope, dot, bare = name.rpartition('.')
+        return bare.isidentifier() and (not dot or scope in TOOLBOXES)
 
 
 class _Names(Container[str]):

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from casvit.errors import UserError
 from casvit_mm.config.text import escape_braces
 from casvit_mm.config.view import ConfigView
-from casvit_mm.inference import saved_config
+from casvit_mm.inference import config_text
 from casvit_mm.inference.saved_config import SavedConfigError, read_saved_config
 
 SMALL = dict(
@@ -311,7 +311,7 @@ def test_a_config_with_many_classes_is_read():
     dataset['metainfo'] = dict(classes=names, palette=[(200, 201, 202)] * 1203)
     loader = dict(dataset=dataset)
     content = text(test_dataloader=loader, val_dataloader=loader, train_dataloader=loader)
-    assert len(content) < saved_config.LONGEST
+    assert len(content) < config_text.LONGEST
     cfg = read_saved_config(content, 'a.pth')
     assert cfg.test_dataloader.dataset.metainfo.classes == names
 

@@ -23,6 +23,8 @@ def usable_meta(meta: object) -> tuple[dict[str, Any], list[str]]:
         return {}, [f'ignored meta of type {_kind(meta)}: expected a dict']
     notes: list[str] = []
     usable = _usable(meta, META, 'meta', notes)
+    # Code of older versions, which mmengine executes when a run is resumed.
+    usable.pop('config', None)
     # None means the same as a missing key. It stays in dataset_meta, which a resumed run compares.
     usable = {key: value for key, value in usable.items() if value is not None}
     if 'dataset_meta' in usable:
