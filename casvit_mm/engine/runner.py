@@ -29,6 +29,7 @@ from casvit_mm.engine.hooks.safe_checkpoint import MetricError, SafeCheckpointHo
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.optim.layer_decay import LayerDecayError
 from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
+from casvit_mm.engine.resumed_training import check_optimizers, check_schedules
 from casvit_mm.engine.terminal import show_on_screen
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.checkpoint.class_rows import keep_known_classes
@@ -239,6 +240,7 @@ class CASViTRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location, weights)
         if self._is_resuming:
             check_resumable(checkpoint, str(filename))
+            self._check_training_state(checkpoint, str(filename))
         drop_foreign_state(checkpoint, self._checkpoint_folders())
         strict = strict or self._whole_model_wanted
         if not strict:
@@ -248,6 +250,17 @@ class CASViTRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Loaded checkpoint {filename}')
         return checkpoint
+
+    def _check_training_state(self, checkpoint: dict[str, Any], source: str) -> None:
+        """Compares the state of optimisers and schedules with those of this run."""
+        if 'optimizer' in checkpoint:
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+            checkpoint['optimizer'] = check_optimizers(
+                checkpoint['optimizer'], self.optim_wrapper, source
+            )
+        if 'param_schedulers' in checkpoint and self.param_schedulers:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+            check_schedules(checkpoint['param_schedulers'], self.param_schedulers, source)
 
     def _keep_known_classes(self, checkpoint: dict[str, Any]) -> None:
         """Adapts the last layers of a checkpoint to the classes that this run trains."""
