@@ -22,7 +22,7 @@ from casvit_mm.inference.pipeline import is_loading
 from casvit_mm.models.checkpoint.meta import is_names, is_palette
 from casvit_mm.models.optional import TOOLBOXES, import_toolbox
 
-IMPORTED = ('casvit_mm', ['casvit_mm'], ('casvit_mm',))
+IMPORTED = frozenset(('casvit_mm', 'casvit_mm.safe_loading'))
 # Nothing that mm* evaluate, import, open or download matches this.
 WORD = re.compile(r'[A-Za-z0-9_ -]*')
 # Keys under which some models name files or hub models, even as plain words.
@@ -123,9 +123,12 @@ def _usable(values: dict[str, Any], types: 'Callable[[str], _Types | _AnyTypes]'
     if '_base_' in values:
         raise RefusedError('it inherits from other files (_base_)')
     imports = values.get('custom_imports')
-    if imports is not None and (
-        not isinstance(imports, Mapping) or imports.get('imports') not in IMPORTED
-    ):
+    modules = imports.get('imports') if isinstance(imports, Mapping) else imports
+    modules = [modules] if isinstance(modules, str) else modules or []
+    known = isinstance(modules, (list, tuple)) and all(
+        isinstance(each, str) and each in IMPORTED for each in modules
+    )
+    if not known:
         raise RefusedError(f'it imports {short_of(imports)} (custom_imports)')
     scope = values.get('default_scope', 'mmdet')
     if not isinstance(scope, str) or scope not in TOOLBOXES:

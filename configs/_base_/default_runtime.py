@@ -1,5 +1,6 @@
-# A `custom_imports` in your config replaces this one: keep 'casvit_mm' in its list.
-custom_imports = dict(imports=['casvit_mm'], allow_failed_imports=False)
+# A `custom_imports` in your config replaces this one: keep these two in its list. With
+# safe_loading, nothing in a file of weights is run, whichever code of mmengine loads it.
+custom_imports = dict(imports=['casvit_mm', 'casvit_mm.safe_loading'], allow_failed_imports=False)
 runner_type = 'CASViTRunner'
 default_scope = 'mmdet'
 

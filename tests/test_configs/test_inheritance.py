@@ -10,6 +10,8 @@ from mmengine.registry import init_default_scope
 
 from casvit.cli.main import run_tool
 
+OURS = ['casvit_mm', 'casvit_mm.safe_loading']
+
 
 @pytest.fixture
 def write(tmp_path, configs):
@@ -22,7 +24,7 @@ def write(tmp_path, configs):
 
 
 def test_a_child_without_custom_imports_keeps_casvit(write):
-    assert Config.fromfile(write('')).custom_imports.imports == ['casvit_mm']
+    assert Config.fromfile(write('')).custom_imports.imports == OURS
 
 
 def test_a_child_extends_custom_imports_by_adding_to_those_of_its_base(write):
@@ -30,7 +32,7 @@ def test_a_child_extends_custom_imports_by_adding_to_those_of_its_base(write):
         write("custom_imports = dict(imports=_base_.custom_imports.imports + ['my_package'])"),
         import_custom_modules=False,
     )
-    assert cfg.custom_imports.imports == ['casvit_mm', 'my_package']
+    assert cfg.custom_imports.imports == [*OURS, 'my_package']
 
 
 def test_a_child_changes_classes_in_few_lines(write):
@@ -98,4 +100,4 @@ def test_the_segmentation_example_of_the_docs_is_a_config_that_builds(
     assert train.data_prefix.img_path == 'images/train'
     assert val.data_prefix.seg_map_path == 'labels/val'
     assert cfg.param_scheduler[0].end == cfg.train_cfg.max_iters == 8000
-    assert cfg.custom_imports.imports == ['casvit_mm']
+    assert cfg.custom_imports.imports == OURS
