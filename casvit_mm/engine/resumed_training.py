@@ -121,7 +121,7 @@ def _checked_group(group: Any, live: Mapping[str, Any], source: str) -> dict[str
         )
     for key, value in group.items():
         known = _alike(live[key], value) if key in live else isinstance(value, Number)
-        if key != 'params' and not known:
+        if key not in ('params', *OF_THE_RUN) and not known:
             raise _damaged(source, 'optimizer.param_groups', f'has {short(key)} = {short(value)}')
     # Options that other versions of torch do not have yet are those of the run.
     own = {key: value for key, value in live.items() if key not in group or key in OF_THE_RUN}
@@ -150,9 +150,11 @@ def _alike(live: Any, saved: Any) -> bool:
             isinstance(saved, Tensor) and saved.shape == live.shape
         )
     if isinstance(live, Mapping):
-        return isinstance(saved, Mapping) and all(
-            isinstance(each, Number) for pair in saved.items() for each in pair
-        )
+        if not isinstance(saved, Mapping):
+            return False
+        same = set(saved) == set(live) and all(_alike(live[key], saved[key]) for key in live)
+        # Milestones, which a new config may change, are counted by number.
+        return same or all(isinstance(each, Number) for pair in saved.items() for each in pair)
     if isinstance(live, (list, tuple)):
         return (
             isinstance(saved, (list, tuple))
