@@ -196,3 +196,9 @@ class Odd:
 def test_a_file_that_misuses_an_allowed_function_is_reported_as_damaged(odd, write):
     with pytest.raises(CheckpointError, match='not a checkpoint, or it is damaged'):
         read_checkpoint(write({'odd': odd}))
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES)
+def test_code_that_mmengine_executes_when_a_run_is_resumed_is_left_out(suffix, write):
+    meta = read_checkpoint(write(dict(config='import os', cfg='a = 1', epoch=3), suffix))['meta']
+    assert meta == dict(cfg='a = 1', epoch=3)
