@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'bench': ('bench', 'measure the speed of CAS-ViT on this machine'),
     'publish_model': ('publish_model', 'write a clean checkpoint to share'),
     'print_config': ('print_config', 'print a config with its bases resolved'),
+    'check_config': ('check_config', 'list what a config does, without running it'),
     'generate_shapes': ('generate_shapes', 'generate the demo dataset'),
 }
 
@@ -69,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        command = parser.parse_args(argv[:1]).command
+        # Options are written with hyphens, so people write commands like that too.
+        name = argv[0] if argv[0].startswith('-') else argv[0].replace('-', '_')
+        command = parser.parse_args([name]).command
     except SystemExit as stop:
         return _exit_code(stop)
     return _run(command, argv[1:], prog=f'casvit {command}')
