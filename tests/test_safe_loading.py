@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 from torch import nn
 
 from casvit.errors import CheckpointError
 from casvit_mm import safe_loading
+from casvit_mm.config.read import load_config
+from casvit_mm.datasets.shapes.objects import CLASSES
 from casvit_mm.inference.config_text import text_of, values_of
+from casvit_mm.models.optional import import_toolbox
 
 
 class Call:
@@ -125,7 +129,9 @@ def test_a_config_of_values_stays_what_it_is_for_inferencers(tmp_path, weights):
     meta = dict(cfg=text_of({**saved, 'work_dir': '/somewhere'}).replace("float('inf')", 'inf'))
     torch.save(dict(state_dict=weights[0], meta=meta), tmp_path / 'a.pth')
     text = CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))['meta']['cfg']
-    assert Config.fromstring(text, '.py').to_dict() == saved
+    found = Config.fromstring(text, '.py').to_dict()
+    assert found.pop('visualizer')['type'] == 'mmdet.DetLocalVisualizer'
+    assert found == saved
 
 
 @pytest.mark.parametrize('kind', ['os.system', 'mmdet.models.FCOS', 'a b', '', 3])
@@ -150,3 +156,21 @@ def test_a_plain_import_of_the_package_changes_no_loader():
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.stdout.split()[-1] == 'True', done.stderr
+
+
+@pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
+def test_an_inferencer_without_a_config_takes_that_of_the_checkpoint_as_data(scope, tmp_path):
+    apis = pytest.importorskip(f'{scope}.apis')
+    model_of = dict(mmdet='mask_rcnn', mmseg='semantic_fpn')
+    cfg = load_config(f'{model_of[scope]}_casvit-xs_demo_shapes')
+    import_toolbox(scope)
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(cfg.model)
+    classes = ('ground', *CLASSES)[scope == 'mmdet' :]
+    palette = [(index, 0, 9) for index in range(len(classes))]
+    meta = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes, palette=palette))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'a.pth')
+    kind = apis.DetInferencer if scope == 'mmdet' else apis.MMSegInferencer
+    inferencer = kind(None, str(tmp_path / 'a.pth'), device='cpu')
+    for key, value in model.state_dict().items():
+        assert torch.equal(inferencer.model.state_dict()[key], value), key

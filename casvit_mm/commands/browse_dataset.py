@@ -10,12 +10,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import VISUALIZERS
 from mmengine.visualization import Visualizer
-from tqdm import tqdm
 
 from casvit.cli import arguments
 from casvit.drawing.style import STYLE, Style
 from casvit.errors import CliError
 from casvit.inputs.bands import as_colours
+from casvit.terminal.progress import Progress
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.values import check_values
@@ -23,13 +23,6 @@ from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.build import build_dataset
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.drawing import add_sample, drawn_sample, is_users_own, write_drawn
-
-# The visualiser of configs without one, for what is not drawn as a result, by default_scope.
-VISUALIZER = {
-    'mmdet': 'mmdet.DetLocalVisualizer',
-    'mmseg': 'mmseg.SegLocalVisualizer',
-    'mmpretrain': 'mmpretrain.UniversalVisualizer',
-}
 
 
 def run(args: Namespace) -> int:
@@ -93,12 +86,12 @@ def draw(
     Returns:
         The number of images drawn.
     """
-    kind = VISUALIZER.get(ConfigView(cfg).scope, VISUALIZER['mmdet'])
+    kind = ConfigView(cfg).visualizer
     options = cfg.get('visualizer') or dict(type=kind)
     visualizer = VISUALIZERS.build({'name': 'visualizer', **options})
     visualizer.dataset_meta = dataset.metainfo
     number = min(number, len(dataset))
-    for position in tqdm(range(number), desc='drawing', unit='image'):
+    for position in Progress(range(number), desc='drawing', unit='image'):
         index = position * len(dataset) // number
         item = dataset[index]
         sample, image = item['data_samples'].numpy(), _pixels(item['inputs'])

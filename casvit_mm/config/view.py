@@ -12,6 +12,13 @@ _OTHER_COUNTS = frozenset(
 )
 
 
+_VISUALIZERS = {
+    'mmdet': 'mmdet.DetLocalVisualizer',
+    'mmseg': 'mmseg.SegLocalVisualizer',
+    'mmpretrain': 'mmpretrain.UniversalVisualizer',
+}
+
+
 class ConfigView:
     """Read-only view of a config; it builds and changes nothing.
 
@@ -26,6 +33,11 @@ class ConfigView:
     def scope(self) -> str:
         """The toolbox whose names it uses; mmdet by default."""
         return self.cfg.get('default_scope') or 'mmdet'
+
+    @property
+    def visualizer(self) -> str:
+        """The type of the visualiser of its toolbox."""
+        return _VISUALIZERS.get(self.scope, _VISUALIZERS['mmdet'])
 
     @property
     def model(self) -> Mapping[str, Any]:

@@ -80,6 +80,8 @@ def plain_config(text: Any, source: str) -> str:
         usable = _usable(values_of(text), _AnyTypes)
     except RefusedError as refused:
         raise SavedConfigError(f'The config in {source} is refused: {refused}.') from refused
+    # The usual one instead of that of the file: inferencers do not work without any.
+    usable['visualizer'] = dict(type=ConfigView(usable).visualizer, name='visualizer')
     return text_of(usable)
 
 
