@@ -14,6 +14,7 @@ from casvit_mm.models.checkpoint.content.arrays import (
 )
 from casvit_mm.models.checkpoint.content.budget import Budget
 from casvit_mm.models.checkpoint.content.dtypes import DTYPES, QUANTISED, STORAGES
+from casvit_mm.models.checkpoint.content.keys import is_key
 from casvit_mm.models.checkpoint.content.problems import DamagedError, ForbiddenNameError
 from casvit_mm.models.checkpoint.content.records import Name, Record
 from casvit_mm.models.checkpoint.content.tensors import DEVICE, Tensors
@@ -57,30 +58,26 @@ def _no_memory(key: str, size: int) -> None:
     raise DamagedError('it holds a tensor where none is expected')
 
 
-def is_key(value: object) -> bool:
-    """Whether a value may be the key of a dict.
-
-    Python computes the hash of a tuple from its elements each time, and integers, complex numbers
-    and tuples can be chosen such that all have the same one; a search then takes forever.
-    """
-    if type(value) is int:
-        return -KEY_LIMIT < value < KEY_LIMIT
-    return value is None or type(value) in (str, bytes, bool, float)
-
-
-KEY_LIMIT = 2**61 - 1
-"""Integers below it are their own hash."""
-
-
-def put(target: dict, key: object, value: object) -> None:
+def put(target: dict, key: object, value: object, budget: Budget) -> None:
     """Sets an item of a dict.
 
     Raises:
         DamagedError: The key is of a type that a checkpoint does not need.
     """
-    if not is_key(key):
+    if not is_key(key, budget):
         raise DamagedError(f'it holds a dict with a key of type {type(key).__name__}')
     target[key] = value
+
+
+def as_set(items: Any, budget: Budget) -> set:
+    """A set of values, each of a type that can be a key.
+
+    Raises:
+        DamagedError: One is not.
+    """
+    if not all(is_key(item, budget) for item in items):
+        raise DamagedError('it holds a set of something else than plain values')
+    return set(items)
 
 
 def _is_name(value: object, full: str) -> bool:
@@ -93,7 +90,7 @@ def _dict(context: Context, pairs: Any = ()) -> dict:
     for pair in items.items() if isinstance(items, dict) else items:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise DamagedError('it holds a dict of something else than pairs')
-        put(content, *pair)
+        put(content, *pair, context.budget)
     return content
 
 
@@ -115,23 +112,12 @@ def _list(context: Context, items: Any = (), length: Any = None) -> list:
     return list(context.items(items))
 
 
-def as_set(items: Any) -> set:
-    """A set of values, each of a type that can be a key.
-
-    Raises:
-        DamagedError: One is not.
-    """
-    if not all(map(is_key, items)):
-        raise DamagedError('it holds a set of something else than plain values')
-    return set(items)
-
-
 def _set(context: Context, items: Any = ()) -> set:
-    return as_set(context.items(items))
+    return as_set(context.items(items), context.budget)
 
 
 def _frozenset(context: Context, items: Any = ()) -> frozenset:
-    return frozenset(as_set(context.items(items)))
+    return frozenset(as_set(context.items(items), context.budget))
 
 
 def _slice(context: Context, *parts: Any) -> slice:

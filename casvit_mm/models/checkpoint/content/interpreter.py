@@ -189,7 +189,7 @@ class Interpreter:
     def frozenset_since_mark(self) -> None:
         """FROZENSET."""
         items = self._since_mark()
-        self.stack.append(frozenset(as_set(items)))
+        self.stack.append(frozenset(as_set(items, self.context.budget)))
 
     def append(self) -> None:
         """APPEND."""
@@ -204,12 +204,12 @@ class Interpreter:
     def add_all(self) -> None:
         """ADDITEMS."""
         items = self._since_mark()
-        self._top(set).update(as_set(items))
+        self._top(set).update(as_set(items, self.context.budget))
 
     def set_item(self) -> None:
         """SETITEM."""
         value, key = self._pop(), self._pop()
-        put(self._top(dict), key, value)
+        put(self._top(dict), key, value, self.context.budget)
 
     def set_items(self) -> None:
         """SETITEMS."""
@@ -219,8 +219,9 @@ class Interpreter:
     def _put_all(self, target: dict, items: list[Any]) -> None:
         if len(items) % 2:
             raise DamagedError('it holds a dict with a key that has no value')
+        budget = self.context.budget
         for index in range(0, len(items), 2):
-            put(target, items[index], items[index + 1])
+            put(target, items[index], items[index + 1], budget)
 
     def _remember(self, key: int) -> None:
         self.memo[key] = self._top(object)

@@ -65,3 +65,10 @@ CHUNK = 2**20
 
 MESSAGE_NAME = 100
 """Characters of a name from the file in a message."""
+
+TUPLE_KEYS = 4_096
+"""Keys of dicts that are tuples: their hashes can be chosen to be the same, and then each is
+compared with all before it."""
+
+KEY_LENGTH = 8
+"""Elements of such a tuple."""
