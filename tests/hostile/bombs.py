@@ -2,8 +2,18 @@
 
 import struct
 
-from hostile.parts import call, checkpoint, data, group, legacy, name, number, streamed, text
-from hostile.parts import zipped
+from hostile.parts import (
+    call,
+    checkpoint,
+    data,
+    group,
+    legacy,
+    name,
+    number,
+    streamed,
+    text,
+    zipped,
+)
 
 PRIME = 2**61 - 1
 """Integers that differ by it have the same hash."""
@@ -152,9 +162,9 @@ BOMBS = {
             + b'e'
         )
     ),
-    'three million sets': zipped(checkpoint(b'](' + b'\x8f' * 3_000_000 + b'e')),
-    'three million marks': zipped(checkpoint(b'(' * 3_000_000)),
-    'three million frames': zipped(checkpoint((b'\x95' + bytes(8)) * 3_000_000 + b'N')),
+    'two million sets': zipped(checkpoint(b'](' + b'\x8f' * 2_100_000 + b'e')),
+    'two million marks': zipped(checkpoint(b'(' * 2_100_000)),
+    'two million frames': zipped(checkpoint((b'\x95' + bytes(8)) * 2_100_000 + b'N')),
     'a list in itself': zipped(checkpoint(b']q\x00h\x00a')),
     'a tuple in itself': zipped(checkpoint(b']q\x00h\x00\x85q\x01a0h\x01')),
     'a dict in itself': zipped(checkpoint(b'}q\x00' + text('a') + b'h\x00s')),

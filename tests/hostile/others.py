@@ -14,7 +14,7 @@ def _raw(content):
 
 def _socket(path):
     # The path of a socket may have some 100 characters only.
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(Path(path).parent)
     try:
         socket.socket(socket.AF_UNIX).bind(Path(path).name)
@@ -43,9 +43,9 @@ OTHERS = {
     'a shell script': _raw(b'#!/bin/sh\ntouch /tmp/ran\n'),
     'a folder': lambda path: Path(path).mkdir(),
     'a pipe': os.mkfifo,
-    'a link to a device': lambda path: os.symlink('/dev/zero', path),
-    'a link to itself': lambda path: os.symlink(path, path),
-    'a link to nothing': lambda path: os.symlink(f'{path}.gone', path),
+    'a link to a device': lambda path: Path(path).symlink_to('/dev/zero'),
+    'a link to itself': lambda path: Path(path).symlink_to(path),
+    'a link to nothing': lambda path: Path(path).symlink_to(f'{path}.gone'),
     'a socket': _socket,
     'safetensors with a header longer than the file': _safetensors(_entry(), length=10**12),
     'safetensors with a header of 9 MB': _safetensors(b'{' + b' ' * 9_000_000 + b'}'),

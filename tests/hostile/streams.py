@@ -6,8 +6,20 @@ import struct
 import tarfile
 from pathlib import Path
 
-from hostile.parts import FLOATS, MAGIC, checkpoint, group, legacy, memory, name, number, stream
-from hostile.parts import streamed, tensor, text
+from hostile.parts import (
+    FLOATS,
+    MAGIC,
+    checkpoint,
+    group,
+    legacy,
+    memory,
+    name,
+    number,
+    stream,
+    streamed,
+    tensor,
+    text,
+)
 
 PLAIN = legacy(checkpoint())
 

@@ -1,7 +1,18 @@
 """Tensors and arrays that do not fit their memory, or crash who computes with them."""
 
-from hostile.parts import call, checkpoint, data, group, memory, name, number, numbers, tensor
-from hostile.parts import text, zipped
+from hostile.parts import (
+    call,
+    checkpoint,
+    data,
+    group,
+    memory,
+    name,
+    number,
+    numbers,
+    tensor,
+    text,
+    zipped,
+)
 
 HUGE = 2**62
 HOOKS = call('collections.OrderedDict')

@@ -1,6 +1,7 @@
 """Reads the zip archive of ``torch.save``, with Python's ``zipfile`` alone.
 
-Two parsers may see two files in one archive: nothing here looks at the bytes of the archive itself.
+Two parsers may see two files in one archive: nothing here looks at the bytes of the archive itself,
+except that its end must be the end of the file.
 """
 
 import io
@@ -27,6 +28,10 @@ from casvit_mm.models.checkpoint.content.source import Source
 from casvit_mm.models.checkpoint.content.tensors import Tensors
 from casvit_mm.models.checkpoint.content.tree import check_tree
 
+END = 22
+"""Bytes of the end of an archive without a comment; torch writes none."""
+END_MARK = b'PK\x05\x06'
+NO_COMMENT = b'\0\0'
 LOCAL_HEADER = 30
 """Bytes before each record, without its name."""
 ENCRYPTED = 0x1
@@ -59,6 +64,10 @@ class Archive:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        file.seek(-END, io.SEEK_END)
+        end = file.read(END)
+        if not end.startswith(END_MARK) or not end.endswith(NO_COMMENT):
+            raise DamagedError('its zip archive does not end where the file does')
         try:
             self._zip = zipfile.ZipFile(_Bounded(file))  # type: ignore[call-overload]
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
@@ -75,8 +84,8 @@ class Archive:
             least = entry.header_offset + LOCAL_HEADER + len(entry.filename) + entry.file_size
             if least > self._ends[entry.filename]:
                 raise DamagedError('records of its zip archive overlap')
-        if ordered[0].header_offset != 0 or self._zip.comment:
-            raise DamagedError('it holds something before or behind its zip archive')
+        if ordered[0].header_offset != 0:
+            raise DamagedError('it holds something in front of its zip archive')
         self._check_byte_order()
 
     def content(self, map_location: Any) -> Any:
@@ -129,10 +138,10 @@ class Archive:
         except KeyError:
             raise DamagedError(f'its zip archive lacks the record {shown(name)}') from None
 
-    def _expect(self, key: str, size: int) -> None:
+    def _expect(self, key: str, size: int, item: int) -> None:
         found = self._size(f'data/{key}')
-        # torch rounds a number of elements down that is no whole one, of at most 16 bytes each.
-        if not size <= found < size + 16:
+        # torch rounds a number of elements down that is not a whole one.
+        if not size <= found < size + item:
             raise DamagedError(f'its record {shown(key)} has {found:,} bytes instead of {size:,}')
 
     def _check_byte_order(self) -> None:

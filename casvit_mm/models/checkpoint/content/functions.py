@@ -54,7 +54,7 @@ class Context:
         return value
 
 
-def _no_memory(key: str, size: int) -> None:
+def _no_memory(key: str, size: int, item: int) -> None:
     raise DamagedError('it holds a tensor where none is expected')
 
 

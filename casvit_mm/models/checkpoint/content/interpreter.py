@@ -69,14 +69,17 @@ class Interpreter:
         Raises:
             ContentError: It breaks the rules, names what it must not, or asks for too much.
         """
-        take, spend, allocate = self.source.take, self.context.budget.spend, self._allocate
-        literals, steps = LITERALS, STEPS
+        source, budget, allocate = self.source, self.context.budget, self._allocate
+        take, literals, steps = source.take, LITERALS, STEPS
         while True:
-            spend(1)
+            # The innermost loop: a call of `spend` would take a tenth of the time.
+            budget.steps -= 1
+            if budget.steps < 0:
+                budget.spend(0)
             code = take(1)
             literal = literals.get(code)
             if literal is not None:
-                value = literal(self.source)
+                value = literal(source)
                 if type(value) in SIZED:
                     allocate(value)
                 self.stack.append(value)

@@ -2,7 +2,7 @@
 
 from typing import IO
 
-from casvit_mm.models.checkpoint.content.limits import LINE_BYTES
+from casvit_mm.models.checkpoint.content.limits import CHUNK, LINE_BYTES
 from casvit_mm.models.checkpoint.content.problems import DamagedError
 
 
@@ -16,7 +16,7 @@ class Source:
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self.file = file
-        self.left = size
+        self._end = file.tell() + size
         self._read = file.read
 
     def take(self, count: int) -> bytes:
@@ -25,8 +25,8 @@ class Source:
         Raises:
             DamagedError: There are fewer.
         """
-        self.left -= count
-        if self.left < 0:
+        # Python reserves the memory before it reads; a file can ask for any amount.
+        if count > CHUNK and self.file.tell() + count > self._end:
             raise DamagedError('it ends too early')
         data = self._read(count)
         if len(data) != count:
@@ -43,8 +43,7 @@ class Source:
         Raises:
             DamagedError: There is no end of a line, or it is too far.
         """
-        data = self.file.readline(min(self.left, LINE_BYTES))
-        self.left -= len(data)
+        data = self.file.readline(LINE_BYTES)
         if not data.endswith(b'\n'):
             raise DamagedError('it holds a line without an end')
         return data[:-1]
@@ -55,12 +54,9 @@ class Source:
         Raises:
             DamagedError: There are fewer.
         """
-        self.left -= len(buffer)
         done = 0
-        while self.left >= 0 and done < len(buffer):
+        while done < len(buffer):
             count = self.file.readinto(buffer[done:])  # type: ignore[attr-defined]
             if not count:
-                break
+                raise DamagedError('it ends too early')
             done += count
-        if done < len(buffer):
-            raise DamagedError('it ends too early')

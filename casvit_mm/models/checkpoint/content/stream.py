@@ -49,7 +49,7 @@ def stream_content(file: IO[bytes], size: int, map_location: Any) -> Any:
         )
     room = [size]
 
-    def expect(key: str, needed: int) -> None:
+    def expect(key: str, needed: int, item: int) -> None:
         room[0] -= needed + COUNT_BYTES
         if room[0] < 0:
             raise DamagedError('its weights need more bytes than it has')
@@ -72,11 +72,7 @@ def stream_content(file: IO[bytes], size: int, map_location: Any) -> Any:
 
 
 def _pickle(source: Source, context: Context, persistent: Any = None) -> Any:
-    part = Source(source.file, min(source.left, PICKLE_BYTES))
-    before = part.left
-    value = Interpreter(part, context, persistent).run()
-    source.left -= before - part.left
-    return value
+    return Interpreter(Source(source.file, PICKLE_BYTES), context, persistent).run()
 
 
 def _memory(saved: Any, tensors: Tensors) -> Any:

@@ -64,11 +64,11 @@ class Tensors:
     """The tensors of one file and their memory.
 
     Args:
-        expect: Called with the key and the size in bytes of each memory; raises DamagedError if
-            the file does not hold it.
+        expect: Called with the key, the size and the size of an element of each memory, in
+            bytes; raises DamagedError if the file does not hold it.
     """
 
-    def __init__(self, expect: Callable[[str, int], None]) -> None:
+    def __init__(self, expect: Callable[[str, int, int], None]) -> None:
         self.memories: dict[str, Memory] = {}
         self._expect = expect
         self._parts: dict[int, Part] = {}
@@ -95,7 +95,7 @@ class Tensors:
         known = self.memories.get(key)
         if known is None:
             size = count * dtype.itemsize
-            self._expect(key, size)
+            self._expect(key, size, dtype.itemsize)
             content = torch.empty(size, dtype=torch.uint8)
             known = self.memories[key] = Memory(dtype, location, count, content)
             return self._part(known, ('', key), 0, count).storage
