@@ -5,31 +5,30 @@ A checkpoint is a dict with ``state_dict`` and whatever else the file holds (``m
 translates them itself before any ``load_state_dict``, wherever it is in a model and whichever
 code loads it (mmdet's inferencers, for example).
 
-Files are unpickled with an allow-list: they may hold tensors, arrays and plain records, nothing
-else.
+Files are interpreted, never unpickled: they may hold tensors, arrays and plain data, nothing else;
+see :mod:`casvit_mm.models.checkpoint.content`.
 """
 
-import json
 import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-import torch
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
-from safetensors import safe_open
 from torch import Tensor
 
 from casvit.errors import CheckpointError
 from casvit.weights.find import local_path
+from casvit_mm.models.checkpoint.content import read_content, restored
+from casvit_mm.models.checkpoint.content.problems import DamagedError
 from casvit_mm.models.checkpoint.meta import usable_meta
 from casvit_mm.models.checkpoint.structures import structure_of
-from casvit_mm.models.checkpoint.unpickling import ALLOW_LIST, ForbiddenGlobalError
 
 if TYPE_CHECKING:
     from torch.serialization import MAP_LOCATION
 
+TRAINING_STATE = ('message_hub', 'param_schedulers')
 AVERAGES = ('model_ema', 'state_dict_ema')
 # torch.compile adds its prefix to keys at any depth, with the prefix of DistributedDataParallel
 # on either side of it.
@@ -43,9 +42,9 @@ def read_checkpoint(
 
     Args:
         path: A file, ``casvit://NAME`` for published weights, or any URL that mmengine's file
-            backends can open. ``.safetensors`` is read as such; anything else is a ``torch.save``
-            file: ``{'state_dict': …}`` (OpenMMLab), ``{'model': …}`` (published ImageNet files),
-            or the bare weights.
+            backends can open. Whatever its suffix, it is a ``.safetensors`` file or one of
+            ``torch.save``: ``{'state_dict': …}`` (OpenMMLab), ``{'model': …}`` (published ImageNet
+            files), or the bare weights.
         map_location: Device of the tensors, as in ``torch.load``.
         weights: Which weights to use if a file has two sets: ``'model'``, the regular ones, or
             ``'ema'``, their exponential moving average (``model_ema`` of a published ImageNet
@@ -53,8 +52,10 @@ def read_checkpoint(
 
     Returns:
         The content of the file, with the weights under ``state_dict`` (without the ``module.`` of
-        DistributedDataParallel and the ``_orig_mod.`` of torch.compile in their keys). Values of
-        ``meta`` that are not of the expected type are left out, with a warning in the log.
+        DistributedDataParallel and the ``_orig_mod.`` of torch.compile in their keys). Objects of
+        the file are inert records, except those that a resumed run needs in ``message_hub`` and
+        ``param_schedulers``. Values of ``meta`` that are not of the expected type are left out,
+        with a warning in the log.
 
     Raises:
         CheckpointError: The file does not exist, is not a checkpoint, lacks the requested weights,
@@ -67,7 +68,7 @@ def read_checkpoint(
     require_checkpoint(path)
     try:
         with get_local_path(Path(path).expanduser() if '://' not in path else path) as local:
-            content = _read_file(Path(local), path, map_location)
+            content = _restore(read_content(Path(local), path, map_location), path)
     except OSError as error:
         raise CheckpointError(
             f'The checkpoint {path} cannot be opened: {error.strerror or error}.'
@@ -91,55 +92,22 @@ def require_checkpoint(path: str | Path) -> None:
     path = local_path(path)
     local = Path(path).expanduser()
     if '://' not in path and not local.is_file():
-        what = 'is a folder, not a file' if local.is_dir() else 'does not exist'
+        missing = 'is not a regular file' if local.exists() else 'does not exist'
+        what = 'is a folder, not a file' if local.is_dir() else missing
         raise CheckpointError(f'The checkpoint {path} {what}.')
 
 
-def _read_file(local: Path, name: str, map_location: 'MAP_LOCATION') -> Any:
-    if local.suffix == '.safetensors':
-        return _read_safetensors(local, name, map_location)
+def _restore(content: Any, name: str) -> Any:
+    """Builds the objects of the training state that a resumed run needs."""
+    if not isinstance(content, dict):
+        return content
     try:
-        return torch.load(
-            local, map_location=map_location, pickle_module=ALLOW_LIST, weights_only=False
-        )
-    except ForbiddenGlobalError as error:
-        raise CheckpointError(
-            f'The checkpoint {name} holds an object of type {error}, which is not a weight and '
-            'could run code when it is loaded. If you trust the file, save only its weights '
-            '(torch.save(model.state_dict(), …)).'
-        ) from error
-    except OSError:
-        raise
-    except Exception as error:
-        # The unpickler may raise almost anything on a file that was damaged on purpose.
-        raise CheckpointError(
-            f'The file {name} is not a checkpoint, or it is damaged ({local.stat().st_size:,} '
-            f'bytes; {str(error).splitlines()[0] if str(error) else type(error).__name__}). '
-            'Expected a torch.save file or .safetensors.'
-        ) from error
-
-
-def _read_safetensors(local: Path, name: str, map_location: 'MAP_LOCATION') -> dict[str, Any]:
-    device = map_location if isinstance(map_location, str) else 'cpu'
-    try:
-        with safe_open(local, framework='pt', device=device) as file:
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            meta = {key: _decode(text) for key, text in (file.metadata() or {}).items()}
-            return {'state_dict': weights, 'meta': meta}
-    except OSError:
-        raise
-    except Exception as error:
-        raise CheckpointError(
-            f'The file {name} is not a safetensors file, or it is damaged: {error}.'
-        ) from error
-
-
-def _decode(text: str) -> Any:
-    """Decodes a value of a safetensors header, which can hold only strings."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+        return {
+            key: restored(value) if key in TRAINING_STATE else value
+            for key, value in content.items()
+        }
+    except DamagedError as error:
+        raise CheckpointError(f'The file {name} is damaged: {error}.') from error
 
 
 def _with_state_dict(content: object, name: str, weights: str) -> dict[str, Any]:

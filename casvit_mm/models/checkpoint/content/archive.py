@@ -1,0 +1,213 @@
+"""Reads the zip archive of ``torch.save``, with Python's ``zipfile`` alone.
+
+Two parsers may see two files in one archive: nothing here looks at the bytes of the archive itself,
+except that its end must be the end of the file.
+"""
+
+import io
+import zipfile
+from typing import IO, Any
+
+from casvit_mm.models.checkpoint.content.budget import Budget
+from casvit_mm.models.checkpoint.content.functions import STORAGE_CLASSES, Context
+from casvit_mm.models.checkpoint.content.interpreter import Interpreter
+from casvit_mm.models.checkpoint.content.limits import (
+    CHUNK,
+    PICKLE_BYTES,
+    ZIP_DIRECTORY_BYTES,
+    ZIP_ENTRIES,
+)
+from casvit_mm.models.checkpoint.content.problems import (
+    DamagedError,
+    TooLargeError,
+    UnsupportedError,
+    shown,
+)
+from casvit_mm.models.checkpoint.content.records import Name
+from casvit_mm.models.checkpoint.content.source import Source
+from casvit_mm.models.checkpoint.content.tensors import Tensors
+from casvit_mm.models.checkpoint.content.tree import check_tree
+
+END = 22
+"""Bytes of the end of an archive without a comment; torch writes none."""
+END_MARK = b'PK\x05\x06'
+NO_COMMENT = b'\0\0'
+LOCAL_HEADER = 30
+"""Bytes before each record, without its name."""
+ENCRYPTED = 0x1
+PICKLE = 'data.pkl'
+
+
+class _Bounded:
+    """A file of which ``zipfile`` cannot read a directory of any size at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, count: int = -1) -> bytes:
+        data = self._file.read(count if 0 <= count <= ZIP_DIRECTORY_BYTES else ZIP_DIRECTORY_BYTES)
+        if count > ZIP_DIRECTORY_BYTES or len(data) == ZIP_DIRECTORY_BYTES:
+            raise TooLargeError('its directory is too large')
+        return data
+
+
+class Archive:
+    """A zip archive of ``torch.save``.
+
+    Args:
+        file: The file; stays open.
+
+    Raises:
+        ContentError: It is not one, or breaks its rules.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        file.seek(-END, io.SEEK_END)
+        end = file.read(END)
+        if not end.startswith(END_MARK) or not end.endswith(NO_COMMENT):
+            raise DamagedError('its zip archive does not end where the file does')
+        try:
+            self._zip = zipfile.ZipFile(_Bounded(file))  # type: ignore[call-overload]
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+            raise DamagedError(f'its zip archive cannot be read: {shown(error)}') from error
+        entries = self._zip.infolist()
+        if len(entries) > ZIP_ENTRIES:
+            raise TooLargeError(f'its zip archive holds more than {ZIP_ENTRIES:,} records')
+        self._folder = _folder(entries)
+        _check_entries(entries, self._zip)
+        ordered = sorted(entries, key=lambda entry: entry.header_offset)
+        ends = [entry.header_offset for entry in ordered[1:]] + [self._zip.start_dir]
+        self._ends = {entry.filename: end for entry, end in zip(ordered, ends, strict=True)}
+        for entry in ordered:
+            least = entry.header_offset + LOCAL_HEADER + len(entry.filename) + entry.file_size
+            if least > self._ends[entry.filename]:
+                raise DamagedError('records of its zip archive overlap')
+        if ordered[0].header_offset != 0:
+            raise DamagedError('it holds something in front of its zip archive')
+        self._check_byte_order()
+
+    def content(self, map_location: Any) -> Any:
+        """Reads what was saved.
+
+        Args:
+            map_location: As for ``torch.load``.
+
+        Raises:
+            ContentError: It is damaged, or holds what it must not.
+        """
+        size = self._size(PICKLE)
+        if size > PICKLE_BYTES:
+            raise TooLargeError(f'its content without the weights takes {size:,} bytes')
+        tensors = Tensors(self._expect)
+        context = Context(Budget(), tensors)
+        pickled = bytearray(size)
+        self._fill(PICKLE, memoryview(pickled))
+        source = Source(io.BytesIO(pickled), size)
+        del pickled
+        content = Interpreter(source, context, lambda saved: memory_of(saved, tensors, 5)).run()
+        check_tree(content, tensors.size)
+        for key, memory in tensors.memories.items():
+            self._fill(f'data/{key}', memoryview(memory.content.numpy()))
+        tensors.move(map_location)
+        return content
+
+    def _fill(self, name: str, buffer: memoryview) -> None:
+        with self._open(name) as file:
+            for start in range(0, len(buffer), CHUNK):
+                part = buffer[start : start + CHUNK]
+                if file.readinto(part) != len(part):
+                    raise DamagedError(f'its record {shown(name)} ends too early')
+
+    def _open(self, name: str) -> Any:
+        """Opens a record, of which zipfile verifies the checksum at its end."""
+        name = f'{self._folder}{name}'
+        try:
+            record = self._zip.open(name)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise DamagedError(f'its record {shown(name)} cannot be read') from error
+        # The file is now at the content: the length of the header in front is known only here.
+        if self._file.tell() + self._zip.getinfo(name).file_size > self._ends[name]:
+            raise DamagedError('records of its zip archive overlap')
+        return record
+
+    def _size(self, name: str) -> int:
+        try:
+            return self._zip.getinfo(f'{self._folder}{name}').file_size
+        except KeyError:
+            raise DamagedError(f'its zip archive lacks the record {shown(name)}') from None
+
+    def _expect(self, key: str, size: int, item: int) -> None:
+        found = self._size(f'data/{key}')
+        # torch rounds a number of elements down that is not a whole one.
+        if not size <= found < size + item:
+            raise DamagedError(f'its record {shown(key)} has {found:,} bytes instead of {size:,}')
+
+    def _check_byte_order(self) -> None:
+        if f'{self._folder}byteorder' not in self._ends:
+            return
+        with self._open('byteorder') as file:
+            order = file.read(16)
+        if order == b'big':
+            raise UnsupportedError(
+                'was saved on a big-endian machine, whose numbers are not read here. Load and save '
+                'it again with torch on a usual machine.'
+            )
+        if order != b'little':
+            raise DamagedError('its byte order is unknown')
+
+
+def memory_of(saved: Any, tensors: Tensors, length: int) -> Any:
+    """The memory that a pickle refers to, by what torch calls a persistent id.
+
+    Args:
+        saved: ``('storage', class, key, device, number of elements)``; the legacy format adds a
+            view.
+        tensors: The tensors of the file.
+        length: Number of its parts.
+
+    Raises:
+        DamagedError: It is something else.
+    """
+    if not isinstance(saved, tuple) or len(saved) != length:
+        raise DamagedError('it refers to something else than memory')
+    kind, owner, key, location, count = saved[:5]
+    dtype = STORAGE_CLASSES.get(owner.full) if isinstance(owner, Name) else None
+    texts = all(isinstance(each, str) for each in (kind, key, location))
+    if dtype is None or not texts or kind != 'storage':
+        raise DamagedError('it refers to something else than memory')
+    if type(count) is not int or count < 0:
+        raise DamagedError('it refers to memory without a valid size')
+    return tensors.memory(dtype, key, location, count)
+
+
+def _folder(entries: list[zipfile.ZipInfo]) -> str:
+    """The folder that all records are in, with its slash."""
+    folder = entries[0].filename.partition('/')[0] + '/' if entries else '/'
+    names = [entry.filename for entry in entries]
+    if any(name.removeprefix(folder) == 'constants.pkl' for name in names) or any(
+        name.startswith(f'{folder}code/') for name in names
+    ):
+        raise UnsupportedError(
+            'is a TorchScript program (torch.jit.save), not weights, and would run when it is '
+            'loaded. Save the weights of the model instead: torch.save(model.state_dict(), …).'
+        )
+    if f'{folder}{PICKLE}' not in names:
+        first = f' ({shown(names[0])}, …)' if names else ''
+        raise DamagedError(f'it is a zip archive of something else{first}')
+    if not all(name.startswith(folder) for name in names):
+        raise DamagedError('its zip archive has more than one folder')
+    return folder
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], archive: zipfile.ZipFile) -> None:
+    names = {entry.filename for entry in entries}
+    originals = {entry.orig_filename for entry in entries}
+    if not len(names) == len(originals) == len(entries) or names != originals:
+        raise DamagedError('records of its zip archive have the same name')
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & ENCRYPTED:
+            raise DamagedError('records of its zip archive are compressed, as torch never does')
+        if entry.compress_size != entry.file_size or entry.header_offset < 0:
+            raise DamagedError('records of its zip archive have no valid size')

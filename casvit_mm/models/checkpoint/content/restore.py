@@ -1,0 +1,58 @@
+"""Builds the few objects of mmengine that a resumed run needs from checked plain data."""
+
+from typing import Any
+
+import numpy as np
+from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler import OneCycleParamScheduler
+
+from casvit_mm.models.checkpoint.content.functions import HISTORY, ONE_CYCLE
+from casvit_mm.models.checkpoint.content.problems import DamagedError
+from casvit_mm.models.checkpoint.content.records import Name, Record
+
+NUMBERS = 'biuf'
+"""Kinds of NumPy's types that a value or a count may have."""
+LONGEST = 2**31
+ANNEALING = {
+    f'{ONE_CYCLE}.{name}': getattr(OneCycleParamScheduler, name)
+    for name in ('_annealing_cos', '_annealing_linear')
+}
+
+
+def restored(value: Any) -> Any:
+    """Replaces records of the training state with mmengine's objects, in a copy.
+
+    Args:
+        value: The part of a checkpoint that holds the training state: plain data and records.
+
+    Returns:
+        The same, with a HistoryBuffer and the annealing functions of OneCycle schedules in place
+        of their records. Other records stay.
+
+    Raises:
+        DamagedError: A record does not hold what such an object has.
+    """
+    if isinstance(value, dict):
+        return {key: restored(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(restored, value))
+    if isinstance(value, Record) and value.name == HISTORY:
+        return _history(value)
+    if isinstance(value, Name):
+        return ANNEALING.get(value.full, value)
+    return value
+
+
+def _history(record: Record) -> HistoryBuffer:
+    state = record.state
+    values, counts = state.get('_log_history'), state.get('_count_history')
+    length = state.get('max_length', state.get('_max_length'))
+    if record.args or not _is_row(values) or not _is_row(counts) or len(values) != len(counts):
+        raise DamagedError('the history of its training is not two rows of numbers')
+    if type(length) is not int or not len(values) <= length <= LONGEST or length < 1:
+        raise DamagedError('the history of its training has no valid length')
+    return HistoryBuffer(values, counts, length)
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in NUMBERS

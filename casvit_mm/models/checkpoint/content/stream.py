@@ -1,0 +1,88 @@
+"""Reads the format of torch 0.1.10 to 1.5: a row of pickles, and the memory behind them.
+
+Still written by ``torch.save(…, _use_new_zipfile_serialization=False)``, as the toolboxes' own
+publishing tools do.
+"""
+
+from typing import IO, Any
+
+from casvit_mm.models.checkpoint.content.archive import memory_of
+from casvit_mm.models.checkpoint.content.budget import Budget
+from casvit_mm.models.checkpoint.content.functions import Context
+from casvit_mm.models.checkpoint.content.interpreter import Interpreter
+from casvit_mm.models.checkpoint.content.limits import PICKLE_BYTES
+from casvit_mm.models.checkpoint.content.problems import DamagedError, UnsupportedError, shown
+from casvit_mm.models.checkpoint.content.source import Source
+from casvit_mm.models.checkpoint.content.tensors import Tensors
+from casvit_mm.models.checkpoint.content.tree import check_tree
+
+MAGIC = 0x1950A86A20F9469CFC6C
+"""The value of the first pickle."""
+PROTOCOL = 1001
+COUNT_BYTES = 8
+"""Size of the number of elements in front of each memory."""
+
+
+def stream_content(file: IO[bytes], size: int, map_location: Any) -> Any:
+    """Reads what was saved.
+
+    Args:
+        file: The file, at its start.
+        size: Its size in bytes.
+        map_location: As for ``torch.load``.
+
+    Raises:
+        ContentError: It is damaged, or holds what it must not.
+    """
+    source = Source(file, size)
+    magic = _pickle(source, Context(Budget()))
+    if type(magic) is not int or magic != MAGIC:
+        raise DamagedError('it is a pickle of something else')
+    protocol = _pickle(source, Context(Budget()))
+    if type(protocol) is not int or protocol != PROTOCOL:
+        raise DamagedError('it has an unknown version')
+    system = _pickle(source, Context(Budget()))
+    if not isinstance(system, dict) or system.get('little_endian') is not True:
+        raise UnsupportedError(
+            'was saved on a big-endian machine, whose numbers are not read here. Load and save '
+            'it again with torch on a usual machine.'
+        )
+    room = [size]
+
+    def expect(key: str, needed: int, item: int) -> None:
+        room[0] -= needed + COUNT_BYTES
+        if room[0] < 0:
+            raise DamagedError('its weights need more bytes than it has')
+
+    tensors = Tensors(expect)
+    content = _pickle(source, Context(Budget(), tensors), lambda saved: _memory(saved, tensors))
+    check_tree(content, tensors.size)
+    keys = _pickle(source, Context(Budget()))
+    texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not texts or sorted(keys) != sorted(tensors.memories):
+        raise DamagedError('its list of weights does not fit its content')
+    for key in keys:
+        memory = tensors.memories[key]
+        count = source.number(COUNT_BYTES)
+        if count != memory.count:
+            raise DamagedError(f'its memory {shown(key)} has another size than its tensors')
+        source.fill(memoryview(memory.content.numpy()))
+    tensors.move(map_location)
+    return content
+
+
+def _pickle(source: Source, context: Context, persistent: Any = None) -> Any:
+    return Interpreter(Source(source.file, PICKLE_BYTES), context, persistent).run()
+
+
+def _memory(saved: Any, tensors: Tensors) -> Any:
+    storage = memory_of(saved, tensors, 6)
+    view = saved[5]
+    if view is None:
+        return storage
+    if not isinstance(view, tuple) or len(view) != 3 or not isinstance(view[0], str):
+        raise DamagedError('it refers to something else than memory')
+    key, start, count = view
+    if not all(type(each) is int and each >= 0 for each in (start, count)):
+        raise DamagedError('it refers to memory without a valid size')
+    return tensors.view(storage, key, start, count)
