@@ -43,6 +43,8 @@ class Predictor:
         fuse: Fold batch norms into convolutions: the same results, faster.
         compile: Compile the model: a minute or more for the first image, then faster.
         precision: 'fp32', 'bf16' or 'fp16'.
+        trust: Whether to unpickle the file without any check, so that it can run any code with
+            your rights. By default it is read as data, and refused if it holds more.
 
     Raises:
         UserError: The model cannot be loaded; the message says why and what to do.
@@ -70,6 +72,7 @@ class Predictor:
         fuse: bool = False,
         compile: bool = False,
         precision: str = 'fp32',
+        trust: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size={batch_size}: expected at least 1')
@@ -83,6 +86,7 @@ class Predictor:
                 fuse=fuse,
                 compile=compile,
                 precision=precision,
+                trust=trust,
             )
             self.backend: Backend = load_backend(os.fspath(model), options)
         elif isinstance(model, Backend):

@@ -10,6 +10,7 @@ from casvit.backends import Backend
 from casvit.errors import MissingPackageError, UserError
 from casvit.extras import how_to_install
 from casvit.tables import PRECISIONS
+from casvit.weights.trust import trusting
 
 
 class UnusableOptionError(UserError, ValueError):
@@ -26,6 +27,7 @@ def load(
     fuse: bool = False,
     compile: bool = False,
     precision: str = 'fp32',
+    trust: bool = False,
 ) -> Backend:
     """Loads a checkpoint; see :class:`casvit.Predictor` for the arguments.
 
@@ -52,9 +54,10 @@ def load(
         raise UnusableOptionError(f'precision={precision!r}: expected {", ".join(PRECISIONS)}.')
     device = usable_device(device)
     require_precision(precision, device)
-    loaded = ImageModel(
-        model, config, device=device, score_threshold=score_threshold, weights=weights
-    )
+    with trusting(trust):
+        loaded = ImageModel(
+            model, config, device=device, score_threshold=score_threshold, weights=weights
+        )
     if fuse or compile or precision != 'fp32':
         from casvit_mm.deploy import Acceleration, accelerate
 

@@ -56,6 +56,16 @@ def add_checkpoint(parser: ArgumentParser) -> None:
     )
 
 
+def add_trust(parser: ArgumentParser) -> None:
+    """--trust."""
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='unpickle files of weights without any check: they can then run any code with your '
+        'rights (default: they are read as data, and refused if they hold anything else)',
+    )
+
+
 def add_weights(parser: ArgumentParser) -> None:
     """--weights."""
     parser.add_argument(

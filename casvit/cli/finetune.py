@@ -59,6 +59,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='FILE',
         help='checkpoint to start from: a detector, a segmentor, a classifier, or ImageNet weights',
     )
+    arguments.add_trust(parser)
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         '--epochs',

@@ -20,4 +20,5 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_config(parser)
     arguments.add_size(parser)
     arguments.add_checkpoint(parser)
+    arguments.add_trust(parser)
     parser.add_argument('out', metavar='OUT', help='the file to write, .pth or .safetensors')

@@ -31,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_config(parser)
     arguments.add_size(parser)
     arguments.add_checkpoint(parser)
+    arguments.add_trust(parser)
     parser.add_argument(
         '--out-dir', metavar='DIR', default='outputs', help='output folder (default: outputs)'
     )

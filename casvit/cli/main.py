@@ -10,6 +10,7 @@ from types import ModuleType
 from casvit import __version__
 from casvit.cli import loading
 from casvit.cli.errors import present
+from casvit.weights.trust import WARNING, trusting
 
 COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('train', 'train a config'),
@@ -105,7 +106,13 @@ def _run(name: str, argv: list[str], prog: str) -> int:
         if not hasattr(command, 'run'):
             with loading.loading(prog):
                 command = importlib.import_module(f'casvit_mm.commands.{module}')
-        with contextlib.nullcontext() if debug else loading.only_useful_warnings():
+        trust = getattr(args, 'trust', False)
+        if trust:
+            print(f'Warning: {WARNING}', file=sys.stderr)
+        with (
+            contextlib.nullcontext() if debug else loading.only_useful_warnings(),
+            trusting(trust),
+        ):
             return command.run(args)
     except SystemExit as stop:
         return _exit_code(stop)

@@ -20,6 +20,7 @@ from casvit.tables import LAYOUTS
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_checkpoint(parser)
+    arguments.add_trust(parser)
     parser.add_argument('out', metavar='OUT', help='the file to write, .pth or .safetensors')
     parser.add_argument(
         '--layout',

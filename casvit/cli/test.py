@@ -28,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     arguments.add_config(parser)
     arguments.add_size(parser)
     arguments.add_checkpoint(parser)
+    arguments.add_trust(parser)
     arguments.add_work_dir(parser)
     arguments.add_weights(parser)
     parser.add_argument(

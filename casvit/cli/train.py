@@ -34,6 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='FILE',
         help='continue a run: from FILE, or from the last checkpoint of the work dir',
     )
+    arguments.add_trust(parser)
     parser.add_argument(
         '--from-scratch',
         action='store_true',

@@ -179,8 +179,8 @@ def _train(file: Path, plan: Plan, args: Namespace, screen: Screen) -> int:
 
 
 def _passed_on(args: Namespace) -> list[str]:
-    """The options that change what training and test show and draw."""
-    flags = ('quiet', 'debug', 'no_labels', 'no_boxes')
+    """The options that training and test share with this command."""
+    flags = ('quiet', 'debug', 'trust', 'no_labels', 'no_boxes')
     options = [f'--{flag.replace("_", "-")}' for flag in flags if getattr(args, flag)]
     for name in ('line_width', 'font_size'):
         if (value := getattr(args, name)) is not None:

@@ -6,7 +6,8 @@ translates them itself before any ``load_state_dict``, wherever it is in a model
 code loads it (mmdet's inferencers, for example).
 
 Files are interpreted, never unpickled: they may hold tensors, arrays and plain data, nothing else;
-see :mod:`casvit_mm.models.checkpoint.content`.
+see :mod:`casvit_mm.models.checkpoint.content`. The only way round is to trust them:
+:func:`casvit.weights.trust.trusting`.
 """
 
 import logging
@@ -20,10 +21,12 @@ from torch import Tensor
 
 from casvit.errors import CheckpointError
 from casvit.weights.find import local_path
+from casvit.weights.trust import is_trusted
 from casvit_mm.models.checkpoint.content import read_content, restored
 from casvit_mm.models.checkpoint.content.problems import DamagedError
 from casvit_mm.models.checkpoint.meta import usable_meta
 from casvit_mm.models.checkpoint.structures import structure_of
+from casvit_mm.models.checkpoint.trusted import unpickled
 
 if TYPE_CHECKING:
     from torch.serialization import MAP_LOCATION
@@ -68,7 +71,10 @@ def read_checkpoint(
     require_checkpoint(path)
     try:
         with get_local_path(Path(path).expanduser() if '://' not in path else path) as local:
-            content = _restore(read_content(Path(local), path, map_location), path)
+            if is_trusted():
+                content = unpickled(Path(local), path, map_location)
+            else:
+                content = _restore(read_content(Path(local), path, map_location), path)
     except OSError as error:
         raise CheckpointError(
             f'The checkpoint {path} cannot be opened: {error.strerror or error}.'
