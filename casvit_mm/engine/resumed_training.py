@@ -167,6 +167,6 @@ def _alike(live: Any, saved: Any) -> bool:
 
 def _damaged(source: str, where: str, what: str) -> CheckpointError:
     return CheckpointError(
-        f'{source} does not hold the training state of this run: {where} {what}. A run must be '
-        'resumed with the optimizer and schedule that it was started with.'
+        f'{source} holds the state of another kind of run, or it is damaged: {where} {what}. A run '
+        'must be resumed with the optimizer and schedule that it was started with.'
     )

@@ -121,7 +121,7 @@ HARMFUL = {
 def test_a_state_that_does_not_fit_is_refused_in_a_sentence(name):
     state = copy.deepcopy(wrapped('adamw').state_dict())
     HARMFUL[name](state)
-    with pytest.raises(CheckpointError, match=r'^a\.pth does not hold the training state of this'):
+    with pytest.raises(CheckpointError, match=r'^a\.pth holds the state of another kind of run'):
         check_optimizers(state, wrapped('adamw'), 'a.pth')
 
 
