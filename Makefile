@@ -21,7 +21,7 @@ SPEED_RECORDS := $(addprefix $(SPEED)/,$(addsuffix .json,\
 	inference training training_bf16 models models_training peers area batch))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test long bench heads index lint format setup-original test-original demo-original clean
+.PHONY: help setup demo test long security bench heads index lint format setup-original test-original demo-original clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,6 +37,10 @@ test: setup  ## run the tests
 
 long: setup  ## run the tests that take minutes, and show their results
 	$(RUN) -m pytest -m long -s --durations=0
+
+security: setup  ## try hostile and damaged files at everything that reads weights
+	$(RUN) -m pytest -q -m "long or not long" tests/test_models/test_checkpoint \
+		tests/test_runs/test_hostile_entry_points.py
 
 bench: setup  ## run all measurements of the page on speed, in an hour and a quarter
 	$(BENCH) --variants reference fused compiled --precision $(PRECISION) --seconds 1 \
