@@ -100,18 +100,16 @@ class Archive:
         size = self._size(PICKLE)
         if size > PICKLE_BYTES:
             raise TooLargeError(f'its content without the weights takes {size:,} bytes')
-        tensors = Tensors(self._expect)
-        context = Context(Budget(), tensors)
         pickled = bytearray(size)
         self._fill(PICKLE, memoryview(pickled))
-        source = Source(io.BytesIO(pickled), size)
-        del pickled
-        content = Interpreter(source, context, lambda saved: memory_of(saved, tensors, 5)).run()
+        tensors = Tensors(self._expect)
+        content = _interpreted(pickled, tensors)
         check_tree(content, tensors.size)
         for key, memory in tensors.memories.items():
             self._fill(f'data/{key}', memoryview(memory.content.numpy()))
-        tensors.move(map_location)
-        return content
+        moved = tensors.moved(map_location)
+        # Interpreting is cheap, and a tensor cannot always be moved in place.
+        return content if moved is None else _interpreted(pickled, Tensors(self._expect, moved))
 
     def _fill(self, name: str, buffer: memoryview) -> None:
         with self._open(name) as file:
@@ -156,6 +154,12 @@ class Archive:
             )
         if order != b'little':
             raise DamagedError('its byte order is unknown')
+
+
+def _interpreted(pickled: bytearray, tensors: Tensors) -> Any:
+    source = Source(io.BytesIO(pickled), len(pickled))
+    context = Context(Budget(), tensors)
+    return Interpreter(source, context, lambda saved: memory_of(saved, tensors, 5)).run()
 
 
 def memory_of(saved: Any, tensors: Tensors, length: int) -> Any:
