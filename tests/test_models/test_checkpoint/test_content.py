@@ -20,7 +20,7 @@ from torch import nn
 
 from casvit_mm.models import CheckpointError, read_checkpoint
 from casvit_mm.models.checkpoint.content import Name, Record, read_content, restored
-from casvit_mm.models.checkpoint.content.dtypes import DTYPES
+from casvit_mm.models.checkpoint.content.pickles.dtypes import DTYPES
 
 CONTAINERS = {'zip': {}, 'legacy': {'_use_new_zipfile_serialization': False}}
 

@@ -8,24 +8,24 @@ import io
 import zipfile
 from typing import IO, Any
 
-from casvit_mm.models.checkpoint.content.budget import Budget
-from casvit_mm.models.checkpoint.content.functions import STORAGE_CLASSES, Context
-from casvit_mm.models.checkpoint.content.interpreter import Interpreter
 from casvit_mm.models.checkpoint.content.limits import (
     CHUNK,
     PICKLE_BYTES,
     ZIP_DIRECTORY_BYTES,
     ZIP_ENTRIES,
 )
+from casvit_mm.models.checkpoint.content.pickles.budget import Budget
+from casvit_mm.models.checkpoint.content.pickles.functions import STORAGE_CLASSES, Context
+from casvit_mm.models.checkpoint.content.pickles.interpreter import Interpreter
+from casvit_mm.models.checkpoint.content.pickles.records import Name
+from casvit_mm.models.checkpoint.content.pickles.source import Source
+from casvit_mm.models.checkpoint.content.pickles.tensors import Tensors
 from casvit_mm.models.checkpoint.content.problems import (
     DamagedError,
     TooLargeError,
     UnsupportedError,
     shown,
 )
-from casvit_mm.models.checkpoint.content.records import Name
-from casvit_mm.models.checkpoint.content.source import Source
-from casvit_mm.models.checkpoint.content.tensors import Tensors
 from casvit_mm.models.checkpoint.content.tree import check_tree
 
 END = 22
@@ -69,7 +69,7 @@ class Archive:
         if not end.startswith(END_MARK) or not end.endswith(NO_COMMENT):
             raise DamagedError('its zip archive does not end where the file does')
         try:
-            self._zip = zipfile.ZipFile(_Bounded(file))  # type: ignore[call-overload]
+            self._zip = zipfile.ZipFile(_Bounded(file))
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
             raise DamagedError(f'its zip archive cannot be read: {shown(error)}') from error
         entries = self._zip.infolist()
@@ -106,7 +106,7 @@ class Archive:
         content = _interpreted(pickled, tensors)
         check_tree(content, tensors.size)
         for key, memory in tensors.memories.items():
-            self._fill(f'data/{key}', memoryview(memory.content.numpy()))
+            self._fill(f'data/{key}', memory.buffer)
         moved = tensors.moved(map_location)
         # Interpreting is cheap, and a tensor cannot always be moved in place.
         return content if moved is None else _interpreted(pickled, Tensors(self._expect, moved))

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from casvit_mm.models.checkpoint.content.archive import memory_of
-from casvit_mm.models.checkpoint.content.budget import Budget
-from casvit_mm.models.checkpoint.content.functions import Context
-from casvit_mm.models.checkpoint.content.interpreter import Interpreter
 from casvit_mm.models.checkpoint.content.limits import PICKLE_BYTES
+from casvit_mm.models.checkpoint.content.pickles.budget import Budget
+from casvit_mm.models.checkpoint.content.pickles.functions import Context
+from casvit_mm.models.checkpoint.content.pickles.interpreter import Interpreter
+from casvit_mm.models.checkpoint.content.pickles.source import Source
+from casvit_mm.models.checkpoint.content.pickles.tensors import Tensors
 from casvit_mm.models.checkpoint.content.problems import DamagedError, UnsupportedError, shown
-from casvit_mm.models.checkpoint.content.source import Source
-from casvit_mm.models.checkpoint.content.tensors import Tensors
 from casvit_mm.models.checkpoint.content.tree import check_tree
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -61,7 +61,7 @@ def stream_content(file: IO[bytes], size: int, map_location: Any) -> Any:
         count = source.number(COUNT_BYTES)
         if count != memory.count:
             raise DamagedError(f'its memory {shown(key)} has another size than its tensors')
-        source.fill(memoryview(memory.content.numpy()))
+        source.fill(memory.buffer)
     moved = tensors.moved(map_location)
     if moved is None:
         return content

@@ -12,8 +12,8 @@ from casvit_mm.models.checkpoint.content.limits import (
     UNFOLDED,
     UNFOLDED_TEXT,
 )
+from casvit_mm.models.checkpoint.content.pickles.records import Record
 from casvit_mm.models.checkpoint.content.problems import DamagedError, TooLargeError
-from casvit_mm.models.checkpoint.content.records import Record
 
 CONTAINERS = (list, tuple, dict, set, frozenset, Record)
 TEXTS = (str, bytes, bytearray)

@@ -35,6 +35,11 @@ class Memory:
     content: Tensor
 
     @property
+    def buffer(self) -> memoryview:
+        """The content, to be written into."""
+        return self.content.numpy().data
+
+    @property
     def size(self) -> int:
         """Size in bytes."""
         return self.count * self.dtype.itemsize
@@ -272,8 +277,10 @@ def _moved(memory: Memory, map_location: Any) -> Tensor:
         location = map_location(memory.content.untyped_storage(), memory.location)
         if location is None:
             location = memory.location
-        elif isinstance(location, (torch.UntypedStorage, TypedStorage)):
-            return _bytes_of(getattr(location, '_untyped_storage', location))
+        elif isinstance(location, TypedStorage):
+            return _bytes_of(location._untyped_storage)
+        elif isinstance(location, torch.UntypedStorage):
+            return _bytes_of(location)
     if isinstance(location, str) and not DEVICE.fullmatch(location):
         raise DamagedError(f'it names the unknown device {shown(location)}')
     return memory.content.to(torch.device(location))
