@@ -1,10 +1,9 @@
 """Interprets a pickle: it walks its steps and calls nothing that they name.
 
-A pickle is a program for a small machine, which here knows plain data; a name is looked up in a table of our own
+A name is looked up in a table of our own
 (:mod:`casvit_mm.models.checkpoint.content.pickles.functions`), never imported.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +32,6 @@ MODULES = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}
 """Names of Python 2."""
 STOP = b'.'
 SIZED = (str, bytes, bytearray)
-DOTTED = re.compile(r'[A-Za-z_][\w.]*')
 Persistent = Callable[[Any], Any]
 
 
