@@ -15,6 +15,7 @@ from hostile.parts import (
 )
 
 HUGE = 2**62
+MANY = b'(' + b'K\x01' * 400_000 + b't'
 HOOKS = call('collections.OrderedDict')
 
 
@@ -73,7 +74,7 @@ TENSORS = {
     'no elements, and a huge shape': _weight((0, HUGE, HUGE), (0, 0, 0)),
     'no elements, beyond the memory': _weight((0, 2), offset=HUGE),
     '65 dimensions': _weight((1,) * 65, (1,) * 65),
-    '400,000 dimensions': _weight(
+    '400,000 dimensions': _weight(MANY, MANY),
         b'(' + b'K\x01' * 400_000 + b't', b'(' + b'K\x01' * 400_000 + b't'
     ),
     'strides of another length': _weight((2, 2), (1,)),
