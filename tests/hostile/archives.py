@@ -89,7 +89,19 @@ def _twice(name):
 
 
 def _records(path):
-    write_zip(path, PLAIN, extra=[(f'archive/data/{i}', b'') for i in range(1, 70_000)])
+    """An archive of 70,000 empty records."""
+    content, directory = bytearray(), bytearray()
+    for index in range(70_000):
+        name = f'archive/{index}'.encode()
+        # Version, flags, method, time, checksum, two sizes, and the lengths of name and extra.
+        common = struct.pack('<HHHIIIIHH', 20, 0, 0, 0, 0, 0, 0, len(name), 0)
+        directory += struct.pack('<4sH', b'PK\x01\x02', 20) + common
+        directory += struct.pack('<HHHII', 0, 0, 0, 0, len(content)) + name
+        content += b'PK\x03\x04' + common + name
+    end = struct.pack(
+        '<4sHHHHIIH', b'PK\x05\x06', 0, 0, 4464, 4464, len(directory), len(content), 0
+    )
+    Path(path).write_bytes(content + directory + end)
 
 
 def _bomb(path):

@@ -15,6 +15,7 @@ from hostile.parts import (
 )
 
 HUGE = 2**62
+MANY = b'(' + b'K\x01' * 400_000 + b't'
 HOOKS = call('collections.OrderedDict')
 
 
@@ -73,7 +74,9 @@ TENSORS = {
     'no elements, and a huge shape': _weight((0, HUGE, HUGE), (0, 0, 0)),
     'no elements, beyond the memory': _weight((0, 2), offset=HUGE),
     '65 dimensions': _weight((1,) * 65, (1,) * 65),
-    'a million dimensions': _weight(b'(' + b'K\x01' * 10**6 + b't', b'(' + b'K\x01' * 10**6 + b't'),
+    '400,000 dimensions': _weight(MANY, MANY),
+        b'(' + b'K\x01' * 400_000 + b't', b'(' + b'K\x01' * 400_000 + b't'
+    ),
     'strides of another length': _weight((2, 2), (1,)),
     'a shape of text': _weight(group(text('2'), text('2'))),
     'a shape of bools': _weight(b'\x88\x88\x86'),
@@ -118,13 +121,13 @@ TENSORS = {
     'sparse tensors': zipped(checkpoint(call('torch._utils._rebuild_sparse_tensor', b'N', b')'))),
     'meta tensors': zipped(checkpoint(call('torch._utils._rebuild_meta_tensor_no_storage', b'N'))),
     'too few arguments': zipped(checkpoint(call('torch._utils._rebuild_tensor_v2', memory()))),
-    'a million tensors of one memory': zipped(
+    'one tensor 900,000 times': zipped(
         b'\x80\x02'
         + memory()
         + b'q\x000'
         + tensor(of=b'h\x00')
         + b'q\x010]('
-        + b'h\x01' * 10**6
+        + b'h\x01' * 900_000
         + b'e.',
         memories={'0': bytes(16)},
     ),

@@ -5,8 +5,8 @@ Here the pickle is interpreted instead: it can only give plain data, tensors, ar
 records, the same with every version of torch, and everything that it can ask for is bounded.
 """
 
+from casvit_mm.models.checkpoint.content.pickles.records import Name, Record
 from casvit_mm.models.checkpoint.content.reading import read_content
-from casvit_mm.models.checkpoint.content.records import Name, Record
 from casvit_mm.models.checkpoint.content.restore import restored
 
 __all__ = ['Name', 'Record', 'read_content', 'restored']

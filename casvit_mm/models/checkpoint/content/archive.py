@@ -8,24 +8,24 @@ import io
 import zipfile
 from typing import IO, Any
 
-from casvit_mm.models.checkpoint.content.budget import Budget
-from casvit_mm.models.checkpoint.content.functions import STORAGE_CLASSES, Context
-from casvit_mm.models.checkpoint.content.interpreter import Interpreter
 from casvit_mm.models.checkpoint.content.limits import (
     CHUNK,
     PICKLE_BYTES,
     ZIP_DIRECTORY_BYTES,
     ZIP_ENTRIES,
 )
+from casvit_mm.models.checkpoint.content.pickles.budget import Budget
+from casvit_mm.models.checkpoint.content.pickles.functions import STORAGE_CLASSES, Context
+from casvit_mm.models.checkpoint.content.pickles.interpreter import Interpreter
+from casvit_mm.models.checkpoint.content.pickles.records import Name
+from casvit_mm.models.checkpoint.content.pickles.source import Source
+from casvit_mm.models.checkpoint.content.pickles.tensors import Tensors
 from casvit_mm.models.checkpoint.content.problems import (
     DamagedError,
     TooLargeError,
     UnsupportedError,
     shown,
 )
-from casvit_mm.models.checkpoint.content.records import Name
-from casvit_mm.models.checkpoint.content.source import Source
-from casvit_mm.models.checkpoint.content.tensors import Tensors
 from casvit_mm.models.checkpoint.content.tree import check_tree
 
 END = 22
@@ -69,7 +69,7 @@ class Archive:
         if not end.startswith(END_MARK) or not end.endswith(NO_COMMENT):
             raise DamagedError('its zip archive does not end where the file does')
         try:
-            self._zip = zipfile.ZipFile(_Bounded(file))  # type: ignore[call-overload]
+            self._zip = zipfile.ZipFile(_Bounded(file))
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
             raise DamagedError(f'its zip archive cannot be read: {shown(error)}') from error
         entries = self._zip.infolist()
@@ -100,18 +100,16 @@ class Archive:
         size = self._size(PICKLE)
         if size > PICKLE_BYTES:
             raise TooLargeError(f'its content without the weights takes {size:,} bytes')
-        tensors = Tensors(self._expect)
-        context = Context(Budget(), tensors)
         pickled = bytearray(size)
         self._fill(PICKLE, memoryview(pickled))
-        source = Source(io.BytesIO(pickled), size)
-        del pickled
-        content = Interpreter(source, context, lambda saved: memory_of(saved, tensors, 5)).run()
+        tensors = Tensors(self._expect)
+        content = _interpreted(pickled, tensors)
         check_tree(content, tensors.size)
         for key, memory in tensors.memories.items():
-            self._fill(f'data/{key}', memoryview(memory.content.numpy()))
-        tensors.move(map_location)
-        return content
+            self._fill(f'data/{key}', memory.buffer)
+        moved = tensors.moved(map_location)
+        # Interpreting is cheap, and a tensor cannot always be moved in place.
+        return content if moved is None else _interpreted(pickled, Tensors(self._expect, moved))
 
     def _fill(self, name: str, buffer: memoryview) -> None:
         with self._open(name) as file:
@@ -156,6 +154,12 @@ class Archive:
             )
         if order != b'little':
             raise DamagedError('its byte order is unknown')
+
+
+def _interpreted(pickled: bytearray, tensors: Tensors) -> Any:
+    source = Source(io.BytesIO(pickled), len(pickled))
+    context = Context(Budget(), tensors)
+    return Interpreter(source, context, lambda saved: memory_of(saved, tensors, 5)).run()
 
 
 def memory_of(saved: Any, tensors: Tensors, length: int) -> Any:

@@ -1,6 +1,6 @@
 """What a file may ask for; far above what checkpoints need, far below what hurts."""
 
-OPCODES = 2_000_000
+OPCODES = 1_000_000
 """Steps of one pickle, which also bounds its objects: a file of 5,000 weights with the state of
 their optimiser needs half a million, and a step may create a set of 216 bytes."""
 

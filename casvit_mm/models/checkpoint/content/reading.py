@@ -1,7 +1,10 @@
 """Opens a file of weights: its format is recognised by its content, never by its name."""
 
+import gc
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,7 +55,7 @@ def read_content(local: Path, name: str, map_location: Any = 'cpu') -> Any:
     """
     size = 0
     try:
-        with _opened(local) as file:
+        with _opened(local) as file, _without_collection():
             size = os.fstat(file.fileno()).st_size
             return _content(file, size, local, map_location)
     except OSError:
@@ -75,6 +78,18 @@ def read_content(local: Path, name: str, map_location: Any = 'cpu') -> Any:
         # A file that was damaged on purpose may make any library raise anything.
         reason = shown(str(error).strip().partition('\n')[0]) or type(error).__name__
         raise CheckpointError(_damaged(name, size, reason)) from error
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Pauses Python's search for cycles, which takes most of the time if there are many objects."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _damaged(name: str, size: int, reason: str) -> str:

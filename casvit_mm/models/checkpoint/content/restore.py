@@ -1,14 +1,14 @@
 """Builds the few objects of mmengine that a resumed run needs from checked plain data."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler import OneCycleParamScheduler
 
-from casvit_mm.models.checkpoint.content.functions import HISTORY, ONE_CYCLE
+from casvit_mm.models.checkpoint.content.pickles.functions import HISTORY, ONE_CYCLE
+from casvit_mm.models.checkpoint.content.pickles.records import Name, Record
 from casvit_mm.models.checkpoint.content.problems import DamagedError
-from casvit_mm.models.checkpoint.content.records import Name, Record
 
 NUMBERS = 'biuf'
 """Kinds of NumPy's types that a value or a count may have."""
@@ -54,5 +54,5 @@ def _history(record: Record) -> HistoryBuffer:
     return HistoryBuffer(values, counts, length)
 
 
-def _is_row(value: Any) -> bool:
+def _is_row(value: Any) -> TypeGuard[np.ndarray]:
     return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in NUMBERS

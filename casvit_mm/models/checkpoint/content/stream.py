@@ -4,16 +4,17 @@ Still written by ``torch.save(…, _use_new_zipfile_serialization=False)``, as t
 publishing tools do.
 """
 
+from collections.abc import Callable
 from typing import IO, Any
 
 from casvit_mm.models.checkpoint.content.archive import memory_of
-from casvit_mm.models.checkpoint.content.budget import Budget
-from casvit_mm.models.checkpoint.content.functions import Context
-from casvit_mm.models.checkpoint.content.interpreter import Interpreter
 from casvit_mm.models.checkpoint.content.limits import PICKLE_BYTES
+from casvit_mm.models.checkpoint.content.pickles.budget import Budget
+from casvit_mm.models.checkpoint.content.pickles.functions import Context
+from casvit_mm.models.checkpoint.content.pickles.interpreter import Interpreter
+from casvit_mm.models.checkpoint.content.pickles.source import Source
+from casvit_mm.models.checkpoint.content.pickles.tensors import Tensors
 from casvit_mm.models.checkpoint.content.problems import DamagedError, UnsupportedError, shown
-from casvit_mm.models.checkpoint.content.source import Source
-from casvit_mm.models.checkpoint.content.tensors import Tensors
 from casvit_mm.models.checkpoint.content.tree import check_tree
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -47,15 +48,9 @@ def stream_content(file: IO[bytes], size: int, map_location: Any) -> Any:
             'was saved on a big-endian machine, whose numbers are not read here. Load and save '
             'it again with torch on a usual machine.'
         )
-    room = [size]
-
-    def expect(key: str, needed: int, item: int) -> None:
-        room[0] -= needed + COUNT_BYTES
-        if room[0] < 0:
-            raise DamagedError('its weights need more bytes than it has')
-
-    tensors = Tensors(expect)
-    content = _pickle(source, Context(Budget(), tensors), lambda saved: _memory(saved, tensors))
+    start = file.tell()
+    tensors = Tensors(_room(size))
+    content = _content(source, tensors)
     check_tree(content, tensors.size)
     keys = _pickle(source, Context(Budget()))
     texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
@@ -66,9 +61,30 @@ def stream_content(file: IO[bytes], size: int, map_location: Any) -> Any:
         count = source.number(COUNT_BYTES)
         if count != memory.count:
             raise DamagedError(f'its memory {shown(key)} has another size than its tensors')
-        source.fill(memoryview(memory.content.numpy()))
-    tensors.move(map_location)
-    return content
+        source.fill(memory.buffer)
+    moved = tensors.moved(map_location)
+    if moved is None:
+        return content
+    # Interpreting is cheap, and a tensor cannot always be moved in place.
+    file.seek(start)
+    return _content(source, Tensors(_room(size), moved))
+
+
+def _content(source: Source, tensors: Tensors) -> Any:
+    return _pickle(source, Context(Budget(), tensors), lambda saved: _memory(saved, tensors))
+
+
+def _room(size: int) -> Callable[[str, int, int], None]:
+    """Checks that all memory fits into a file of so many bytes."""
+    left = size
+
+    def expect(key: str, needed: int, item: int) -> None:
+        nonlocal left
+        left -= needed + COUNT_BYTES
+        if left < 0:
+            raise DamagedError('its weights need more bytes than it has')
+
+    return expect
 
 
 def _pickle(source: Source, context: Context, persistent: Any = None) -> Any:

@@ -12,11 +12,12 @@ from casvit_mm.models.checkpoint.content.limits import (
     UNFOLDED,
     UNFOLDED_TEXT,
 )
+from casvit_mm.models.checkpoint.content.pickles.records import Record
 from casvit_mm.models.checkpoint.content.problems import DamagedError, TooLargeError
-from casvit_mm.models.checkpoint.content.records import Record
 
 CONTAINERS = (list, tuple, dict, set, frozenset, Record)
 TEXTS = (str, bytes, bytearray)
+ATOMS = frozenset((int, float, bool, type(None)))
 Measure = tuple[int, int, int]
 """Objects, levels and bytes of tensors, if everything shared were copied."""
 
@@ -67,21 +68,26 @@ def _sum(node: Any, measured: dict[int, Measure], room: int) -> Measure:
         for key in node:
             objects += 1 + (len(key) // UNFOLDED_TEXT if isinstance(key, TEXTS) else 0)
     for child in _children(node):
-        known = measured.get(id(child)) if isinstance(child, CONTAINERS) else None
-        if known is not None:
-            objects += known[0]
-            levels = max(levels, known[1])
-            size += known[2]
+        if type(child) in ATOMS:
+            objects += 1
             continue
-        objects += 1
-        if isinstance(child, TEXTS):
-            objects += len(child) // UNFOLDED_TEXT
-        elif isinstance(child, np.ndarray):
-            objects += child.nbytes // UNFOLDED_TEXT
-        elif isinstance(child, Tensor):
-            size += child.numel() * child.element_size()
+        known = measured.get(id(child))
+        if known is None:
+            known = measured[id(child)] = _leaf(child)
+        objects += known[0]
+        levels = max(levels, known[1])
+        size += known[2]
     if objects > UNFOLDED or size > room:
         raise TooLargeError('it repeats parts of itself so often that a copy would be huge')
     if levels >= DEPTH:
         raise TooLargeError(f'it is nested more than {DEPTH} levels deep')
     return objects, levels + 1, size
+
+
+def _leaf(value: Any) -> Measure:
+    if isinstance(value, TEXTS):
+        return 1 + len(value) // UNFOLDED_TEXT, 0, 0
+    if isinstance(value, np.ndarray):
+        return 1 + value.nbytes // UNFOLDED_TEXT, 0, 0
+    size = value.numel() * value.element_size() if isinstance(value, Tensor) else 0
+    return 1, 0, size

@@ -1,7 +1,7 @@
 """Which values of a file may be keys of a dict or elements of a set."""
 
-from casvit_mm.models.checkpoint.content.budget import Budget
 from casvit_mm.models.checkpoint.content.limits import KEY_LENGTH
+from casvit_mm.models.checkpoint.content.pickles.budget import Budget
 
 OWN_HASH = 2**61 - 1
 """Integers below it are their own hash."""

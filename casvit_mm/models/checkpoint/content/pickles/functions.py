@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 
-from casvit_mm.models.checkpoint.content.arrays import (
+from casvit_mm.models.checkpoint.content.pickles.arrays import (
     array_of_buffer,
     plain_dtype,
     scalar,
     unfinished_array,
 )
-from casvit_mm.models.checkpoint.content.budget import Budget
-from casvit_mm.models.checkpoint.content.dtypes import DTYPES, QUANTISED, STORAGES
-from casvit_mm.models.checkpoint.content.keys import is_key
+from casvit_mm.models.checkpoint.content.pickles.budget import Budget
+from casvit_mm.models.checkpoint.content.pickles.dtypes import DTYPES, QUANTISED, STORAGES
+from casvit_mm.models.checkpoint.content.pickles.keys import is_key
+from casvit_mm.models.checkpoint.content.pickles.records import Name, Record
+from casvit_mm.models.checkpoint.content.pickles.tensors import DEVICE, Tensors
 from casvit_mm.models.checkpoint.content.problems import DamagedError, ForbiddenNameError
-from casvit_mm.models.checkpoint.content.records import Name, Record
-from casvit_mm.models.checkpoint.content.tensors import DEVICE, Tensors
 
 HISTORY = 'mmengine.logging.history_buffer.HistoryBuffer'
 ONE_CYCLE = 'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler'
@@ -90,7 +90,8 @@ def _dict(context: Context, pairs: Any = ()) -> dict:
     for pair in items.items() if isinstance(items, dict) else items:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise DamagedError('it holds a dict of something else than pairs')
-        put(content, *pair, context.budget)
+        key, value = pair
+        put(content, key, value, context.budget)
     return content
 
 
@@ -265,15 +266,10 @@ FUNCTIONS: Mapping[str, Function] = {
     'copyreg._reconstructor': _reconstructor,
     '_codecs.encode': _encoded,
     'numpy.dtype': _dtype,
-    **{
-        f'numpy.{core}.{name}': function
-        for core in ('core', '_core')
-        for name, function in {
-            'multiarray._reconstruct': _array,
-            'multiarray.scalar': _scalar,
-            'numeric._frombuffer': _from_buffer,
-        }.items()
-    },
+    # NumPy 2 renamed the module.
+    **{f'numpy.{core}.multiarray._reconstruct': _array for core in ('core', '_core')},
+    **{f'numpy.{core}.multiarray.scalar': _scalar for core in ('core', '_core')},
+    **{f'numpy.{core}.numeric._frombuffer': _from_buffer for core in ('core', '_core')},
     'torch.Size': _size,
     'torch.device': _device,
     'torch._utils._rebuild_tensor': _tensor,

@@ -1,7 +1,7 @@
 """Builds the tensors of a file after checking that they fit their memory."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,11 @@ class Memory:
     content: Tensor
 
     @property
+    def buffer(self) -> memoryview:
+        """The content, to be written into."""
+        return self.content.numpy().data
+
+    @property
     def size(self) -> int:
         """Size in bytes."""
         return self.count * self.dtype.itemsize
@@ -50,30 +55,26 @@ class Part:
     count: int
 
 
-@dataclass
-class Placed:
-    """A tensor and where it lies: to repeat the placing on another device."""
-
-    tensor: Tensor
-    memory: Memory
-    arguments: tuple[int, tuple[int, ...], tuple[int, ...]]
-    metadata: dict[str, bool]
-
-
 class Tensors:
     """The tensors of one file and their memory.
 
     Args:
         expect: Called with the key, the size and the size of an element of each memory, in
             bytes; raises DamagedError if the file does not hold it.
+        ready: The content of each memory, if it has been read.
     """
 
-    def __init__(self, expect: Callable[[str, int, int], None]) -> None:
+    def __init__(
+        self,
+        expect: Callable[[str, int, int], None],
+        ready: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.memories: dict[str, Memory] = {}
         self._expect = expect
         self._parts: dict[int, Part] = {}
         self._views: dict[tuple[str, str], Part] = {}
-        self._placed: dict[int, Placed] = {}
+        self._ready = ready or {}
+        self._count = 0
 
     @property
     def size(self) -> int:
@@ -96,7 +97,9 @@ class Tensors:
         if known is None:
             size = count * dtype.itemsize
             self._expect(key, size, dtype.itemsize)
-            content = torch.empty(size, dtype=torch.uint8)
+            content = self._ready.get(key)
+            if content is None:
+                content = torch.empty(size, dtype=torch.uint8)
             known = self.memories[key] = Memory(dtype, location, count, content)
             return self._part(known, ('', key), 0, count).storage
         if (known.dtype, known.count) != (dtype, count) and known.count + count > 0:
@@ -126,7 +129,7 @@ class Tensors:
     def _part(self, memory: Memory, key: tuple[str, str], start: int, count: int) -> Part:
         known = self._views.get(key)
         if known is None:
-            storage = _typed(memory, memory.content, start, count)
+            storage = _typed(memory, start, count)
             known = self._views[key] = Part(storage, memory, start, count)
             self._parts[id(storage)] = known
         return known
@@ -140,8 +143,6 @@ class Tensors:
         requires_grad: object = False,
         metadata: object = None,
         dtype: torch.dtype | None = None,
-        *,
-        parameter: bool = False,
     ) -> Tensor:
         """A tensor over memory of the file, as ``torch._utils._rebuild_tensor_v2`` gives it.
 
@@ -153,7 +154,6 @@ class Tensors:
             requires_grad: Whether it needs a gradient.
             metadata: Whether it stands for its conjugate or its negative.
             dtype: Type of its elements, if the memory has none.
-            parameter: Whether it is a parameter.
 
         Raises:
             DamagedError: The tensor does not fit its memory.
@@ -169,9 +169,12 @@ class Tensors:
             raise DamagedError('it holds a tensor that does not start at an element')
         room = part.count * part.memory.dtype.itemsize // dtype.itemsize
         first, shape, strides = _checked(offset, size, stride, room)
-        arguments = (start + first, shape, strides)
+        tensor = torch.empty(0, dtype=dtype, device=part.memory.content.device)
+        tensor.set_(part.memory.content.untyped_storage(), start + first, shape, strides)
         bits = _bits(metadata, dtype)
-        return self._place(part.memory, dtype, arguments, bits, requires_grad, parameter)
+        if bits:
+            torch._utils.set_tensor_metadata(tensor, bits)
+        return self._with_gradient(tensor, requires_grad)
 
     def parameter(self, tensor: object, requires_grad: object) -> nn.Parameter:
         """A parameter with the values of a tensor of the file.
@@ -181,72 +184,39 @@ class Tensors:
         """
         if not isinstance(tensor, Tensor):
             raise DamagedError('it holds a parameter that is not a tensor')
-        placed = self._placed[id(tensor)]
-        return self._place(
-            placed.memory, tensor.dtype, placed.arguments, placed.metadata, requires_grad, True
+        return self._with_gradient(
+            nn.Parameter(tensor.detach(), requires_grad=False), requires_grad
         )
 
-    def _place(
-        self,
-        memory: Memory,
-        dtype: torch.dtype,
-        arguments: tuple[int, tuple[int, ...], tuple[int, ...]],
-        bits: dict[str, bool],
-        requires_grad: object,
-        parameter: bool,
-    ) -> Any:
-        if len(self._placed) >= TENSORS:
+    def _with_gradient(self, tensor: Any, requires_grad: object) -> Any:
+        self._count += 1
+        if self._count > TENSORS:
             raise TooLargeError(f'it holds more than {TENSORS:,} tensors')
         if type(requires_grad) is not bool:
             raise DamagedError('it holds a tensor without a valid requires_grad')
-        tensor = _built(memory.content, dtype, arguments, bits)
-        if parameter:
-            tensor = nn.Parameter(tensor, requires_grad=False)
         if requires_grad:
-            if not (dtype.is_floating_point or dtype.is_complex):
+            if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
                 raise DamagedError('it holds integers that need a gradient')
             tensor.requires_grad_()
-        self._placed[id(tensor)] = Placed(tensor, memory, arguments, bits)
         return tensor
 
-    def move(self, map_location: Any) -> None:
-        """Moves all tensors, after they were filled, as ``torch.load`` does.
+    def moved(self, map_location: Any) -> dict[str, Tensor] | None:
+        """The content of each memory where ``torch.load`` would put it; None if that is the CPU.
 
         Args:
             map_location: As for ``torch.load``.
         """
         if isinstance(map_location, (str, torch.device)) and map_location in ON_CPU:
-            return
-        moved = {id(each): _moved(each, map_location) for each in self.memories.values()}
-        for placed in self._placed.values():
-            content = moved[id(placed.memory)]
-            dtype = placed.tensor.dtype
-            placed.tensor.data = _built(content, dtype, placed.arguments, placed.metadata)
-        for part in self._parts.values():
-            content = moved[id(part.memory)]
-            storage = _typed(part.memory, content, part.start, part.count)
-            part.storage._untyped_storage = storage._untyped_storage
+            return None
+        return {key: _moved(memory, map_location) for key, memory in self.memories.items()}
 
 
-def _typed(memory: Memory, content: Tensor, start: int, count: int) -> TypedStorage:
-    untyped = content.untyped_storage()
+def _typed(memory: Memory, start: int, count: int) -> TypedStorage:
+    untyped = memory.content.untyped_storage()
     if (start, count) != (0, memory.count):
         item = memory.dtype.itemsize
         untyped = untyped[start * item : (start + count) * item]
     return TypedStorage(wrap_storage=untyped, dtype=memory.dtype, _internal=True)
-
-
-def _built(
-    content: Tensor,
-    dtype: torch.dtype,
-    arguments: tuple[int, tuple[int, ...], tuple[int, ...]],
-    bits: dict[str, bool],
-) -> Tensor:
-    tensor = torch.empty(0, dtype=dtype, device=content.device)
-    tensor.set_(content.untyped_storage(), *arguments)  # type: ignore[call-overload]
-    if bits:
-        torch._utils.set_tensor_metadata(tensor, bits)
-    return tensor
 
 
 def _checked(
@@ -307,8 +277,10 @@ def _moved(memory: Memory, map_location: Any) -> Tensor:
         location = map_location(memory.content.untyped_storage(), memory.location)
         if location is None:
             location = memory.location
-        elif isinstance(location, (torch.UntypedStorage, TypedStorage)):
-            return _bytes_of(getattr(location, '_untyped_storage', location))
+        elif isinstance(location, TypedStorage):
+            return _bytes_of(location._untyped_storage)
+        elif isinstance(location, torch.UntypedStorage):
+            return _bytes_of(location)
     if isinstance(location, str) and not DEVICE.fullmatch(location):
         raise DamagedError(f'it names the unknown device {shown(location)}')
     return memory.content.to(torch.device(location))

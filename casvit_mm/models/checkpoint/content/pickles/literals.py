@@ -6,8 +6,8 @@ import struct
 from collections.abc import Callable
 
 from casvit_mm.models.checkpoint.content.limits import DIGITS, INTEGER_BYTES
+from casvit_mm.models.checkpoint.content.pickles.source import Source
 from casvit_mm.models.checkpoint.content.problems import DamagedError, TooLargeError
-from casvit_mm.models.checkpoint.content.source import Source
 
 Literal = None | bool | int | float | str | bytes | bytearray
 DECIMAL = re.compile(rb'[+-]?[0-9]+')

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from casvit_mm.models.checkpoint.content.budget import Budget
+from casvit_mm.models.checkpoint.content.pickles.budget import Budget
 from casvit_mm.models.checkpoint.content.problems import DamagedError, UnsupportedError, shown
 
 # bool, integers, floats and complex numbers of the sizes that every machine has.
@@ -73,7 +73,7 @@ def finish_array(array: np.ndarray, state: object, budget: Budget) -> None:
     shape, dtype, by_columns, data = state[-4:]
     shape, content = _checked(shape, dtype, data, budget)
     # An own copy: NumPy may use the memory of the bytes.
-    array.__setstate__((1, shape, dtype, bool(by_columns), content))
+    array.__setstate__((1, shape, dtype, bool(by_columns), content))  # type: ignore[arg-type]
 
 
 def array_of_buffer(

@@ -1,0 +1,1 @@
+"""Interprets a pickle: its steps, its values, and what it may name."""
