@@ -75,8 +75,6 @@ TENSORS = {
     'no elements, beyond the memory': _weight((0, 2), offset=HUGE),
     '65 dimensions': _weight((1,) * 65, (1,) * 65),
     '400,000 dimensions': _weight(MANY, MANY),
-        b'(' + b'K\x01' * 400_000 + b't', b'(' + b'K\x01' * 400_000 + b't'
-    ),
     'strides of another length': _weight((2, 2), (1,)),
     'a shape of text': _weight(group(text('2'), text('2'))),
     'a shape of bools': _weight(b'\x88\x88\x86'),
