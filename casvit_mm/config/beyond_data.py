@@ -173,9 +173,9 @@ def _beyond(node: ast.AST, ours: set[str]) -> Iterator[str]:
         case ast.Import(names=names):
             yield f'imports {", ".join(each.name for each in names)}'
         case ast.ImportFrom(module=module, level=level) if not _is_ours(node):
-            if module != 'mmengine.config':
-                names = ', '.join(each.name for each in node.names)
-                yield f'imports {names} from {"." * level}{module or ""}'
+            imported = ', '.join(each.name for each in node.names)
+            if (module, imported) != ('mmengine.config', 'read_base'):
+                yield f'imports {imported} from {"." * level}{module or ""}'
         case ast.Call(func=ast.Name(id=name)):
             if name not in PLAIN and name not in ours and name != 'read_base':
                 yield f'calls {name}'

@@ -88,7 +88,8 @@ def _checked(state: Any, wrapper: OptimWrapper, source: str) -> dict[str, Any]:
     if len(groups) != len(optimizer.param_groups):
         count = len(optimizer.param_groups)
         raise _damaged(source, 'optimizer', f'has {len(groups)} groups of weights, not {count}')
-    checked, parameters = [], {}
+    checked: list[dict[str, Any]] = []
+    parameters: dict[int, Tensor] = {}
     for group, live in zip(groups, optimizer.param_groups, strict=True):
         checked.append(_checked_group(group, live, source))
         parameters.update(zip(group['params'], live['params'], strict=True))

@@ -74,6 +74,8 @@ class CASViTRunner(Runner):
     # Set by mmengine's Runner.
     _resume: bool
     _load_from: str | None
+    optim_wrapper: Any
+    param_schedulers: Any
 
     _whole_model_wanted = False
     _is_resuming = False

@@ -127,10 +127,10 @@ def _usable(values: dict[str, Any], types: 'Callable[[str], _Types | _AnyTypes]'
     imports = values.get('custom_imports')
     modules = imports.get('imports') if isinstance(imports, Mapping) else imports
     modules = [modules] if isinstance(modules, str) else modules or []
-    known = isinstance(modules, (list, tuple)) and all(
+    ours = isinstance(modules, (list, tuple)) and all(
         isinstance(each, str) and each in IMPORTED for each in modules
     )
-    if not known:
+    if not ours:
         raise RefusedError(f'it imports {short_of(imports)} (custom_imports)')
     scope = values.get('default_scope', 'mmdet')
     if not isinstance(scope, str) or scope not in TOOLBOXES:

@@ -18,6 +18,7 @@ HARMFUL = {
         'from casvit_mm.commands.finetune import subprocess',
         'imports subprocess from casvit_mm.commands.finetune',
     ),
+    'a module of mmengine': ('from mmengine.config import os', 'imports os from mmengine.config'),
     'a call': ("a = open('/etc/passwd').read()", 'calls open'),
     'a call in an argument': ("model = dict(type=eval('1'))", 'calls eval'),
     'a call in a condition': ("a = 1 if exec('1') else 2", 'calls exec'),
