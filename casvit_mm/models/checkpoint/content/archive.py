@@ -66,7 +66,7 @@ class Archive:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        file.seek(-END, io.SEEK_END)
+        file.seek(max(file.seek(0, io.SEEK_END) - END, 0))
         end = file.read(END)
         if not end.startswith(END_MARK) or not end.endswith(NO_COMMENT):
             raise DamagedError('its zip archive does not end where the file does')
