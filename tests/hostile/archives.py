@@ -151,6 +151,7 @@ ARCHIVES = {
     'another archive in front': _around(before=b'PK\x03\x04' + bytes(100)),
     'a comment': _comment,
     'cut in half': _cut(0.5),
+    'cut after a few bytes': _cut(0.02),
     'cut at the end': _cut(0.99),
     '70,000 records': _records,
     'a directory of 100 MB': _fake_directory,

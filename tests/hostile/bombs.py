@@ -42,6 +42,9 @@ def _colliding_tuples():
 
 
 BOMBS = {
+    'a training state that doubles 20 times': zipped(
+        b'\x80\x02}(' + text('message_hub') + _doubled(b']', _lists, 20) + text('w') + b'Nu.'
+    ),
     'lists nested 100,000 deep': zipped(checkpoint(b']' * 100_000 + b'a' * 99_999)),
     'tuples nested 100,000 deep': zipped(checkpoint(b')' + b'\x85' * 100_000)),
     'dicts nested 100,000 deep': zipped(

@@ -1,11 +1,11 @@
 """Reads the zip archive of ``torch.save``, with Python's ``zipfile`` alone.
 
-Two parsers may see two files in one archive: nothing here looks at the bytes of the archive itself,
-except that its end must be the end of the file.
+Two parsers may see two files in one archive: what it holds, and where, only ``zipfile`` says here.
 """
 
 import io
 import zipfile
+import zlib
 from typing import IO, Any
 
 from casvit_mm.models.checkpoint.content.limits import (
@@ -36,6 +36,8 @@ LOCAL_HEADER = 30
 """Bytes before each record, without its name."""
 ENCRYPTED = 0x1
 PICKLE = 'data.pkl'
+BYTE_ORDER_BYTES = 6
+"""Bytes of the word 'little'."""
 
 
 class _Bounded:
@@ -64,7 +66,7 @@ class Archive:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        file.seek(-END, io.SEEK_END)
+        file.seek(max(file.seek(0, io.SEEK_END) - END, 0))
         end = file.read(END)
         if not end.startswith(END_MARK) or not end.endswith(NO_COMMENT):
             raise DamagedError('its zip archive does not end where the file does')
@@ -112,23 +114,32 @@ class Archive:
         return content if moved is None else _interpreted(pickled, Tensors(self._expect, moved))
 
     def _fill(self, name: str, buffer: memoryview) -> None:
-        with self._open(name) as file:
-            for start in range(0, len(buffer), CHUNK):
-                part = buffer[start : start + CHUNK]
-                if file.readinto(part) != len(part):
-                    raise DamagedError(f'its record {shown(name)} ends too early')
-
-    def _open(self, name: str) -> Any:
-        """Opens a record, of which zipfile verifies the checksum at its end."""
+        """Reads a record into a buffer, and verifies its checksum."""
         name = f'{self._folder}{name}'
+        entry = self._zip.getinfo(name)
+        self._file.seek(self._start(name))
+        buffers = [buffer[start : start + CHUNK] for start in range(0, len(buffer), CHUNK)]
+        # A memory may have some bytes behind its last whole element.
+        buffers.append(memoryview(bytearray(entry.file_size - len(buffer))))
+        checksum = 0
+        for part in buffers:
+            if self._file.readinto(part) != len(part):  # type: ignore[attr-defined]
+                raise DamagedError(f'its record {shown(name)} ends too early')
+            checksum = zlib.crc32(part, checksum)
+        if checksum != entry.CRC:
+            raise DamagedError(f'the CRC-32 of its record {shown(name)} is wrong')
+
+    def _start(self, name: str) -> int:
+        """The place of the content of a record, which zipfile finds when it opens the record."""
         try:
-            record = self._zip.open(name)
+            self._zip.open(name).close()
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise DamagedError(f'its record {shown(name)} cannot be read') from error
-        # The file is now at the content: the length of the header in front is known only here.
-        if self._file.tell() + self._zip.getinfo(name).file_size > self._ends[name]:
+        # The file is there now: the length of the header in front of it is known only to zipfile.
+        start = self._file.tell()
+        if start + self._zip.getinfo(name).file_size > self._ends[name]:
             raise DamagedError('records of its zip archive overlap')
-        return record
+        return start
 
     def _size(self, name: str) -> int:
         try:
@@ -145,8 +156,11 @@ class Archive:
     def _check_byte_order(self) -> None:
         if f'{self._folder}byteorder' not in self._ends:
             return
-        with self._open('byteorder') as file:
-            order = file.read(16)
+        size = self._size('byteorder')
+        if size > BYTE_ORDER_BYTES:
+            raise DamagedError('its byte order is unknown')
+        order = bytearray(size)
+        self._fill('byteorder', memoryview(order))
         if order == b'big':
             raise UnsupportedError(
                 'was saved on a big-endian machine, whose numbers are not read here. Load and save '

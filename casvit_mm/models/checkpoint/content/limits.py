@@ -60,7 +60,7 @@ ZIP_ENTRIES = 65_536
 SAFETENSORS_HEADER_BYTES = 8 * 2**20
 """Size of the header of a ``.safetensors`` file: about 100 bytes for each weight."""
 
-CHUNK = 2**20
+CHUNK = 2**18
 """Bytes read at once: few enough to stay in the processor's cache for the checksum."""
 
 MESSAGE_NAME = 100

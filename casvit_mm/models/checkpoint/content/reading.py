@@ -1,5 +1,6 @@
 """Opens a file of weights: its format is recognised by its content, never by its name."""
 
+import errno
 import gc
 import os
 import stat
@@ -58,8 +59,11 @@ def read_content(local: Path, name: str, map_location: Any = 'cpu') -> Any:
         with _opened(local) as file, _without_collection():
             size = os.fstat(file.fileno()).st_size
             return _content(file, size, local, map_location)
-    except OSError:
-        raise
+    except OSError as error:
+        # A damaged archive may send its reader to a place in front of the file.
+        if error.errno != errno.EINVAL:
+            raise
+        raise CheckpointError(_damaged(name, size, 'it names a place outside of it')) from error
     except ForbiddenNameError as error:
         raise CheckpointError(
             f'The checkpoint {name} holds an object of type {error}, which is not a weight and '

@@ -32,15 +32,24 @@ def restored(value: Any) -> Any:
     Raises:
         DamagedError: A record does not hold what such an object has.
     """
+    return _restored(value, {})
+
+
+def _restored(value: Any, known: dict[int, Any]) -> Any:
+    # What is shared stays shared: a copy of each could be much larger than the file.
+    if id(value) in known:
+        return known[id(value)]
+    own = value
     if isinstance(value, dict):
-        return {key: restored(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(restored, value))
-    if isinstance(value, Record) and value.name == HISTORY:
-        return _history(value)
-    if isinstance(value, Name):
-        return ANNEALING.get(value.full, value)
-    return value
+        own = {key: _restored(each, known) for key, each in value.items()}
+    elif isinstance(value, (list, tuple)):
+        own = type(value)([_restored(each, known) for each in value])
+    elif isinstance(value, Record) and value.name == HISTORY:
+        own = _history(value)
+    elif isinstance(value, Name):
+        own = ANNEALING.get(value.full, value)
+    known[id(value)] = own
+    return own
 
 
 def _history(record: Record) -> HistoryBuffer:

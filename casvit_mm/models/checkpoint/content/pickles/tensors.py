@@ -99,7 +99,7 @@ class Tensors:
             self._expect(key, size, dtype.itemsize)
             content = self._ready.get(key)
             if content is None:
-                content = torch.empty(size, dtype=torch.uint8)
+                content = _empty(size)
             known = self.memories[key] = Memory(dtype, location, count, content)
             return self._part(known, ('', key), 0, count).storage
         if (known.dtype, known.count) != (dtype, count) and known.count + count > 0:
@@ -209,6 +209,13 @@ class Tensors:
         if isinstance(map_location, (str, torch.device)) and map_location in ON_CPU:
             return None
         return {key: _moved(memory, map_location) for key, memory in self.memories.items()}
+
+
+def _empty(size: int) -> Tensor:
+    try:
+        return torch.empty(size, dtype=torch.uint8)
+    except RuntimeError as error:
+        raise MemoryError(f'{size:,} bytes for weights') from error
 
 
 def _typed(memory: Memory, start: int, count: int) -> TypedStorage:
