@@ -13,7 +13,7 @@ from mmengine.logging import HistoryBuffer
 
 from casvit_mm.models import CheckpointError, read_checkpoint
 
-FILES = int(os.environ.get('CASVIT_FUZZED_FILES', '20000'))
+FILES = int(os.environ.get('CASVIT_FUZZED_FILES', '50_000'))
 SECONDS = 10
 CONTAINERS = {
     'zip': {},
