@@ -156,6 +156,7 @@ def _data(plan: Plan) -> dict[str, Any]:
         augment=plan.augment,
         mosaic=plan.mosaic,
         copy_paste=plan.copy_paste,
+        last_epochs=plan.last_epochs,
         # The canvas of a mosaic has room for many objects, each with a mask of its size.
         keep_polygons=plan.mosaic and plan.data.polygons,
         loader=list(plan.base.train_dataloader),

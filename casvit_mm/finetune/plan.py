@@ -32,6 +32,8 @@ EPOCHS = (12, 100)
 VALIDATIONS = 20
 # Fewer training images show too few objects beside each other: mosaics and copy-paste show more.
 FEW_IMAGES = 500
+# Share of the epochs, at the end, that see single images: mosaics look like no image that is used.
+SINGLE = 0.4
 VARIED = dict(
     detection='scale, crop, flip, colour',
     instance='scale, crop, flip, colour',
@@ -132,6 +134,12 @@ class Plan:
         return self.mosaic and self.task == 'instance'
 
     @property
+    def last_epochs(self) -> int:
+        """Epochs at the end without mosaics; 0 if there are none, or images are repeated."""
+        # mmdet's hook changes the pipeline of the outermost dataset only.
+        return round(SINGLE * self.max_epochs) if self.mosaic and not self.balance else 0
+
+    @property
     def augmentation(self) -> str:
         """How training images are varied, in a sentence."""
         if not self.augment:
@@ -140,7 +148,7 @@ class Plan:
         more = ''
         if self.mosaic:
             pasted = ' and copied objects' if self.copy_paste else ''
-            more = f', mosaics of four{pasted} (for {images})'
+            more = f', before the last epochs mosaics of four{pasted} (for {images})'
         return f'Augmentation: {VARIED[self.task]}{more}; --no-augmentation turns it off.'
 
     def with_batch(self, batch_size: int, workers: int) -> 'Plan':
