@@ -10,151 +10,75 @@ Of what a checkpoint holds beside its weights, code is left out: ``meta.config``
 executes, and a config that is more than data. Code that calls ``torch.load`` itself is not covered.
 """
 
-import difflib
-import logging
-import os
-from collections.abc import Mapping
-from pathlib import Path
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
-from urllib.parse import urlparse
 
-import torch
-from mmengine.dist import barrier, is_main_process
-from mmengine.logging import print_log
-from mmengine.runner.checkpoint import (
-    CheckpointLoader,
-    get_deprecated_model_names,
-    get_external_models,
-    get_mmcls_models,
-    get_torchvision_models,
-)
+from casvit_mm.registration import LOADERS
 
-from casvit.errors import CheckpointError
-from casvit_mm.inference.saved_config import SavedConfigError, plain_config
-from casvit_mm.models.checkpoint.read import read_checkpoint
-
-STORES = (r'(\S+\:)?s3://', r'(\S+\:)?petrel://', r'(\S+\:)?ceph://')
-"""mmengine's patterns of addresses in object stores."""
-BACKBONE = 'backbone.'
+SCHEMES: dict[str, tuple[str, ...]] = {
+    # Files, and mmengine's patterns of addresses in object stores.
+    'load_from_data': ('', r'(\S+\:)?s3://', r'(\S+\:)?petrel://', r'(\S+\:)?ceph://'),
+    'load_from_address': ('http://', 'https://'),
+    'load_from_torchvision': ('modelzoo://', 'torchvision://'),
+    'load_from_openmmlab': ('open-mmlab://', 'openmmlab://'),
+    'load_from_mmcls': ('mmcls://',),
+    'load_from_nowhere': ('pavi://',),
+}
+"""The functions of :mod:`casvit_mm.inference.safe_loaders`, and what each loads."""
 
 
-def install() -> None:
-    """Replaces mmengine's loaders of checkpoints; a second call changes nothing."""
-    register = CheckpointLoader.register_scheme
-    register(('', *STORES), load_from_data, force=True)
-    register(('http://', 'https://'), load_from_address, force=True)
-    register(('modelzoo://', 'torchvision://'), load_from_torchvision, force=True)
-    register(('open-mmlab://', 'openmmlab://'), load_from_openmmlab, force=True)
-    register('mmcls://', load_from_mmcls, force=True)
-    register('pavi://', load_from_nowhere, force=True)
-
-
-def load_from_data(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Loads a file or an address that mmengine's file backends can open.
+def install(loaders: ModuleType) -> None:
+    """Replaces mmengine's loaders of checkpoints; a second call changes nothing.
 
     Args:
-        filename: The file.
-        map_location: Device of the tensors, as in ``torch.load``; the CPU if None.
-
-    Returns:
-        The content, as data.
-
-    Raises:
-        CheckpointError: It cannot be read, or is no checkpoint.
+        loaders: mmengine's module of loaders.
     """
-    checkpoint = read_checkpoint(filename, 'cpu' if map_location is None else map_location)
-    return _without_code(checkpoint, filename)
+    for name, prefixes in SCHEMES.items():
+        loaders.CheckpointLoader.register_scheme(prefixes, _late(name), force=True)
 
 
-def load_from_address(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Loads a file from the web, which is downloaded once, to where torch keeps its downloads.
+def _late(name: str) -> Callable[..., dict[str, Any]]:
+    """A loader that is imported, with torch, when it is first used."""
 
-    Raises:
-        CheckpointError: It cannot be downloaded or read, or is no checkpoint.
-    """
-    file = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(filename).path).name)
-    if is_main_process() and not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(filename, str(file))
-        except OSError as error:
-            raise CheckpointError(f'{filename} cannot be downloaded: {error}.') from error
-    barrier()
-    return load_from_data(str(file), map_location)
+    def load(filename: str, map_location: Any = None) -> dict[str, Any]:
+        module = importlib.import_module('casvit_mm.inference.safe_loaders')
+        return getattr(module, name)(filename, map_location)
+
+    # mmengine prints it.
+    load.__name__ = name
+    return load
 
 
-def load_from_torchvision(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Loads weights of torchvision, by their name.
+class _Waiting(MetaPathFinder):
+    """Waits for mmengine's loaders: reading a config imports this module, and no torch."""
 
-    Raises:
-        CheckpointError: As for :func:`load_from_address`, or the name is unknown.
-    """
-    return _load_by_name(filename, get_torchvision_models(), map_location)
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Finds the module of loaders like anyone else, and installs ours once it has run."""
+        if fullname != LOADERS:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        run = spec.loader.exec_module
 
+        def run_and_install(module: ModuleType) -> None:
+            run(module)
+            install(module)
 
-def load_from_openmmlab(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Loads weights of OpenMMLab's list, by their name.
-
-    Raises:
-        CheckpointError: As for :func:`load_from_address`, or the name is unknown.
-    """
-    start, _, name = filename.partition('://')
-    name = get_deprecated_model_names().get(name, name)
-    return _load_by_name(f'{start}://{name}', get_external_models(), map_location)
-
-
-def load_from_mmcls(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Loads the backbone of a classifier of OpenMMLab's list, by its name.
-
-    Raises:
-        CheckpointError: As for :func:`load_from_address`, or the name is unknown.
-    """
-    checkpoint = _load_by_name(filename, get_mmcls_models(), map_location)
-    weights = checkpoint['state_dict'].items()
-    return {
-        'state_dict': {
-            key.removeprefix(BACKBONE): value for key, value in weights if key.startswith(BACKBONE)
-        }
-    }
+        spec.loader.exec_module = run_and_install  # type: ignore[method-assign]
+        return spec
 
 
-def load_from_nowhere(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Refuses an address that is not read here.
-
-    Raises:
-        CheckpointError: Always.
-    """
-    raise CheckpointError(f'{filename} is not read here: download the file, and name that.')
-
-
-def _load_by_name(filename: str, known: Mapping[str, str], map_location: Any) -> dict[str, Any]:
-    name = filename.partition('://')[2]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f' Did you mean {near[0]}?' if near else ''
-        raise CheckpointError(f'{filename}: there are no weights of this name.{hint}')
-    address = known[name]
-    if '://' in address:
-        return load_from_address(address, map_location)
-    home = os.environ.get('MMENGINE_HOME') or Path(
-        os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'mmengine'
-    )
-    return load_from_data(str(Path(home, address)), map_location)
-
-
-def _without_code(checkpoint: dict[str, Any], source: str) -> dict[str, Any]:
-    """A checkpoint whose config is data: mmengine's inferencers execute it."""
-    hub = checkpoint.get('message_hub')
-    places = [checkpoint.get('meta'), hub.get('runtime_info') if isinstance(hub, dict) else None]
-    for place in places:
-        if not isinstance(place, dict) or place.get('cfg') is None:
-            continue
-        try:
-            place['cfg'] = plain_config(place['cfg'], source)
-        except SavedConfigError as error:
-            del place['cfg']
-            print_log(f'{error} It is left out.', logger='current', level=logging.WARNING)
-    return checkpoint
-
-
-install()
+if LOADERS in sys.modules:
+    install(sys.modules[LOADERS])
+else:
+    sys.meta_path.insert(0, _Waiting())

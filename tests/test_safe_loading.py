@@ -12,10 +12,11 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
 from torch import nn
 
+import casvit_mm.safe_loading  # noqa: F401
 from casvit.errors import CheckpointError
-from casvit_mm import safe_loading
 from casvit_mm.config.read import load_config
 from casvit_mm.datasets.shapes.objects import CLASSES
+from casvit_mm.inference import safe_loaders
 from casvit_mm.inference.config_text import text_of, values_of
 from casvit_mm.models.optional import import_toolbox
 
@@ -80,7 +81,7 @@ def test_a_file_from_the_web_is_downloaded_once_and_read_as_data(weights, tmp_pa
     ],
 )
 def test_names_of_lists_are_looked_up_there(start, models, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(safe_loading, models, lambda: dict(mine=str(weights[1])))
+    monkeypatch.setattr(safe_loaders, models, lambda: dict(mine=str(weights[1])))
     assert CheckpointLoader.load_checkpoint(f'{start}mine')['meta'] == dict(epoch=3)
     with pytest.raises(CheckpointError, match=r'no weights of this name\. Did you mean mine'):
         CheckpointLoader.load_checkpoint(f'{start}mines')
@@ -89,7 +90,7 @@ def test_names_of_lists_are_looked_up_there(start, models, weights, tmp_path, mo
 def test_a_backbone_of_a_classifier_loses_its_prefix(tmp_path, monkeypatch):
     state = {'backbone.stem.weight': torch.ones(1), 'head.fc.weight': torch.zeros(1)}
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
-    monkeypatch.setattr(safe_loading, 'get_mmcls_models', lambda: dict(a=str(tmp_path / 'a.pth')))
+    monkeypatch.setattr(safe_loaders, 'get_mmcls_models', lambda: dict(a=str(tmp_path / 'a.pth')))
     assert list(CheckpointLoader.load_checkpoint('mmcls://a')['state_dict']) == ['stem.weight']
 
 
@@ -174,3 +175,32 @@ def test_an_inferencer_without_a_config_takes_that_of_the_checkpoint_as_data(sco
     inferencer = kind(None, str(tmp_path / 'a.pth'), device='cpu')
     for key, value in model.state_dict().items():
         assert torch.equal(inferencer.model.state_dict()[key], value), key
+
+
+ORDERS = [
+    'import casvit_mm.safe_loading, mmengine.runner',
+    'import mmengine.runner, casvit_mm.safe_loading',
+    'import casvit_mm.safe_loading, torch; from mmengine.runner.checkpoint import load_state_dict',
+    'from mmengine.config import Config; Config.fromfile(casvit.config_path("fcos_casvit")); '
+    'import mmdet.apis',
+]
+
+
+@pytest.mark.parametrize('order', ORDERS)
+def test_loaders_are_replaced_whichever_is_imported_first(order):
+    code = (
+        f'import casvit; {order}; from mmengine.runner.checkpoint import CheckpointLoader as c;'
+        'print({name.__name__ for key, name in c._schemes.items() if key in ("", "http://")})'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    last = done.stdout.splitlines()[-1]
+    assert sorted(eval(last)) == ['load_from_address', 'load_from_data'], done.stderr
+
+
+def test_reading_a_config_imports_no_torch():
+    code = (
+        'import sys, casvit; from mmengine.config import Config;'
+        'Config.fromfile(casvit.config_path("mask_rcnn_casvit")); print("torch" in sys.modules)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout.split()[-1] == 'False', done.stderr
