@@ -72,13 +72,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=arguments.positive_int,
         metavar='N',
         help='as many epochs as take no longer than this, by the measured time of a step, and no '
-        'more than the default',
+        'more than the default; with smaller images if only a few steps fit',
     )
     parser.add_argument(
         '--image-size',
         type=arguments.positive_int,
         metavar='N',
-        help='largest side that images are resized to, in pixels (default: depends on the data)',
+        help='largest side that images are resized to, in pixels (default: depends on the data, '
+        'and on --minutes)',
     )
     parser.add_argument(
         '--batch-size',
