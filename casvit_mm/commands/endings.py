@@ -11,10 +11,10 @@ from casvit.sentences import from_here
 from casvit.terminal import results
 from casvit.terminal.program import command
 from casvit.terminal.screen import Screen
-from casvit_mm.commands.runs import log_file
 from casvit_mm.config.view import ConfigView
 from casvit_mm.engine.checkpoints import best_checkpoint, noted_checkpoint
 from casvit_mm.engine.hooks.screen import ScreenHook
+from casvit_mm.engine.run_facts import log_file
 
 
 def end_training(runner: Runner, cfg: Config, screen: Screen) -> None:

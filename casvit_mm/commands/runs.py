@@ -117,8 +117,3 @@ def say(text: str) -> None:
     """Prints a line, on rank 0 only."""
     if os.environ.get('RANK', '0') == '0':
         print(printable_lines(text), flush=True)
-
-
-def log_file(runner: Runner) -> str:
-    """The text log of a run."""
-    return str(Path(runner.log_dir) / f'{runner.timestamp}.log')

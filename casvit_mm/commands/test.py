@@ -13,7 +13,6 @@ from casvit_mm.commands.config import command_config
 from casvit_mm.commands.runs import (
     build_runner,
     join,
-    log_file,
     require_runnable,
     require_work_dir,
     say,
@@ -26,6 +25,7 @@ from casvit_mm.config.values import check_values, settle_loaders
 from casvit_mm.config.view import ConfigView, as_list, type_name
 from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.drawing import set_style
+from casvit_mm.engine.run_facts import log_file
 from casvit_mm.models.checkpoint import require_checkpoint
 from casvit_mm.speed.devices import check_precision
 

@@ -32,7 +32,7 @@ def training_facts(runner: Runner) -> dict[str, str]:
         'device': f'{device_fact(runner.model)}, {precision(runner)}',
         'training': schedule_fact(runner),
         'work dir': from_here(runner.work_dir),
-        'log': from_here(Path(runner.log_dir) / f'{runner.timestamp}.log'),
+        'log': from_here(log_file(runner)),
     }
 
 
@@ -43,6 +43,11 @@ def testing_facts(runner: Runner) -> dict[str, str]:
         'weights': from_here(str(runner._load_from)),
         'device': device_fact(runner.model),
     }
+
+
+def log_file(runner: Runner) -> str:
+    """The text log of a run."""
+    return str(Path(runner.log_dir) / f'{runner.timestamp}.log')
 
 
 def model_fact(runner: Runner) -> str:
