@@ -12,6 +12,14 @@ EXTRAS = {
     'imagehash': 'duplicates',
     'gdown': 'weights',
     'tifffile': 'bands',
+    'onnxruntime': 'onnx',
+    'onnx': 'export',
+    'onnxscript': 'export',
+    'openvino': 'openvino',
+    'ncnn': 'ncnn',
+    'pnnx': 'export-ncnn',
+    'executorch': 'executorch',
+    'coremltools': 'coreml',
 }
 """The extra that installs a package; all others come with ``train``."""
 

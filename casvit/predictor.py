@@ -31,13 +31,14 @@ class Predictor:
 
     Args:
         model: The file of a model: a checkpoint of a training run or of OpenMMLab, a published
-            checkpoint, or .safetensors. Or ``casvit://NAME`` for published weights by name, or a
-            :class:`casvit.backends.Backend`.
+            checkpoint, .safetensors, or what `casvit export` wrote. Or ``casvit://NAME`` for
+            published weights by name, or a :class:`casvit.backends.Backend`.
         config: Config of the model: a file, the name of a config that comes with the package, or
             a ``Config`` of mmengine. By default that of the published weights, or the config in
             the checkpoint, which is read as data: nothing in it is run.
         device: 'cpu', 'cuda', 'cuda:1' … By default the first GPU, else the CPU.
-        score_threshold: Detections below this score are left out.
+        score_threshold: Detections below this score are left out. By default 0.3, or what an
+            exported file says.
         batch_size: Images, or tiles, per batch; only images of the same size share a batch.
         weights: 'model', or 'ema' for the moving average, if the checkpoint has both.
         fuse: Fold batch norms into convolutions: the same results, faster.
@@ -66,7 +67,7 @@ class Predictor:
         *,
         config: Any = None,
         device: str | None = None,
-        score_threshold: float = 0.3,
+        score_threshold: float | None = None,
         batch_size: int = 1,
         weights: str = 'model',
         fuse: bool = False,

@@ -187,6 +187,9 @@ FORMATS = ('coco', 'voc', 'yolo', 'labelme', 'masks')
 IGNORE_INDEX = 255
 """Ignore index of semantic masks, unless another is given."""
 
+SCORE_THRESHOLD = 0.3
+"""Objects below this score are left out of predictions, unless another one is given."""
+
 LAYOUTS = ('native', 'published')
 """Layouts of checkpoints: this package's, and that of the published checkpoints."""
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from casvit.errors import UserError
+from casvit.exported.formats import FORMATS
 from casvit.inputs.images import ImageLike
 from casvit.results import Colour, Result
 from casvit.weights.find import local_path, named_weights
@@ -17,6 +18,7 @@ MODULES = {
     '.pt': 'casvit.backends.pytorch',
     '.ckpt': 'casvit.backends.pytorch',
     '.safetensors': 'casvit.backends.pytorch',
+    **{each.suffix: each.backend for each in FORMATS.values() if each.backend},
 }
 """The module for each suffix. Its function ``load`` takes the file and the Predictor's options."""
 

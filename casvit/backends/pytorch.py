@@ -9,7 +9,7 @@ from typing import Any
 from casvit.backends import Backend
 from casvit.errors import MissingPackageError, UserError
 from casvit.extras import how_to_install
-from casvit.tables import PRECISIONS
+from casvit.tables import PRECISIONS, SCORE_THRESHOLD
 from casvit.weights.trust import trusting
 
 
@@ -22,7 +22,7 @@ def load(
     *,
     config: Any = None,
     device: str | None = None,
-    score_threshold: float = 0.3,
+    score_threshold: float | None = None,
     weights: str = 'model',
     fuse: bool = False,
     compile: bool = False,
@@ -54,9 +54,10 @@ def load(
         raise UnusableOptionError(f'precision={precision!r}: expected {", ".join(PRECISIONS)}.')
     device = usable_device(device)
     require_precision(precision, device)
+    threshold = SCORE_THRESHOLD if score_threshold is None else score_threshold
     with trusting(trust):
         loaded = ImageModel(
-            model, config, device=device, score_threshold=score_threshold, weights=weights
+            model, config, device=device, score_threshold=threshold, weights=weights
         )
     if fuse or compile or precision != 'fp32':
         from casvit_mm.deploy import Acceleration, accelerate

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'browse_dataset': ('browse_dataset', 'draw the images that training gets'),
     'get_flops': ('get_flops', 'count parameters and multiply-accumulates'),
     'fuse': ('fuse', 'make inference faster, with the same results'),
+    'export': ('export', 'write a file that runs without PyTorch'),
     'bench': ('bench', 'measure the speed of CAS-ViT on this machine'),
     'publish_model': ('publish_model', 'write a clean checkpoint to share'),
     'print_config': ('print_config', 'print a config with its bases resolved'),

@@ -29,7 +29,7 @@ def run(args: Namespace) -> int:
     more = sum(bool(file.findings) for file in files)
     if more:
         print(
-            f'{more} of {count_of(len(files), "file")} do more than name values. They would be run '
-            'if a command read this config.'
+            f'{more} of {count_of(len(files), "file")} {"does" if more == 1 else "do"} more than '
+            'name values, and would be run if a command read this config.'
         )
     return 1 if more else 0

@@ -4,7 +4,8 @@ oneDNN applies an activation, or adds a residual, to each tile of a convolution'
 is in the cache. torch reaches that through the operators that its own compiler emits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -50,6 +51,23 @@ else:
 # The compiler of this version takes an activation's operator, not a sum's; of older ones nothing
 # is known.
 TRACEABLE = digit_version(torch.__version__) >= digit_version('2.13')
+
+# A variable of the module, because the compiler can read no other kind while it traces.
+_plain = False
+
+
+@contextmanager
+def plain_operators() -> Iterator[None]:
+    """Meanwhile, fused models compute with operators that every export format has.
+
+    This holds for all threads.
+    """
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
 
 
 def activation_name(module: nn.Module) -> str | None:
@@ -101,7 +119,8 @@ class FusedConv2d(nn.Conv2d):
 
     def _in_one_pass(self, x: Tensor, dtype: torch.dtype) -> bool:
         return (
-            dtype in ONE_PASS
+            not _plain
+            and dtype in ONE_PASS
             and x.device.type == 'cpu'
             # The operators know no gradient.
             and not (torch.is_grad_enabled() and x.requires_grad)
@@ -133,7 +152,8 @@ def gate_products(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     Returns:
         Shape: ``(B, C_out, H, W)``.
     """
-    return weighted_sum(convolution, x) if is_compiling() else convolution(x)
+    compiles = is_compiling() and not _plain
+    return weighted_sum(convolution, x) if compiles else convolution(x)
 
 
 def weighted_sum(convolution: nn.Conv2d, x: Tensor) -> Tensor:
@@ -150,3 +170,15 @@ def weighted_sum(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     inputs = x.unflatten(1, (groups, 1, -1))
     weight = convolution.weight.to(x.dtype).unflatten(0, (groups, -1))
     return (inputs * weight).sum(3).flatten(1, 2)
+
+
+def weighted_pair(q: Tensor, q_weight: Tensor, k: Tensor, k_weight: Tensor) -> Tensor:
+    """``q * q_weight + k * k_weight``, with a pass over memory less where that is possible.
+
+    Args:
+        q: Shape: ``(B, C, H, W)``, as of ``k``.
+        q_weight: Shape: ``(B, C, 1, 1)``, as of ``k_weight``.
+    """
+    if _plain:
+        return q * q_weight + k * k_weight
+    return torch.addcmul(q * q_weight, k, k_weight)

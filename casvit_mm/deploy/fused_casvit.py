@@ -20,7 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from casvit.errors import UserError
-from casvit_mm.deploy.convolutions import FusedConv2d, activation_name, gate_products
+from casvit_mm.deploy.convolutions import (
+    FusedConv2d,
+    activation_name,
+    gate_products,
+    weighted_pair,
+)
 from casvit_mm.deploy.folding import (
     fold_into_next,
     fold_into_previous,
@@ -66,10 +71,12 @@ class FusedCASMixer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         qk = self.qk(x)
         saliency = gate_products(self.spatial, self.neighbours(qk)).sigmoid()
-        q, k = (qk.unflatten(1, (2, -1)) * saliency.unsqueeze(2)).unbind(1)
+        q, k = (
+            each * gate for each, gate in zip(qk.chunk(2, 1), saliency.chunk(2, 1), strict=True)
+        )
         pooled = torch.cat([q.mean((2, 3), keepdim=True), k.mean((2, 3), keepdim=True)], 1)
         q_weight, k_weight = gate_products(self.channel, pooled).sigmoid().chunk(2, 1)
-        similarity = torch.addcmul(q * q_weight, k, k_weight)
+        similarity = weighted_pair(q, q_weight, k, k_weight)
         return self.proj(self.context(similarity) * self.v(x), residual=x)
 
 

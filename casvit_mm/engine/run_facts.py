@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from casvit.errors import CheckpointError
 from casvit.sentences import count_of, from_here
 from casvit_mm.config.view import ConfigView
+from casvit_mm.models.naming import model_name
 from casvit_mm.models.wrappers import unwrap
 
 GIB = 2**30
@@ -54,13 +55,7 @@ def model_fact(runner: Runner) -> str:
     """The model, its backbone, and their parameters."""
     model = unwrap(runner.model)
     backbone = getattr(model, 'backbone', None)
-    text = f'{type(model).__name__}'
-    if isinstance(backbone, nn.Module):
-        arch, name = getattr(backbone, 'arch', None), type(backbone).__name__
-        if name == 'CASViT' and isinstance(arch, str):
-            name = f'CAS-ViT-{arch.upper()}'
-        text += f' with {name}'
-    text += f', {_millions(model)} parameters'
+    text = f'{model_name(model)}, {_millions(model)} parameters'
     if isinstance(backbone, nn.Module):
         text += f' ({_millions(backbone)} in the backbone)'
     return text

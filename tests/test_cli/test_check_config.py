@@ -87,7 +87,7 @@ def test_findings_of_bases_are_listed_with_their_file_and_line(tmp_path, capsys)
     rows = capsys.readouterr().out.splitlines()
     assert '  line 3: imports socket' in rows
     assert rows[rows.index('  line 3: imports socket') - 1].endswith('one.py')
-    assert rows[-1].startswith('1 of 3 files do more')
+    assert rows[-1].startswith('1 of 3 files does more')
 
 
 def test_the_newer_style_of_bases_is_followed(tmp_path):

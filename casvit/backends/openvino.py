@@ -1,0 +1,112 @@
+"""The OpenVINO backend: runs .xml files without torch."""
+
+import queue
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from casvit.errors import UserError
+from casvit.exported.description import (
+    INPUT,
+    OUTPUTS,
+    Description,
+    ExportedModelError,
+    read_description,
+    require_own_files,
+)
+from casvit.exported.model import ExportedModel, missing_package, require_options
+
+PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
+"""Our names of OpenVINO's precisions."""
+
+
+class OpenVino:
+    """A model compiled by OpenVINO.
+
+    Args:
+        file: The .xml file.
+        description: What it says of itself.
+        device: 'cpu', 'gpu', 'npu' or 'auto'; None for the CPU.
+        threads: Threads that compute; None for one per core.
+
+    Raises:
+        MissingPackageError: OpenVINO cannot be imported.
+        ExportedModelError: The file cannot be loaded, or is not what it says.
+        UserError: The device is not available.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        description: Description,
+        device: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise missing_package('openvino', error) from error
+        core = openvino.Core()
+        wanted = (device or 'cpu').upper()
+        if wanted != 'AUTO' and wanted.partition('.')[0] not in core.available_devices:
+            raise UserError(
+                f'device={device!r}: OpenVINO has only {", ".join(core.available_devices)} here.'
+            )
+        # What was exported in fp32 is computed in fp32, also where bf16 would be faster.
+        options: dict[str, Any] = {}
+        if description.precision == 'fp32':
+            options['INFERENCE_PRECISION_HINT'] = 'f32'
+        if threads is not None:
+            options['INFERENCE_NUM_THREADS'] = threads
+        try:
+            model = core.read_model(file)
+            self.compiled = core.compile_model(model, wanted, options)
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise ExportedModelError(
+                f'OpenVINO {openvino.__version__} cannot load {file}: {reason}'
+            ) from error
+        names = [output.get_any_name() for output in self.compiled.outputs]
+        inputs = [each.get_any_name() for each in self.compiled.inputs]
+        if inputs != [INPUT] or names != list(OUTPUTS[description.task]):
+            raise ExportedModelError(
+                f'The inputs or outputs of {file} are not those of a model for '
+                f'{description.task}: its description belongs to another model.'
+            )
+        self.device = (device or 'cpu').lower()
+        hint = self.compiled.get_property('INFERENCE_PRECISION_HINT').get_type_name()
+        self.precision = PRECISIONS.get(hint, hint)
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
+        """Runs the network. Shape: ``(B, 3, H, W)``, uint8 RGB."""
+        # A request belongs to one thread at a time; each has memory of its own.
+        try:
+            request = self._requests.get_nowait()
+        except queue.Empty:
+            request = self.compiled.create_infer_request()
+        try:
+            request.infer({INPUT: images})
+            return [np.array(output.data) for output in request.output_tensors]
+        finally:
+            self._requests.put(request)
+
+
+def load(model: str, threads: int | None = None, **options: Any) -> ExportedModel:
+    """Loads an exported model; see :class:`casvit.Predictor` for the arguments.
+
+    Raises:
+        MissingPackageError: OpenVINO cannot be imported.
+        UserError: The model cannot be loaded; the message says why and what to do.
+    """
+    device, threshold, _ = require_options(model, options)
+    if not Path(model).is_file():
+        raise ExportedModelError(f'The model {model} does not exist.')
+    description = read_description(Path(model))
+    require_own_files(description, Path(model))
+    runtime = OpenVino(model, description, device, threads)
+    if threshold < 0:
+        threshold = description.score_threshold
+    return ExportedModel(model, description, runtime, threshold)

@@ -1,0 +1,1 @@
+"""Runs exported models without torch: from an image to the network's input, and back to results."""

@@ -1,0 +1,173 @@
+"""Exports a trained model, and compares the file with PyTorch."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from casvit import __version__
+from casvit.errors import CliError
+from casvit.exported.description import OUTPUTS, Description
+from casvit.exported.formats import FORMATS
+from casvit.exported.preparation import Step, prepare
+from casvit.inputs.images import read_image
+from casvit.sentences import count_of, from_here
+from casvit.tables import OBJECT_TASKS
+from casvit.weights.digest import sha256
+from casvit.weights.find import local_path
+from casvit_mm.commands.config import sized_config
+from casvit_mm.commands.toolbox import load_toolbox
+from casvit_mm.config.channels import require_matching_channels
+from casvit_mm.config.view import ConfigView
+from casvit_mm.datasets.shapes.scenes import paint
+from casvit_mm.deploy import fuse, is_fused
+from casvit_mm.deploy.export.program import Network, require_exporter
+from casvit_mm.deploy.export.whole import export
+from casvit_mm.deploy.lean import lean_model
+from casvit_mm.inference.image_model import ImageModel
+from casvit_mm.inference.preparation import preparation, usual_size, with_size
+from casvit_mm.models.naming import model_name
+
+SAMPLE_SIDE = 640
+"""Side of the generated sample image in pixels."""
+
+
+def run(args: Namespace) -> int:
+    """Exports the model, compares the file with PyTorch, and moves it to its place.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: The model cannot be exported, or its file does not answer the same.
+    """
+    out = _checked(args)
+    sample = _sample(args.sample)
+    cfg = sized_config(args)
+    load_toolbox(cfg)
+    require_matching_channels(cfg)
+    loaded = ImageModel(args.checkpoint, cfg, weights=args.weights)
+    steps, size = _steps(args, ConfigView(cfg).test_dataset()['pipeline'])  # type: ignore[index]
+    name = model_name(loaded.model)
+    if not is_fused(loaded.model):
+        fuse(loaded.model)
+    module = lean_model(loaded.model)
+    example = _input(sample, steps, size)
+    network = Network(
+        module,
+        example,
+        dynamic=args.dynamic,
+        batches=args.dynamic and loaded.task not in OBJECT_TASKS,
+        outputs=OUTPUTS[loaded.task],
+    )
+    description = Description(
+        format=args.format,
+        task=loaded.task,
+        model=name,
+        classes=loaded.classes,
+        palette=loaded.palette,
+        size=None if args.dynamic else size,
+        batch=None if network.batches else 1,
+        preparation=steps,
+        precision='fp16' if args.half else 'fp32',
+        weights_sha256=sha256(Path(local_path(args.checkpoint))),
+        casvit=__version__,
+        **_of_task(loaded),
+    )
+    print(f'model      {name}, {count_of(len(loaded.classes), "class")}')
+    print(f'input      {_shape(description)}, uint8 RGB')
+    print(f'outputs    {", ".join(network.outputs)}')
+    export(network, description, out, lambda line: print(f'compared   {line}', flush=True))
+    print(f'exported   {from_here(out)} ({out.stat().st_size:,} bytes)')
+    return 0
+
+
+def _checked(args: Namespace) -> Path:
+    """Checks the arguments against each other. Gives the file to write."""
+    require_exporter()
+    chosen = FORMATS[args.format]
+    if args.dynamic and args.image_size is not None:
+        raise CliError('--dynamic takes images of any size: leave out --size.')
+    if args.dynamic and not chosen.dynamic:
+        able = ', '.join(name for name, each in FORMATS.items() if each.dynamic)
+        raise CliError(
+            f'{chosen.name} holds models for one size only. Formats for any size: {able}.'
+        )
+    if args.half and 'fp16' not in chosen.precisions:
+        able = ', '.join(name for name, each in FORMATS.items() if 'fp16' in each.precisions)
+        raise CliError(f'{chosen.name} files are written in fp32 only. In fp16: {able}.')
+    if args.image_size is not None and len(args.image_size) > 2:
+        raise CliError('--size takes a height and a width, or one number for a square.')
+    if args.out is not None:
+        out = Path(args.out).expanduser()
+    else:
+        out = Path(local_path(args.checkpoint)).with_suffix(chosen.suffix)
+    if out.suffix != chosen.suffix:
+        raise CliError(f'The file {out} must end in {chosen.suffix} for {chosen.name}.')
+    if out.is_dir() and out.suffix != '.mlpackage':
+        raise CliError(f'{out} is a folder: choose another --out.')
+    return out
+
+
+def _steps(args: Namespace, pipeline: list[Any]) -> tuple[list[Step], tuple[int, int]]:
+    """How images are prepared, and the size of the example."""
+    steps = preparation(pipeline)
+    if args.dynamic:
+        return steps, usual_size(steps) or (256, 256)
+    if args.image_size is None:
+        size = usual_size(steps)
+        if size is None:
+            raise CliError(
+                'The test pipeline does not resize images: add --size HEIGHT WIDTH, or --dynamic '
+                'for images of any size.'
+            )
+    else:
+        size = (args.image_size[0], args.image_size[-1])
+    if min(size) < 32:
+        raise CliError(f'--size {min(size)}: expected at least 32 pixels.')
+    return with_size(steps, size), size
+
+
+def _sample(file: str | None) -> np.ndarray:
+    """The sample image: RGB, uint8."""
+    if file is not None:
+        return read_image(file)
+    scene = paint(np.random.default_rng(0), SAMPLE_SIDE)
+    return np.ascontiguousarray(scene.image[..., ::-1])
+
+
+def _input(sample: np.ndarray, steps: list[Step], size: tuple[int, int]) -> torch.Tensor:
+    """The sample image as an input of the network. Shape: ``(1, 3, H, W)``."""
+    if not steps:
+        steps = [dict(step='resize', to=list(size), keep_ratio=False, method='bilinear')]
+    pixels = prepare(sample, steps).pixels
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
+
+
+def _of_task(loaded: ImageModel) -> dict[str, Any]:
+    """What a description says only for some tasks."""
+    model: Any = loaded.model
+    if loaded.task == 'semantic':
+        return dict(
+            enlarge_twice=type(model).__name__ != 'LightEncoderDecoder',
+            align_corners=bool(model.decode_head.align_corners),
+        )
+    if loaded.task != 'instance':
+        return {}
+    if hasattr(model, 'roi_head'):
+        return dict(mask_threshold=float(model.roi_head.test_cfg.mask_thr_binary))
+    head = model.bbox_head
+    stride = head.prior_generator.strides[0][0]
+    return dict(mask_threshold=float(head.test_cfg.mask_thr_binary), mask_stride=int(stride))
+
+
+def _shape(description: Description) -> str:
+    if description.size is None:
+        batch = '1' if description.batch else 'batch'
+        return f'{batch} x 3 x height x width'
+    return f'1 x 3 x {description.size[0]} x {description.size[1]}'

@@ -1,0 +1,93 @@
+"""ONNX, which ONNX Runtime, OpenVINO and TensorRT read."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from casvit.errors import MissingPackageError
+from casvit.exported.description import INPUT, KEY, Description
+from casvit.extras import how_to_install
+from casvit_mm.deploy.export.program import Network, exported_program
+
+OPSET = 18
+"""The version of ONNX's operators, which torch's exporter produces without conversion."""
+
+DIMENSIONS = {
+    'boxes': ('objects', None),
+    'scores': ('objects',),
+    'labels': ('objects',),
+    'masks': ('objects', 'mask_height', 'mask_width'),
+    'logits': ('batch', None, 'logits_height', 'logits_width'),
+    'probabilities': ('batch', None),
+}
+"""Names of the dynamic dimensions of the outputs."""
+
+
+def write(network: Network, description: Description, file: Path) -> None:
+    """Writes an ONNX file with its description in it.
+
+    Args:
+        network: The network.
+        description: What the file says of itself.
+        file: The file.
+
+    Raises:
+        MissingPackageError: onnx or onnxscript cannot be imported.
+        ExportError: The network cannot be traced.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  torch's exporter needs it
+    except ImportError as error:
+        raise MissingPackageError(
+            f'Exporting to ONNX needs {error.name or "onnx"}, which cannot be imported: '
+            f'{how_to_install("onnx")}.'
+        ) from error
+    program = exported_program(network)
+    with _quiet():
+        exported: Any = torch.onnx.export(
+            program,
+            (),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(network.outputs),
+            verbose=False,
+        )
+    model = exported.model_proto
+    _name_dimensions(model.graph)
+    # Shapes of values inside have other names, and runtimes find them out themselves.
+    del model.graph.value_info[:]
+    model.producer_name, model.producer_version = 'casvit-mm', description.casvit
+    model.doc_string = description.model
+    onnx.helper.set_model_props(model, {KEY: description.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, str(file))
+
+
+def _name_dimensions(graph: Any) -> None:
+    inputs = {INPUT: ('batch', None, 'height', 'width')}
+    for value in (*graph.input, *graph.output):
+        names = {**inputs, **DIMENSIONS}[value.name]
+        for dimension, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
+            if name is not None and not dimension.HasField('dim_value'):
+                dimension.dim_param = name
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides what torch's exporter says about its own progress."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,37 @@
+"""OpenVINO's intermediate representation, converted from ONNX."""
+
+import tempfile
+from pathlib import Path
+
+from casvit.errors import MissingPackageError
+from casvit.exported.description import Description
+from casvit.extras import how_to_install
+from casvit_mm.deploy.export import onnx
+from casvit_mm.deploy.export.program import Network
+
+
+def write(network: Network, description: Description, file: Path) -> None:
+    """Writes an .xml file with the graph, and beside it a .bin file with the weights.
+
+    Args:
+        network: The network.
+        description: What the file says of itself.
+        file: The .xml file.
+
+    Raises:
+        MissingPackageError: openvino, onnx or onnxscript cannot be imported.
+        ExportError: The network cannot be traced.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingPackageError(
+            f'Exporting to OpenVINO needs openvino, which cannot be imported: '
+            f'{how_to_install("openvino")}.'
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / 'model.onnx'
+        onnx.write(network, description, source)
+        model = openvino.convert_model(source)
+    # OpenVINO would halve the weights unless it is told not to.
+    openvino.save_model(model, file, compress_to_fp16=description.precision == 'fp16')

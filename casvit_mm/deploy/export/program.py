@@ -1,0 +1,84 @@
+"""Traces a lean model: the program that the formats are made from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.utils import digit_version
+from torch import Tensor, nn
+
+from casvit.errors import UserError
+from casvit_mm.deploy.convolutions import plain_operators
+
+OLDEST = '2.7'
+"""The first version of torch whose exporter is used here."""
+
+
+class ExportError(UserError, RuntimeError):
+    """A model cannot be exported; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A lean model and what it is exported for.
+
+    Attributes:
+        module: The lean model; its only input is uint8 RGB, ``(B, 3, H, W)``.
+        example: An input. Shape: ``(B, 3, H, W)``.
+        dynamic: Whether images may have any size.
+        batches: Whether batches may have any size; only with ``dynamic``.
+        outputs: Names of the outputs.
+    """
+
+    module: nn.Module
+    example: Tensor
+    dynamic: bool
+    batches: bool
+    outputs: tuple[str, ...]
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Runs it in eager mode, with the operators that are exported."""
+        with plain_operators():
+            answer = self.module(images)
+        return answer if isinstance(answer, tuple) else (answer,)
+
+
+def require_exporter() -> None:
+    """Checks that this version of torch can export.
+
+    Raises:
+        ExportError: It cannot.
+    """
+    if digit_version(torch.__version__) < digit_version(OLDEST):
+        raise ExportError(
+            f'Exporting needs torch {OLDEST} or newer; this is {torch.__version__}. A checkpoint '
+            'that was trained with an older version can be exported with a newer one.'
+        )
+
+
+@torch.no_grad()
+def exported_program(network: Network) -> Any:
+    """The ``torch.export.ExportedProgram`` of a network.
+
+    Raises:
+        ExportError: It cannot be traced.
+    """
+    require_exporter()
+    shapes: Any = None
+    if network.dynamic:
+        sides = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+        shapes = ({0: torch.export.Dim.DYNAMIC, **sides} if network.batches else sides,)
+    example = network.example
+    if network.batches:
+        # A batch of one image would be taken for a constant.
+        example = example.expand(2, -1, -1, -1).contiguous()
+    try:
+        with plain_operators():
+            return torch.export.export(
+                network.module, (example,), dynamic_shapes=shapes, strict=False
+            )
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        hint = 'a fixed size (without --dynamic)' if network.dynamic else 'another format'
+        raise ExportError(f'The model cannot be traced: {reason} Try {hint}.') from error

@@ -1,0 +1,9 @@
+"""Trained models reduced to tensors in, tensors out: what every export format starts from.
+
+A lean model takes uint8 images and computes what the model's own ``predict`` computes, with the
+same modules and weights, in operations that can be traced for images of any size.
+"""
+
+from casvit_mm.deploy.lean.build import UnsupportedModelError, lean_model
+
+__all__ = ['UnsupportedModelError', 'lean_model']
