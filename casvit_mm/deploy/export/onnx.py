@@ -24,6 +24,8 @@ DIMENSIONS = {
     'masks': ('objects', 'mask_height', 'mask_width'),
     'logits': ('batch', None, 'logits_height', 'logits_width'),
     'probabilities': ('batch', None),
+    'class_logits': ('batch', 'places', None),
+    'box_values': ('batch', 'places', None),
 }
 """Names of the dynamic dimensions of the outputs."""
 

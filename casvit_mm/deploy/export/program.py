@@ -28,6 +28,8 @@ class Network:
         dynamic: Whether images may have any size.
         batches: Whether batches may have any size; only with ``dynamic``.
         outputs: Names of the outputs.
+        whole: What answers like the file and the Predictor together, if the file leaves decoding
+            to the Predictor.
     """
 
     module: nn.Module
@@ -35,12 +37,13 @@ class Network:
     dynamic: bool
     batches: bool
     outputs: tuple[str, ...]
+    whole: nn.Module | None = None
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Runs it in eager mode, with the operators that are exported."""
+        """Runs the whole of it in eager mode, with the operators that are exported."""
         with plain_operators():
-            answer = self.module(images)
+            answer = (self.whole or self.module)(images)
         return answer if isinstance(answer, tuple) else (answer,)
 
 
