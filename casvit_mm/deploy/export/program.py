@@ -1,5 +1,6 @@
 """Traces a lean model: the program that the formats are made from."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,34 @@ def exported_program(network: Network) -> Any:
                 network.module, (example,), dynamic_shapes=shapes, strict=False
             )
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = 'a fixed size (without --dynamic)' if network.dynamic else 'another format'
-        raise ExportError(f'The model cannot be traced: {reason} Try {hint}.') from error
+        raise ExportError(f'The model cannot be traced: {reason_of(error)} Try {hint}.') from error
+
+
+@torch.no_grad()
+def traced(network: Network, example: Tensor) -> Any:
+    """The TorchScript trace of a network, for the size of its example.
+
+    Args:
+        network: The network.
+        example: The example, of the type that the trace takes.
+
+    Raises:
+        ExportError: It cannot be traced.
+    """
+    require_exporter()
+    try:
+        # torch warns of each number that a trace keeps, and of tracing itself.
+        with plain_operators(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            return torch.jit.trace(network.module, (example,), check_trace=False)
+    except Exception as error:
+        raise ExportError(
+            f'The model cannot be traced: {reason_of(error)} Try another format.'
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of torch says, in one line that ends in a full stop."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f'{reason.rstrip(".")}.'
