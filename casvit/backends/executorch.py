@@ -40,7 +40,9 @@ class ExecuTorch:
             self.program = Runtime.get().load_program(file)
             self.method = self.program.load_method('forward')
         except Exception as error:
-            raise ExportedModelError(f'ExecuTorch cannot load {file}: {first_line(error)}') from error
+            raise ExportedModelError(
+                f'ExecuTorch cannot load {file}: {first_line(error)}'
+            ) from error
         if self.method is None:
             raise ExportedModelError(f'{file} has no method forward.')
         self._lock = threading.Lock()

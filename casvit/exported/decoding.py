@@ -117,8 +117,9 @@ def problem_of(raw: Any) -> str:
         return 'its decoding has no strides or priors'
     if not 0 < len(strides) == len(priors) <= 16:
         return 'its decoding has not one stride for each level'
-    if not all(_are_numbers(each, 2, 1, 1024) and set(map(type, each)) == {int} for each in strides):
-        return 'its decoding has invalid strides'
+    for stride in strides:
+        if not _are_numbers(stride, 2, 1, 1024) or not all(type(each) is int for each in stride):
+            return 'its decoding has invalid strides'
     length = KINDS[raw['kind']]
     for level in priors:
         if not isinstance(level, Sequence) or not 0 < len(level) <= 64:
@@ -172,7 +173,7 @@ def _candidates(
         places = np.flatnonzero(level > lowest)
         chosen = np.asarray(level[places], np.float32)
         if 0 < most < len(places):
-            # Ties go to the first, whatever the order in which a partition leaves them.
+            # Back into the order of places, which decides between equal scores below.
             best = np.sort(np.argpartition(-chosen, most - 1)[:most])
             places, chosen = places[best], chosen[best]
         order = np.argsort(-chosen, kind='stable')

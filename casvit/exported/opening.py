@@ -56,9 +56,7 @@ def checked(model: str, format_name: str, options: dict[str, Any]) -> Checked:
             'the names of its files.'
         )
     require_own_files(description, file)
-    return Checked(
-        description, device, description.score_threshold if threshold < 0 else threshold
-    )
+    return Checked(description, device, description.score_threshold if threshold < 0 else threshold)
 
 
 def require_cpu(device: str | None, format_name: str) -> None:

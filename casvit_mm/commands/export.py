@@ -85,8 +85,10 @@ def run(args: Namespace) -> int:
     print(f'model      {name}, {count_of(len(loaded.classes), "class")}')
     print(f'input      {_shape(description)}, uint8 RGB')
     print(f'outputs    {", ".join(network.outputs)}')
-    export(network, description, out, lambda line: print(f'compared   {line}', flush=True))
-    print(f'exported   {from_here(out)} ({_bytes(out):,} bytes)')
+    size_on_disk = export(
+        network, description, out, lambda line: print(f'compared   {line}', flush=True)
+    )
+    print(f'exported   {from_here(out)} ({size_on_disk:,} bytes)')
     return 0
 
 
@@ -127,12 +129,6 @@ def _is_raw(args: Namespace, view: ConfigView) -> bool:
             'out for this model.'
         )
     return False
-
-
-def _bytes(out: Path) -> int:
-    """The size of a file, or of all files in a folder."""
-    files = out.rglob('*') if out.is_dir() else [out]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _steps(args: Namespace, pipeline: list[Any]) -> tuple[list[Step], tuple[int, int]]:

@@ -1,10 +1,10 @@
 """AOTInductor: machine code for processors like this one, made by torch's own compiler."""
 
-import warnings
 from pathlib import Path
 
 from casvit.exported.description import Description
 from casvit_mm.deploy.export.program import ExportError, Network, exported_program, reason_of
+from casvit_mm.deploy.export.silence import silenced
 
 
 def write(network: Network, description: Description, file: Path) -> None:
@@ -20,8 +20,7 @@ def write(network: Network, description: Description, file: Path) -> None:
     """
     from torch._inductor import aoti_compile_and_package
 
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+    with silenced():
         program = exported_program(network)
         try:
             aoti_compile_and_package(program, package_path=str(file))

@@ -1,7 +1,5 @@
 """Core ML, for Apple's devices, converted from a trace. Nothing but macOS and iOS runs it."""
 
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +7,7 @@ from casvit.errors import MissingPackageError
 from casvit.exported.description import INPUT, KEY, Description
 from casvit.extras import how_to_install
 from casvit_mm.deploy.export.program import ExportError, Network, reason_of, traced
+from casvit_mm.deploy.export.silence import silenced
 
 
 def write(network: Network, description: Description, file: Path) -> None:
@@ -23,17 +22,6 @@ def write(network: Network, description: Description, file: Path) -> None:
         MissingPackageError: coremltools cannot be imported.
         ExportError: The network cannot be traced or converted, or was not written as asked for.
     """
-    levels = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            _write(network, description, file)
-    finally:
-        logging.root.setLevel(levels)
-
-
-def _write(network: Network, description: Description, file: Path) -> None:
     try:
         import coremltools
     except ImportError as error:
@@ -44,29 +32,32 @@ def _write(network: Network, description: Description, file: Path) -> None:
     half = description.precision == 'fp16'
     program = traced(network, network.example.float())
     try:
-        model = coremltools.convert(
-            program,
-            inputs=[
-                coremltools.ImageType(
-                    name=INPUT,
-                    shape=tuple(network.example.shape),
-                    color_layout=coremltools.colorlayout.RGB,
-                )
-            ],
-            outputs=[coremltools.TensorType(name=name) for name in network.outputs],
-            convert_to='mlprogram',
-            minimum_deployment_target=coremltools.target.iOS16,
-            compute_precision=getattr(coremltools.precision, 'FLOAT16' if half else 'FLOAT32'),
-            skip_model_load=True,
-        )
+        with silenced():
+            model = coremltools.convert(
+                program,
+                inputs=[
+                    coremltools.ImageType(
+                        name=INPUT,
+                        shape=tuple(network.example.shape),
+                        color_layout=coremltools.colorlayout.RGB,
+                    )
+                ],
+                outputs=[coremltools.TensorType(name=name) for name in network.outputs],
+                convert_to='mlprogram',
+                minimum_deployment_target=coremltools.target.iOS16,
+                compute_precision=getattr(coremltools.precision, 'FLOAT16' if half else 'FLOAT32'),
+                skip_model_load=True,
+            )
     except Exception as error:
         raise ExportError(
             f'coremltools cannot convert the model: {reason_of(error)} Try another format.'
         ) from error
     model.user_defined_metadata[KEY] = description.to_json()
     model.short_description, model.version = description.model, description.casvit
-    model.save(str(file))
-    _check(coremltools.models.MLModel(str(file), skip_model_load=True).get_spec(), network)
+    with silenced():
+        model.save(str(file))
+        written = coremltools.models.MLModel(str(file), skip_model_load=True)
+    _check(written.get_spec(), network)
 
 
 def _check(spec: Any, network: Network) -> None:

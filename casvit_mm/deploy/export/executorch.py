@@ -1,13 +1,12 @@
 """ExecuTorch, torch's runtime for phones and small devices, with XNNPACK for the CPU."""
 
-import logging
-import warnings
 from pathlib import Path
 
 from casvit.errors import MissingPackageError
 from casvit.exported.description import Description
 from casvit.extras import how_to_install
 from casvit_mm.deploy.export.program import ExportError, Network, exported_program, reason_of
+from casvit_mm.deploy.export.silence import silenced
 
 
 def write(network: Network, description: Description, file: Path) -> None:
@@ -31,17 +30,12 @@ def write(network: Network, description: Description, file: Path) -> None:
             f'imported: {how_to_install("executorch")}.'
         ) from error
     program = exported_program(network)
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
+        with silenced():
             lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
             content = lowered.to_executorch().buffer
     except Exception as error:
         raise ExportError(
             f'ExecuTorch cannot convert the model: {reason_of(error)} Try another format.'
         ) from error
-    finally:
-        logging.root.setLevel(level)
     file.write_bytes(content)

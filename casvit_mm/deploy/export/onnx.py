@@ -1,9 +1,5 @@
 """ONNX, which ONNX Runtime, OpenVINO and TensorRT read."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +9,7 @@ from casvit.errors import MissingPackageError
 from casvit.exported.description import INPUT, KEY, Description
 from casvit.extras import how_to_install
 from casvit_mm.deploy.export.program import Network, exported_program
+from casvit_mm.deploy.export.silence import silenced
 
 OPSET = 18
 """The version of ONNX's operators, which torch's exporter produces without conversion."""
@@ -51,7 +48,7 @@ def write(network: Network, description: Description, file: Path) -> None:
             f'{how_to_install("onnx")}.'
         ) from error
     program = exported_program(network)
-    with _quiet():
+    with silenced():
         exported: Any = torch.onnx.export(
             program,
             (),
@@ -79,17 +76,3 @@ def _name_dimensions(graph: Any) -> None:
         for dimension, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
             if name is not None and not dimension.HasField('dim_value'):
                 dimension.dim_param = name
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what torch's exporter says about its own progress."""
-    logger = logging.getLogger('torch.onnx')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logger.setLevel(level)

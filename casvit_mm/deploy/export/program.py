@@ -1,6 +1,5 @@
 """Traces a lean model: the program that the formats are made from."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from casvit.errors import UserError
 from casvit_mm.deploy.convolutions import plain_operators
+from casvit_mm.deploy.export.silence import silenced
 
 OLDEST = '2.7'
 """The first version of torch whose exporter is used here."""
@@ -101,8 +101,7 @@ def traced(network: Network, example: Tensor) -> Any:
     require_exporter()
     try:
         # torch warns of each number that a trace keeps, and of tracing itself.
-        with plain_operators(), warnings.catch_warnings():
-            warnings.simplefilter('ignore')
+        with plain_operators(), silenced():
             return torch.jit.trace(network.module, (example,), check_trace=False)
     except Exception as error:
         raise ExportError(

@@ -1,10 +1,10 @@
 """TorchScript, for programs in C++ that use torch."""
 
-import warnings
 from pathlib import Path
 
 from casvit.exported.description import Description
 from casvit_mm.deploy.export.program import Network, traced
+from casvit_mm.deploy.export.silence import silenced
 
 
 def write(network: Network, description: Description, file: Path) -> None:
@@ -19,6 +19,5 @@ def write(network: Network, description: Description, file: Path) -> None:
         ExportError: The network cannot be traced.
     """
     program = traced(network, network.example)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+    with silenced():
         program.save(str(file))
