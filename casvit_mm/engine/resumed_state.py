@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.logging import HistoryBuffer
 
 from casvit_mm.models.checkpoint import CheckpointError
+from casvit_mm.models.checkpoint.content import Name, Record
 
 HUB = ('log_scalars', 'runtime_info', 'resumed_keys')
 
@@ -89,8 +90,21 @@ def drop_foreign_state(checkpoint: dict[str, Any], folders: Iterable[str]) -> No
     hub['runtime_info'] = {
         key: value
         for key, value in hub['runtime_info'].items()
-        if _is_name(key) and _is_usable(key, value, own)
+        if _is_name(key) and _is_usable(key, value, own) and _is_data(value)
     }
+
+
+def _is_data(value: object) -> bool:
+    """Whether a value holds no record: the next checkpoint would hold it, and not be readable."""
+    waiting, seen = [value], set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, (Record, Name)):
+            return False
+        if isinstance(each, (dict, list, tuple)) and id(each) not in seen:
+            seen.add(id(each))
+            waiting += each.values() if isinstance(each, dict) else each
+    return True
 
 
 def _is_name(key: object) -> bool:
