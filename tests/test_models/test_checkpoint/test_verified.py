@@ -19,8 +19,11 @@ def content():
     return os.urandom(sum(SIZES))
 
 
-@pytest.fixture
-def file(content, tmp_path):
+@pytest.fixture(params=['positioned', 'in turns'])
+def file(content, tmp_path, request, monkeypatch):
+    if request.param == 'in turns':
+        # As on systems without reads from a place.
+        monkeypatch.delattr(os, 'preadv', raising=False)
     (tmp_path / 'file').write_bytes(content)
     with (tmp_path / 'file').open('rb') as opened:
         yield opened
