@@ -27,7 +27,7 @@ def in_half(module: nn.Module) -> nn.Module:
         part = getattr(module, name, None)
         if isinstance(part, nn.Module):
             part.half()
-            part.forward = _converting(part.forward)  # type: ignore[method-assign]
+            part.forward = _converting(part.forward)
     return module
 
 

@@ -61,7 +61,7 @@ def instances(**options):
 def test_masks_of_boxes_are_pasted_like_mmdet_does():
     rng = np.random.default_rng(0)
     count, height, width = 40, 120, 160
-    corners = rng.uniform(-10, 150, (count, 2)).astype(np.float32)
+    corners = rng.uniform(-10, [140, 100], (count, 2)).astype(np.float32)
     boxes = np.concatenate([corners, corners + rng.uniform(0.5, 90, (count, 2))], 1)
     boxes = boxes.clip(0, [width, height] * 2).astype(np.float32)
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 0.25)
@@ -84,7 +84,7 @@ def test_masks_of_the_whole_input_are_enlarged_like_mmdet_does():
     expected = functional.interpolate(expected, size=enlarged, mode='bilinear')
     expected = expected[0, :, : size[0], : size[1]].sigmoid() > 0.4
     outputs = [
-        np.zeros((6, 4), np.float32),
+        np.tile(np.array([0, 0, 9, 9], np.float32), (6, 1)),
         np.ones(6, np.float32),
         np.zeros(6, np.int64),
         logits[0].numpy(),
@@ -106,6 +106,20 @@ def test_objects_below_the_threshold_are_left_out_and_boxes_are_scaled_to_the_im
     assert result.boxes.tolist() == [[20, 80, 60, 160]] and result.names == ['3']
     nothing = to_result([each[:0] for each in outputs], image, (200, 200), description, 0.3)
     assert len(nothing) == 0
+
+
+def test_objects_in_the_padding_are_left_out_and_boxes_end_at_the_image():
+    outputs = [
+        np.array([[10, 20, 90, 45], [61, 5, 70, 9], [5, 41, 20, 48]], np.float32),
+        np.full(3, 0.9, np.float32),
+        np.array([0, 1, 2]),
+        np.ones((3, 4, 4), np.float32),
+    ]
+    image = prepared_image(50, 100, inside=(40, 60))
+    result = to_result(outputs, image, (40, 60), instances(), 0.3)
+    assert result.boxes.tolist() == [[10, 20, 60, 40]] and result.class_ids.tolist() == [0]
+    # The mask belongs to the whole box, not to the part of it that is inside.
+    assert result.dense_masks[0, 28:, 22:].all()
 
 
 def test_probabilities_are_those_of_the_classifier():
