@@ -38,9 +38,9 @@ test: setup  ## run the tests
 long: setup  ## run the tests that take minutes, and show their results
 	$(RUN) -m pytest -m long -s --durations=0
 
-security: setup  ## try hostile and damaged files at everything that reads weights
+security: setup  ## try hostile and damaged files at everything that reads weights or datasets
 	$(RUN) -m pytest -q -m "long or not long" tests/test_models/test_checkpoint \
-		tests/test_runs/test_hostile_entry_points.py
+		$(wildcard tests/test_engine/test_resumed_*.py tests/*/test_hostile_*.py)
 
 bench: setup  ## run all measurements of the page on speed, in an hour and a quarter
 	$(BENCH) --variants reference fused compiled --precision $(PRECISION) --seconds 1 \

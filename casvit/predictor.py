@@ -113,8 +113,22 @@ class Predictor:
         """RGB colour of each class."""
         return self.backend.palette
 
+    @property
+    def device(self) -> str:
+        """The device that the model runs on: 'cpu', 'cuda:0' …; empty if the backend does not say.
+
+        A runtime may take another one than was asked for.
+        """
+        return getattr(self.backend, 'device', '')
+
+    @property
+    def precision(self) -> str:
+        """The precision that the model computes in: 'fp32', 'bf16' or 'fp16'; empty as above."""
+        return getattr(self.backend, 'precision', '')
+
     def __repr__(self) -> str:
-        return f'<Predictor: {self.task}, {len(self.classes)} classes>'
+        where = ''.join(f', {each}' for each in (self.device, self.precision) if each)
+        return f'<Predictor: {self.task}, {len(self.classes)} classes{where}>'
 
     # A path, an array or a list could also be taken for an iterable of images.
     @overload

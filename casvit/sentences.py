@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from casvit.errors import DatasetError
+from casvit.names import printable
 
 
 def some(names: Iterable[str], limit: int = 3, *, quoted: bool = True) -> str:
-    """Lists the first few names, and how many more there are."""
+    """Lists the first few names, and how many more there are; control characters are escaped."""
     names = list(names)
-    shown = ', '.join(map(repr if quoted else str, names[:limit]))
+    shown = ', '.join(map(repr if quoted else printable, names[:limit]))
     return f'{shown} and {len(names) - limit} more' if len(names) > limit else shown
 
 

@@ -63,6 +63,7 @@ def load(
         from casvit_mm.deploy import Acceleration, accelerate
 
         accelerate(loaded.model, Acceleration(fuse, compile, precision))
+        loaded.precision = precision
     return loaded
 
 

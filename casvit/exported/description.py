@@ -123,7 +123,7 @@ def parse_description(text: str, file: str) -> Description:
     values = {key: value for key, value in values.items() if key in known}
     try:
         problem = _problem(values)
-    except (TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError, ValueError):
         problem = 'values of the wrong type, or missing ones'
     if problem:
         raise ExportedModelError(

@@ -9,6 +9,7 @@ from casvit.exported.description import Description
 from casvit.exported.preparation import Prepared
 from casvit.exported.resize import interpolation
 from casvit.results import Classification, Detections, LocalMask, Result, SemanticMap
+from casvit.results.detections import inside_image
 
 STRIP = 64
 """Rows of an image whose classes are computed at a time."""
@@ -42,7 +43,9 @@ def to_result(
     boxes, scores, labels = outputs[:3]
     kept = np.flatnonzero(scores >= score_threshold)
     scale = np.array(prepared.scale * 2, np.float32)
-    boxes = (np.asarray(boxes[kept], np.float32) / scale).astype(np.float32)
+    whole = np.asarray(boxes[kept], np.float32) / scale
+    boxes, inside = inside_image(whole, height, width)
+    kept, whole = kept[inside], whole[inside]
     masks = None
     if description.task == 'instance':
         threshold = description.mask_threshold
@@ -51,7 +54,7 @@ def to_result(
         else:
             masks = [
                 _mask_of_box(mask, box, size, threshold)
-                for mask, box in zip(np.asarray(outputs[3][kept], np.float32), boxes, strict=True)
+                for mask, box in zip(np.asarray(outputs[3][kept], np.float32), whole, strict=True)
             ]
     return Detections(
         boxes, np.asarray(scores[kept], np.float32), labels[kept].astype(np.int64), masks, **more

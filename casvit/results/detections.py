@@ -211,3 +211,23 @@ class Detections(Result):
             class_id=self.class_ids,
             data={'class_name': np.array(self.names, dtype=str)},
         )
+
+
+def inside_image(boxes: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts boxes off at the edges of the image, and leaves out those that lie outside.
+
+    A network that sees a padded image may find objects in the padding.
+
+    Args:
+        boxes: x1, y1, x2, y2 in pixels. Shape: ``(N, 4)``.
+        height: Height of the image.
+        width: Width of the image.
+
+    Returns:
+        The boxes, float32, ``(K, 4)``, and their places among those given, ``(K,)``.
+    """
+    limits = np.array([width, height, width, height], np.float32)
+    clipped = np.clip(boxes.astype(np.float32), 0, limits)
+    outside = (boxes[:, :2] >= limits[:2]).any(1) | (boxes[:, 2:] <= 0).any(1)
+    places = np.flatnonzero(~outside)
+    return clipped[places], places

@@ -26,9 +26,9 @@ from casvit_mm.deploy import fuse, is_fused
 from casvit_mm.deploy.export.program import Network, require_exporter
 from casvit_mm.deploy.export.whole import export
 from casvit_mm.deploy.lean import RawSingleStage, decoding, lean_model
+from casvit_mm.engine.run_facts import model_name
 from casvit_mm.inference.image_model import ImageModel
 from casvit_mm.inference.preparation import preparation, usual_size, with_size
-from casvit_mm.models.naming import model_name
 
 SAMPLE_SIDE = 640
 """Side of the generated sample image in pixels."""

@@ -6,7 +6,10 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import HistoryBuffer
+
 from casvit_mm.models.checkpoint import CheckpointError
+from casvit_mm.models.checkpoint.content import Name, Record
 
 HUB = ('log_scalars', 'runtime_info', 'resumed_keys')
 
@@ -35,12 +38,34 @@ def check_resumable(checkpoint: Mapping[str, Any], source: str) -> None:
         )
 
 
+def check_progress(checkpoint: Mapping[str, Any], max_iters: int, source: str) -> None:
+    """Stops if a checkpoint is from beyond the end of a run that counts iterations.
+
+    Such a run goes through the images of all iterations before it continues.
+
+    Args:
+        checkpoint: Content of the file.
+        max_iters: Iterations of the run.
+        source: Name of the file, for the message.
+
+    Raises:
+        CheckpointError: It has more iterations behind it than the run has.
+    """
+    done = checkpoint['meta']['iter']
+    if done > max_iters:
+        raise CheckpointError(
+            f'{source} is from iteration {done:,}, and this run ends after {max_iters:,}: there is '
+            'nothing left to train.'
+        )
+
+
 def drop_foreign_state(checkpoint: dict[str, Any], folders: Iterable[str]) -> None:
-    """Removes, in place, entries that could make the run delete files.
+    """Removes, in place, entries that could make the run delete files, and what is no history.
 
     mmengine deletes the best checkpoint that ``message_hub`` names, a file or a folder, as soon as
     there is a better one. The config of the run that wrote the file would also end up in the
-    checkpoints of this run.
+    checkpoints of this run. A history under an odd name, or something else in its place, would
+    reach the terminal and the log.
 
     Args:
         checkpoint: Content of the file.
@@ -50,11 +75,40 @@ def drop_foreign_state(checkpoint: dict[str, Any], folders: Iterable[str]) -> No
     if not isinstance(hub, dict) or not isinstance(hub.get('runtime_info'), Mapping):
         return
     own = {_real(folder) for folder in folders}
+    if isinstance(hub.get('log_scalars'), Mapping):
+        hub['log_scalars'] = {
+            key: value
+            for key, value in hub['log_scalars'].items()
+            if _is_name(key) and isinstance(value, HistoryBuffer)
+        }
+    if isinstance(hub.get('resumed_keys'), Mapping):
+        hub['resumed_keys'] = {
+            key: value
+            for key, value in hub['resumed_keys'].items()
+            if _is_name(key) and isinstance(value, bool)
+        }
     hub['runtime_info'] = {
         key: value
         for key, value in hub['runtime_info'].items()
-        if isinstance(key, str) and _is_usable(key, value, own)
+        if _is_name(key) and _is_usable(key, value, own) and _is_data(value)
     }
+
+
+def _is_data(value: object) -> bool:
+    """Whether a value holds no record: the next checkpoint would hold it, and not be readable."""
+    waiting, seen = [value], set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, (Record, Name)):
+            return False
+        if isinstance(each, (dict, list, tuple)) and id(each) not in seen:
+            seen.add(id(each))
+            waiting += each.values() if isinstance(each, dict) else each
+    return True
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str) and key.isprintable()
 
 
 def _is_usable(key: str, value: object, folders: set[str]) -> bool:

@@ -104,8 +104,9 @@ def _checked(state: Any, wrapper: OptimWrapper, source: str) -> dict[str, Any]:
                     f'has a {short(name)} that does not fit a weight of shape '
                     f'{tuple(parameters[key].shape)}',
                 )
-    for extra in ('base_param_settings', 'loss_scaler'):
-        if extra in state and not isinstance(state[extra], (Mapping, type(None))):
+    settings = vars(wrapper).get('base_param_settings') or {}
+    for extra, known in (('base_param_settings', settings), ('loss_scaler', {})):
+        if not _are_options(known, state.get(extra)):
             raise _damaged(source, 'optimizer', f'has no valid {extra}')
     return {**state, 'param_groups': checked}
 
@@ -127,6 +128,19 @@ def _checked_group(group: Any, live: Mapping[str, Any], source: str) -> dict[str
     # Options that other versions of torch do not have yet are those of the run.
     own = {key: value for key, value in live.items() if key not in group or key in OF_THE_RUN}
     return {**group, **own}
+
+
+def _are_options(live: Mapping[str, Any], saved: Any) -> bool:
+    """Whether a value holds options: those of the run, and perhaps numbers beside them."""
+    return saved is None or (
+        isinstance(saved, Mapping)
+        and all(
+            _alike(live[key], value)
+            if key in live and key not in OF_THE_RUN
+            else isinstance(value, (Number, Tensor, type(None)))
+            for key, value in saved.items()
+        )
+    )
 
 
 def _fits(value: Any, parameter: Tensor) -> bool:

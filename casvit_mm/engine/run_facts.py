@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from casvit.errors import CheckpointError
 from casvit.sentences import count_of, from_here
 from casvit_mm.config.view import ConfigView
-from casvit_mm.models.naming import model_name
 from casvit_mm.models.wrappers import unwrap
 
 GIB = 2**30
@@ -49,6 +48,17 @@ def testing_facts(runner: Runner) -> dict[str, str]:
 def log_file(runner: Runner) -> str:
     """The text log of a run."""
     return str(Path(runner.log_dir) / f'{runner.timestamp}.log')
+
+
+def model_name(model: nn.Module) -> str:
+    """The class of a model, and its backbone: 'MaskRCNN with CAS-ViT-XS'."""
+    name, backbone = type(model).__name__, getattr(model, 'backbone', None)
+    if not isinstance(backbone, nn.Module):
+        return name
+    arch, kind = getattr(backbone, 'arch', None), type(backbone).__name__
+    if kind == 'CASViT' and isinstance(arch, str):
+        kind = f'CAS-ViT-{arch.upper()}'
+    return f'{name} with {kind}'
 
 
 def model_fact(runner: Runner) -> str:

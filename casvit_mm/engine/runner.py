@@ -28,7 +28,11 @@ from casvit_mm.engine.hooks.normalisation import NormalisationHook
 from casvit_mm.engine.hooks.safe_checkpoint import MetricError, SafeCheckpointHook
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.optim.layer_decay import LayerDecayError
-from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
+from casvit_mm.engine.resumed_state import (
+    check_progress,
+    check_resumable,
+    drop_foreign_state,
+)
 from casvit_mm.engine.resumed_training import check_optimizers, check_schedules
 from casvit_mm.engine.terminal import show_on_screen
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
@@ -242,6 +246,8 @@ class CASViTRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location, weights)
         if self._is_resuming:
             check_resumable(checkpoint, str(filename))
+            if not isinstance(self.train_loop, EpochBasedTrainLoop):
+                check_progress(checkpoint, self.train_loop.max_iters, str(filename))
             self._check_training_state(checkpoint, str(filename))
         drop_foreign_state(checkpoint, self._checkpoint_folders())
         strict = strict or self._whole_model_wanted

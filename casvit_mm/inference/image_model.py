@@ -15,6 +15,7 @@ from torch import nn
 from casvit.errors import UserError
 from casvit.inputs.images import ImageError
 from casvit.results import Classification, Detections, LocalMask, Result, SemanticMap
+from casvit.results.detections import inside_image
 from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.view import ConfigView
 from casvit_mm.inference.own_loader import OwnLoader
@@ -93,7 +94,10 @@ class ImageModel:
         classes (tuple[str]): Names of the classes.
         palette (tuple[tuple[int]]): An RGB colour for each class.
         model (nn.Module): The model.
+        precision (str): What its dense parts compute in.
     """
+
+    precision = 'fp32'
 
     def __init__(
         self,
@@ -129,6 +133,11 @@ class ImageModel:
         if self.scope == 'mmdet':
             return 'instance' if getattr(self.model, 'with_mask', False) else 'detection'
         return {'mmseg': 'semantic', 'mmpretrain': 'classification'}[self.scope]
+
+    @property
+    def device(self) -> str:
+        """The device that the model is on."""
+        return str(next(self.model.parameters()).device)
 
     @torch.no_grad()
     def __call__(self, images: Sequence[np.ndarray]) -> list[Result]:
@@ -178,11 +187,13 @@ class ImageModel:
     def _detections(self, sample: Any, more: dict[str, Any]) -> Detections:
         found = sample.pred_instances
         found = found[found.scores >= self.score_threshold]
+        boxes, inside = inside_image(found.bboxes.cpu().numpy(), more['height'], more['width'])
+        found = found[torch.from_numpy(inside).to(found.scores.device)]
         masks = None
         if 'masks' in found:
             masks = [LocalMask.crop(np.asarray(mask, bool)) for mask in found.masks.cpu().numpy()]
         return Detections(
-            found.bboxes.cpu().numpy().astype(np.float32),
+            boxes,
             found.scores.cpu().numpy().astype(np.float32),
             found.labels.cpu().numpy().astype(np.int64),
             masks,

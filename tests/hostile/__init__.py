@@ -9,6 +9,7 @@ from hostile.bombs import BOMBS
 from hostile.code import CODE
 from hostile.others import OTHERS
 from hostile.parts import MODULE, mark
+from hostile.scanners import SCANNERS
 from hostile.streams import STREAMS
 from hostile.tensors import TENSORS
 
@@ -16,6 +17,7 @@ HOSTILE = {
     f'{group}: {name}': make
     for group, makers in {
         'code': CODE,
+        'scanners': SCANNERS,
         'tensors': TENSORS,
         'bombs': BOMBS,
         'archives': ARCHIVES,

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from hostile.parts import FLOATS, checkpoint, write_zip, zipped
 
-FIELDS = {'flags': (8, '<H'), 'method': (10, '<H'), 'crc': (16, '<I'), 'size': (24, '<I')}
+FIELDS = {
+    **{'flags': (8, '<H'), 'method': (10, '<H'), 'crc': (16, '<I'), 'size': (24, '<I')},
+    'place': (42, '<I'),
+}
 """Places and formats of some fields in an entry of the directory."""
 PLAIN = checkpoint()
 
@@ -69,6 +72,23 @@ def _extra_length(path):
     start = content.index(b'archive/data/0') - 30
     struct.pack_into('<H', content, start + 28, 8)
     Path(path).write_bytes(content)
+
+
+def _zip64(size):
+    """An archive whose directory says the size of a record in a field for large ones."""
+
+    def make(path):
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.writestr('archive/data.pkl', PLAIN)
+            record = zipfile.ZipInfo('archive/data/0')
+            record.extra = struct.pack('<HHQ', 1, 8, size)
+            archive.writestr(record, FLOATS)
+        content = bytearray(Path(path).read_bytes())
+        start = content.rindex(b'archive/data/0') - 46
+        struct.pack_into('<I', content, start + 24, 2**32 - 1)
+        Path(path).write_bytes(content)
+
+    return make
 
 
 def _comment(path):
@@ -136,6 +156,16 @@ ARCHIVES = {
         ),
     ),
     'records that overlap': _overlap,
+    'a size of zip64 that is missing': _changed('archive/data/0', 'size', 2**32 - 1),
+    'a size of zip64 that is huge': _zip64(2**62),
+    'a size of zip64 that is another': _zip64(12),
+    'a place beyond the file': _changed('archive/data/0', 'place', 10**6),
+    'a place in another record': _changed('archive/data/0', 'place', 10),
+    'patched data': _changed('archive/data/0', 'flags', 0x20),
+    'strong encryption': _changed('archive/data/0', 'flags', 0x40),
+    'names with backslashes': _replaced(b'archive/data.pkl', b'archive\\data.pkl'),
+    'a pickle with another letter': _replaced(b'archive/data.pkl', b'archive/Data.pkl'),
+    'a pickle that is a folder': _replaced(b'archive/data.pkl', b'archive/data_pk/'),
     'a record that begins later': _extra_length,
     'two folders': zipped(PLAIN, extra=[('other/data.pkl', PLAIN)]),
     'a path out of the folder': zipped(PLAIN, extra=[('../evil', b'')]),

@@ -6,6 +6,7 @@ from hostile.parts import (
     call,
     checkpoint,
     data,
+    fraction,
     group,
     legacy,
     name,
@@ -17,6 +18,11 @@ from hostile.parts import (
 
 PRIME = 2**61 - 1
 """Integers that differ by it have the same hash."""
+
+
+EQUAL = b''.join(text('a' * 10**6) + b'q' + bytes([place]) + b'0' for place in range(2))
+"""Two texts that are equal, remembered."""
+EITHER = b'h\x00Nh\x01N'
 
 
 def _doubled(start, step, times=60):
@@ -77,6 +83,24 @@ BOMBS = {
     'keys that are tuples of the same hash': zipped(checkpoint(b'}(' + _colliding_tuples() + b'u')),
     'a set of integers of the same hash': zipped(
         checkpoint(b'\x8f(' + b''.join(number(i * PRIME) for i in range(100_000)) + b'\x90')
+    ),
+    'numbers of the memo of the same hash': zipped(
+        checkpoint(b'N' + b''.join(b'p%d\n' % (i * PRIME) for i in range(60_000)))
+    ),
+    'a number of the memo beyond all': zipped(checkpoint(b'Nr' + b'\xff' * 4)),
+    'keys that are large numbers': zipped(
+        checkpoint(b'}(' + b''.join(number(i << 40) + b'N' for i in range(10_000)) + b'u')
+    ),
+    'keys that are negative numbers': zipped(
+        checkpoint(b'}(' + b''.join(number(-i) + b'N' for i in range(10_000)) + b'u')
+    ),
+    'keys that are fractions': zipped(
+        checkpoint(b'}(' + b''.join(fraction(i * 2.0**40) + b'N' for i in range(10_000)) + b'u')
+    ),
+    'a set of NaN': zipped(checkpoint(b'\x8f(' + fraction(float('nan')) * 10_000 + b'\x90')),
+    'keys of a megabyte that are equal': zipped(checkpoint(EQUAL + b'}(' + EITHER * 10_000 + b'u')),
+    'keys of a megabyte in tuples': zipped(
+        checkpoint(EQUAL + b'}(' + (b'(' + EITHER * 4 + b'tN') * 4_000 + b'u')
     ),
     'complex keys': zipped(
         checkpoint(b'}' + call('builtins.complex', b'G' + bytes(8), b'G' + bytes(8)) + b'Ns')

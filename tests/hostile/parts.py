@@ -39,6 +39,11 @@ def number(value):
     return b'\x8a' + bytes([len(raw)]) + raw
 
 
+def fraction(value):
+    """BINFLOAT."""
+    return b'G' + struct.pack('>d', value)
+
+
 def group(*items):
     """TUPLE."""
     return b'(' + b''.join(items) + b't'

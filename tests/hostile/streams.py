@@ -45,6 +45,14 @@ def _raw(content):
     return lambda path: Path(path).write_bytes(content)
 
 
+def _long_list():
+    """A file whose list of weights has a megabyte of text 20,000 times, in two objects."""
+    usual = pickle.dumps(['0'], 2)
+    two = b''.join(text('a' * 10**6) + b'q' + bytes([place]) + b'0' for place in range(2))
+    keys = b'\x80\x02' + two + b'](' + b'h\x00h\x01' * 10_000 + b'e.'
+    return stream(PLAIN).replace(usual, keys)
+
+
 STREAMS = {
     'another magic number': streamed(PLAIN, magic=MAGIC + 1),
     'a magic number that is text': streamed(PLAIN, magic=str(MAGIC)),
@@ -54,6 +62,11 @@ STREAMS = {
     'a list of weights with one twice': streamed(PLAIN, keys=('0', '0')),
     'a list of weights with another': streamed(PLAIN, keys=('0', '1')),
     'a list of numbers': streamed(PLAIN, keys=(0,)),
+    'a list of long names that are equal': _raw(_long_list()),
+    'memory with a long name': streamed(
+        legacy(checkpoint(weight=tensor(of=memory(key='a' * 10**6)))), keys=('a' * 10**6,)
+    ),
+    'a view with a long name': streamed(_view(text('a' * 10**6), number(0), number(1))),
     'no weights': streamed(PLAIN, behind=b''),
     'half the weights': streamed(PLAIN, behind=struct.pack('<q', 4) + FLOATS[:8]),
     'another number of elements': streamed(PLAIN, behind=struct.pack('<q', 5) + FLOATS * 2),

@@ -4,6 +4,7 @@ from hostile.parts import (
     call,
     checkpoint,
     data,
+    fraction,
     group,
     memory,
     name,
@@ -57,6 +58,18 @@ def _hub(log):
     return zipped(b'\x80\x02}(' + text('state_dict') + state + text('message_hub') + hub + b'u.')
 
 
+def _persistent(**changes):
+    """A persistent id with one part changed."""
+    parts = {
+        'kind': text('storage'),
+        'owner': name('torch.FloatStorage'),
+        'key': text('0'),
+        'device': text('cpu'),
+        'count': number(4),
+    }
+    return group(*{**parts, **changes}.values()) + b'Q'
+
+
 TENSORS = {
     'offset beyond the memory': _weight(offset=1),
     'negative offset': _weight(offset=-1),
@@ -94,6 +107,22 @@ TENSORS = {
     'a persistent id of a module': zipped(
         checkpoint(group(text('module'), name('torch.Tensor'), text('a.py'), text('')) + b'Q')
     ),
+    'memory whose name is a number': zipped(checkpoint(_persistent(key=b'K\x00'))),
+    'memory whose name is bytes': zipped(checkpoint(_persistent(key=data(b'0')))),
+    'memory on a device that is a number': zipped(checkpoint(_persistent(device=b'K\x00'))),
+    'memory with a size that is true': zipped(checkpoint(_persistent(count=b'\x88'))),
+    'memory with a size that is a fraction': zipped(checkpoint(_persistent(count=fraction(4.0)))),
+    'memory with a size of 255 bytes': zipped(checkpoint(_persistent(count=number(2**2000)))),
+    'memory of another kind': zipped(checkpoint(_persistent(kind=data(b'storage')))),
+    'memory of a type of NumPy': zipped(
+        checkpoint(_persistent(owner=call('numpy.dtype', text('f4'))))
+    ),
+    'memory as a list': zipped(checkpoint(b'](' + text('storage') + b'NNNNeQ')),
+    'a persistent id that is nothing': zipped(checkpoint(b'NQ')),
+    'a persistent id that is empty': zipped(checkpoint(b')Q')),
+    'offset of 255 bytes': _weight(offset=2**2000),
+    'stride of 255 bytes': _weight((2, 2), (2**2000, 1)),
+    'size of 255 bytes': _weight((2**2000, 1)),
     'a persistent id that is text': zipped(checkpoint(text('0') + b'Q')),
     'requires_grad of an integer tensor': zipped(
         checkpoint(weight=tensor(of=memory(storage='torch.IntStorage'), more=b'\x88' + HOOKS))
@@ -136,6 +165,12 @@ TENSORS = {
     'a big-endian type': _array('f8', state=dtype_state('>')),
     'a type of commas': _array('f8,f8'),
     'a type that is a name': _array('object'),
+    'text': _array('U4'),
+    'bytes': _array('S8'),
+    'dates': _array('M8[ns]'),
+    'extended floats': _array('f16'),
+    'a type with a title': _array('f8', state=dtype_state(fields=b'}' + text('a') + b'Ns')),
+    'a type with a shape': _array('(2,)f8'),
     'a huge type': _array('S2147483647'),
     'a state of a type that is text': _array('f8', state=text('abc') + b'b'),
     'a shape beyond the bytes': _array('f8', numbers(3)),

@@ -221,7 +221,7 @@ def test_other_objects_than_images_are_refused():
             predict(odd)
 
 
-@pytest.mark.parametrize('name', ['model.onnx', 'model.xyz', 'model', 'folder/best.PTH.zip'])
+@pytest.mark.parametrize('name', ['model.tflite', 'model.xyz', 'model', 'folder/best.PTH.zip'])
 def test_an_unsupported_model_type_is_answered_with_the_supported_ones(name):
     with pytest.raises(UnknownModelError) as refused:
         Predictor(name)

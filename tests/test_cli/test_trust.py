@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 import torch
 
-from casvit import Predictor
+from casvit import Predictor, config_path
 from casvit.cli.main import run_tool
 from casvit.errors import CheckpointError
 from casvit.weights.trust import is_trusted, trusting
@@ -71,3 +71,15 @@ def test_safetensors_need_no_trust_and_damaged_files_are_a_sentence(tmp_path):
 def test_every_command_that_takes_weights_has_the_option(command, capsys):
     assert run_tool(command, ['--help']) == 0
     assert '--trust' in capsys.readouterr().out
+
+
+def test_nothing_but_the_option_implies_trust(odd, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('CASVIT_TRUST', '1')
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    config = tmp_path / 'config.py'
+    base = config_path('mask_rcnn_casvit-xs_demo_shapes')
+    config.write_text(f'_base_ = {str(base)!r}\ntrust = True\nload_weights_only = False\n')
+    assert run_tool('fuse', [str(config), str(odd), str(tmp_path / 'out.pth')]) == 2
+    said = capsys.readouterr().err
+    assert 'datetime.date' in said and 'Warning' not in said
+    assert not is_trusted() and not (tmp_path / 'out.pth').exists()

@@ -3,8 +3,9 @@
 import pytest
 from mmengine.logging import HistoryBuffer
 
-from casvit_mm.engine.resumed_state import check_resumable, drop_foreign_state
+from casvit_mm.engine.resumed_state import check_progress, check_resumable, drop_foreign_state
 from casvit_mm.models.checkpoint import CheckpointError
+from casvit_mm.models.checkpoint.content import Name, Record
 
 
 def state(**runtime_info):
@@ -77,3 +78,28 @@ def test_a_checkpoint_without_state_stays_as_it_is(odd):
     checkpoint = dict(odd)
     drop_foreign_state(checkpoint, [])
     assert checkpoint == odd
+
+
+def test_a_checkpoint_from_beyond_the_end_of_the_run_is_refused():
+    check_progress(state(), 2, 'run.pth')
+    with pytest.raises(CheckpointError, match=r'run\.pth is from iteration 2, .* after 1'):
+        check_progress(state(), 1, 'run.pth')
+
+
+@pytest.mark.parametrize('odd', [Record('argparse.Namespace'), Name('torch.Tensor')])
+def test_objects_in_the_hub_do_not_get_into_the_next_checkpoint(odd):
+    shared = [1]
+    checkpoint = state(a=odd, b=[{'c': (odd,)}], d=[shared, shared])
+    drop_foreign_state(checkpoint, [])
+    assert checkpoint['message_hub']['runtime_info'] == dict(d=[[1], [1]])
+
+
+def test_only_histories_under_printable_names_are_resumed():
+    checkpoint = state()
+    history = HistoryBuffer([1.0], [1])
+    hub = checkpoint['message_hub']
+    hub['log_scalars'] = {'loss': history, 'text': 'a', '\x1b[2J': history, 3: history}
+    hub['resumed_keys'] = {'loss': True, 'text': 'yes', '\x1b[2J': True, 3: True}
+    drop_foreign_state(checkpoint, [])
+    assert hub['log_scalars'] == {'loss': history}
+    assert hub['resumed_keys'] == {'loss': True}

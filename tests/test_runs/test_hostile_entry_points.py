@@ -120,6 +120,24 @@ ENTRIES = {
 }
 
 
+def get_flops(file, data):
+    """Counts the parameters of a config that names the file at three places."""
+    from casvit import config_path
+
+    place = f"init_cfg=dict(type='Pretrained', checkpoint={str(file)!r})"
+    config = file.with_name('config.py')
+    config.write_text(
+        f'_base_ = {str(config_path(DEMO))!r}\n'
+        f'model = dict(backbone=dict({place}), neck=dict({place}), {place})\n'
+        f'load_from = {str(file)!r}\n'
+    )
+    return run_tool('get_flops', [config])
+
+
+WITHOUT_WEIGHTS = {'get_flops': get_flops}
+"""What takes a config that names the file, and has no use for weights."""
+
+
 class Answer(NamedTuple):
     """What became of a file: exit code of the child, what it said, and what it did."""
 
@@ -173,7 +191,7 @@ def tried(entry, file, data):
         os.chdir(file.parent)
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                result = ENTRIES[entry](file, data)
+                result = (ENTRIES | WITHOUT_WEIGHTS)[entry](file, data)
             code = result if isinstance(result, int) else 0
         except CheckpointError as error:
             said, code = io.StringIO(str(error)), 2
@@ -204,6 +222,16 @@ def test_code_in_a_file_never_runs(entry, data, tmp_path):
         folder = tmp_path / str(number)
         folder.mkdir()
         check(entry, kind, data, folder)
+
+
+@pytest.mark.parametrize('entry', WITHOUT_WEIGHTS)
+@pytest.mark.parametrize('kind', [*QUICK_KINDS, 'others: a pipe'])
+def test_what_needs_no_weights_opens_no_file_of_weights(kind, entry, data, tmp_path):
+    file = tmp_path / 'weights.pth'
+    HOSTILE[kind](file)
+    answer = tried(entry, file, data)
+    assert (answer.code, answer.done) == (0, []), answer
+    assert not mark(file).exists() and 'Traceback' not in answer.said
 
 
 @pytest.mark.long

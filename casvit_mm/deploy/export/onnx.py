@@ -1,5 +1,6 @@
 """ONNX, which ONNX Runtime, OpenVINO and TensorRT read."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from casvit.exported.description import INPUT, KEY, Description
 from casvit.extras import how_to_install
 from casvit_mm.deploy.export.program import Network, exported_program
 from casvit_mm.deploy.export.silence import silenced
+from casvit_mm.deploy.lean.half import in_half
 
 OPSET = 18
 """The version of ONNX's operators, which torch's exporter produces without conversion."""
@@ -47,6 +49,8 @@ def write(network: Network, description: Description, file: Path) -> None:
             f'Exporting to ONNX needs {error.name or "onnx"}, which cannot be imported: '
             f'{how_to_install("onnx")}.'
         ) from error
+    if description.precision == 'fp16':
+        network = replace(network, module=in_half(network.module))
     program = exported_program(network)
     with silenced():
         exported: Any = torch.onnx.export(

@@ -1,6 +1,7 @@
 """OpenVINO's intermediate representation, converted from ONNX."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from casvit.errors import MissingPackageError
@@ -31,7 +32,7 @@ def write(network: Network, description: Description, file: Path) -> None:
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / 'model.onnx'
-        onnx.write(network, description, source)
+        onnx.write(network, replace(description, precision='fp32'), source)
         model = openvino.convert_model(source)
     # OpenVINO would halve the weights unless it is told not to.
     openvino.save_model(model, file, compress_to_fp16=description.precision == 'fp16')

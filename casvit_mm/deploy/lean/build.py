@@ -13,6 +13,10 @@ DENSE_HEADS = (
     *('RTMDetHead', 'RTMDetSepBNHead', 'RTMDetInsHead', 'RTMDetInsSepBNHead'),
 )
 """Heads of single-stage detectors that have a lean form."""
+SEGMENTOR_HEADS = (
+    *('FPNHead', 'UPerHead', 'SegformerHead', 'FCNHead'),
+    *('ASPPHead', 'DepthwiseSeparableASPPHead'),
+)
 MASK_HEADS = ('FCNMaskHead', 'LightMaskHead')
 BOX_HEADS = ('Shared2FCBBoxHead', 'Shared4Conv1FCBBoxHead', 'ConvFCBBoxHead', 'BBoxHead')
 
@@ -61,6 +65,7 @@ def _require_two_stage(model: Any) -> None:
 
 
 def _require_segmentor(model: Any) -> None:
+    _require_kind('decode_head', model.decode_head, SEGMENTOR_HEADS)
     if model.test_cfg.get('mode', 'whole') != 'whole':
         raise UnsupportedModelError(
             "The model predicts in sliding windows (test_cfg.mode='slide'), which is not exported. "

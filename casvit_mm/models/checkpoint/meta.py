@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeGuard
 
+LARGEST = 2**32
+"""Bound of a seed, and far above any number of iterations."""
+
 
 def usable_meta(meta: object) -> tuple[dict[str, Any], list[str]]:
     """Removes values of unexpected types from the ``meta`` of a checkpoint.
@@ -68,7 +71,7 @@ def _is_colour(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) < LARGEST
 
 
 def _kind(value: object) -> str:
@@ -79,7 +82,7 @@ Check = tuple[str, Callable[[object], bool]]
 ANYTHING: Check = ('anything', lambda value: True)
 NAMES: Check = ('a list of class names', is_names)
 PALETTE: Check = ('a list of RGB colours', is_palette)
-COUNT: Check = ('a non-negative integer', _is_count)
+COUNT: Check = ('an integer from 0 to 2**32', _is_count)
 DATASET_META: dict[str, Check] = {'classes': NAMES, 'palette': PALETTE}
 META: dict[str, Check] = {
     'dataset_meta': ('a dict', lambda value: isinstance(value, Mapping)),

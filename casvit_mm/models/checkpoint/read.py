@@ -149,7 +149,7 @@ def _without_wrappers(weights: dict[str, Tensor], name: str) -> dict[str, Tensor
         own = WRAPPERS.sub('', key)
         if own in plain and plain[own] is not value:
             raise CheckpointError(
-                f'The file {name} holds two weights for {own}, with and without the prefix of a '
+                f'The file {name} holds two weights for {own!r}, with and without the prefix of a '
                 'wrapper (module., _orig_mod.). Save the unwrapped model.'
             )
         plain[own] = value

@@ -439,5 +439,5 @@ def test_names_that_only_look_like_a_prefix_are_kept(key, save):
 
 def test_two_weights_with_the_same_name_are_rejected(save):
     file = save({'_orig_mod.head.weight': torch.zeros(1), 'head.weight': torch.ones(1)})
-    with pytest.raises(CheckpointError, match=r'two weights for head\.weight'):
+    with pytest.raises(CheckpointError, match=r"two weights for 'head\.weight'"):
         read_checkpoint(file)

@@ -80,7 +80,7 @@ def tried(tmp_path_factory):
         files[name] = folder / 'weights.pth'
         make(files[name])
     # What reading imports when it is first used: a child must import nothing.
-    for name in ('code: EXT1', 'others: safetensors with a gap', 'others: empty'):
+    for name in ('code: EXT1', 'others: safetensors with a gap', 'scanners: protocol 0'):
         with pytest.raises(CheckpointError):
             read_checkpoint(files[name])
     before = _state(root)

@@ -5,11 +5,9 @@ Two parsers may see two files in one archive: what it holds, and where, only ``z
 
 import io
 import zipfile
-import zlib
 from typing import IO, Any
 
 from casvit_mm.models.checkpoint.content.limits import (
-    CHUNK,
     PICKLE_BYTES,
     ZIP_DIRECTORY_BYTES,
     ZIP_ENTRIES,
@@ -27,6 +25,7 @@ from casvit_mm.models.checkpoint.content.problems import (
     shown,
 )
 from casvit_mm.models.checkpoint.content.tree import check_tree
+from casvit_mm.models.checkpoint.content.verified import Extent, read_verified
 
 END = 22
 """Bytes of the end of an archive without a comment; torch writes none."""
@@ -102,32 +101,29 @@ class Archive:
         size = self._size(PICKLE)
         if size > PICKLE_BYTES:
             raise TooLargeError(f'its content without the weights takes {size:,} bytes')
-        pickled = bytearray(size)
-        self._fill(PICKLE, memoryview(pickled))
+        pickled = self._content_of(PICKLE)
         tensors = Tensors(self._expect)
         content = _interpreted(pickled, tensors)
         check_tree(content, tensors.size)
-        for key, memory in tensors.memories.items():
-            self._fill(f'data/{key}', memory.buffer)
+        memories = tensors.memories.items()
+        extents = [self._extent(f'data/{key}', memory.buffer) for key, memory in memories]
+        read_verified(self._file, extents)
         moved = tensors.moved(map_location)
         # Interpreting is cheap, and a tensor cannot always be moved in place.
         return content if moved is None else _interpreted(pickled, Tensors(self._expect, moved))
 
-    def _fill(self, name: str, buffer: memoryview) -> None:
-        """Reads a record into a buffer, and verifies its checksum."""
-        name = f'{self._folder}{name}'
-        entry = self._zip.getinfo(name)
-        self._file.seek(self._start(name))
-        buffers = [buffer[start : start + CHUNK] for start in range(0, len(buffer), CHUNK)]
-        # A memory may have some bytes behind its last whole element.
-        buffers.append(memoryview(bytearray(entry.file_size - len(buffer))))
-        checksum = 0
-        for part in buffers:
-            if self._file.readinto(part) != len(part):  # type: ignore[attr-defined]
-                raise DamagedError(f'its record {shown(name)} ends too early')
-            checksum = zlib.crc32(part, checksum)
-        if checksum != entry.CRC:
-            raise DamagedError(f'the CRC-32 of its record {shown(name)} is wrong')
+    def _content_of(self, name: str) -> bytearray:
+        """Reads a record whose size has been checked."""
+        content = bytearray(self._size(name))
+        read_verified(self._file, [self._extent(name, memoryview(content))])
+        return content
+
+    def _extent(self, name: str, buffer: memoryview) -> Extent:
+        """Where a record is, and its memory."""
+        entry = self._zip.getinfo(f'{self._folder}{name}')
+        return Extent(
+            entry.filename, self._start(entry.filename), entry.file_size, entry.CRC, buffer
+        )
 
     def _start(self, name: str) -> int:
         """The place of the content of a record, which zipfile finds when it opens the record."""
@@ -156,11 +152,9 @@ class Archive:
     def _check_byte_order(self) -> None:
         if f'{self._folder}byteorder' not in self._ends:
             return
-        size = self._size('byteorder')
-        if size > BYTE_ORDER_BYTES:
+        if self._size('byteorder') > BYTE_ORDER_BYTES:
             raise DamagedError('its byte order is unknown')
-        order = bytearray(size)
-        self._fill('byteorder', memoryview(order))
+        order = self._content_of('byteorder')
         if order == b'big':
             raise UnsupportedError(
                 'was saved on a big-endian machine, whose numbers are not read here. Load and save '

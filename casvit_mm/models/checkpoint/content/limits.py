@@ -21,8 +21,9 @@ INTEGER_BYTES = 255
 DIGITS = 600
 """Length of a number in text, for the same reason; 255 bytes have 615 digits."""
 
-LINE_BYTES = 64 * 2**20
-"""Length of a line of text in the older protocols, where a string is a line."""
+TEXT_BYTES = 64 * 2**20
+"""Length of a string, which takes up to four times as much memory; that of a line, too, which a
+string is in the older protocols."""
 
 DEPTH = 100
 """Levels of nesting: code that walks over the content recursively must not overflow the stack."""
@@ -66,9 +67,15 @@ CHUNK = 2**18
 MESSAGE_NAME = 100
 """Characters of a name from the file in a message."""
 
-TUPLE_KEYS = 4_096
-"""Keys of dicts that are tuples: their hashes can be chosen to be the same, and then each is
-compared with all before it."""
+ODD_KEYS = 8_192
+"""Keys of dicts that are tuples, fractions or large numbers: their hashes can be chosen so that
+each is compared with all before it."""
+
+SMALL_NUMBER = 2**16
+"""Numbers below it are their own places in any dict that is large enough to be slow."""
 
 KEY_LENGTH = 8
-"""Elements of such a tuple."""
+"""Elements of a tuple that is a key."""
+
+KEY_TEXT = 4_096
+"""Length of a key that is text: two equal ones are compared each time that one is set."""

@@ -1,6 +1,6 @@
 """Counts what the pickle of a file asks for."""
 
-from casvit_mm.models.checkpoint.content.limits import LARGE, LARGE_BYTES, OPCODES, TUPLE_KEYS
+from casvit_mm.models.checkpoint.content.limits import LARGE, LARGE_BYTES, ODD_KEYS, OPCODES
 from casvit_mm.models.checkpoint.content.problems import TooLargeError
 
 
@@ -10,7 +10,7 @@ class Budget:
     def __init__(self) -> None:
         self.steps = OPCODES
         self.bytes = LARGE_BYTES
-        self.tuple_keys = TUPLE_KEYS
+        self.odd_keys = ODD_KEYS
 
     def spend(self, steps: int) -> None:
         """Counts objects that a step copies or creates.
@@ -38,12 +38,14 @@ class Budget:
                     f'its strings and arrays take more than {LARGE_BYTES // 2**20} MiB'
                 )
 
-    def spend_tuple_key(self) -> None:
-        """Counts a tuple that is a key of a dict or an element of a set.
+    def spend_odd_key(self) -> None:
+        """Counts a key of a dict, or an element of a set, that is neither text nor a small number.
 
         Raises:
             TooLargeError: They are too many.
         """
-        self.tuple_keys -= 1
-        if self.tuple_keys < 0:
-            raise TooLargeError(f'it holds more than {TUPLE_KEYS:,} keys that are tuples')
+        self.odd_keys -= 1
+        if self.odd_keys < 0:
+            raise TooLargeError(
+                f'it holds more than {ODD_KEYS:,} keys that are tuples, fractions or large numbers'
+            )

@@ -65,7 +65,7 @@ def put(target: dict, key: object, value: object, budget: Budget) -> None:
         DamagedError: The key is of a type that a checkpoint does not need.
     """
     if not is_key(key, budget):
-        raise DamagedError(f'it holds a dict with a key of type {type(key).__name__}')
+        raise DamagedError(f'it holds a dict with an unusual key of type {type(key).__name__}')
     target[key] = value
 
 

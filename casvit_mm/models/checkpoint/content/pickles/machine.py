@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from casvit_mm.models.checkpoint.content.limits import LARGE
+from casvit_mm.models.checkpoint.content.limits import LARGE, OPCODES
 from casvit_mm.models.checkpoint.content.pickles.functions import Context, as_set, put
 from casvit_mm.models.checkpoint.content.pickles.literals import decimal
 from casvit_mm.models.checkpoint.content.pickles.source import Source
@@ -162,6 +162,9 @@ class Machine:
             put(target, items[index], items[index + 1], budget)
 
     def _remember(self, key: int) -> None:
+        # Python counts them; numbers of its own choice could all have the same hash.
+        if not 0 <= key < OPCODES:
+            raise DamagedError('it remembers a value under an impossible number')
         self.memo[key] = self._top(object)
 
     def _recall(self, key: int) -> None:

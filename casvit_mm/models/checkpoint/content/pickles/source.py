@@ -2,7 +2,7 @@
 
 from typing import IO
 
-from casvit_mm.models.checkpoint.content.limits import CHUNK, LINE_BYTES
+from casvit_mm.models.checkpoint.content.limits import CHUNK, TEXT_BYTES
 from casvit_mm.models.checkpoint.content.problems import DamagedError
 
 
@@ -43,7 +43,7 @@ class Source:
         Raises:
             DamagedError: There is no end of a line, or it is too far.
         """
-        data = self.file.readline(LINE_BYTES)
+        data = self.file.readline(TEXT_BYTES)
         if not data.endswith(b'\n'):
             raise DamagedError('it holds a line without an end')
         return data[:-1]

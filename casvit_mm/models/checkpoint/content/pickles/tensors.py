@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.storage import TypedStorage
 
-from casvit_mm.models.checkpoint.content.limits import DIMENSIONS, EXTENT, TENSORS
+from casvit_mm.models.checkpoint.content.limits import DIMENSIONS, EXTENT, KEY_TEXT, TENSORS
 from casvit_mm.models.checkpoint.content.problems import DamagedError, TooLargeError, shown
 
 DEVICE = re.compile(r'[a-z]{2,16}(:[0-9]{1,3})?')
@@ -93,6 +93,7 @@ class Tensors:
         Raises:
             DamagedError: The file has no such memory, or a different one.
         """
+        _check_name(key)
         known = self.memories.get(key)
         if known is None:
             size = count * dtype.itemsize
@@ -118,6 +119,7 @@ class Tensors:
         Raises:
             DamagedError: The memory is smaller.
         """
+        _check_name(key)
         memory = self._parts[id(storage)].memory
         if start + count > memory.count:
             raise DamagedError('a part of its memory lies outside of it')
@@ -209,6 +211,11 @@ class Tensors:
         if isinstance(map_location, (str, torch.device)) and map_location in ON_CPU:
             return None
         return {key: _moved(memory, map_location) for key, memory in self.memories.items()}
+
+
+def _check_name(key: str) -> None:
+    if len(key) > KEY_TEXT:
+        raise DamagedError('its memory has a name that is too long')
 
 
 def _empty(size: int) -> Tensor:

@@ -1,0 +1,124 @@
+"""Reads records of an archive into memory and verifies their checksums, in two threads."""
+
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from threading import Lock
+from typing import IO, NamedTuple
+
+from casvit_mm.models.checkpoint.content.checksums import joined
+from casvit_mm.models.checkpoint.content.limits import CHUNK
+from casvit_mm.models.checkpoint.content.problems import DamagedError, shown
+
+Reader = Callable[[memoryview, int], int]
+"""Fills memory from a place in a file, and gives the number of bytes."""
+THREADS = 2
+"""Half of the time goes to the checksum, which torch.load does without."""
+PIECE = 2**22
+"""Bytes that a thread takes at once: a model may be one record, or ten thousand."""
+
+
+class Extent(NamedTuple):
+    """Where a record is, and where it goes.
+
+    Attributes:
+        name: Its name, for messages.
+        start: Where its content begins in the file.
+        size: Its size in bytes.
+        checksum: Its CRC-32, as the archive says.
+        buffer: Memory for it; may be shorter, and then gets only its first bytes.
+    """
+
+    name: str
+    start: int
+    size: int
+    checksum: int
+    buffer: memoryview
+
+
+class _Piece(NamedTuple):
+    extent: Extent
+    start: int
+    buffer: memoryview
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.buffer)
+
+
+def read_verified(file: IO[bytes], extents: Iterable[Extent]) -> None:
+    """Reads records into memory.
+
+    Args:
+        file: The file.
+        extents: The records.
+
+    Raises:
+        DamagedError: A record ends too early or has another checksum; the first one in the file.
+    """
+    pieces = [
+        piece
+        for extent in sorted(extents, key=lambda extent: extent.start)
+        for piece in _pieces(extent)
+    ]
+    read = _reader(file)
+    with ThreadPoolExecutor(THREADS) as pool:
+        # An error here cancels what no thread has begun.
+        found = pool.map(lambda job: [_checksum(read, piece) for piece in job], _jobs(pieces))
+        whole = 0
+        for piece, checksum in zip(pieces, chain.from_iterable(found), strict=True):
+            if checksum is None:
+                raise DamagedError(f'its record {shown(piece.extent.name)} ends too early')
+            first = piece.start == piece.extent.start
+            whole = checksum if first else joined(whole, checksum, len(piece.buffer))
+            last = piece.end == piece.extent.start + piece.extent.size
+            if last and whole != piece.extent.checksum:
+                raise DamagedError(f'the CRC-32 of its record {shown(piece.extent.name)} is wrong')
+
+
+def _pieces(extent: Extent) -> Iterator[_Piece]:
+    for offset in range(0, len(extent.buffer), PIECE):
+        yield _Piece(extent, extent.start + offset, extent.buffer[offset : offset + PIECE])
+    rest = extent.size - len(extent.buffer)
+    if rest or not extent.size:
+        yield _Piece(extent, extent.start + len(extent.buffer), memoryview(bytearray(rest)))
+
+
+def _jobs(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """Groups small pieces: handing them over one by one takes longer than reading them."""
+    job: list[_Piece] = []
+    size = 0
+    for piece in pieces:
+        job.append(piece)
+        size += len(piece.buffer)
+        if size >= PIECE:
+            yield job
+            job, size = [], 0
+    yield job
+
+
+def _reader(file: IO[bytes]) -> Reader:
+    """Reads into memory from a place in a file, for several threads at once."""
+    if hasattr(os, 'preadv'):
+        return lambda memory, place: os.preadv(file.fileno(), [memory], place)
+    lock = Lock()
+
+    def read(memory: memoryview, place: int) -> int:
+        with lock:
+            file.seek(place)
+            return file.readinto(memory)  # type: ignore[attr-defined]
+
+    return read
+
+
+def _checksum(read: Reader, piece: _Piece) -> int | None:
+    """Reads a piece and gives its checksum; None if the file ends before it."""
+    checksum = 0
+    for offset in range(0, len(piece.buffer), CHUNK):
+        chunk = piece.buffer[offset : offset + CHUNK]
+        if read(chunk, piece.start + offset) != len(chunk):
+            return None
+        checksum = zlib.crc32(chunk, checksum)
+    return checksum

@@ -1,0 +1,65 @@
+"""Answers of two runtimes are compared object by object, whatever their order."""
+
+import numpy as np
+import pytest
+
+from casvit.exported.parity import TOLERANCES, difference
+
+BOXES = np.array([[0, 0, 10, 10], [20, 20, 60, 60], [21, 20, 60, 60]], np.float32)
+SCORES = np.array([0.9, 0.8, 0.5], np.float32)
+LABELS = np.array([0, 1, 1])
+STRICT = TOLERANCES['fp32']
+
+
+def test_the_order_of_objects_does_not_matter():
+    order = [2, 0, 1]
+    found = difference(
+        'detection', [BOXES, SCORES, LABELS], [BOXES[order], SCORES[order], LABELS[order]]
+    )
+    assert found.objects == 3 and found.boxes == found.scores == 0 and STRICT.allows(found)
+
+
+def test_a_moved_box_is_measured_in_pixels():
+    moved = BOXES + np.array([[0, 0, 0, 0], [0, 0.25, 0, 0], [0, 0, 0, 0]], np.float32)
+    found = difference('detection', [BOXES, SCORES, LABELS], [moved, SCORES, LABELS])
+    assert found.boxes == pytest.approx(0.25) and not STRICT.allows(found)
+
+
+@pytest.mark.parametrize('index', [0, 1, 2])
+def test_a_missing_object_or_another_class_is_counted(index):
+    kept = [each for each in range(3) if each != index]
+    fewer = [BOXES[kept], SCORES[kept], LABELS[kept]]
+    for pair in ([BOXES, SCORES, LABELS], fewer), (fewer, [BOXES, SCORES, LABELS]):
+        found = difference('detection', *pair)
+        assert found.unmatched == 1 and not STRICT.allows(found)
+    other = LABELS.copy()
+    other[index] = 7
+    assert difference('detection', [BOXES, SCORES, LABELS], [BOXES, SCORES, other]).unmatched == 2
+
+
+def test_an_object_on_the_threshold_may_be_missing():
+    left = [BOXES[:1], np.array([0.30005], np.float32), LABELS[:1]]
+    right = [BOXES[:1], np.array([0.29998], np.float32), LABELS[:1]]
+    assert difference('detection', left, right, 0.3).unmatched == 0
+    assert difference('detection', left, right, 0.3).objects == 0
+
+
+def test_no_objects_at_all_are_no_difference():
+    nothing = [BOXES[:0], SCORES[:0], LABELS[:0]]
+    assert STRICT.allows(difference('detection', nothing, nothing))
+
+
+@pytest.mark.parametrize('task', ['semantic', 'classification'])
+def test_numbers_that_are_not_a_number_are_refused(task):
+    values = np.ones((1, 3, 4, 4), np.float32)
+    broken = values.copy()
+    broken[0, 0, 0, 0] = np.nan
+    assert not STRICT.allows(difference(task, [values], [broken]))
+    assert STRICT.allows(difference(task, [values], [values + 1e-6]))
+    assert not STRICT.allows(difference(task, [values], [values + 1e-3]))
+
+
+def test_logits_of_another_size_are_refused():
+    assert not STRICT.allows(
+        difference('semantic', [np.ones((1, 3, 4, 4))], [np.ones((1, 3, 4, 5))])
+    )
