@@ -110,7 +110,7 @@ def problem_of(raw: Any) -> str:
             ``max_per_img`` and ``min_bbox_size`` as in mmdet's test config, with 0 for numbers that
             are not limited, and -1 for a size that is not.
     """
-    if not isinstance(raw, Mapping) or raw.get('kind') not in KINDS:
+    if not isinstance(raw, Mapping) or raw.get('kind') not in tuple(KINDS):
         return f'its decoding is none of {", ".join(KINDS)}'
     strides, priors = raw.get('strides'), raw.get('priors')
     if not isinstance(strides, Sequence) or not isinstance(priors, Sequence):
