@@ -47,12 +47,37 @@ def run(args: Namespace) -> int:
         UserError: The model cannot be exported, or its file does not answer the same.
     """
     out = _checked(args)
-    sample = _sample(args.sample)
+    sample = sample_image(args.sample)
     cfg = sized_config(args)
     load_toolbox(cfg)
     require_matching_channels(cfg)
     loaded = ImageModel(args.checkpoint, cfg, weights=args.weights)
     steps, size = _steps(args, ConfigView(cfg).test_dataset()['pipeline'])  # type: ignore[index]
+    network, description = network_and_description(args, loaded, steps, size, sample)
+    print(f'model      {description.model}, {count_of(len(loaded.classes), "class")}')
+    print(f'input      {_shape(description)}, uint8 RGB')
+    print(f'outputs    {", ".join(network.outputs)}')
+    export(network, description, out, lambda line: print(f'compared   {line}', flush=True))
+    print(f'exported   {from_here(out)} ({out.stat().st_size:,} bytes)')
+    return 0
+
+
+def network_and_description(
+    args: Namespace,
+    loaded: ImageModel,
+    steps: list[Step],
+    size: tuple[int, int],
+    sample: np.ndarray,
+) -> tuple[Network, Description]:
+    """The network of a model, and what its file will say of itself.
+
+    Args:
+        args: ``checkpoint``, ``format``, ``dynamic`` and ``half``.
+        loaded: The model; it is fused in place.
+        steps: How images are prepared.
+        size: Height and width of the example.
+        sample: The image that the example is made from, RGB.
+    """
     name = model_name(loaded.model)
     if not is_fused(loaded.model):
         fuse(loaded.model)
@@ -79,12 +104,7 @@ def run(args: Namespace) -> int:
         casvit=__version__,
         **_of_task(loaded),
     )
-    print(f'model      {name}, {count_of(len(loaded.classes), "class")}')
-    print(f'input      {_shape(description)}, uint8 RGB')
-    print(f'outputs    {", ".join(network.outputs)}')
-    export(network, description, out, lambda line: print(f'compared   {line}', flush=True))
-    print(f'exported   {from_here(out)} ({out.stat().st_size:,} bytes)')
-    return 0
+    return network, description
 
 
 def _checked(args: Namespace) -> Path:
@@ -133,8 +153,8 @@ def _steps(args: Namespace, pipeline: list[Any]) -> tuple[list[Step], tuple[int,
     return with_size(steps, size), size
 
 
-def _sample(file: str | None) -> np.ndarray:
-    """The sample image: RGB, uint8."""
+def sample_image(file: str | None) -> np.ndarray:
+    """The image that a file is compared on: RGB, uint8; a generated one if no file is named."""
     if file is not None:
         return read_image(file)
     scene = paint(np.random.default_rng(0), SAMPLE_SIDE)

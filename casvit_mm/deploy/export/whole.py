@@ -28,7 +28,7 @@ OTHER_SIZES = ((160, 224), (256, 192))
 
 def export(
     network: Network, description: Description, out: Path, tell: Callable[[str], None]
-) -> None:
+) -> list[Difference]:
     """Writes a model in a format, and keeps it if it answers like the network.
 
     Args:
@@ -37,12 +37,16 @@ def export(
         out: The file.
         tell: Called with a line of text about each comparison.
 
+    Returns:
+        How its answers differ from the network's, for each size of input that was compared.
+
     Raises:
         ExportError: It cannot be traced, or does not answer the same; nothing is left of it.
         MissingPackageError: What writes or runs the format cannot be imported.
         OSError: It cannot be written.
     """
     chosen = FORMATS[description.format]
+    differences: list[Difference] = []
     with _folder_beside(out) as folder:
         file = folder / out.name
         importlib.import_module(WRITERS[description.format]).write(network, description, file)
@@ -54,6 +58,7 @@ def export(
             tolerance = TOLERANCES[description.precision]
             for at, found in compared(file, network, description):
                 tell(f'{at}: {found}')
+                differences.append(found)
                 if not tolerance.allows(found):
                     raise ExportError(
                         f'The exported file does not answer like PyTorch ({at}: {found}), so it '
@@ -62,6 +67,7 @@ def export(
         # The description last: without it, the others are no model yet.
         for each in sorted(folder.iterdir(), key=lambda each: each.suffix == '.json'):
             _move(each, out.parent / each.name)
+    return differences
 
 
 def compared(
