@@ -32,6 +32,7 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'CASViT': 'casvit_mm.models.casvit',
         'CASViTClassifier': 'casvit_mm.models.classifier',
         'CASViTClsHead': 'casvit_mm.models.classifier',
+        'ExportedPredictor': 'casvit_mm.inference.exported_predictor',
         'InstanceTTAModel': 'casvit_mm.engine.tta',
         'LightEncoderDecoder': 'casvit_mm.models.light_segmentor',
         'LightMaskHead': 'casvit_mm.models.light_mask_head',

@@ -47,11 +47,13 @@ def add_config(parser: ArgumentParser) -> None:
     )
 
 
-def add_checkpoint(parser: ArgumentParser) -> None:
-    """CHECKPOINT."""
+def add_checkpoint(parser: ArgumentParser, *, optional: bool = False) -> None:
+    """CHECKPOINT, which a command may do without if it is optional."""
+    options: dict[str, Any] = dict(nargs='?') if optional else {}
     parser.add_argument(
         'checkpoint',
         metavar='CHECKPOINT',
+        **options,
         help='checkpoint of a training run, published one (casvit://NAME), or .safetensors',
     )
 

@@ -9,6 +9,9 @@
   casvit bench --configs retinanet_casvit-xs_fpn_1x_coco semantic_fpn_casvit-xs_40k_ade20k-512x512
       whole detectors and segmentors, with the maximum number of detections; on a CPU also the time
       of the backbone in it, and that of neck, heads and post-processing divided by it
+  casvit bench --formats --configs mask_rcnn_casvit-xs_demo_shapes --checkpoint FILE
+      a trained model in every format that it can be exported to, beside PyTorch: time with one and
+      two threads, memory, sizes, difference, and with --evaluate the accuracy
   casvit bench --peers
       other backbones next to CAS-ViT, with their published accuracy (needs timm)
   casvit bench --variants fused --image-size 256 512 1024 2048
@@ -31,6 +34,7 @@ after each model, so that an interrupted run keeps its measurements.
 from argparse import ArgumentParser
 
 from casvit.cli import arguments
+from casvit.exported.formats import FORMATS
 from casvit.tables import ARCHITECTURES, PEERS, PRECISIONS, VARIANTS
 
 
@@ -107,6 +111,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--note', metavar='TEXT', help='a remark for the record and its table, such as other load'
     )
+    parser.add_argument(
+        '--formats',
+        nargs='*',
+        choices=tuple(FORMATS),
+        metavar='NAME',
+        help=f'formats of exported models: {", ".join(FORMATS)} (default: all)',
+    )
+    parser.add_argument('--checkpoint', metavar='FILE', help='the trained model for --formats')
+    parser.add_argument(
+        '--evaluate', action='store_true', help='with --formats: also test each on the test dataset'
+    )
     parser.add_argument('--runs', nargs='+', metavar='FOLDER', help='work dirs of finished runs')
     parser.add_argument(
         '--pipelines',
@@ -114,7 +129,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='CONFIG',
         help='measure the training pipelines of these configs instead of models',
     )
-    parser.add_argument('--data-root', metavar='DIR', help='data folder for --pipelines')
+    parser.add_argument(
+        '--data-root', metavar='DIR', help='data folder for --pipelines and --evaluate'
+    )
     parser.add_argument(
         '--samples',
         type=arguments.positive_int,

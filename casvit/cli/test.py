@@ -8,6 +8,8 @@
       merges predictions for several scales and flips of every image
   casvit test CONFIG CHECKPOINT --fuse --compile
       the same results, faster: compilation takes a minute or more once
+  casvit test CONFIG --backend model.onnx
+      the same evaluation of an exported model, which reads and prepares the images itself
   casvit test CONFIG CHECKPOINT --format-only out/test-dev \\
       --cfg-options test_dataloader.dataset.ann_file=annotations/image_info_test-dev2017.json
       out/test-dev.bbox.json and .segm.json, as COCO's test server takes them; no annotations needed
@@ -27,7 +29,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     arguments.add_config(parser)
     arguments.add_size(parser)
-    arguments.add_checkpoint(parser)
+    arguments.add_checkpoint(parser, optional=True)
+    parser.add_argument(
+        '--backend',
+        metavar='FILE',
+        help='evaluate an exported model (see casvit export) instead of a checkpoint',
+    )
     arguments.add_trust(parser)
     arguments.add_work_dir(parser)
     arguments.add_weights(parser)

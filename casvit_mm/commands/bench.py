@@ -18,11 +18,13 @@ from casvit_mm.benchmark.machine import describe, limits
 from casvit_mm.benchmark.measure import measure
 from casvit_mm.benchmark.pipeline import time_pipeline
 from casvit_mm.benchmark.plan import add_facts, groups
+from casvit_mm.commands.bench_formats import formats_record
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import reroot
 from casvit_mm.config.read import load_config
 from casvit_mm.datasets.preflight.check import check_data
+from casvit_mm.report.speed.formats import formats_table
 from casvit_mm.report.speed.page import speed_page, tables_page
 from casvit_mm.report.speed.plots import speed_plots
 from casvit_mm.report.speed.table import (
@@ -47,8 +49,10 @@ def run(args: Namespace) -> int:
         CliError: The device does not exist, a case could not be measured, or a file could not be
             read or written.
     """
-    if args.data_root and not args.pipelines:
-        raise CliError('--data-root belongs to --pipelines: models are measured without data.')
+    if args.data_root and not (args.pipelines or args.evaluate):
+        raise CliError(
+            '--data-root belongs to --pipelines and --evaluate: models are measured without data.'
+        )
     if bool(args.page) != bool(args.records):
         raise CliError('--page needs --records, from which it is written, and the reverse.')
     if args.page:
@@ -68,6 +72,10 @@ def run(args: Namespace) -> int:
         record |= {'machine': describe('cpu', threads), 'pipelines': _pipelines(args)}
         _keep(record, args)
         print(pipeline_table(record))
+    elif args.formats is not None:
+        record |= formats_record(args)
+        _keep(record, args)
+        print(formats_table(record))
     else:
         _measure(record, args)
         print(speed_table(record))

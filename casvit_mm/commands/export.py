@@ -24,7 +24,7 @@ from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.shapes.scenes import paint
 from casvit_mm.deploy import fuse, is_fused
 from casvit_mm.deploy.export.program import Network, require_exporter
-from casvit_mm.deploy.export.whole import export
+from casvit_mm.deploy.export.whole import bytes_of, export
 from casvit_mm.deploy.lean import RawSingleStage, decoding, lean_model
 from casvit_mm.engine.run_facts import model_name
 from casvit_mm.inference.image_model import ImageModel
@@ -47,13 +47,41 @@ def run(args: Namespace) -> int:
         UserError: The model cannot be exported, or its file does not answer the same.
     """
     out = _checked(args)
-    sample = _sample(args.sample)
+    sample = sample_image(args.sample)
     cfg = sized_config(args)
-    raw = _is_raw(args, ConfigView(cfg))
+    raw = is_raw(args, ConfigView(cfg))
     load_toolbox(cfg)
     require_matching_channels(cfg)
     loaded = ImageModel(args.checkpoint, cfg, weights=args.weights)
     steps, size = _steps(args, ConfigView(cfg).test_dataset()['pipeline'])  # type: ignore[index]
+    network, description = network_and_description(args, loaded, steps, size, sample, raw=raw)
+    print(f'model      {description.model}, {count_of(len(loaded.classes), "class")}')
+    print(f'input      {_shape(description)}, uint8 RGB')
+    print(f'outputs    {", ".join(network.outputs)}')
+    export(network, description, out, lambda line: print(f'compared   {line}', flush=True))
+    print(f'exported   {from_here(out)} ({bytes_of(out):,} bytes)')
+    return 0
+
+
+def network_and_description(
+    args: Namespace,
+    loaded: ImageModel,
+    steps: list[Step],
+    size: tuple[int, int],
+    sample: np.ndarray,
+    *,
+    raw: bool,
+) -> tuple[Network, Description]:
+    """The network of a model, and what its file will say of itself.
+
+    Args:
+        args: ``checkpoint``, ``format``, ``dynamic`` and ``half``.
+        loaded: The model; it is fused in place.
+        steps: How images are prepared.
+        size: Height and width of the example.
+        sample: The image that the example is made from, RGB.
+        raw: Whether decoding is left to the Predictor, as :func:`is_raw` says.
+    """
     name = model_name(loaded.model)
     if not is_fused(loaded.model):
         fuse(loaded.model)
@@ -82,14 +110,7 @@ def run(args: Namespace) -> int:
         outputs=description.outputs,
         whole=whole if raw else None,
     )
-    print(f'model      {name}, {count_of(len(loaded.classes), "class")}')
-    print(f'input      {_shape(description)}, uint8 RGB')
-    print(f'outputs    {", ".join(network.outputs)}')
-    size_on_disk = export(
-        network, description, out, lambda line: print(f'compared   {line}', flush=True)
-    )
-    print(f'exported   {from_here(out)} ({size_on_disk:,} bytes)')
-    return 0
+    return network, description
 
 
 def _checked(args: Namespace) -> Path:
@@ -115,8 +136,16 @@ def _checked(args: Namespace) -> Path:
     return out
 
 
-def _is_raw(args: Namespace, view: ConfigView) -> bool:
-    """Whether decoding is left to the Predictor. Checks that the format can hold the model."""
+def is_raw(args: Namespace, view: ConfigView) -> bool:
+    """Whether decoding is left to the Predictor.
+
+    Args:
+        args: ``format`` and ``raw``.
+        view: The config.
+
+    Raises:
+        UserError: The format cannot hold the model, or ``raw`` is not for it.
+    """
     two_stage = view.task == 'detection' and 'roi_head' in view.model
     if view.task == 'detection' and not two_stage:
         return args.raw or not FORMATS[args.format].whole_detectors
@@ -150,8 +179,8 @@ def _steps(args: Namespace, pipeline: list[Any]) -> tuple[list[Step], tuple[int,
     return with_size(steps, size), size
 
 
-def _sample(file: str | None) -> np.ndarray:
-    """The sample image: RGB, uint8."""
+def sample_image(file: str | None) -> np.ndarray:
+    """The image that a file is compared on: RGB, uint8; a generated one if no file is named."""
     if file is not None:
         return read_image(file)
     scene = paint(np.random.default_rng(0), SAMPLE_SIDE)

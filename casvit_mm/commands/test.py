@@ -27,6 +27,7 @@ from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.engine.drawing import set_style
 from casvit_mm.engine.run_facts import log_file
 from casvit_mm.models.checkpoint import require_checkpoint
+from casvit_mm.models.optional import import_toolbox
 from casvit_mm.speed.devices import check_precision
 
 
@@ -46,6 +47,7 @@ def run(args: Namespace) -> int:
     """
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         raise CliError(f'--out {args.out}: the file is a pickle, so its name has to end in .pkl.')
+    _check_model(args)
     screen = Screen(quiet=args.quiet)
     cfg = command_config(args)
     # Checks look at registries, which import the toolbox: it is loaded with care first.
@@ -56,9 +58,13 @@ def run(args: Namespace) -> int:
         raise CliError(f'The config {cfg.filename} has no test_dataloader or no test_evaluator.')
     require_runnable(cfg)
     require_matching_channels(cfg)
-    require_checkpoint(args.checkpoint)
-    cfg.load_from, cfg.load_weights, cfg.resume = args.checkpoint, args.weights, False
-    drop_pretrained(cfg.model)
+    cfg.resume = False
+    if args.backend is not None:
+        _use_exported(cfg, args)
+    else:
+        require_checkpoint(args.checkpoint)
+        cfg.load_from, cfg.load_weights = args.checkpoint, args.weights
+        drop_pretrained(cfg.model)
     if args.show_dir:
         _draw(cfg, args.show_dir)
         set_style(cfg, arguments.drawing(args))
@@ -88,6 +94,39 @@ def run(args: Namespace) -> int:
             screen.tell(f'predictions: {path}')
     screen.say(f'log: {log_file(runner)}')
     return 0
+
+
+def _check_model(args: Namespace) -> None:
+    """Checks that there is one model to test, and that the options are for its kind."""
+    if args.checkpoint is not None and args.backend is not None:
+        raise CliError('Test either a CHECKPOINT or an exported model (--backend FILE), not both.')
+    if args.backend is None:
+        if args.checkpoint is None:
+            raise CliError('Name the CHECKPOINT to test, or an exported model with --backend FILE.')
+        return
+    settled = {
+        '--tta': args.tta,
+        '--fuse': args.fuse,
+        '--compile': args.compile,
+        '--precision': args.precision != 'fp32',
+        '--size': args.size is not None,
+        '--weights': args.weights != 'model',
+    }
+    if wrong := [name for name, given in settled.items() if given]:
+        raise CliError(
+            f'{" and ".join(wrong)}: for checkpoints only. An exported model (--backend) is tested '
+            'as it is.'
+        )
+
+
+def _use_exported(cfg: Config, args: Namespace) -> None:
+    """Puts an exported model in the place of the model."""
+    import_toolbox(ConfigView(cfg).scope)
+    cfg.model = ConfigDict(type='ExportedPredictor', file=args.backend, trust=args.trust)
+    cfg.load_from, cfg.data_preprocessor = None, None
+    # Hooks are about checkpoints and training.
+    hooks = as_list(cfg.get('custom_hooks') or [])
+    cfg.custom_hooks = [each for each in hooks if not str(each.get('type')).endswith('EMAHook')]
 
 
 def _draw(cfg: Config, folder: str) -> None:

@@ -38,6 +38,8 @@ def training_facts(runner: Runner) -> dict[str, str]:
 
 def testing_facts(runner: Runner) -> dict[str, str]:
     """What to show before the first test step, by name."""
+    if (facts := getattr(unwrap(runner.model), 'facts', None)) is not None:
+        return facts()
     return {
         'model': model_fact(runner),
         'weights': from_here(str(runner._load_from)),

@@ -1,0 +1,1 @@
+"""Compares the formats of exported models: time, memory, size."""

@@ -1,0 +1,170 @@
+"""Measures the formats that a trained model can be exported to."""
+
+import copy
+import tempfile
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from casvit.cli import loading
+from casvit.errors import CliError, UserError
+from casvit.exported.formats import FORMATS
+from casvit.terminal.screen import Screen
+from casvit_mm.benchmark.formats.installed import install_size
+from casvit_mm.benchmark.formats.measure import EAGER, EXPORTED, Subject, measure_formats
+from casvit_mm.benchmark.machine import describe
+from casvit_mm.commands.config import sized_config
+from casvit_mm.commands.export import is_raw, network_and_description, sample_image
+from casvit_mm.commands.runs import build_runner, shown
+from casvit_mm.commands.toolbox import load_toolbox
+from casvit_mm.config.channels import require_matching_channels
+from casvit_mm.config.edit import drop_pretrained
+from casvit_mm.config.values import settle_loaders
+from casvit_mm.config.view import ConfigView
+from casvit_mm.datasets.preflight.check import check_data
+from casvit_mm.deploy.export.whole import export
+from casvit_mm.deploy.lean import lean_model
+from casvit_mm.inference.image_model import ImageModel
+from casvit_mm.inference.preparation import preparation, with_size
+
+THREADS = (1, 2)
+
+
+def formats_record(args: Namespace) -> dict[str, Any]:
+    """Exports a model to formats, and measures the files beside PyTorch.
+
+    Args:
+        args: The parsed arguments of the command.
+
+    Returns:
+        ``machine``, ``model``, ``size`` and ``formats``: a row for each format and precision, with
+        its measurements by number of threads, or the reason why there is none.
+
+    Raises:
+        UserError: The model cannot be loaded, or a file cannot be measured.
+    """
+    if len(args.configs) != 1 or args.checkpoint is None:
+        raise CliError('--formats needs one model: --configs CONFIG --checkpoint CHECKPOINT.')
+    if len(args.image_size) != 1 or args.batch_size != [1]:
+        raise CliError('--formats takes a single --image-size, and no --batch-size.')
+    config = Namespace(config=args.configs[0], cfg_options=None, data_root=args.data_root)
+    cfg = sized_config(config)
+    load_toolbox(cfg)
+    require_matching_channels(cfg)
+    loaded = ImageModel(args.checkpoint, copy.deepcopy(cfg))
+    sample = sample_image(None)
+    size = (args.image_size[0], args.image_size[0])
+    steps = with_size(
+        preparation(ConfigView(cfg).test_dataset()['pipeline']),  # type: ignore[index]
+        size,
+    )
+    original = lean_model(copy.deepcopy(loaded.model))
+    with tempfile.TemporaryDirectory() as folder:
+        subjects = [_eager('PyTorch', original, Path(folder))]
+        rows: list[dict[str, Any]] = [dict(label='PyTorch', install=install_size('torch', 'mmdet'))]
+        network = None
+        for precision in args.precision:
+            for name in args.formats or FORMATS:
+                row, out, made = _exported(
+                    args, cfg, loaded, steps, size, sample, name, precision, Path(folder)
+                )
+                network = made or network
+                if out is not None:
+                    subjects.append(Subject(row['label'], EXPORTED, out))
+                    if args.evaluate:
+                        row['metrics'] = _metrics(cfg, backend=out)
+                rows.append(row)
+        assert network is not None
+        subjects.insert(1, _eager('PyTorch, fused', network.whole or network.module, Path(folder)))
+        rows.insert(1, dict(label='PyTorch, fused', install=rows[0]['install']))
+        if args.evaluate:
+            rows[0]['metrics'] = _metrics(cfg, checkpoint=args.checkpoint)
+        measured = measure_formats(
+            subjects,
+            network.example.numpy(),
+            threads=[args.threads] if args.threads else THREADS,
+            turns=args.turns,
+            seconds=args.seconds,
+        )
+    for row in rows:
+        row['measured'] = [each for each in measured if each['label'] == row['label']]
+    return {
+        'machine': describe('cpu', max(each['threads'] for each in measured)),
+        'model': Path(cfg.filename).stem,
+        'task': loaded.task,
+        'size': size,
+        'formats': rows,
+    }
+
+
+def _eager(label: str, module: torch.nn.Module, folder: Path) -> Subject:
+    file = folder / f'{label}.pt'
+    torch.save(module, file)
+    return Subject(label, EAGER, file)
+
+
+def _exported(
+    args: Namespace,
+    cfg: Config,
+    loaded: ImageModel,
+    steps: Any,
+    size: tuple[int, int],
+    sample: Any,
+    name: str,
+    precision: str,
+    folder: Path,
+) -> tuple[dict[str, Any], Path | None, Any]:
+    """Exports the model to a format. Gives its row, its file if there is one, and its network."""
+    chosen = FORMATS[name]
+    label = f'{chosen.name}, {precision}'
+    options = Namespace(
+        checkpoint=args.checkpoint,
+        format=name,
+        dynamic=False,
+        half=precision == 'fp16',
+        raw=False,
+    )
+    row: dict[str, Any] = dict(label=label, install=install_size(chosen.package))
+    try:
+        raw = is_raw(options, ConfigView(cfg))
+    except UserError as error:
+        return {**row, 'error': str(error)}, None, None
+    network, description = network_and_description(options, loaded, steps, size, sample, raw=raw)
+    if precision not in chosen.precisions:
+        return {**row, 'error': f'is not written in {precision}'}, None, network
+    place = folder / f'{name}-{precision}'
+    place.mkdir()
+    try:
+        with loading.only_useful_warnings():
+            differences = export(network, description, place / f'model{chosen.suffix}', _silent)
+    except UserError as error:
+        return {**row, 'error': str(error)}, None, network
+    row['bytes'] = sum(file.stat().st_size for file in place.rglob('*') if file.is_file())
+    row['difference'] = [asdict(each) for each in differences]
+    out = place / f'model{chosen.suffix}'
+    return row, out if chosen.backend else None, network
+
+
+def _silent(_: str) -> None:
+    """Leaves out what an export says; its row says the same."""
+
+
+def _metrics(
+    cfg: Config, *, backend: Path | None = None, checkpoint: str | None = None
+) -> dict[str, float]:
+    """What mm*'s evaluators say of an exported file, or of a checkpoint."""
+    cfg = copy.deepcopy(cfg)
+    settle_loaders(cfg)
+    check_data(cfg, ('test',), crashes_only=True)
+    if backend is not None:
+        cfg.model = dict(type='ExportedPredictor', file=str(backend), trust=True)
+        cfg.data_preprocessor = None
+    drop_pretrained(cfg.model)
+    cfg.load_from, cfg.load_weights, cfg.resume = checkpoint, 'model', False
+    with tempfile.TemporaryDirectory() as folder, shown(Screen(quiet=True), debug=False):
+        cfg.work_dir = folder
+        return {key: float(value) for key, value in build_runner(cfg).test().items()}

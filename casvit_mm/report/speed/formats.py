@@ -1,0 +1,87 @@
+"""Formats measurements of exported models as a table."""
+
+from typing import Any
+
+from casvit_mm.report.speed.table import METRICS, machine_name
+
+
+def formats_table(record: dict[str, Any]) -> str:
+    """Markdown: a line on the machine and the model, and a row for each format.
+
+    Args:
+        record: A record of ``casvit bench --formats``.
+
+    Returns:
+        The text. The row with the lowest median time is marked with a star; formats that could not
+        be exported are listed with the reason.
+    """
+    rows = [row for row in record['formats'] if row['measured']]
+    threads = sorted({each['threads'] for row in rows for each in row['measured']})
+    metrics = sorted(
+        {name for row in rows for name in row.get('metrics', {}) if name in METRICS},
+        key=list(METRICS).index,
+    )
+    best = min(rows, key=_fastest)['label']
+    height, width = record['size']
+    columns = [
+        'format',
+        'took',
+        'file, MB',
+        'installed, MB',
+        'load, s',
+        *(f'{count} thread{"s" if count > 1 else ""}: p50 / p95, ms' for count in threads),
+        'images/s',
+        'peak memory, MiB',
+        'difference from PyTorch',
+        *(METRICS[name] for name in metrics),
+    ]
+    lines = [
+        f'{record["model"]}, {width} x {height} px, {machine_name(record)}, {record["date"]}'
+        + (f'; {record["note"]}' if record.get('note') else ''),
+        '',
+        f'| {" | ".join(columns)} |',
+        '| --- ' * len(columns) + '|',
+    ]
+    for row in rows:
+        measured = {each['threads']: each for each in row['measured']}
+        any_of_them = measured[threads[-1]]
+        cells = [
+            f'**{row["label"]}** ★' if row['label'] == best else row['label'],
+            f'{any_of_them["device"]}, {any_of_them["precision"]}',
+            f'{row["bytes"] / 1e6:.1f}' if 'bytes' in row else '-',
+            f'{row["install"] / 1e6:.0f}',
+            f'{any_of_them["load"]:.2f}',
+            *(
+                f'{measured[count]["p50"] * 1000:.0f} / {measured[count]["p95"] * 1000:.0f}'
+                for count in threads
+            ),
+            f'{1 / _fastest(row):.1f}',
+            f'{max(each["peak_memory"] for each in row["measured"]) / 2**20:.0f}',
+            _difference(row),
+            *(_metric(row, name) for name in metrics),
+        ]
+        lines.append(f'| {" | ".join(cells)} |')
+    failed = [row for row in record['formats'] if row.get('error')]
+    if failed:
+        lines += ['', *(f'- {row["label"]}: {row["error"]}' for row in failed)]
+    return '\n'.join(lines)
+
+
+def _fastest(row: dict[str, Any]) -> float:
+    return min(each['p50'] for each in row['measured'])
+
+
+def _metric(row: dict[str, Any], name: str) -> str:
+    return f'{row["metrics"][name]:.3f}' if name in row.get('metrics', {}) else '-'
+
+
+def _difference(row: dict[str, Any]) -> str:
+    found = row.get('difference')
+    if not found:
+        return '-'
+    parts = []
+    for key, unit in (('boxes', ' px'), ('scores', ''), ('masks', ''), ('values', '')):
+        largest = max(each[key] for each in found)
+        if largest:
+            parts.append(f'{key if key != "values" else "logits"} {largest:.0e}{unit}')
+    return ', '.join(parts) or '0'
