@@ -8,9 +8,10 @@
       for images that are resized to fit into 512 x 640 pixels (height, width), and padded
 
 The model is fused first. Its input is uint8 RGB: normalisation, decoding, suppression of
-overlapping boxes and masks are in the file, as far as the format can hold them. Then the file is
-run beside PyTorch on a sample image, and the differences are printed; if they are larger than
-rounding explains, the file is removed.
+overlapping boxes and masks are in the file, as far as the format can hold them: for ncnn,
+ExecuTorch and Core ML the Predictor decodes boxes, as it does with --raw, and there are no masks.
+Then the file is run beside PyTorch on a sample image, and the differences are printed; if they are
+larger than rounding explains, the file is removed.
 
 To use the file: casvit.Predictor(FILE), which needs neither PyTorch nor OpenMMLab for ONNX,
 OpenVINO and ncnn.

@@ -46,8 +46,9 @@ def checked(model: str, format_name: str, options: dict[str, Any]) -> Checked:
         raise ExportedModelError(f'The model {model} does not exist.')
     if chosen.runs_code and not trusted:
         raise ExportedModelError(
-            f'{model} is a {chosen.name} file, which can run any code with your rights when it is '
-            'opened: if you or people you know have made it, add --trust, or trust=True in Python.'
+            f'{model} is of the format {chosen.name}, whose files can run any code with your '
+            'rights when they are opened: if you or people you know have made it, add --trust, or '
+            'trust=True in Python.'
         )
     description = read_description(file)
     if description.format != format_name or file.name not in description.files:

@@ -87,9 +87,8 @@ def test_a_classifier_answers_the_same_in_torchscript(script):
     assert np.allclose(left.scores, right.scores, atol=1e-5) and right.scores.max() > 0.2
 
 
-@pytest.mark.parametrize('format_name', ['ncnn', 'executorch'])
-def test_a_classifier_answers_the_same(format_name, tmp_path):
-    left, right = answers(*exported(CLASSES, format_name, tmp_path, '--size', '64'))
+def test_a_classifier_answers_the_same_in_executorch(tmp_path):
+    left, right = answers(*exported(CLASSES, 'executorch', tmp_path, '--size', '64'))
     assert np.allclose(left.scores, right.scores, atol=1e-4) and right.scores.max() > 0.2
 
 
@@ -161,7 +160,7 @@ def test_files_that_run_code_are_opened_only_when_trusted(script, monkeypatch, t
     with pytest.raises(ExportedModelError, match=r'can run any code .* add --trust, or trust=True'):
         Predictor(script[2])
     (tmp_path / 'a.pt2').write_bytes(b'')
-    with pytest.raises(ExportedModelError, match=r'a\.pt2 is a AOTInductor file|an AOTInductor'):
+    with pytest.raises(ExportedModelError, match=r'a\.pt2 is of the format AOTInductor'):
         Predictor(tmp_path / 'a.pt2')
     assert not opened
 

@@ -23,7 +23,8 @@ def write(network: Network, description: Description, file: Path) -> None:
         ExportError: The network cannot be traced or converted, or was not written as asked for.
     """
     try:
-        import coremltools
+        with silenced():
+            import coremltools
     except ImportError as error:
         raise MissingPackageError(
             'Exporting to Core ML needs coremltools, which cannot be imported: '
