@@ -17,7 +17,7 @@ EXTRAS = {
     'onnxscript': 'export',
     'openvino': 'openvino',
     'ncnn': 'ncnn',
-    'pnnx': 'export-ncnn',
+    'pnnx': 'export',
     'executorch': 'executorch',
     'coremltools': 'coreml',
 }

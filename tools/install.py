@@ -154,8 +154,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         '--extras',
         metavar='A,B',
-        help=f'extras of the package to install (default: {",".join(EXTRAS)}, and formats with the '
-        'maintained line)',
+        help=f'extras of the package to install (default: {",".join(EXTRAS)}, and with the '
+        f'maintained line {",".join(LINES["maintained"].extras)})',
     )
     parser.add_argument(
         '--force', action='store_true', help='run all steps even if nothing has changed'

@@ -11,7 +11,6 @@ from casvit.errors import UserError
 from casvit.exported.description import (
     INPUT,
     KEY,
-    OUTPUTS,
     Description,
     ExportedModelError,
     parse_description,
@@ -77,7 +76,7 @@ class OnnxRuntime:
         metadata = self.session.get_modelmeta().custom_metadata_map
         description = parse_description(metadata.get(KEY, ''), file)
         inputs = [(each.name, each.type) for each in self.session.get_inputs()]
-        expected = list(OUTPUTS[description.task])
+        expected = list(description.outputs)
         if inputs != [(INPUT, 'tensor(uint8)')] or self.outputs != expected:
             raise ExportedModelError(
                 f'The inputs or outputs of {file} are not those of a model for '

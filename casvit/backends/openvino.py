@@ -10,7 +10,6 @@ import numpy as np
 from casvit.errors import UserError
 from casvit.exported.description import (
     INPUT,
-    OUTPUTS,
     Description,
     ExportedModelError,
     read_description,
@@ -70,7 +69,7 @@ class OpenVino:
             ) from error
         names = [output.get_any_name() for output in self.compiled.outputs]
         inputs = [each.get_any_name() for each in self.compiled.inputs]
-        if inputs != [INPUT] or names != list(OUTPUTS[description.task]):
+        if inputs != [INPUT] or names != list(description.outputs):
             raise ExportedModelError(
                 f'The inputs or outputs of {file} are not those of a model for '
                 f'{description.task}: its description belongs to another model.'

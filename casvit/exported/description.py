@@ -8,8 +8,9 @@ from typing import Any
 
 from casvit.drawing.palette import Colour
 from casvit.errors import UserError
+from casvit.exported.decoding import problem_of
 from casvit.exported.preparation import PreparationError, Step, check_steps
-from casvit.tables import CHECKED_TASKS, OBJECT_TASKS, SCORE_THRESHOLD
+from casvit.tables import CHECKED_TASKS, SCORE_THRESHOLD
 from casvit.weights.digest import sha256
 
 KEY = 'casvit'
@@ -27,6 +28,8 @@ OUTPUTS = {
     'classification': ('probabilities',),
 }
 """Names of the outputs of a model, by its task."""
+RAW_OUTPUTS = ('class_logits', 'box_values')
+"""Names of the outputs of a detector whose file leaves decoding to the Predictor."""
 INPUT = 'image'
 """Name of the input."""
 
@@ -56,7 +59,8 @@ class Description:
         enlarge_twice: Whether logits of classes are enlarged to the input first, and then to the
             image; or at once to the image.
         align_corners: How logits of classes are enlarged.
-        raw: How the outputs of the network become objects, if that is not part of the file.
+        raw: How the outputs of the network become objects, if that is not part of the file; see
+            :func:`casvit.exported.decoding.problem_of`.
         weights_sha256: SHA-256 of the checkpoint that was exported.
         files: SHA-256 of the other files that belong to it, by their names.
         casvit: Version of this package that exported it.
@@ -80,6 +84,11 @@ class Description:
     weights_sha256: str = ''
     files: Mapping[str, str] = field(default_factory=dict)
     casvit: str = ''
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs of the file."""
+        return OUTPUTS[self.task] if self.raw is None else RAW_OUTPUTS
 
     def to_json(self) -> str:
         """The description as JSON."""
@@ -152,9 +161,11 @@ def _problem(values: dict[str, Any]) -> str:
         return 'invalid mask_stride'
     if not all(isinstance(each, str) for each in (values['format'], values['model'])):
         return 'no format or model'
-    raw = values.get('raw')
-    if raw is not None and (not isinstance(raw, dict) or values['task'] not in OBJECT_TASKS):
-        return 'invalid decoding'
+    if (raw := values.get('raw')) is not None:
+        if values['task'] != 'detection':
+            return f'decoding of boxes for {values["task"]}'
+        if problem := problem_of(raw):
+            return problem
     files = values.get('files', {})
     if not all(isinstance(each, str) for pair in files.items() for each in pair):
         return 'invalid list of files'

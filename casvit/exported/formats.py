@@ -1,6 +1,9 @@
 """The formats of exported models: what each can hold, who runs it, and what it needs."""
 
+from collections.abc import Callable
 from typing import NamedTuple
+
+from casvit.errors import UserError
 
 
 class Format(NamedTuple):
@@ -11,8 +14,8 @@ class Format(NamedTuple):
         suffix: The suffix of its file.
         backend: The module that runs it; empty if none here does.
         package: The package that the module imports.
-        whole_detectors: Whether the file of a detector has decoding and suppression in it;
-            otherwise the Predictor does that.
+        whole_detectors: Whether a file can have decoding and suppression of boxes in it, which
+            second stages and masks come after; otherwise the Predictor decodes boxes.
         dynamic: Whether a file can take images of any size.
         precisions: Precisions that a file can have.
         runs_code: Whether opening a file can run code in it.
@@ -58,7 +61,7 @@ FORMATS: dict[str, Format] = {
         '.torchscript',
         'casvit.backends.torchscript',
         'torch',
-        whole_detectors=False,
+        whole_detectors=True,
         dynamic=False,
         precisions=('fp32',),
         runs_code=True,
@@ -69,7 +72,7 @@ FORMATS: dict[str, Format] = {
         '.pt2',
         'casvit.backends.aotinductor',
         'torch',
-        whole_detectors=False,
+        whole_detectors=True,
         dynamic=False,
         precisions=('fp32',),
         runs_code=True,
@@ -110,3 +113,23 @@ FORMATS: dict[str, Format] = {
     ),
 }
 """By the name that ``--format`` takes."""
+
+
+class FormatError(UserError, ValueError):
+    """A format cannot hold what was asked for; the message names those that can."""
+
+
+def require_able(chosen: str, what: str, able: Callable[[Format], bool]) -> None:
+    """Checks that a format can hold something.
+
+    Args:
+        chosen: A key of :data:`FORMATS`.
+        what: What it has to hold, for the message: 'instance masks'.
+        able: Whether a format can hold it.
+
+    Raises:
+        FormatError: It cannot.
+    """
+    if not able(FORMATS[chosen]):
+        names = ', '.join(each.name for each in FORMATS.values() if able(each))
+        raise FormatError(f'{FORMATS[chosen].name} files cannot hold {what}. These can: {names}.')

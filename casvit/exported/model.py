@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from casvit.errors import MissingPackageError, UserError
-from casvit.exported.description import OUTPUTS, Description, ExportedModelError
+from casvit.exported.decoding import decode, rows_of
+from casvit.exported.description import Description, ExportedModelError
 from casvit.exported.formats import FORMATS
 from casvit.exported.outputs import to_result
 from casvit.exported.preparation import prepare
@@ -118,22 +119,34 @@ class ExportedModel:
         ]
 
     def network_outputs(self, images: np.ndarray) -> Sequence[np.ndarray]:
-        """The outputs of the network for its input, in the order of their names.
+        """The outputs of the network for its input, in the order of the names of its task.
+
+        Those of a file that leaves decoding to the Predictor are decoded.
 
         Args:
             images: Shape: ``(B, 3, H, W)``, uint8 RGB.
 
         Raises:
-            ExportedModelError: Their number is not that of the task.
+            ExportedModelError: They are not those that the description says.
         """
         outputs = self.runtime(np.ascontiguousarray(images))
-        names = OUTPUTS[self.task]
+        names = self.description.outputs
         if len(outputs) != len(names):
             raise ExportedModelError(
                 f'{self.file} has {len(outputs)} outputs, but a model for {self.task} has '
                 f'{len(names)}: {", ".join(names)}.'
             )
-        return outputs
+        if (raw := self.description.raw) is None:
+            return outputs
+        size = images.shape[2], images.shape[3]
+        rows = rows_of(size, raw)
+        expected = [(1, rows, len(self.classes)), (1, rows, 4)]
+        if (found := [output.shape for output in outputs]) != expected:
+            raise ExportedModelError(
+                f'The outputs of {self.file} have the shapes {found}, but its description says '
+                f'{expected}: it belongs to another model.'
+            )
+        return decode(outputs[0][0], outputs[1][0], size, raw)
 
     def _run(self, images: np.ndarray, batch: int) -> list[Sequence[np.ndarray]]:
         """Runs a batch, the last of which may be incomplete. Gives the outputs of each image."""

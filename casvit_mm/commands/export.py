@@ -9,8 +9,8 @@ import torch
 
 from casvit import __version__
 from casvit.errors import CliError
-from casvit.exported.description import OUTPUTS, Description
-from casvit.exported.formats import FORMATS
+from casvit.exported.description import Description
+from casvit.exported.formats import FORMATS, require_able
 from casvit.exported.preparation import Step, prepare
 from casvit.inputs.images import read_image
 from casvit.sentences import count_of, from_here
@@ -25,7 +25,7 @@ from casvit_mm.datasets.shapes.scenes import paint
 from casvit_mm.deploy import fuse, is_fused
 from casvit_mm.deploy.export.program import Network, require_exporter
 from casvit_mm.deploy.export.whole import export
-from casvit_mm.deploy.lean import lean_model
+from casvit_mm.deploy.lean import RawSingleStage, decoding, lean_model
 from casvit_mm.engine.run_facts import model_name
 from casvit_mm.inference.image_model import ImageModel
 from casvit_mm.inference.preparation import preparation, usual_size, with_size
@@ -49,16 +49,19 @@ def run(args: Namespace) -> int:
     out = _checked(args)
     sample = sample_image(args.sample)
     cfg = sized_config(args)
+    raw = is_raw(args, ConfigView(cfg))
     load_toolbox(cfg)
     require_matching_channels(cfg)
     loaded = ImageModel(args.checkpoint, cfg, weights=args.weights)
     steps, size = _steps(args, ConfigView(cfg).test_dataset()['pipeline'])  # type: ignore[index]
-    network, description = network_and_description(args, loaded, steps, size, sample)
+    network, description = network_and_description(args, loaded, steps, size, sample, raw=raw)
     print(f'model      {description.model}, {count_of(len(loaded.classes), "class")}')
     print(f'input      {_shape(description)}, uint8 RGB')
     print(f'outputs    {", ".join(network.outputs)}')
-    export(network, description, out, lambda line: print(f'compared   {line}', flush=True))
-    print(f'exported   {from_here(out)} ({out.stat().st_size:,} bytes)')
+    size_on_disk, _ = export(
+        network, description, out, lambda line: print(f'compared   {line}', flush=True)
+    )
+    print(f'exported   {from_here(out)} ({size_on_disk:,} bytes)')
     return 0
 
 
@@ -68,6 +71,8 @@ def network_and_description(
     steps: list[Step],
     size: tuple[int, int],
     sample: np.ndarray,
+    *,
+    raw: bool,
 ) -> tuple[Network, Description]:
     """The network of a model, and what its file will say of itself.
 
@@ -77,19 +82,13 @@ def network_and_description(
         steps: How images are prepared.
         size: Height and width of the example.
         sample: The image that the example is made from, RGB.
+        raw: Whether decoding is left out of the file.
     """
     name = model_name(loaded.model)
     if not is_fused(loaded.model):
         fuse(loaded.model)
-    module = lean_model(loaded.model)
-    example = _input(sample, steps, size)
-    network = Network(
-        module,
-        example,
-        dynamic=args.dynamic,
-        batches=args.dynamic and loaded.task not in OBJECT_TASKS,
-        outputs=OUTPUTS[loaded.task],
-    )
+    whole: Any = lean_model(loaded.model)
+    batches = args.dynamic and loaded.task not in OBJECT_TASKS
     description = Description(
         format=args.format,
         task=loaded.task,
@@ -97,12 +96,21 @@ def network_and_description(
         classes=loaded.classes,
         palette=loaded.palette,
         size=None if args.dynamic else size,
-        batch=None if network.batches else 1,
+        batch=None if batches else 1,
         preparation=steps,
         precision='fp16' if args.half else 'fp32',
+        raw=decoding(whole) if raw else None,
         weights_sha256=sha256(Path(local_path(args.checkpoint))),
         casvit=__version__,
         **_of_task(loaded),
+    )
+    network = Network(
+        RawSingleStage(whole).eval() if raw else whole,
+        _input(sample, steps, size),
+        dynamic=args.dynamic,
+        batches=batches,
+        outputs=description.outputs,
+        whole=whole if raw else None,
     )
     return network, description
 
@@ -113,14 +121,10 @@ def _checked(args: Namespace) -> Path:
     chosen = FORMATS[args.format]
     if args.dynamic and args.image_size is not None:
         raise CliError('--dynamic takes images of any size: leave out --size.')
-    if args.dynamic and not chosen.dynamic:
-        able = ', '.join(name for name, each in FORMATS.items() if each.dynamic)
-        raise CliError(
-            f'{chosen.name} holds models for one size only. Formats for any size: {able}.'
-        )
-    if args.half and 'fp16' not in chosen.precisions:
-        able = ', '.join(name for name, each in FORMATS.items() if 'fp16' in each.precisions)
-        raise CliError(f'{chosen.name} files are written in fp32 only. In fp16: {able}.')
+    if args.dynamic:
+        require_able(args.format, 'models for images of any size', lambda each: each.dynamic)
+    if args.half:
+        require_able(args.format, 'fp16 numbers', lambda each: 'fp16' in each.precisions)
     if args.image_size is not None and len(args.image_size) > 2:
         raise CliError('--size takes a height and a width, or one number for a square.')
     if args.out is not None:
@@ -132,6 +136,30 @@ def _checked(args: Namespace) -> Path:
     if out.is_dir() and out.suffix != '.mlpackage':
         raise CliError(f'{out} is a folder: choose another --out.')
     return out
+
+
+def is_raw(args: Namespace, view: ConfigView) -> bool:
+    """Whether decoding is left to the Predictor.
+
+    Args:
+        args: ``format`` and ``raw``.
+        view: The config.
+
+    Raises:
+        UserError: The format cannot hold the model; the message says which formats can.
+    """
+    two_stage = view.task == 'detection' and 'roi_head' in view.model
+    if view.task == 'detection' and not two_stage:
+        return args.raw or not FORMATS[args.format].whole_detectors
+    if view.task in OBJECT_TASKS:
+        what = 'detectors with two stages' if two_stage else 'instance masks'
+        require_able(args.format, what, lambda each: each.whole_detectors)
+    if args.raw:
+        raise CliError(
+            '--raw is for detectors with one stage and without masks, such as RetinaNet: leave it '
+            'out for this model.'
+        )
+    return False
 
 
 def _steps(args: Namespace, pipeline: list[Any]) -> tuple[list[Step], tuple[int, int]]:

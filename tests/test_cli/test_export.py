@@ -210,8 +210,8 @@ def test_a_file_runs_where_neither_torch_nor_openmmlab_nor_opencv_can_be_importe
         (['--size', '8'], 'at least 32 pixels'),
         (['--out', 'model.pth'], r'must end in \.onnx'),
         (['--sample', 'nothing.jpg'], r'nothing\.jpg'),
-        (['--format', 'ncnn', '--dynamic'], 'for one size only'),
-        (['--format', 'executorch', '--half'], 'fp32 only'),
+        (['--format', 'ncnn', '--dynamic'], 'any size. These can: ONNX, OpenVINO'),
+        (['--format', 'executorch', '--half'], 'fp16 numbers. These can: ONNX,'),
     ],
     ids=str,
 )

@@ -57,7 +57,9 @@ def test_photographs_of_any_shape_get_the_same_objects(trained_demo, exported, p
         worst = [max(worst[0], found.boxes), max(worst[1], found.scores)]
         if len(left) == len(right):
             pixels += int((left.dense_masks != right.dense_masks).sum())
-    print(f'{objects} objects: boxes {worst[0]:.1e} px, scores {worst[1]:.1e}, {pixels} mask pixels')
+    print(
+        f'{objects} objects: boxes {worst[0]:.1e} px, scores {worst[1]:.1e}, {pixels} mask pixels'
+    )
     assert objects > 0 and worst[0] < 1e-2 and worst[1] < 1e-4
 
 
@@ -103,9 +105,7 @@ def test_a_fresh_environment_without_torch_runs_an_exported_model(
     venv.create(folder, with_pip=True)
     python = folder / 'bin' / 'python'
     quiet = ('-q', '--disable-pip-version-check')
-    subprocess.run(
-        [python, '-m', 'pip', 'install', *quiet, f'{REPOSITORY}[{runtime}]'], check=True
-    )
+    subprocess.run([python, '-m', 'pip', 'install', *quiet, f'{REPOSITORY}[{runtime}]'], check=True)
     code = f"""
 import json, sys, time
 start = time.perf_counter()

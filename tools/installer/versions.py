@@ -37,8 +37,8 @@ LINES = {
             'onedl-mmsegmentation==1.4.2',
             'onedl-mmpretrain==1.3.6',
         ),
-        # datumaro needs NumPy 2.
-        extras=('formats',),
+        # datumaro needs NumPy 2, and exporting a newer torch than the other line has.
+        extras=('formats', 'export'),
     ),
     'original': Line(
         pythons=(10, 11),
@@ -56,7 +56,12 @@ LINES = {
     ),
 }
 # Extras of this package that both lines allow.
-EXTRAS = ('draw', 'data', 'duplicates', 'weights', 'bands', 'bench', 'dev')
+EXTRAS = (
+    *('draw', 'data', 'duplicates', 'weights', 'bands', 'bench', 'dev'),
+    *('onnx', 'openvino', 'ncnn'),
+)
+# Extras of many packages, which are better kept out of an environment for training.
+OWN_ENVIRONMENT = ('executorch', 'coreml')
 OPENCV = 'opencv-python-headless==4.11.0.86'
 OPENCVS = (
     'opencv-python',

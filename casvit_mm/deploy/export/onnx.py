@@ -1,9 +1,5 @@
 """ONNX, which ONNX Runtime, OpenVINO and TensorRT read."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +10,7 @@ from casvit.errors import MissingPackageError
 from casvit.exported.description import INPUT, KEY, Description
 from casvit.extras import how_to_install
 from casvit_mm.deploy.export.program import Network, exported_program
+from casvit_mm.deploy.export.silence import silenced
 from casvit_mm.deploy.lean.half import in_half
 
 OPSET = 18
@@ -26,6 +23,8 @@ DIMENSIONS = {
     'masks': ('objects', 'mask_height', 'mask_width'),
     'logits': ('batch', None, 'logits_height', 'logits_width'),
     'probabilities': ('batch', None),
+    'class_logits': ('batch', 'places', None),
+    'box_values': ('batch', 'places', None),
 }
 """Names of the dynamic dimensions of the outputs."""
 
@@ -53,7 +52,7 @@ def write(network: Network, description: Description, file: Path) -> None:
     if description.precision == 'fp16':
         network = replace(network, module=in_half(network.module))
     program = exported_program(network)
-    with _quiet():
+    with silenced():
         exported: Any = torch.onnx.export(
             program,
             (),
@@ -81,17 +80,3 @@ def _name_dimensions(graph: Any) -> None:
         for dimension, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
             if name is not None and not dimension.HasField('dim_value'):
                 dimension.dim_param = name
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what torch's exporter says about its own progress."""
-    logger = logging.getLogger('torch.onnx')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logger.setLevel(level)

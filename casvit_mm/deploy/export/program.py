@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from casvit.errors import UserError
 from casvit_mm.deploy.convolutions import plain_operators
+from casvit_mm.deploy.export.silence import silenced
 
 OLDEST = '2.7'
 """The first version of torch whose exporter is used here."""
@@ -28,6 +29,8 @@ class Network:
         dynamic: Whether images may have any size.
         batches: Whether batches may have any size; only with ``dynamic``.
         outputs: Names of the outputs.
+        whole: What answers like the file and the Predictor together, if the file leaves decoding
+            to the Predictor.
     """
 
     module: nn.Module
@@ -35,12 +38,13 @@ class Network:
     dynamic: bool
     batches: bool
     outputs: tuple[str, ...]
+    whole: nn.Module | None = None
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Runs it in eager mode, with the operators that are exported."""
+        """Runs the whole of it in eager mode, with the operators that are exported."""
         with plain_operators():
-            answer = self.module(images)
+            answer = (self.whole or self.module)(images)
         return answer if isinstance(answer, tuple) else (answer,)
 
 
@@ -79,6 +83,33 @@ def exported_program(network: Network) -> Any:
                 network.module, (example,), dynamic_shapes=shapes, strict=False
             )
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = 'a fixed size (without --dynamic)' if network.dynamic else 'another format'
-        raise ExportError(f'The model cannot be traced: {reason} Try {hint}.') from error
+        raise ExportError(f'The model cannot be traced: {reason_of(error)} Try {hint}.') from error
+
+
+@torch.no_grad()
+def traced(network: Network, example: Tensor) -> Any:
+    """The TorchScript trace of a network, for the size of its example.
+
+    Args:
+        network: The network.
+        example: The example, of the type that the trace takes.
+
+    Raises:
+        ExportError: It cannot be traced.
+    """
+    require_exporter()
+    try:
+        # torch warns of each number that a trace keeps, and of tracing itself.
+        with plain_operators(), silenced():
+            return torch.jit.trace(network.module, (example,), check_trace=False)
+    except Exception as error:
+        raise ExportError(
+            f'The model cannot be traced: {reason_of(error)} Try another format.'
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error of torch says, in one line that ends in a full stop."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f'{reason.rstrip(".")}.'

@@ -28,7 +28,7 @@ OTHER_SIZES = ((160, 224), (256, 192))
 
 def export(
     network: Network, description: Description, out: Path, tell: Callable[[str], None]
-) -> list[Difference]:
+) -> tuple[int, list[Difference]]:
     """Writes a model in a format, and keeps it if it answers like the network.
 
     Args:
@@ -38,7 +38,8 @@ def export(
         tell: Called with a line of text about each comparison.
 
     Returns:
-        How its answers differ from the network's, for each size of input that was compared.
+        Bytes of all its files, and how its answers differ from the network's, for each size of
+        input that was compared.
 
     Raises:
         ExportError: It cannot be traced, or does not answer the same; nothing is left of it.
@@ -53,7 +54,7 @@ def export(
         if not chosen.described_inside:
             _describe(file, description)
         if not chosen.backend:
-            tell(f'not compared: {chosen.name} models run on other machines only')
+            tell(f'not here: {chosen.name} files run on other machines only')
         else:
             tolerance = TOLERANCES[description.precision]
             for at, found in compared(file, network, description):
@@ -64,10 +65,11 @@ def export(
                         f'The exported file does not answer like PyTorch ({at}: {found}), so it '
                         'was not kept.'
                     )
+        size = sum(each.stat().st_size for each in folder.rglob('*') if each.is_file())
         # The description last: without it, the others are no model yet.
         for each in sorted(folder.iterdir(), key=lambda each: each.suffix == '.json'):
             _move(each, out.parent / each.name)
-    return differences
+    return size, differences
 
 
 def compared(

@@ -5,5 +5,6 @@ same modules and weights, in operations that can be traced for images of any siz
 """
 
 from casvit_mm.deploy.lean.build import UnsupportedModelError, lean_model
+from casvit_mm.deploy.lean.raw import RawSingleStage, decoding
 
-__all__ = ['UnsupportedModelError', 'lean_model']
+__all__ = ['RawSingleStage', 'UnsupportedModelError', 'decoding', 'lean_model']

@@ -26,6 +26,9 @@ def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
         scores: Shape: ``(N,)``.
         count: Largest number.
     """
+    if torch.jit.is_tracing():
+        # A trace is for one size of images, and so for one number of scores.
+        return scores.topk(min(count, int(scores.shape[0])))
     return scores.topk(torch.sym_min(count, scores.shape[0]))
 
 

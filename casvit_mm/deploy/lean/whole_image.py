@@ -75,7 +75,7 @@ class Enlarged(nn.Module):
 
 
 class AdaptiveMean(nn.Module):
-    """``nn.AdaptiveAvgPool2d``, traced as two matrix products: for images of any size.
+    """``nn.AdaptiveAvgPool2d``, exported as two matrix products: for images of any size.
 
     Args:
         size: Rows and columns of the output.
@@ -89,7 +89,8 @@ class AdaptiveMean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Averages over the cells of a grid."""
-        if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        # A trace is for one size anyway, and its formats have the operator.
+        if not torch.compiler.is_compiling():
             return functional.adaptive_avg_pool2d(x, self.size)
         height, width = x.shape[-2:]
         return self._cells(height, x) @ x @ self._cells(width, x).t()

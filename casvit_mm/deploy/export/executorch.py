@@ -1,0 +1,41 @@
+"""ExecuTorch, torch's runtime for phones and small devices, with XNNPACK for the CPU."""
+
+from pathlib import Path
+
+from casvit.errors import MissingPackageError
+from casvit.exported.description import Description
+from casvit.extras import how_to_install
+from casvit_mm.deploy.export.program import ExportError, Network, exported_program, reason_of
+from casvit_mm.deploy.export.silence import silenced
+
+
+def write(network: Network, description: Description, file: Path) -> None:
+    """Writes a program in which XNNPACK computes what it can.
+
+    Args:
+        network: The network.
+        description: What the file says of itself.
+        file: The .pte file.
+
+    Raises:
+        MissingPackageError: executorch cannot be imported.
+        ExportError: The network cannot be traced or converted.
+    """
+    try:
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+    except ImportError as error:
+        raise MissingPackageError(
+            f'Exporting to ExecuTorch needs {error.name or "executorch"}, which cannot be '
+            f'imported: {how_to_install("executorch")}.'
+        ) from error
+    program = exported_program(network)
+    try:
+        with silenced():
+            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+            content = lowered.to_executorch().buffer
+    except Exception as error:
+        raise ExportError(
+            f'ExecuTorch cannot convert the model: {reason_of(error)} Try another format.'
+        ) from error
+    file.write_bytes(content)
