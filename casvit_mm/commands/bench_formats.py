@@ -135,15 +135,13 @@ def _exported(
     network, description = network_and_description(options, loaded, steps, size, sample, raw=raw)
     place = folder / f'{name}-{precision}'
     place.mkdir()
+    out = place / f'model{chosen.suffix}'
     try:
         with loading.only_useful_warnings():
-            row['bytes'], differences = export(
-                network, description, place / f'model{chosen.suffix}', _silent
-            )
+            row['bytes'], differences = export(network, description, out, _silent)
     except UserError as error:
         return {**row, 'error': str(error)}, None
     row['difference'] = [asdict(each) for each in differences]
-    out = place / f'model{chosen.suffix}'
     return row, out if chosen.backend else None
 
 

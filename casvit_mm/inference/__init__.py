@@ -1,4 +1,4 @@
-"""Inference with trained models: the PyTorch backend of the Predictor, and evaluation of exports."""
+"""Inference with trained models, and evaluation of exported ones."""
 
 from typing import TYPE_CHECKING
 
