@@ -58,28 +58,25 @@ def formats_record(args: Namespace) -> dict[str, Any]:
     loaded = ImageModel(args.checkpoint, copy.deepcopy(cfg))
     sample = sample_image(None)
     size = (args.image_size[0], args.image_size[0])
-    steps = with_size(
-        preparation(ConfigView(cfg).test_dataset()['pipeline']),  # type: ignore[index]
-        size,
-    )
+    view = ConfigView(copy.deepcopy(cfg))
+    steps = with_size(preparation(view.test_dataset()['pipeline']), size)  # type: ignore[index]
     original = lean_model(copy.deepcopy(loaded.model))
     with tempfile.TemporaryDirectory() as folder:
         subjects = [_eager('PyTorch', original, Path(folder))]
         rows: list[dict[str, Any]] = [dict(label='PyTorch', install=install_size('torch', 'mmdet'))]
-        network = None
         for precision in args.precision:
             for name in args.formats or FORMATS:
-                row, out, made = _exported(
-                    args, cfg, loaded, steps, size, sample, name, precision, Path(folder)
+                row, out = _exported(
+                    args, view, loaded, steps, size, sample, name, precision, Path(folder)
                 )
-                network = made or network
                 if out is not None:
                     subjects.append(Subject(row['label'], EXPORTED, out))
                     if args.evaluate:
                         row['metrics'] = _metrics(cfg, backend=out)
                 rows.append(row)
-        assert network is not None
-        subjects.insert(1, _eager('PyTorch, fused', network.whole or network.module, Path(folder)))
+        options = Namespace(checkpoint=args.checkpoint, format='onnx', dynamic=False, half=False)
+        network, _ = network_and_description(options, loaded, steps, size, sample, raw=False)
+        subjects.insert(1, _eager('PyTorch, fused', network.module, Path(folder)))
         rows.insert(1, dict(label='PyTorch, fused', install=rows[0]['install']))
         if args.evaluate:
             rows[0]['metrics'] = _metrics(cfg, checkpoint=args.checkpoint)
@@ -109,7 +106,7 @@ def _eager(label: str, module: torch.nn.Module, folder: Path) -> Subject:
 
 def _exported(
     args: Namespace,
-    cfg: Config,
+    view: ConfigView,
     loaded: ImageModel,
     steps: Any,
     size: tuple[int, int],
@@ -117,8 +114,8 @@ def _exported(
     name: str,
     precision: str,
     folder: Path,
-) -> tuple[dict[str, Any], Path | None, Any]:
-    """Exports the model to a format. Gives its row, its file if there is one, and its network."""
+) -> tuple[dict[str, Any], Path | None]:
+    """Exports the model to a format. Gives its row, and its file if there is one."""
     chosen = FORMATS[name]
     label = f'{chosen.name}, {precision}'
     options = Namespace(
@@ -129,24 +126,23 @@ def _exported(
         raw=False,
     )
     row: dict[str, Any] = dict(label=label, install=install_size(chosen.package))
-    try:
-        raw = is_raw(options, ConfigView(cfg))
-    except UserError as error:
-        return {**row, 'error': str(error)}, None, None
-    network, description = network_and_description(options, loaded, steps, size, sample, raw=raw)
     if precision not in chosen.precisions:
-        return {**row, 'error': f'is not written in {precision}'}, None, network
+        return {**row, 'error': f'is not written in {precision}'}, None
+    try:
+        raw = is_raw(options, view)
+    except UserError as error:
+        return {**row, 'error': str(error)}, None
+    network, description = network_and_description(options, loaded, steps, size, sample, raw=raw)
     place = folder / f'{name}-{precision}'
     place.mkdir()
+    out = place / f'model{chosen.suffix}'
     try:
         with loading.only_useful_warnings():
-            differences = export(network, description, place / f'model{chosen.suffix}', _silent)
+            row['bytes'], differences = export(network, description, out, _silent)
     except UserError as error:
-        return {**row, 'error': str(error)}, None, network
-    row['bytes'] = sum(file.stat().st_size for file in place.rglob('*') if file.is_file())
+        return {**row, 'error': str(error)}, None
     row['difference'] = [asdict(each) for each in differences]
-    out = place / f'model{chosen.suffix}'
-    return row, out if chosen.backend else None, network
+    return row, out if chosen.backend else None
 
 
 def _silent(_: str) -> None:

@@ -24,7 +24,7 @@ from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.shapes.scenes import paint
 from casvit_mm.deploy import fuse, is_fused
 from casvit_mm.deploy.export.program import Network, require_exporter
-from casvit_mm.deploy.export.whole import bytes_of, export
+from casvit_mm.deploy.export.whole import export
 from casvit_mm.deploy.lean import RawSingleStage, decoding, lean_model
 from casvit_mm.engine.run_facts import model_name
 from casvit_mm.inference.image_model import ImageModel
@@ -58,8 +58,10 @@ def run(args: Namespace) -> int:
     print(f'model      {description.model}, {count_of(len(loaded.classes), "class")}')
     print(f'input      {_shape(description)}, uint8 RGB')
     print(f'outputs    {", ".join(network.outputs)}')
-    export(network, description, out, lambda line: print(f'compared   {line}', flush=True))
-    print(f'exported   {from_here(out)} ({bytes_of(out):,} bytes)')
+    size_on_disk, _ = export(
+        network, description, out, lambda line: print(f'compared   {line}', flush=True)
+    )
+    print(f'exported   {from_here(out)} ({size_on_disk:,} bytes)')
     return 0
 
 
@@ -80,7 +82,7 @@ def network_and_description(
         steps: How images are prepared.
         size: Height and width of the example.
         sample: The image that the example is made from, RGB.
-        raw: Whether decoding is left to the Predictor, as :func:`is_raw` says.
+        raw: Whether decoding is left out of the file.
     """
     name = model_name(loaded.model)
     if not is_fused(loaded.model):
@@ -144,7 +146,7 @@ def is_raw(args: Namespace, view: ConfigView) -> bool:
         view: The config.
 
     Raises:
-        UserError: The format cannot hold the model, or ``raw`` is not for it.
+        UserError: The format cannot hold the model; the message says which formats can.
     """
     two_stage = view.task == 'detection' and 'roi_head' in view.model
     if view.task == 'detection' and not two_stage:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from casvit.backends import load_backend
-from casvit.exported.description import Description, description_file, read_description
+from casvit.exported.description import Description, description_file
 from casvit.exported.formats import FORMATS
 from casvit.exported.model import ExportedModel
 from casvit.exported.parity import TOLERANCES, Difference, difference
@@ -28,7 +28,7 @@ OTHER_SIZES = ((160, 224), (256, 192))
 
 def export(
     network: Network, description: Description, out: Path, tell: Callable[[str], None]
-) -> list[Difference]:
+) -> tuple[int, list[Difference]]:
     """Writes a model in a format, and keeps it if it answers like the network.
 
     Args:
@@ -38,7 +38,8 @@ def export(
         tell: Called with a line of text about each comparison.
 
     Returns:
-        How its answers differ from the network's, for each size of input that was compared.
+        Bytes of all its files, and how its answers differ from the network's, for each size of
+        input that was compared.
 
     Raises:
         ExportError: It cannot be traced, or does not answer the same; nothing is left of it.
@@ -64,21 +65,11 @@ def export(
                         f'The exported file does not answer like PyTorch ({at}: {found}), so it '
                         'was not kept.'
                     )
+        size = sum(each.stat().st_size for each in folder.rglob('*') if each.is_file())
         # The description last: without it, the others are no model yet.
         for each in sorted(folder.iterdir(), key=lambda each: each.suffix == '.json'):
             _move(each, out.parent / each.name)
-    return differences
-
-
-def bytes_of(out: Path) -> int:
-    """Bytes of an exported model, of all the files that belong to it."""
-    if out.is_dir():
-        files = [each for each in out.rglob('*') if each.is_file()]
-    elif description_file(out).is_file():
-        files = [out.with_name(name) for name in read_description(out).files]
-    else:
-        files = [out]
-    return sum(file.stat().st_size for file in files)
+    return size, differences
 
 
 def compared(
