@@ -116,7 +116,7 @@ class ImageModel:
             meta = content.get('meta') or {}
             cfg = read_saved_config(meta.get('cfg'), str(checkpoint))
         view = ConfigView(cfg)
-        self.scope = view.scope
+        self.scope, self.task = view.scope, view.task
         self.model = _with_weights(cfg, content, str(checkpoint)).to(device)
         self.score_threshold = score_threshold
         steps = (view.test_dataset() or {})['pipeline']
@@ -126,13 +126,6 @@ class ImageModel:
         with DefaultScope.overwrite_default_scope(self.scope):
             self.pipeline = Compose(steps_in_memory(steps))
         self.classes, self.palette = class_info(cfg, content, self.scope, _class_count(self.model))
-
-    @property
-    def task(self) -> str:
-        """The task of the model: 'detection', 'instance', 'semantic' or 'classification'."""
-        if self.scope == 'mmdet':
-            return 'instance' if getattr(self.model, 'with_mask', False) else 'detection'
-        return {'mmseg': 'semantic', 'mmpretrain': 'classification'}[self.scope]
 
     @property
     def device(self) -> str:
