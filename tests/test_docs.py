@@ -11,6 +11,7 @@ from quick_runs import run_tool
 
 from casvit.cli.main import COMMANDS
 from casvit.configs import find_config
+from casvit.exported.formats import FORMATS
 
 COMMAND_FILES = {file: name for name, (file, _) in COMMANDS.items()}
 ALL = list(commands())
@@ -91,3 +92,14 @@ def test_links_of_a_page_lead_to_files_and_headings(page: Path):
             titles = re.findall(r'^#+ (.*)$', linked.read_text(encoding='utf-8'), re.M)
             slugs = {re.sub(r'[^\w\- ]', '', title).lower().replace(' ', '-') for title in titles}
             assert heading in slugs, target
+
+
+def test_the_page_on_deployment_lists_what_each_format_can_hold():
+    def word(value: bool) -> str:
+        return 'yes' if value else 'no'
+
+    page = (REPOSITORY / 'docs' / 'deploy.md').read_text(encoding='utf-8')
+    for name, each in FORMATS.items():
+        facts = (each.whole_detectors, each.dynamic, 'fp16' in each.precisions, each.runs_code)
+        cells = (f'`{name}`', f'`{each.suffix}`', *map(word, facts))
+        assert f'| {" | ".join(cells)} |' in page
