@@ -128,13 +128,14 @@ def _check_dataset(
     if not inherits(kind, 'mmseg.datasets', 'BaseSegDataset'):
         return f'{split}: {root} (type {type_name(dataset)}) was not checked', None
     prefix = dataset.get('data_prefix') or {}
-    if not isinstance(prefix.get('img_path'), str):
+    lists_pairs = inherits(kind, 'casvit_mm.datasets', 'PairsDataset')
+    if not lists_pairs and not isinstance(prefix.get('img_path'), str):
         raise DatasetError(
             f'The dataset of type {type_name(dataset)} (data_root {root!r}) does not say where '
             "its images are: set data_prefix=dict(img_path='FOLDER', seg_map_path='FOLDER') in "
             'it.'
         )
-    images = join(root, prefix['img_path'])
+    images = join(root, prefix.get('img_path') or '') or '.'
     if dataset.get('backend_args') or is_remote(root) or is_remote(images):
         return f'{split}: {images} is not on this machine and was not checked', None
     hint = _where_from(kind, root)
@@ -151,11 +152,12 @@ def _check_dataset(
     check_counts(_without_other_heads(cfg), classes, images)
     records = _records(dataset, kind, images, hint)
     step = _loads_labels(dataset)
-    annotated = isinstance(prefix.get('seg_map_path'), str) and step is not None
+    masks_folder = prefix.get('seg_map_path', '.' if lists_pairs else None)
+    annotated = isinstance(masks_folder, str) and step is not None
     masks = None
     if annotated and step is not None:
         backend = str(step.get('imdecode_backend') or 'pillow')
-        need_folder('semantic mask folder', join(root, prefix['seg_map_path']), hint)
+        need_folder('semantic mask folder', join(root, masks_folder), hint)
         _check_pairs(records, images, hint, backend)
         allowed = label_range(kind, classes, records[0], _ignore_index(cfg.get('model')))
         files = [record['seg_map_path'] for record in records]
