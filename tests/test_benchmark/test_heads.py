@@ -10,7 +10,7 @@ from mmengine.config import Config
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 
-from casvit_mm.benchmark.heads import run
+from casvit_mm.benchmark.heads import run, trial
 from casvit_mm.benchmark.heads.swap import shipped_file
 from casvit_mm.benchmark.heads.table import EXCLUDED, HEADS, REASONS, Head
 from casvit_mm.config.channels import require_matching_channels
@@ -118,3 +118,30 @@ def test_an_interrupted_run_does_not_repeat_what_it_has(tmp_path):
     file.write_text(json.dumps(known))
     again = run.try_all(file, lambda text: None, [head])
     assert again['rows'][head.config]['error'] != 'From before.'
+
+
+FOCAL = 'model.bbox_head.loss_cls.loss_weight'
+FAILING = {
+    'The loss is inf': {FOCAL: float('inf')},
+    'Gradients of the backbone are not finite': {FOCAL: 1e37},
+    'No gradient reaches the stem of the backbone': {'model.backbone.frozen_stages': 4},
+    'It predicts nothing': {'model.type': 'Silent'},
+}
+
+
+@pytest.mark.parametrize('reason', FAILING)
+def test_a_model_that_runs_without_learning_or_predicting_does_not_pass(reason, monkeypatch):
+    monkeypatch.setattr(trial, 'SIDES', (64,))
+    run.import_toolboxes()
+    from mmdet.models import RetinaNet
+    from mmdet.registry import MODELS
+
+    class Silent(RetinaNet):
+        def predict(self, batch_inputs, batch_data_samples, rescale=True):
+            return batch_data_samples
+
+    if 'Silent' not in MODELS:
+        MODELS.register_module(module=Silent)
+    head = Head('mmdet/retinanet/retinanet_r50_fpn_1x_coco', sets=FAILING[reason])
+    with pytest.raises(trial.TrialError, match=reason):
+        trial.try_head(head, 'xs')

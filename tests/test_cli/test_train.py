@@ -85,8 +85,9 @@ def test_resuming_executes_no_config_and_deletes_nothing_that_the_checkpoint_nam
         (lambda content: content.update(optimizer='none'), 'state of another kind of run'),
         (lambda content: content['optimizer']['param_groups'].pop(), 'state of another kind'),
         (lambda content: content.update(param_schedulers=[3, 4]), 'state of another kind of run'),
+        (lambda content: content['meta'].update(seed=-5), 'Seed must be between 0 and 2**32 - 1'),
     ],
-    ids=['hub', 'meta', 'list', 'epoch', 'optimizer', 'groups', 'schedule'],
+    ids=['hub', 'meta', 'list', 'epoch', 'optimizer', 'groups', 'schedule', 'seed'],
 )
 def test_a_checkpoint_without_the_state_of_this_run_is_a_sentence(change, said, resume):
     answer = resume(change)
