@@ -123,7 +123,7 @@ def test_an_interrupted_run_does_not_repeat_what_it_has(tmp_path):
 FOCAL = 'model.bbox_head.loss_cls.loss_weight'
 FAILING = {
     'The loss is inf': {FOCAL: float('inf')},
-    'Gradients of the backbone are not finite': {FOCAL: 1e37},
+    'Gradients of the backbone are not finite': {'model.type': 'Exploding'},
     'No gradient reaches the stem of the backbone': {'model.backbone.frozen_stages': 4},
     'It predicts nothing': {'model.type': 'Silent'},
 }
@@ -140,8 +140,16 @@ def test_a_model_that_runs_without_learning_or_predicting_does_not_pass(reason, 
         def predict(self, batch_inputs, batch_data_samples, rescale=True):
             return batch_data_samples
 
-    if 'Silent' not in MODELS:
-        MODELS.register_module(module=Silent)
+    class Exploding(RetinaNet):
+        def loss(self, batch_inputs, batch_data_samples):
+            losses = super().loss(batch_inputs, batch_data_samples)
+            features = self.extract_feat(batch_inputs)[0]
+            # Zero, and steeper than any number there.
+            steep = (features - features.detach()).abs().sqrt().sum()
+            return {**losses, 'loss_steep': steep}
+
+    for kind in (Silent, Exploding):
+        MODELS.register_module(module=kind, force=True)
     head = Head('mmdet/retinanet/retinanet_r50_fpn_1x_coco', sets=FAILING[reason])
     with pytest.raises(trial.TrialError, match=reason):
         trial.try_head(head, 'xs')

@@ -301,7 +301,7 @@ def test_a_missing_package_is_named_with_what_to_install(package, tmp_path):
 
 
 WITHOUT = {
-    'mmengine': ('import casvit_mm', 'casvit_mm needs mmengine, which is not installed: pip inst'),
+    'mmengine': ('import casvit_mm', 'casvit_mm needs mmengine, which is not installed: '),
     'casvit_mm': (
         "from casvit import config_path; config_path('mask_rcnn_casvit')",
         'casvit_mm is not installed next to casvit, so there are no configs: install casvit-mm',

@@ -125,6 +125,12 @@ def with_unreadable_names(root):
     unreadable_file(root / 'classes.txt')
 
 
+def with_unreadable_list_of_a_split(root):
+    yolo(root)
+    text(root / 'data.yaml', 'train: train.txt\nval: images/val\nnames: [a]\n')
+    unreadable_file(root / 'train.txt')
+
+
 def with_unreadable_lists(root):
     write_pairs(root, image='JPEGImages/{name}.jpg', mask='SegmentationClass/{name}.png')
     unreadable_file(root / 'ImageSets/Segmentation/train.txt')
@@ -225,6 +231,7 @@ UNREADABLE = [
     (with_unreadable_folder, 'check DATA', 'cannot be read: File name too long.'),
     (with_unreadable_hidden_folder, f'check DATA {CLASSES}', 'cannot be read: File name too long.'),
     (with_unreadable_names, 'check DATA', 'classes.txt cannot be read: Input/output error.'),
+    (with_unreadable_list_of_a_split, 'check DATA', 'error: 1 x annotations that cannot be read.'),
     (with_unreadable_lists, f'check DATA {SEMANTIC}', 'train.txt cannot be read: Input/output'),
 ]
 

@@ -152,19 +152,18 @@ def _check_dataset(
     check_counts(_without_other_heads(cfg), classes, images)
     records = _records(dataset, kind, images, hint)
     step = _loads_labels(dataset)
-    masks_folder = prefix.get('seg_map_path', '.' if lists_pairs else None)
-    annotated = isinstance(masks_folder, str) and step is not None
+    annotated = lists_pairs or isinstance(prefix.get('seg_map_path'), str)
     masks = None
     if annotated and step is not None:
         backend = str(step.get('imdecode_backend') or 'pillow')
-        need_folder('semantic mask folder', join(root, masks_folder), hint)
+        need_folder('semantic mask folder', join(root, prefix.get('seg_map_path') or '.'), hint)
         _check_pairs(records, images, hint, backend)
         allowed = label_range(kind, classes, records[0], _ignore_index(cfg.get('model')))
         files = [record['seg_map_path'] for record in records]
         values = _check_values(files, allowed, backend)
         label_map = records[0].get('label_map')
         masks = _Masks(images, classes, allowed, label_map, frozenset(values), files, backend)
-    what = count_of(len(records), 'image') + (' with semantic masks' if annotated else '')
+    what = count_of(len(records), 'image') + (' with semantic masks' if masks else '')
     return f'{split}: {what}, {count_of(len(classes), "class")} ({from_here(images)})', masks
 
 

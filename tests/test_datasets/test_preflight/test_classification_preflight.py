@@ -275,7 +275,8 @@ def test_datasets_that_are_not_read_from_local_folders_are_not_checked(tmp_path)
 @needs_linux
 def test_a_list_a_folder_and_names_that_the_disk_cannot_read_are_named(root):
     file = unreadable_file(root / 'train.txt')
-    assert f'{file} cannot be read: Input/output error.' in refusal(config_of(root, ann_file=file))
+    cfg = config_of(root, ann_file=str(file))
+    assert f'{file} cannot be read: Input/output error.' in refusal(cfg)
     cfg = config_of(root, metainfo=dict(classes=str(file)))
     assert f'{file} cannot be read: Input/output error.' in refusal(cfg)
     folder = unreadable_folder(root / 'train' / 'cross' / 'deep')
