@@ -64,11 +64,6 @@ REFUSALS = [
     ('finetune DATA --config no_sizes --size m', 'which has its own size and no casvit_sizes'),
     ('finetune DATA --config rpn', 'no head with num_classes, so it cannot be trained for other'),
     ('finetune DATA --config head_lists', 'has heads in a list of lists, which fine-tuning does'),
-    (
-        'finetune MASKS --config POOLING --batch-size 1',
-        '--batch-size 1: deeplabv3plus_casvit-s_80k_ade20k-512x512 pools features to a single '
-        'value and normalises it over the batch, which needs at least 2 images: use --batch-size 2',
-    ),
     ('test no_tta WEIGHTS --data-root DATA --tta', '--tta needs tta_model'),
     ('test other_metric WEIGHTS --data-root DATA --format-only OUT', 'needs a CocoMetric'),
 ]
@@ -88,7 +83,6 @@ def words(tmp_path_factory):
     from casvit import config_path
 
     words = dict(DATA=root / 'data', MASKS=root / 'masks', FILE=root / 'file', DEMO=DEMO)
-    words['POOLING'] = 'deeplabv3plus_casvit-s_80k_ade20k-512x512'
     words.update(OUT=root / 'out', WEIGHTS=root / 'none.pth')
     for name, text in CONFIGS.items():
         words[name] = root / f'{name}.py'
