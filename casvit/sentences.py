@@ -34,6 +34,21 @@ def count_of(number: int, noun: str) -> str:
     return f'{number:,} {noun if number == 1 else plural}'
 
 
+def reason_of(error: OSError) -> str:
+    """Why a file or an address cannot be read or written, to complete a sentence."""
+    # urllib wraps the error of the connection.
+    inner = getattr(error, 'reason', None)
+    if isinstance(inner, OSError):
+        return reason_of(inner)
+    if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename:
+        # A file in the place of a folder: the system names the folder that it cannot create in it.
+        place = Path(os.fsdecode(error.filename))
+        taken = next((each for each in (place, *place.parents) if each.is_file()), None)
+        if taken is not None:
+            return f'{taken} is a file, not a folder'
+    return error.strerror or str(error)
+
+
 def shown_path(path: str) -> str:
     """A path; a relative one is followed by the folder it starts from."""
     return path if Path(path).is_absolute() else f'{path} (in {Path.cwd()})'

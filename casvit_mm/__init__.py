@@ -9,8 +9,9 @@ from casvit.lazy import lazy_attributes
 try:
     from casvit_mm.registration import register_classes, register_scheme
 except ModuleNotFoundError as error:
+    package = (error.name or '').partition('.')[0]
     raise ModuleNotFoundError(
-        f'casvit_mm needs {error.name}, which is not installed: {how_to_install("mmengine")}.',
+        f'casvit_mm needs {package}, which is not installed: {how_to_install("mmengine")}.',
         name=error.name,
     ) from error
 

@@ -25,6 +25,8 @@ from casvit.sentences import short
 BUILDING_ERRORS = (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError)
 # Of mmengine, which spells it so.
 UNLIKE = 'each data_itement in list of batch should be of equal size'
+# Of NumPy, as mmengine packs the records of a dataset.
+EMPTY = 'need at least one array to concatenate'
 IN_WORKER = 'DataLoader worker process'
 INSTALL = re.compile(r"pip3? install (?:-U )?([\w \[\].<>=!,'-]+)")
 NOT_INSTALLED = re.compile(r'^([\w-]+) is not installed')
@@ -155,6 +157,11 @@ def _explain_building(error: BaseException, original: BaseException, message: st
             '_delete_=True.'
         )
     where = _named(error, building)
+    if message == EMPTY:
+        return (
+            f'The dataset {where} has no images left: its folder or annotation file is empty, or '
+            'filter_cfg leaves all of them out.'
+        )
     if isinstance(original, KeyError) and 'is not in the' in message:
         return (
             f'The config uses {where}, which is not registered. {_similar(building)} it is your '

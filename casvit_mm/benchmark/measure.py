@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import IO, Any, TypedDict, cast
 
@@ -116,7 +116,9 @@ class Worker:
         self.process.kill()
         self.process.wait()
         for pipe in (self.commands, self.answers, self.said):
-            pipe.close()
+            # A command that the process did not live to read is still in the pipe.
+            with suppress(BrokenPipeError):
+                pipe.close()
 
     def _tell(self, line: str) -> None:
         try:

@@ -11,6 +11,7 @@ import torch
 
 from casvit.errors import CliError
 from casvit.files import write_whole
+from casvit.sentences import reason_of
 from casvit_mm import __version__
 from casvit_mm.benchmark.convergence import read_run
 from casvit_mm.benchmark.growth import growth
@@ -57,6 +58,8 @@ def run(args: Namespace) -> int:
         raise CliError('--page needs --records, from which it is written, and the reverse.')
     if args.page:
         return _write_page(Path(args.page).expanduser(), args.records)
+    if args.out:
+        _require_folder_of(Path(args.out).expanduser())
     record: dict[str, Any] = {
         'date': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d'),
         'casvit_mm': __version__,
@@ -183,4 +186,16 @@ def _write(content: str | bytes, path: Path) -> None:
     try:
         write_whole(path, content)
     except OSError as error:
-        raise CliError(f'{path} cannot be written: {error.strerror or error}.') from error
+        raise _not_written(path, error) from error
+
+
+def _require_folder_of(path: Path) -> None:
+    """Stops before minutes of measuring if their record cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> CliError:
+    return CliError(f'{path} cannot be written: {reason_of(error)}.')

@@ -131,11 +131,9 @@ def _checked(args: Namespace, base: Base, work_dir: Path, screen: Screen) -> Aud
         (screen.tell if errors else screen.say)(line)
     if errors:
         raise DatasetError(
-            f'The dataset has {len(errors)} errors (above). `casvit check {args.data} --task '
-            f'{base.task} --fix OUT` writes a repaired copy to train on.'
+            f'The dataset has {count_of(len(errors), "error")} (above). `casvit check {args.data} '
+            f'--task {base.task} --fix OUT` writes a repaired copy to train on.'
         )
-    if not check.classes:
-        raise DatasetError(f'The dataset {args.data} has no classes.')
     return check
 
 

@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from casvit.errors import CheckpointError, CliError
+from casvit.sentences import reason_of
 from casvit.tables import PUBLISHED_WEIGHTS, PublishedWeights
 from casvit.weights.digest import digest_file, record, require_unchanged
 from casvit.weights.fetch import fetch
@@ -73,7 +74,9 @@ def _report(file: Path, weights: PublishedWeights) -> None:
         if not digest_file(file).exists():
             record(file)
     except OSError as error:
-        raise CheckpointError(f'{error.filename or file}: {error.strerror or error}.') from error
+        raise CheckpointError(
+            f'{error.filename or file} cannot be read or written: {reason_of(error)}.'
+        ) from error
     print(f'{file}: {what} ({file.stat().st_size:,} bytes), SHA-256 in {digest_file(file).name}')
     for command in commands(weights):
         print(f'  {command}')

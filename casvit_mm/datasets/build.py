@@ -28,7 +28,10 @@ def build_dataset(cfg: Config, split: str) -> Any:
     set_random_seed((cfg.get('randomness') or {}).get('seed') or 0)
     dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     if not len(dataset):
-        raise DatasetError(f'The {split} dataset of {cfg.filename} has no images left.')
+        raise DatasetError(
+            f'The {split} dataset of {cfg.filename} has no images left: its folder or annotation '
+            'file is empty, or filter_cfg leaves all of them out.'
+        )
     return dataset
 
 

@@ -233,7 +233,10 @@ def _decoded(
             return
         array = _decode(path, backend)
         if array is None:
-            raise UnreadableMaskError(f'cannot be decoded by imdecode_backend={backend!r}')
+            raise UnreadableMaskError(
+                f'is a {image.format} image, which imdecode_backend={backend!r} of LoadAnnotations '
+                'cannot decode'
+            )
         rows = _rows(array.shape[1])
         yield (
             header,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from casvit.errors import DatasetError
+from casvit.sentences import reason_of
 from casvit_mm.models.optional import toolbox
 from casvit_mm.registration import registered_in
 
@@ -39,11 +40,16 @@ class PairsDataset(BaseSegDataset):
                 )
                 for pair in pairs
             ]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(
-                f'The list of pairs {self.ann_file} cannot be read: {error}. Expected '
-                '[{"img_path": …, "seg_map_path": …}, …].'
-            ) from error
+        except OSError as error:
+            reason = f'cannot be read: {reason_of(error)}.'
+        except ValueError as error:
+            reason = f'is not valid JSON: {error}.'
+        except (KeyError, TypeError):
+            reason = 'has another content than expected.'
+        raise DatasetError(
+            f'The list of pairs {self.ann_file} {reason} Expected is a JSON file of '
+            '[{"img_path": …, "seg_map_path": …}, …].'
+        )
 
     def _path(self, path: str) -> str:
         return str(Path(self.data_root or '', path))

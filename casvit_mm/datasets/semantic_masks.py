@@ -16,7 +16,6 @@ from casvit.errors import DatasetError
 from casvit.sentences import count_of, some
 from casvit_mm.datasets.image_files import read_image_size
 from casvit_mm.datasets.mask_files import (
-    ColourMaskError,
     MaskContent,
     MaskHeader,
     UnreadableMaskError,
@@ -303,10 +302,8 @@ def index_content(path: str | Path, backend: str = 'pillow') -> MaskContent:
     index_header(path, backend)
     try:
         return mask_content(path, None, backend)
-    except ColourMaskError as error:
-        raise DatasetError(f'The semantic mask {path} {error}.') from error
     except UnreadableMaskError as error:
-        raise DatasetError(f'The semantic mask {path} is damaged: it {error}.') from error
+        raise DatasetError(f'The semantic mask {path} {error}.') from error
 
 
 def describe_outside(values: Sequence[tuple[int, int]]) -> str:

@@ -114,10 +114,10 @@ def _task_of(start: Start | None) -> str:
     if start is None:
         raise CliError(f'Say what to train with --task: {tasks}.')
     if start.task is None or start.task == 'classification':
-        what = 'a classifier' if start.task else 'no head'
+        other = 'a head of no known kind' if start.has_head else 'no head'
         raise CliError(
-            f'The checkpoint {start.source} holds {what}, from which every task can start. Say '
-            f'which one with --task: {tasks}.'
+            f'The checkpoint {start.source} holds {"a classifier" if start.task else other}, so '
+            f'every task can start from its backbone. Say which one with --task: {tasks}.'
         )
     return start.task
 
@@ -155,11 +155,6 @@ def _of_checkpoint(start: Start, task: str) -> Base:
         standard, _ = _sized(BASES[task][STANDARD], EVERYWHERE)
         return Base(task, start.config, written=_text(start, str(standard.filename)))
     notes = [start.refused] if start.refused else []
-    if not start.family:
-        raise CliError(
-            f'The checkpoint {start.source} has no config to use, and its head is of no known '
-            f'kind: name the config that it was trained with, --config CONFIG. {start.refused}'
-        )
     config, resized = _sized(start.family, start.size or SIZE)
     return Base(task, config, resized, notes=notes)
 

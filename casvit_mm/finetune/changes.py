@@ -61,7 +61,10 @@ def model_changes(base: Config, task: str, ignore_index: int | None) -> dict[str
             counts = {THINGS: Code(CLASSES), STUFF: 0}
             _set_head(changes, [name], base, counts, None)
     if not changes:
-        raise CliError(f'The config {base.filename} has no head with num_classes.')
+        raise CliError(
+            f'The config {base.filename} has no head with num_classes, so it cannot be trained for '
+            'other classes: choose another one with --config.'
+        )
     if base.model.get('pretrained'):
         # Weights of the backbone that the CAS-ViT replaced.
         changes['pretrained'] = None

@@ -8,7 +8,7 @@ from casvit.files import write_whole
 from casvit.tables import IGNORE_INDEX, SPLITS
 from casvit_mm.datasets.audit.classes.audit import ClassAudit
 from casvit_mm.datasets.formats.masks import wheel
-from casvit_mm.finetune.data import FOLDER, OwnData, OwnSplit, split_note, splittable
+from casvit_mm.finetune.data import FOLDER, OwnData, OwnSplit, split_note, training_split
 from casvit_mm.finetune.split import divided, split_evenly
 
 Labelled = tuple[str, int]
@@ -27,7 +27,8 @@ def prepare_classes(check: ClassAudit, out: Path, val_share: float, seed: int) -
         seed: Random seed of the split.
 
     Raises:
-        DatasetError: The dataset cannot be split, or the name of an image cannot be listed.
+        DatasetError: There are no images to train on, they cannot be split, or the name of an
+            image cannot be listed.
     """
     indices = {name: index for index, name in enumerate(check.classes)}
     images: dict[str, list[Labelled]] = {}
@@ -36,9 +37,9 @@ def prepare_classes(check: ClassAudit, out: Path, val_share: float, seed: int) -
         folders[name] = split.folder
         images[name] = [(image.name, indices[split.class_of(image)]) for image in split.images]
     notes: list[str] = []
+    whole = training_split(images)
     if not images.get('val'):
         images.pop('val', None)
-        whole = splittable(images)
         folder, content = folders[whole], images.pop(whole)
         labels: list[set[Hashable]] = [{label} for _, label in content]
         chosen = split_evenly(labels, val_share, seed, groups=[name for name, _ in content])

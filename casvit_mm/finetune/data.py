@@ -1,7 +1,7 @@
 """Prepares a checked dataset for training: splits it, and converts its annotations."""
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from casvit.tables import IGNORE_INDEX, SPLITS
 from casvit_mm.datasets.audit.images import in_parallel
 from casvit_mm.datasets.audit.masks import MaskAudit
 from casvit_mm.datasets.audit.objects import ObjectAudit
-from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit, Pair
+from casvit_mm.datasets.formats.dataset import UNSPLIT, ObjectSplit
 from casvit_mm.datasets.formats.masks import wheel
 from casvit_mm.datasets.mask_files import mask_content
 from casvit_mm.finetune.split import divided, split_evenly
@@ -72,11 +72,12 @@ def prepare_objects(check: ObjectAudit, out: Path, val_share: float, seed: int) 
         seed: Random seed of the split.
 
     Raises:
-        DatasetError: The dataset cannot be split.
+        DatasetError: There are no images to train on, or they cannot be split.
     """
     splits, notes = dict(check.dataset.splits), []
+    training = training_split(splits)
     if 'val' not in splits:
-        split = splits.pop(splittable(splits))
+        split = splits.pop(training)
         content = split.content
         names = {c['id']: c['name'] for c in content['categories']}
         labels: dict[Any, set[Hashable]] = {image['id']: set() for image in content['images']}
@@ -125,10 +126,14 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
         seed: Random seed of the split.
 
     Raises:
-        DatasetError: The dataset cannot be split.
+        DatasetError: There are no images to train on, or they cannot be split.
     """
     notes: list[str] = []
-    splits = {name: list(map(_files, pairs)) for name, pairs in check.dataset.splits.items()}
+    splits = {
+        name: [(pair.image, pair.mask) for pair in pairs if pair.image and pair.mask]
+        for name, pairs in check.dataset.splits.items()
+    }
+    training = training_split(splits)
     folder = out / FOLDER
     if not check.verbatim:
         target = folder / 'label_maps'
@@ -139,7 +144,7 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
         notes.append(f'The semantic masks {what}were converted to class indices in {target}.')
     ignored = check.ignore_index if check.verbatim else IGNORE_INDEX
     if 'val' not in splits:
-        pairs = splits.pop(splittable(splits))
+        pairs = splits.pop(training)
         labels: list[set[Hashable]] = []
         for _, mask in pairs:
             labels.append(set[Hashable](mask_content(mask).counts) - {ignored, IGNORE_INDEX})
@@ -158,8 +163,8 @@ def prepare_masks(check: MaskAudit, out: Path, val_share: float, seed: int) -> O
     return OwnData(list(check.classes), palette, own_splits, ignored, notes)
 
 
-def splittable(splits: dict[str, Any]) -> str:
-    """The name of the split to divide if there is no validation split.
+def training_split(splits: Mapping[str, Any]) -> str:
+    """The name of the split to train on, or to divide if there is no validation split.
 
     Args:
         splits: The splits by name.
@@ -171,8 +176,8 @@ def splittable(splits: dict[str, Any]) -> str:
         if name in splits:
             return name
     raise DatasetError(
-        f'The dataset has only the split {next(iter(splits))}, so there is nothing to train on. '
-        'Name the folder of the training images train.'
+        f'The dataset has no images to train on, only those of {" and ".join(splits)}. Name the '
+        'folder, list or annotation file of the training images train.'
     )
 
 
@@ -194,13 +199,6 @@ def split_note(chosen: Sequence[bool], share: float, seed: int) -> str:
 def _written(file: Path, content: Any) -> Path:
     write_whole(file, json.dumps(content))
     return file
-
-
-def _files(pair: Pair) -> tuple[Path, Path]:
-    """The image and the mask of a pair."""
-    if pair.image is None or pair.mask is None:
-        raise DatasetError(f'{pair.image or pair.mask} has no counterpart.')
-    return pair.image, pair.mask
 
 
 def _class_indices(mask: Path, check: MaskAudit, folder: Path) -> Path:

@@ -96,7 +96,7 @@ def describe_start(plan: Plan, model: nn.Module, start: Start) -> str:
         )
     backbone = parts.get('backbone')
     if backbone is None or backbone.lacking or not backbone.kept:
-        why = backbone.lacking if backbone else 'it has none'
+        why = f'one of its weights is {backbone.lacking}' if backbone else 'it has none'
         raise CheckpointError(
             f'The backbone in {start.source} is not that of {Path(str(plan.base.filename)).stem}: '
             f'{why}. Name the config that it was trained with, --config CONFIG.'

@@ -19,6 +19,7 @@ from mmengine.runner.checkpoint import (
 )
 
 from casvit.errors import CheckpointError
+from casvit.sentences import reason_of
 from casvit_mm.inference.saved_config import SavedConfigError, plain_config
 from casvit_mm.models.checkpoint.read import read_checkpoint
 
@@ -54,7 +55,9 @@ def load_from_address(filename: str, map_location: Any = None) -> dict[str, Any]
         try:
             torch.hub.download_url_to_file(filename, str(file))
         except OSError as error:
-            raise CheckpointError(f'{filename} cannot be downloaded: {error}.') from error
+            raise CheckpointError(
+                f'{filename} cannot be downloaded: {reason_of(error)}.'
+            ) from error
     barrier()
     return load_from_data(str(file), map_location)
 

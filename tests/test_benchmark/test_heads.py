@@ -10,7 +10,7 @@ from mmengine.config import Config
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 
-from casvit_mm.benchmark.heads import run
+from casvit_mm.benchmark.heads import run, trial
 from casvit_mm.benchmark.heads.swap import shipped_file
 from casvit_mm.benchmark.heads.table import EXCLUDED, HEADS, REASONS, Head
 from casvit_mm.config.channels import require_matching_channels
@@ -118,3 +118,38 @@ def test_an_interrupted_run_does_not_repeat_what_it_has(tmp_path):
     file.write_text(json.dumps(known))
     again = run.try_all(file, lambda text: None, [head])
     assert again['rows'][head.config]['error'] != 'From before.'
+
+
+FOCAL = 'model.bbox_head.loss_cls.loss_weight'
+FAILING = {
+    'The loss is inf': {FOCAL: float('inf')},
+    'Gradients of the backbone are not finite': {'model.type': 'Exploding'},
+    'No gradient reaches the stem of the backbone': {'model.backbone.frozen_stages': 4},
+    'It predicts nothing': {'model.type': 'Silent'},
+}
+
+
+@pytest.mark.parametrize('reason', FAILING)
+def test_a_model_that_runs_without_learning_or_predicting_does_not_pass(reason, monkeypatch):
+    monkeypatch.setattr(trial, 'SIDES', (64,))
+    run.import_toolboxes()
+    from mmdet.models import RetinaNet
+    from mmdet.registry import MODELS
+
+    class Silent(RetinaNet):
+        def predict(self, batch_inputs, batch_data_samples, rescale=True):
+            return batch_data_samples
+
+    class Exploding(RetinaNet):
+        def loss(self, batch_inputs, batch_data_samples):
+            losses = super().loss(batch_inputs, batch_data_samples)
+            features = self.extract_feat(batch_inputs)[0]
+            # Zero, and steeper than any number there.
+            steep = (features - features.detach()).abs().sqrt().sum()
+            return {**losses, 'loss_steep': steep}
+
+    for kind in (Silent, Exploding):
+        MODELS.register_module(module=kind, force=True)
+    head = Head('mmdet/retinanet/retinanet_r50_fpn_1x_coco', sets=FAILING[reason])
+    with pytest.raises(trial.TrialError, match=reason):
+        trial.try_head(head, 'xs')

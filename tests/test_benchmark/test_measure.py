@@ -2,15 +2,22 @@
 
 import json
 import re
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from casvit.cli.main import run_tool
+from casvit.errors import MissingPackageError
 from casvit_mm.benchmark.cases import Case
 from casvit_mm.benchmark.measure import BenchmarkError, Group, Worker, add_ratios, measure, spread
+from casvit_mm.benchmark.peers import build_peer
 from casvit_mm.benchmark.plan import add_facts
 from casvit_mm.report.speed.table import speed_table
+
+RECORD = Path(__file__).parents[2] / 'benchmarks/intel-xeon/inference.json'
 
 
 def test_a_spread_is_a_median_with_quartiles():
@@ -195,3 +202,36 @@ def test_a_fused_model_is_not_offered_for_training(capsys):
 def test_a_missing_device_is_reported_in_a_sentence(capsys):
     assert run_tool('bench', ['--device', 'nowhere']) == 2
     assert "The device 'nowhere' cannot be used" in capsys.readouterr().err
+
+
+def test_a_process_that_was_killed_is_an_error_with_its_code():
+    worker = Worker(Case('xs', 'reference', image_size=32), threads=1)
+    try:
+        worker.process.kill()
+        worker.process.wait()
+        with pytest.raises(BenchmarkError, match='could not be measured: it ended with code -9'):
+            worker.measure(0.01)
+    finally:
+        worker.close()
+
+
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_measured(tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    assert run_tool('bench', ['--out', str(tmp_path / 'file/here.json')]) == 2
+    said = capsys.readouterr().err
+    assert f'here.json cannot be written: {tmp_path / "file"} is a file, not a folder.' in said
+
+
+def test_a_page_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    shutil.copy(RECORD, tmp_path / 'here.json')
+    arguments = ['--page', str(tmp_path / 'file/page.md'), '--records', str(tmp_path / 'here.json')]
+    assert run_tool('bench', arguments) == 2
+    said = capsys.readouterr().err
+    assert f'page.md cannot be written: {tmp_path / "file"} is a file, not a folder.' in said
+
+
+def test_peers_without_timm_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    with pytest.raises(MissingPackageError, match=r"not installed: pip install 'casvit-mm\[bench"):
+        build_peer('resnet18')

@@ -1,8 +1,12 @@
 """The minimum cost of a forward pass."""
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from casvit_mm.benchmark.roofline import roofline
+from casvit_mm.deploy import fuse
+from casvit_mm.models import CASViT
 
 LIMITS = dict(gemm_flops_per_second=dict(fp32=1e11, bf16=4e11), copy_bytes_per_second=1e10)
 
@@ -28,3 +32,10 @@ def test_each_convolution_is_bound_by_compute_or_memory_whichever_takes_longer()
     assert max(compute, copy) <= one.seconds <= compute + copy
     fast = dict(LIMITS, copy_bytes_per_second=1e20)
     assert roofline('xs', 256, 1, fast).seconds == pytest.approx(compute)
+
+
+def test_the_convolutions_are_all_the_operations_that_torch_counts():
+    model = fuse(CASViT('xs').eval()).to('meta')
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.empty(1, 3, 96, 96, device='meta'))
+    assert roofline('xs', 96, 1, LIMITS).flops == counter.get_total_flops()

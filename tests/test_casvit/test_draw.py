@@ -199,3 +199,8 @@ def test_drawing_needs_no_opencv_and_no_torch(tmp_path):
         check=False,
     )
     assert done.stdout == '[]\n', done.stderr
+
+
+def test_what_is_no_result_cannot_be_drawn():
+    with pytest.raises(TypeError, match='int is not a result that can be drawn'):
+        draw(3, np.zeros((4, 4, 3), np.uint8))

@@ -168,3 +168,10 @@ def test_an_image_too_long_for_a_type_is_answered_with_another_type(tmp_path):
         write(np.zeros((1, 65_501, 3), np.uint8), tmp_path / 'a.jpg')
     write(np.zeros((1, 65_501, 3), np.uint8), tmp_path / 'a.png')
     assert read_image(tmp_path / 'a.png').shape == (1, 65_501, 3)
+
+
+def test_a_pil_image_without_pixels_or_of_an_unsupported_mode_is_refused():
+    with pytest.raises(ImageError, match='The PIL image has no pixels'):
+        load_image(Image.new('RGB', (0, 5)))
+    with pytest.raises(ImageError, match='colour mode La, which is not supported: save it as RGB'):
+        load_image(Image.new('La', (4, 4)))

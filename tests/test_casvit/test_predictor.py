@@ -298,3 +298,26 @@ def test_a_missing_package_is_named_with_what_to_install(package, tmp_path):
     """
     told = run(code, tmp_path)
     assert package in told and 'install' in told and 'tools/install.py' in told
+
+
+WITHOUT = {
+    'mmengine': ('import casvit_mm', 'casvit_mm needs mmengine, which is not installed: '),
+    'casvit_mm': (
+        "from casvit import config_path; config_path('mask_rcnn_casvit')",
+        'casvit_mm is not installed next to casvit, so there are no configs: install casvit-mm',
+    ),
+}
+
+
+@pytest.mark.parametrize('package', WITHOUT)
+def test_half_an_installation_says_what_is_missing(package, tmp_path):
+    code, said = WITHOUT[package]
+    program = f"""
+        import sys
+        sys.modules[{package!r}] = None
+        try:
+            {code}
+        except Exception as error:
+            print(error)
+    """
+    assert said in run(program, tmp_path)

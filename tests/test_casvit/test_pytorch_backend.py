@@ -12,6 +12,7 @@ from small_models import DEMOS, build, write_checkpoint
 
 from casvit import Classification, Detections, Predictor, SemanticMap
 from casvit.errors import UserError
+from casvit.inputs.images import ImageError
 from casvit_mm.models.checkpoint import CheckpointError
 
 TASKS = list(DEMOS)
@@ -208,3 +209,32 @@ def test_the_moving_average_can_be_selected(configs, tmp_path):
     with pytest.raises(UserError, match='no moving average'):
         torch.save(content['model'], tmp_path / 'one.pth')
         Predictor(tmp_path / 'one.pth', config=cfg, weights='ema')
+
+
+def test_what_the_loading_step_of_a_config_cannot_read_is_refused(checkpoints, configs, tmp_path):
+    steps = "[dict(type='LoadBands', bands=[7]), dict(type='PackDetInputs')]"
+    own = tmp_path / 'own.py'
+    own.write_text(
+        f'_base_ = [{str(configs / DEMOS["detection"])!r}]\n'
+        f'test_dataloader = dict(dataset=dict(pipeline={steps}))\n'
+    )
+    predict = Predictor(checkpoints['detection'], config=str(own))
+    Image.fromarray(image(40, 40)).save(tmp_path / 'a.png')
+    with pytest.raises(
+        ImageError, match=r'a\.png cannot be read with LoadBands, as the config say'
+    ):
+        predict(tmp_path / 'a.png')
+    with pytest.raises(ImageError, match=r'shape \(H, W, bands\), not one of shape \(3,\)'):
+        predict(np.zeros(3))
+
+
+def test_a_config_of_another_toolbox_is_refused_with_those_that_work(
+    checkpoints, configs, tmp_path
+):
+    own = tmp_path / 'own.py'
+    base = str(configs / DEMOS['detection'])
+    own.write_text(f"_base_ = [{base!r}]\ndefault_scope = 'mmpose'\n")
+    with pytest.raises(
+        UserError, match=r'own\.py is for mmpose, but inference supports only mmdet'
+    ):
+        Predictor(checkpoints['detection'], config=str(own))

@@ -1,6 +1,8 @@
 """From a dataset to a config that is ready for training."""
 
+import os
 import shutil
+import sys
 
 import exported
 import pytest
@@ -376,3 +378,69 @@ def test_a_class_name_that_mmengine_would_evaluate_is_refused(objects, finetune,
     assert code == 2 and cfg is None and '--fix' in error
     assert 'class names that mmengine or a terminal may take for instructions' in said
     assert not list(tmp_path.rglob('ran'))
+
+
+def test_a_checkpoint_without_a_known_head_needs_a_task(objects, finetune, tmp_path, detector):
+    alone = saved(detector, tmp_path / 'b.pth', backbone_only=True)
+    code, _, error, _ = finetune(objects, '--checkpoint', alone)
+    assert code == 2 and f'The checkpoint {alone} holds no head, so every task can start' in error
+    odd = {key: value for key, value in detector.items() if key.startswith('backbone.')}
+    odd['bbox_head.odd.weight'] = torch.zeros(3)
+    torch.save(dict(state_dict=odd), tmp_path / 'odd.pth')
+    code, _, error, _ = finetune(objects, '--checkpoint', tmp_path / 'odd.pth')
+    assert code == 2 and 'holds a head of no known kind, so every task can start' in error, error
+
+
+TORN = {
+    'one of its weights is not in the file': lambda weights: weights.pop(
+        next(key for key in weights if key.startswith('backbone.stages.2.'))
+    ),
+    'one of its weights is (9, 3, 3, 3) in the file, (24, 3, 3, 3) here': lambda weights: (
+        weights.update({'backbone.stem.0.weight': torch.zeros(9, 3, 3, 3)})
+    ),
+}
+
+
+@pytest.mark.parametrize('reason', TORN)
+def test_a_backbone_of_another_model_is_refused_with_the_reason(
+    reason, objects, finetune, tmp_path, detector
+):
+    weights = dict(detector)
+    TORN[reason](weights)
+    file = saved(weights, tmp_path / 'd.pth')
+    options = ['--config', 'retinanet_casvit-xs_fpn_1x_coco', '--batch-size', '2']
+    code, _, error, _ = finetune(objects, *options, '--checkpoint', file)
+    assert code == 2 and f'The backbone in {file} is not that of' in error and reason in error
+
+
+def test_splitting_without_its_package_says_what_to_install(objects, finetune, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'iterstrat.ml_stratifiers', None)
+    data = shutil.copytree(objects.with_name('masks'), objects.with_name('unsplit'))
+    for folder in ('images', 'masks'):
+        shutil.rmtree(data / folder / 'val')
+    code, _, error, _ = finetune(data, '--task', 'semantic', '--batch-size', '2')
+    assert code == 2 and "pip install 'casvit-mm[data]'" in error
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_refused_with_the_way_out(
+    objects, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    options = ['--task', 'detection', '--size', 'xs', '--image-size', '64', '--memory', '0.1']
+    assert run_tool('finetune', [objects, *options, '--batch-size', '4']) == 2
+    said = capsys.readouterr().err
+    assert '--batch-size 4 does not fit into 0.1 GiB: choose a smaller one, or leave it' in said
+
+
+def test_a_short_run_that_fails_stops_the_command_with_the_reason(
+    objects, tmp_path, monkeypatch, capsys
+):
+    """Here because the torch that new processes find is broken."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'torch.py').write_text("raise ImportError('libcudart.so: cannot open file')\n")
+    paths = [str(tmp_path), os.environ.get('PYTHONPATH', '')]
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join(filter(None, paths)))
+    options = ['--task', 'detection', '--size', 'xs', '--batch-size', '2']
+    assert run_tool('finetune', [objects, *options]) == 2
+    said = capsys.readouterr().err
+    assert 'config.py failed: ImportError: libcudart.so: cannot open file' in said

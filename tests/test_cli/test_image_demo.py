@@ -12,6 +12,8 @@ from pycocotools import mask as coco_mask
 from quick_runs import DEMO, SEGMENTATION_DEMO
 from small_models import write_checkpoint
 
+from casvit import config_path
+
 NO_DRAWING = ('--no-labels', '--no-boxes')
 LOW = ('--score-thr', '0.02')
 
@@ -244,3 +246,22 @@ def test_a_config_without_a_test_pipeline_is_named(call, images, checkpoint):
     answer = call('image_demo', images[0], DEMO, checkpoint, *options)
     assert answer.code == 2
     assert 'pipeline' in answer.err and 'Traceback' not in answer.err
+
+
+def test_a_model_that_fails_on_a_video_says_which_part_of_the_config_is_wrong(
+    call, images, checkpoint, tmp_path
+):
+    image = cv2.imread(str(images[0]))
+    size = image.shape[1::-1]
+    writer = cv2.VideoWriter(str(tmp_path / 'clip.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 10, size)
+    if not writer.isOpened():
+        pytest.skip('this OpenCV writes no mp4')
+    writer.write(image)
+    writer.release()
+    steps = "[dict(type='LoadImageFromFile'), dict(type='PackDetInputs', meta_keys=('img_id',))]"
+    (tmp_path / 'own.py').write_text(
+        f'_base_ = [{config_path(DEMO)!r}]\n'
+        f'test_dataloader = dict(dataset=dict(pipeline={steps}))\n'
+    )
+    answer = call('image_demo', 'clip.mp4', 'own.py', checkpoint, '--out-dir', 'out')
+    assert answer.code == 2 and "It needs 'img_shape' from the data pipeline" in answer.err

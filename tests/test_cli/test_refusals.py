@@ -13,6 +13,23 @@ CONFIGS = {
     'no_backbone': "_base_ = ['{base}']\nmodel = dict(_delete_=True, type='FCOS')\n",
     'no_tta': "_base_ = ['{base}']\ntta_model = None\n",
     'resnet': "_base_ = ['{base}']\nmodel = dict(backbone=dict(_delete_=True, type='ResNet'))\n",
+    'no_images': (
+        "_base_ = ['{base}']\ntrain_dataloader = dict(dataset=dict("
+        'filter_cfg=dict(min_size=999)))\n'
+    ),
+    'no_sizes': "_base_ = ['{base}']\ncasvit_sizes = None\n",
+    'rpn': (
+        "_base_ = ['{base}']\n"
+        "model = dict(_delete_=True, type='RPN', backbone=dict(type='CASViT', arch='xs'),"
+        " neck=dict(type='FPN', in_channels=[48, 56, 112, 220], out_channels=64, num_outs=5),"
+        " rpn_head=dict(type='RPNHead', in_channels=64))\n"
+    ),
+    'head_lists': (
+        "_base_ = ['{base}']\n"
+        "model = dict(_delete_=True, type='FCOS', backbone=dict(type='CASViT', arch='xs'),"
+        " bbox_head=[[dict(type='FCOSHead', num_classes=3, in_channels=48)]])\n"
+    ),
+    'AMP': "_base_ = ['{base}']\noptim_wrapper = dict(type='ApexOptimWrapper')\n",
     'other_metric': "_base_ = ['{base}']\ntest_evaluator = dict(_delete_=True, type='VOCMetric')\n",
 }
 REFUSALS = [
@@ -36,6 +53,17 @@ REFUSALS = [
     ('train no_scaling --data-root DATA --auto-scale-lr', 'needs auto_scale_lr.base_batch_size'),
     ('train no_backbone --data-root DATA --from-scratch', 'no model.backbone'),
     ('train DEMO --data-root DATA --work-dir FILE/run', 'cannot be used'),
+    ('train no_images --data-root DATA', '(train_dataloader.dataset) has no images left: its fo'),
+    (
+        'browse_dataset no_images --data-root DATA --cfg-options '
+        'train_dataloader.dataset.serialize_data=False',
+        'no_images.py has no images left: its folder or annotation file is empty, or filter_cfg',
+    ),
+    ('train AMP --data-root DATA --amp', '--amp works with optim_wrapper.type OptimWrapper, not'),
+    ('test DEMO s3://bucket/x.pth --data-root DATA', 'Download the file, and name that.'),
+    ('finetune DATA --config no_sizes --size m', 'which has its own size and no casvit_sizes'),
+    ('finetune DATA --config rpn', 'no head with num_classes, so it cannot be trained for other'),
+    ('finetune DATA --config head_lists', 'has heads in a list of lists, which fine-tuning does'),
     ('test no_tta WEIGHTS --data-root DATA --tta', '--tta needs tta_model'),
     ('test other_metric WEIGHTS --data-root DATA --format-only OUT', 'needs a CocoMetric'),
 ]
@@ -76,3 +104,21 @@ def test_what_cannot_be_done_is_a_sentence(line, said, words, capsys, tmp_path, 
     assert run_tool(name, arguments) == 2
     error = capsys.readouterr().err
     assert said in error and 'Traceback' not in error, error
+
+
+DEVICES = [
+    ('mps', '--amp is not known to work on mps: leave it out.', ['--amp']),
+    (
+        'cuda',
+        "strategy='DDPStrategy' is for several processes: start them with tools/dist_train.sh",
+        ['--cfg-options', 'runner_type=FlexibleRunner', 'strategy.type=DDPStrategy'],
+    ),
+]
+
+
+@pytest.mark.parametrize(('device', 'said', 'options'), DEVICES)
+def test_what_a_device_cannot_do_is_a_sentence(device, said, options, words, capsys, monkeypatch):
+    """On a machine with that device, as far as this can be told without one."""
+    monkeypatch.setattr('mmengine.device.utils.DEVICE', device)
+    assert run_tool('train', [DEMO, '--data-root', words['DATA'], *options]) == 2
+    assert said in capsys.readouterr().err

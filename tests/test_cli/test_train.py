@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from quick_runs import DEMO, QUICK
 
+from casvit import config_path
 from casvit_mm.commands.train import _scale_learning_rate
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='runs processes on CPUs')
@@ -93,6 +94,18 @@ def test_a_checkpoint_without_the_state_of_this_run_is_a_sentence(change, said, 
     assert answer.code == 2, answer.err
     assert said in answer.err and 'changed.pth' in answer.err
     assert 'Traceback (most recent' not in answer.err
+
+
+def test_a_moving_average_of_another_form_is_a_sentence(call, shapes, checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=False)
+    torch.save({**content, 'ema_state_dict': [3]}, tmp_path / 'changed.pth')
+    (tmp_path / 'own.py').write_text(
+        f"_base_ = [{config_path(DEMO)!r}]\ncustom_hooks = [dict(type='EMAHook')]\n"
+    )
+    resume = ['--resume', 'changed.pth', '--work-dir', 'run']
+    answer = call('train', 'own.py', '--data-root', shapes, *resume, *QUICK)
+    assert answer.code == 2, answer.err
+    assert 'changed.pth holds the state of another kind of run, or it is damaged: ' in answer.err
 
 
 def test_a_checkpoint_to_resume_from_that_does_not_exist_is_named(call, shapes):

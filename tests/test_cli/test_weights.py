@@ -12,6 +12,7 @@ import pytest
 import torch
 from drive import google_drive
 from mmengine.runner.checkpoint import CheckpointLoader
+from unreadable import needs_linux, unreadable_file
 
 from casvit import Predictor
 from casvit.errors import CheckpointError
@@ -215,3 +216,12 @@ def test_a_list_that_is_read_in_part_ends_without_a_word():
         listing.stdout.close()
         assert listing.stderr.read() == b''
     assert listing.returncode == 141
+
+
+@needs_linux
+def test_a_file_that_the_disk_cannot_read_is_named(call, there, folder):
+    assert call('weights', 'check').code == 0
+    file = unreadable_file(folder / 'cas-vit-xs.pth')
+    answer = call('weights', 'check')
+    assert answer.code == 2
+    assert f'{file} cannot be read or written: Input/output error.' in answer.err

@@ -49,3 +49,13 @@ def test_a_torchrun_process_without_a_gpu_joins_over_gloo(started_by_torchrun):
         distributed.destroy_process_group()
     assert cfg.model_wrapper_cfg.device_ids is None
     assert cfg.model_wrapper_cfg.find_unused_parameters is True
+
+
+def test_more_processes_than_gpus_are_rejected(no_launcher, started_by_torchrun, monkeypatch):
+    """On a machine with one GPU, as far as this can be told without one."""
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cuda')
+    with pytest.raises(LaunchError, match='no GPU for process 1 of this machine: torch finds 1'):
+        join_run(Config(dict()), 'pytorch')

@@ -173,3 +173,12 @@ def test_a_schedule_that_does_not_fit_is_refused_in_a_sentence(change_of):
 def test_something_else_than_schedules_is_refused(state):
     with pytest.raises(CheckpointError, match='param_schedulers'):
         check_schedules(state, [schedule('linear')], 'a.pth')
+
+
+def test_schedules_of_other_optimisers_are_refused():
+    schedules = dict(one=[SCHEDULES['linear'](wrapped('sgd'))])
+    state = [schedules['one'][0].state_dict()]
+    check_schedules(dict(one=state), schedules, 'a.pth')
+    for other in (dict(two=state), state):
+        with pytest.raises(CheckpointError, match=r'param_schedulers .*is for other optimizers'):
+            check_schedules(other, schedules, 'a.pth')

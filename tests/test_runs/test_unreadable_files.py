@@ -71,6 +71,15 @@ def test_too_many_unreadable_images_stop_the_run_with_a_list(root, tmp_path, cap
     assert 'Traceback' not in last.split('The traceback is in')[0]
 
 
+def test_the_files_of_all_processes_count_together(root, tmp_path, capfd):
+    # Without shuffling, each of the two processes meets one of them.
+    for index in (0, 6):
+        empty(root / f'train/{index:06d}.jpg', RNG)
+    options = ('train_dataloader.batch_size=6', 'train_dataloader.sampler.shuffle=False')
+    assert train(DEMO, root, tmp_path, *DETECTION, *IN_PROCESSES, *options, hook(1, 0.1)) == 2
+    assert 'cannot be read, more than the 1 that may be skipped' in capfd.readouterr().err
+
+
 def test_no_image_of_a_small_dataset_may_be_skipped_by_default(root, tmp_path, capfd):
     empty(root / 'train/000000.jpg', RNG)
     options = ('train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False')

@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 from casvit.errors import DatasetError
 from casvit.files import written_whole
 from casvit.names import printable
+from casvit.sentences import reason_of
 from casvit_mm.datasets.image_files import image_format
 
 CHANGES = 'changes.txt'
@@ -49,7 +50,7 @@ def write_copy(out: Path, write: Callable[[Path], list[str]]) -> list[str]:
             text = '\n'.join(map(printable, changes or ['No issues found.'])) + '\n'
             (folder / CHANGES).write_text(text, encoding='utf-8')
     except OSError as error:
-        raise DatasetError(f'The copy cannot be written to {out}: {error}.') from error
+        raise DatasetError(f'The copy cannot be written to {out}: {reason_of(error)}.') from error
     return changes
 
 

@@ -101,7 +101,8 @@ def _read(
         return coco.read(root, found[kind], listing, images)
     if images is not None:
         raise DatasetError(
-            f'--images is for COCO files, which list images by name; {root} is {kind}.'
+            f'--images is for COCO files, which list images by name, but the format of {root} is '
+            f'{kind}: leave it out.'
         )
     return OBJECT_FORMATS[kind][1](root, found[kind], listing)
 

@@ -215,9 +215,15 @@ def _add_colours(dataset: MaskDataset, classes: ClassList | None) -> None:
     legend: dict[Colour, int] = {}
     for entry in classes.entries:
         if entry.colour is None:
-            raise DatasetError(f'The legend {classes.file} has no colour for {entry.name!r}.')
+            raise DatasetError(
+                f'The legend {classes.file} has no colour for {entry.name!r}: write one class per '
+                'line, as red green blue name.'
+            )
         if entry.colour in legend:
-            raise DatasetError(f'The legend {classes.file} has the colour {entry.colour} twice.')
+            raise DatasetError(
+                f'The legend {classes.file} has the colour {entry.colour} twice, the second time '
+                f'for {entry.name!r}: each class needs colours of its own.'
+            )
         if entry.name.lower() in IGNORED_NAMES:
             legend[entry.colour] = IGNORE_INDEX
             dataset.notes.append(

@@ -128,13 +128,14 @@ def _check_dataset(
     if not inherits(kind, 'mmseg.datasets', 'BaseSegDataset'):
         return f'{split}: {root} (type {type_name(dataset)}) was not checked', None
     prefix = dataset.get('data_prefix') or {}
-    if not isinstance(prefix.get('img_path'), str):
+    lists_pairs = inherits(kind, 'casvit_mm.datasets', 'PairsDataset')
+    if not lists_pairs and not isinstance(prefix.get('img_path'), str):
         raise DatasetError(
             f'The dataset of type {type_name(dataset)} (data_root {root!r}) does not say where '
             "its images are: set data_prefix=dict(img_path='FOLDER', seg_map_path='FOLDER') in "
             'it.'
         )
-    images = join(root, prefix['img_path'])
+    images = join(root, prefix.get('img_path') or '') or '.'
     if dataset.get('backend_args') or is_remote(root) or is_remote(images):
         return f'{split}: {images} is not on this machine and was not checked', None
     hint = _where_from(kind, root)
@@ -151,18 +152,18 @@ def _check_dataset(
     check_counts(_without_other_heads(cfg), classes, images)
     records = _records(dataset, kind, images, hint)
     step = _loads_labels(dataset)
-    annotated = isinstance(prefix.get('seg_map_path'), str) and step is not None
+    annotated = lists_pairs or isinstance(prefix.get('seg_map_path'), str)
     masks = None
     if annotated and step is not None:
         backend = str(step.get('imdecode_backend') or 'pillow')
-        need_folder('semantic mask folder', join(root, prefix['seg_map_path']), hint)
+        need_folder('semantic mask folder', join(root, prefix.get('seg_map_path') or '.'), hint)
         _check_pairs(records, images, hint, backend)
         allowed = label_range(kind, classes, records[0], _ignore_index(cfg.get('model')))
         files = [record['seg_map_path'] for record in records]
         values = _check_values(files, allowed, backend)
         label_map = records[0].get('label_map')
         masks = _Masks(images, classes, allowed, label_map, frozenset(values), files, backend)
-    what = count_of(len(records), 'image') + (' with semantic masks' if annotated else '')
+    what = count_of(len(records), 'image') + (' with semantic masks' if masks else '')
     return f'{split}: {what}, {count_of(len(classes), "class")} ({from_here(images)})', masks
 
 

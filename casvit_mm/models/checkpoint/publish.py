@@ -14,6 +14,7 @@ from torch import Tensor
 
 from casvit.errors import CheckpointError
 from casvit.files import write_whole
+from casvit.sentences import reason_of
 from casvit.tables import LAYOUTS
 from casvit_mm.models.checkpoint.published_layout import (
     to_native_classifier_key,
@@ -117,7 +118,7 @@ def write_weights(
     try:
         write_whole(out, content)
     except OSError as error:
-        raise CheckpointError(f'{out} cannot be written: {error.strerror or error}.') from error
+        raise CheckpointError(f'{out} cannot be written: {reason_of(error)}.') from error
     return out
 
 

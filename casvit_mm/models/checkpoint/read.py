@@ -12,14 +12,17 @@ see :mod:`casvit_mm.models.checkpoint.content`. The only way round is to trust t
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from mmengine.fileio import get_local_path
+from mmengine.fileio import get_file_backend, get_local_path
 from mmengine.logging import print_log
 from torch import Tensor
 
 from casvit.errors import CheckpointError
+from casvit.sentences import reason_of
 from casvit.weights.find import local_path
 from casvit.weights.trust import is_trusted
 from casvit_mm.models.checkpoint.content import read_content, restored
@@ -70,14 +73,14 @@ def read_checkpoint(
     path = local_path(path)
     require_checkpoint(path)
     try:
-        with get_local_path(Path(path).expanduser() if '://' not in path else path) as local:
+        with _on_this_machine(path) as local:
             if is_trusted():
-                content = unpickled(Path(local), path, map_location)
+                content = unpickled(local, path, map_location)
             else:
-                content = _restore(read_content(Path(local), path, map_location), path)
+                content = _restore(read_content(local, path, map_location), path)
     except OSError as error:
         raise CheckpointError(
-            f'The checkpoint {path} cannot be opened: {error.strerror or error}.'
+            f'The checkpoint {path} cannot be opened: {reason_of(error)}.'
         ) from error
     checkpoint = _with_state_dict(content, path, weights)
     checkpoint['state_dict'] = _without_wrappers(checkpoint['state_dict'], path)
@@ -114,6 +117,24 @@ def _restore(content: Any, name: str) -> Any:
         }
     except DamagedError as error:
         raise CheckpointError(f'The file {name} is damaged: {error}.') from error
+
+
+@contextmanager
+def _on_this_machine(path: str) -> Iterator[Path]:
+    """The file of a checkpoint; one from an address is downloaded, and deleted afterwards."""
+    if '://' not in path:
+        yield Path(path).expanduser()
+        return
+    try:
+        get_file_backend(path)
+    except (KeyError, ImportError) as error:
+        known = isinstance(error, ImportError)
+        reason = str(error) if known else 'no such kind of address is known.'
+        raise CheckpointError(
+            f'The checkpoint {path} cannot be opened: {reason} Download the file, and name that.'
+        ) from error
+    with get_local_path(path) as local:
+        yield Path(local)
 
 
 def _with_state_dict(content: object, name: str, weights: str) -> dict[str, Any]:

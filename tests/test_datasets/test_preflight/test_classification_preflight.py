@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from unreadable import needs_linux, unreadable_file, unreadable_folder
 
 pytest.importorskip('mmpretrain')
 
@@ -269,3 +270,23 @@ def test_datasets_that_are_not_read_from_local_folders_are_not_checked(tmp_path)
     ):
         facts = check_classification_data(config_of(tmp_path, **changes))
         assert all(fact.endswith('was not checked') for fact in facts), facts
+
+
+@needs_linux
+def test_a_list_a_folder_and_names_that_the_disk_cannot_read_are_named(root):
+    file = unreadable_file(root / 'train.txt')
+    cfg = config_of(root, ann_file=str(file))
+    assert f'{file} cannot be read: Input/output error.' in refusal(cfg)
+    cfg = config_of(root, metainfo=dict(classes=str(file)))
+    assert f'{file} cannot be read: Input/output error.' in refusal(cfg)
+    folder = unreadable_folder(root / 'train' / 'cross' / 'deep')
+    try:
+        assert 'cannot be read: File name too long.' in refusal(config_of(root))
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_list_of_images_that_is_no_list_by_its_size_is_not_read(root):
+    (root / 'train.txt').touch()
+    os.truncate(root / 'train.txt', 2**30 + 1)
+    assert 'train.txt is larger than 1 GiB.' in refusal(config_of(root, ann_file='train.txt'))

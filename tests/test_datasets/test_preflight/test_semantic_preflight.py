@@ -1,5 +1,6 @@
 """The data check of segmentation configs: what passes, and the messages for what does not."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
+from unreadable import needs_linux, unreadable_file
 
 pytest.importorskip('mmseg')
 
@@ -162,3 +164,58 @@ def test_a_folder_without_images_of_the_suffix_is_refused(root):
 
 def test_a_dataset_of_another_type_is_not_checked(root):
     assert 'was not checked' in check_semantic_data(config_of(root, type='MyOwn'))[0]
+
+
+def test_a_dataset_without_its_folder_or_list_of_images_is_refused(root):
+    kind = dict(type='BaseSegDataset', metainfo=dict(classes=tuple('abcdefg')))
+    said = refusal(config_of(root, **kind, data_prefix=dict()))
+    assert "set data_prefix=dict(img_path='FOLDER', seg_map_path='FOLDER') in it." in said
+    said = refusal(config_of(root, **kind, ann_file='none.txt'))
+    assert f'The list of images {root / "none.txt"} does not exist.' in said
+
+
+def test_a_mask_of_a_format_that_the_backend_cannot_decode_is_not_called_damaged(root):
+    (path, *_) = sorted((root / 'labels/train').iterdir())
+    Image.open(path).convert('L').save(path, 'PCX')
+    steps = [PIPELINE[0], dict(type='LoadAnnotations', imdecode_backend='cv2')]
+    said = refusal(config_of(root, pipeline=steps))
+    assert f"{path} is a PCX image, which imdecode_backend='cv2' of LoadAnnotations cannot" in said
+
+
+LISTS_OF_PAIRS = {
+    '{': 'is not valid JSON: Expecting property name',
+    '[{"img": "a.jpg"}]': 'has another content than expected.',
+    '[3]': 'has another content than expected.',
+}
+
+
+@pytest.mark.parametrize('content', LISTS_OF_PAIRS)
+def test_a_damaged_list_of_pairs_is_refused_with_what_it_should_hold(content, root):
+    (root / 'pairs.json').write_text(content)
+    pairs = dict(type='PairsDataset', metainfo=dict(classes=tuple('abcdefg')))
+    said = refusal(config_of(root, **pairs, ann_file='pairs.json', data_prefix=dict()))
+    assert f'The list of pairs {root / "pairs.json"} {LISTS_OF_PAIRS[content]}' in said
+    assert '[{"img_path": …, "seg_map_path": …}, …]' in said
+
+
+@needs_linux
+def test_a_list_of_pairs_that_the_disk_cannot_read_is_named(root):
+    file = unreadable_file(root / 'pairs.json')
+    pairs = dict(type='PairsDataset', metainfo=dict(classes=tuple('abcdefg')))
+    said = refusal(config_of(root, **pairs, ann_file='pairs.json'))
+    assert f'The list of pairs {file} cannot be read: Input/output error.' in said
+
+
+@pytest.mark.parametrize('rooted', [True, False])
+def test_a_list_of_pairs_needs_no_folders(root, rooted):
+    start = '' if rooted else f'{root}/'
+    names = [path.stem for path in sorted((root / 'labels/train').iterdir())]
+    records = [
+        dict(img_path=f'{start}train/{name}.jpg', seg_map_path=f'{start}labels/train/{name}.png')
+        for name in names
+    ]
+    (root / 'pairs.json').write_text(json.dumps(records))
+    pairs = dict(type='PairsDataset', metainfo=dict(classes=tuple('abcdefg')), data_prefix=dict())
+    where = dict(ann_file=str(root / 'pairs.json'), data_root=str(root) if rooted else '')
+    (said, _) = check_semantic_data(config_of(root, **pairs, **where))
+    assert f'{len(names)} images with semantic masks' in said

@@ -8,9 +8,12 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 from torch import nn
+from unreadable import needs_linux, unreadable_file
 
+from casvit_mm.deploy import fuse
 from casvit_mm.models import ARCHITECTURES, CASViT, CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.checkpoint.pretrained import load_pretrained_backbone
 from casvit_mm.models.checkpoint.published_layout import (
@@ -441,3 +444,47 @@ def test_two_weights_with_the_same_name_are_rejected(save):
     file = save({'_orig_mod.head.weight': torch.zeros(1), 'head.weight': torch.ones(1)})
     with pytest.raises(CheckpointError, match=r"two weights for 'head\.weight'"):
         read_checkpoint(file)
+
+
+ADDRESSES = {
+    'http://127.0.0.1:1/x.pth': 'cannot be opened: Connection refused.',
+    'ftp://127.0.0.1:1/x.pth': 'no such kind of address is known. Download the file',
+    's3://bucket/x.pth': 'Download the file, and name that.',
+}
+
+
+@pytest.mark.parametrize('address', ADDRESSES)
+def test_an_address_that_cannot_be_opened_is_a_sentence(address):
+    with pytest.raises(CheckpointError) as refused:
+        read_checkpoint(address)
+    assert address in str(refused.value) and ADDRESSES[address] in str(refused.value)
+    assert 'Errno' not in str(refused.value)
+
+
+@needs_linux
+def test_a_checkpoint_that_the_disk_cannot_read_is_named(tmp_path):
+    file = unreadable_file(tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'x\.pth cannot be opened: Input/output error\.'):
+        read_checkpoint(file)
+
+
+LOADED = {
+    'http://127.0.0.1:1/x.pth': 'cannot be downloaded: Connection refused.',
+    'pavi://x': 'is not read here: download the file, and name that.',
+}
+
+
+@pytest.mark.parametrize('address', LOADED)
+def test_an_address_that_mmengine_cannot_load_from_is_a_sentence(address, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    with pytest.raises(CheckpointError) as refused:
+        CheckpointLoader.load_checkpoint(address)
+    assert f'{address} {LOADED[address]}' in str(refused.value)
+
+
+def test_mmdet_does_not_load_a_fused_model_into_one_that_is_not(configs, tmp_path):
+    apis = pytest.importorskip('mmdet.apis')
+    torch.save(fuse(CASViT('xs').eval()).state_dict(prefix='backbone.'), tmp_path / 'fused.pth')
+    config = str(configs / 'detection/mask_rcnn_casvit-xs_demo_shapes.py')
+    with pytest.raises(CheckpointError, match='weights of a fused model, which only this package'):
+        apis.init_detector(config, str(tmp_path / 'fused.pth'), device='cpu')

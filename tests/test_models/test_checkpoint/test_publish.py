@@ -167,3 +167,11 @@ def test_values_that_json_cannot_represent_are_left_out_of_safetensors(tmp_path)
     torch.save(dict(state_dict=detector(), meta=meta), tmp_path / 'run.pth')
     written = publish(tmp_path / 'run.pth', tmp_path / 'out.safetensors')
     assert read_checkpoint(written)['meta']['epoch'] == 3
+
+
+def test_an_unknown_layout_and_a_place_that_is_a_file_are_refused(tmp_path):
+    torch.save(CASViT('xs').state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match="layout='other': expected 'native' or 'published'"):
+        publish(tmp_path / 'a.pth', tmp_path / 'b.pth', layout='other')
+    with pytest.raises(CheckpointError, match=r'cannot be written: .*a\.pth is a file, not a fold'):
+        publish(tmp_path / 'a.pth', tmp_path / 'a.pth/b.pth')

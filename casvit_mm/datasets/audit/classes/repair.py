@@ -167,8 +167,9 @@ class _Repair:
         for name, plan in self.plans.items():
             if not plan:
                 raise DatasetError(
-                    f'Nothing can be repaired in the split {name}: none of its images is in a '
-                    'class and can be read.'
+                    f'Nothing can be repaired in the split {name}: all of its images would be left '
+                    'out, because they cannot be read, or are in no class or in several. Add '
+                    'images, or remove the split.'
                 )
         kept = [
             name for name in self.audit.classes if all(name in plan for plan in self.plans.values())
@@ -182,7 +183,11 @@ class _Repair:
             if number:
                 self.loss.add('class-order', number)
         if not kept:
-            raise DatasetError('Nothing can be repaired: no class has images in every split.')
+            raise DatasetError(
+                'Nothing can be repaired: no class has images in every split '
+                f'({" and ".join(self.plans)}). Move some images of each class to the other '
+                'splits.'
+            )
         return kept
 
 

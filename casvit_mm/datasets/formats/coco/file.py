@@ -69,8 +69,11 @@ def _load_json(path: Path) -> tuple[dict[str, Any], str]:
             f'(line {error.lineno}, column {error.colno}). A COCO annotation file is expected.'
         ) from error
     except (ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        reason = 'its lists are nested too deeply' if deep else 'a number has too many digits'
         raise DatasetError(
-            f'The annotation file {path} is not JSON text. A COCO annotation file is expected.'
+            f'The annotation file {path} cannot be read: {reason}. A COCO annotation file is '
+            'expected.'
         ) from error
     if isinstance(content, list):
         raise _not_coco(path, 'it is a list (of predictions?), not an object')

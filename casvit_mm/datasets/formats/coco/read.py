@@ -22,6 +22,7 @@ FORMAT = 'COCO'
 WITHOUT_BOXES = ('captions_', 'panoptic_', 'stuff_', 'image_info_')
 KEYPOINTS = 'person_keypoints_'
 SNIFFED = 65536
+UNREADABLE = 'unreadable'
 
 
 def find(listing: Iterable[Folder]) -> list[Path]:
@@ -33,9 +34,9 @@ def find(listing: Iterable[Folder]) -> list[Path]:
     Returns:
         The files, sorted by name.
     """
-    found = []
+    found, unreadable = [], []
     for folder in listing:
-        kinds = {}
+        kinds: dict[Path, str] = {}
         for path in folder.ending_in('.json'):
             if not path.name.startswith(WITHOUT_BOXES):
                 kinds[path] = json_kind(path)
@@ -43,6 +44,7 @@ def find(listing: Iterable[Folder]) -> list[Path]:
                 if len(kinds) >= 8 and set(kinds.values()) == {'labelme'}:
                     break
         coco = [path for path, kind in kinds.items() if kind == 'coco']
+        unreadable += [path for path, kind in kinds.items() if kind == UNREADABLE]
         # COCO lists the same persons in both, the instances have masks for all of them.
         names = {path.name for path in coco}
         found += [
@@ -51,18 +53,23 @@ def find(listing: Iterable[Folder]) -> list[Path]:
             if not path.name.startswith(KEYPOINTS)
             or path.name.replace(KEYPOINTS, 'instances_', 1) not in names
         ]
-    return sorted(found)
+    # Among COCO files, a file that cannot be read is a missing split.
+    return sorted(found + unreadable) if found else []
 
 
 def json_kind(path: Path) -> str:
-    """Guesses the format of a JSON file from its start: ``coco``, ``labelme`` or '' (unknown)."""
+    """Guesses the format of a JSON file from its start.
+
+    Returns:
+        ``coco``, ``labelme``, :data:`UNREADABLE`, or '' if it is another.
+    """
     try:
         with path.open('rb') as file:
             start = file.read(SNIFFED)
         # The start may end in the middle of a character.
         text = start.decode('utf-16', 'ignore') if b'\0' in start else start.decode('latin-1')
     except OSError:
-        return ''
+        return UNREADABLE
     keys = set(re.findall(r'"(images|annotations|categories|shapes|imagePath)"\s*:', text))
     if keys & {'shapes', 'imagePath'}:
         return 'labelme'
@@ -104,10 +111,11 @@ def read(
         name = split_of(*path.relative_to(root).parent.parts, path.stem)
         by_split.setdefault(name, []).append(path)
     if UNSPLIT in by_split and len(by_split) > 1:
+        unclear = by_split.pop(UNSPLIT)[0]
+        others = some(str(path) for paths in by_split.values() for path in paths)
         raise DatasetError(
-            f'It is unclear which split {by_split[UNSPLIT][0]} is, and there are others: '
-            f'{some(str(path) for paths in by_split.values() for path in paths)}. Put train, val '
-            'or test into its name.'
+            f'It is unclear which split the annotation file {unclear} is for, beside {others}. '
+            'Put train, val or test into its name, or move it out of the dataset.'
         )
     for name, paths in by_split.items():
         parts = [_read_file(dataset, name, path, listing, images) for path in paths]

@@ -151,10 +151,7 @@ def _nested(text: str) -> int:
 
 def _from_yaml(description: Description, texts: TextFiles) -> None:
     path = description.file
-    try:
-        content = read_yaml(path, texts)
-    except ValueError as error:
-        raise DatasetError(f'{path} {error}.') from error
+    content = read_yaml(path, texts)
     if 'names' in content:
         description.names = _names(path, content['names'])
     for key, value in content.items():

@@ -211,6 +211,8 @@ class _Layout:
             lines = self.texts.read(file).split('\n')
         except ValueError as error:
             self.dataset.issues.add('unreadable-annotation', str(file), '', str(error))
+            # Each list is looked for in several places, but one issue is enough.
+            self.lists.discard(file)
             return []
         paths = [self._listed_image(file, line.strip()) for line in lines if line.strip()]
         there = [path for path in paths if path in self.images.paths]
