@@ -7,6 +7,7 @@ from casvit.lazy import lazy_attributes
 if TYPE_CHECKING:
     from casvit.configs import config_path
     from casvit.errors import UserError
+    from casvit.inputs.camera import Camera
     from casvit.inputs.streams import Video, VideoWriter, list_images
     from casvit.predictor import Predictor
     from casvit.results import Classification, Detections, SemanticMap
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __version__ = '0.1.0'
 
 __all__ = [
+    'Camera',
     'Classification',
     'Detections',
     'Predictor',
@@ -31,6 +33,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
+        'Camera': 'casvit.inputs.camera',
         'Classification': 'casvit.results',
         'Detections': 'casvit.results',
         'Predictor': 'casvit.predictor',

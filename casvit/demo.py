@@ -1,7 +1,8 @@
 """Runs inference on a folder of images or a video, and writes the results."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from casvit.files import write_whole
 from casvit.inputs.bands import ARRAY_SUFFIXES
 from casvit.inputs.images import IMAGE_SUFFIXES, ImageError, ImageLike
 from casvit.inputs.streams import VIDEOS, Video, VideoWriter, list_images, output_names
-from casvit.predictor import PredictionError, Predictor
+from casvit.predictor import Outcome, PredictionError, Predictor
 from casvit.results import Result, SemanticMap
 from casvit.terminal.progress import Progress
 
@@ -83,8 +84,11 @@ class Demo:
         skipped: dict[Path, str] = {}
         errors: list[BaseException] = []
         total = done = 0
-        with self._progress(len(paths), 'image') as bar:
-            for path, outcome in zip(paths, self._outcomes(paths, bar), strict=True):
+        with (
+            self._progress(len(paths), 'image') as bar,
+            closing(self._outcomes(paths, bar)) as outcomes,
+        ):
+            for path, outcome in zip(paths, outcomes, strict=True):
                 bar.on_result()
                 if isinstance(outcome, Exception):
                     skipped[path] = str(outcome)
@@ -116,8 +120,9 @@ class Demo:
         with (
             VideoWriter(target, video.frames_per_second) as writer,
             self._progress(video.length, 'frame') as bar,
+            closing(self._outcomes(video, bar)) as outcomes,
         ):
-            for outcome in self._outcomes(video, bar):
+            for outcome in outcomes:
                 if isinstance(outcome, Exception):
                     raise (outcome.__cause__ if _is_of_model(outcome) else None) or outcome
                 bar.on_result()
@@ -138,7 +143,7 @@ class Demo:
 
     def _outcomes(
         self, images: Iterable[ImageLike], bar: '_Progress'
-    ) -> Iterator[Result | ImageError | PredictionError]:
+    ) -> Generator[Outcome, None, None]:
         return self.predictor.answers(
             images, tile=self.tile, overlap=self.overlap, on_tiles=bar.on_tiles
         )

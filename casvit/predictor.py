@@ -1,7 +1,8 @@
 """The Predictor: one interface to every kind of model, for images in any form."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, cast, overload
 
@@ -9,13 +10,12 @@ import numpy as np
 
 from casvit.backends import Backend, Loader, UnknownModelError, load_backend
 from casvit.errors import UserError
+from casvit.inputs.ahead import read_ahead
 from casvit.inputs.batches import batches_of_equals
 from casvit.inputs.images import ImageError, ImageLike, load_image
 from casvit.inputs.tiles import merge, predict_tiled, stitch
 from casvit.results import Colour, Result
 from casvit.tables import OBJECT_TASKS
-
-OnTiles = Callable[[int, int], None]
 
 
 class PredictionError(UserError, RuntimeError):
@@ -24,6 +24,10 @@ class PredictionError(UserError, RuntimeError):
 
 class TilingError(UserError, ValueError):
     """The tile size or overlap is invalid, or the model does not support tiles."""
+
+
+OnTiles = Callable[[int, int], None]
+Outcome = Result | ImageError | PredictionError
 
 
 class Predictor:
@@ -140,6 +144,7 @@ class Predictor:
         tile: int | None = ...,
         overlap: int | None = ...,
         on_tiles: OnTiles | None = ...,
+        prefetch: bool = ...,
     ) -> Result: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
@@ -150,6 +155,7 @@ class Predictor:
         tile: int | None = ...,
         overlap: int | None = ...,
         on_tiles: OnTiles | None = ...,
+        prefetch: bool = ...,
     ) -> list[Result]: ...
     @overload
     def __call__(
@@ -160,7 +166,8 @@ class Predictor:
         tile: int | None = ...,
         overlap: int | None = ...,
         on_tiles: OnTiles | None = ...,
-    ) -> Iterator[Result]: ...
+        prefetch: bool = ...,
+    ) -> Generator[Result, None, None]: ...
 
     def __call__(
         self,
@@ -170,15 +177,16 @@ class Predictor:
         tile: int | None = None,
         overlap: int | None = None,
         on_tiles: OnTiles | None = None,
-    ) -> Result | list[Result] | Iterator[Result]:
+        prefetch: bool = True,
+    ) -> Result | list[Result] | Generator[Result, None, None]:
         """Runs inference on one or more images.
 
         Args:
             image: A file, a PIL image or a NumPy array (see
                 :func:`casvit.inputs.images.load_image`; for a model of other than RGB images, an
                 array with its bands, ``(H, W, C)``); or a list or tuple of them; or an
-                iterator, from which images are taken only when their results are needed, so that
-                any number of them fits into memory.
+                iterator, from which images are taken only shortly before their results are
+                needed, so that any number of them fits into memory.
             bgr: Whether arrays have OpenCV's channel order.
             tile: Predict overlapping tiles of this side in pixels instead of the whole image: for
                 images that are much larger than those that the model was trained on. An object
@@ -187,24 +195,29 @@ class Predictor:
                 default a quarter of a tile.
             on_tiles: Called with the number of finished tiles of an image and the number of all
                 its tiles: before the first batch, and after each.
+            prefetch: Whether a background thread takes and reads the next images of a list or an
+                iterator while the model computes: up to ``batch_size + 1`` of them, with tiles
+                one. False for an iterator that has to run in the thread of the caller, waits for
+                results, or may wait for its next image for ever.
 
         Returns:
-            The result of an image, a list of results, or an iterator of results, in the order of
+            The result of an image, a list of results, or a generator of results, in the order of
             the images. Results of a list of files read the image again when drawn; others hold
-            it.
+            it. Closing the generator ends the thread; so does any error.
 
         Raises:
             ImageError: An image cannot be read, or its type is not supported.
             PredictionError: Inference failed for an image.
             TilingError: The tile size or overlap is invalid, or the model does not support tiles.
+            Exception: The iterator raised it, after the results of the images before.
         """
         predict = self._predict(tile, overlap, on_tiles)
         if isinstance(image, (list, tuple)):
-            return [_raised(each) for each in self._outcomes(image, bgr, predict, tile, False)]
+            return list(_raised(self._outcomes(image, bgr, predict, tile, False, prefetch)))
         if _is_stream(image):
-            return map(_raised, self._outcomes(image, bgr, predict, tile, True))
+            return _raised(self._outcomes(image, bgr, predict, tile, True, prefetch))
         one = cast(ImageLike, image)
-        return _raised(next(self._outcomes([one], bgr, predict, tile, True)))
+        return next(_raised(self._outcomes([one], bgr, predict, tile, True, False)))
 
     def answers(
         self,
@@ -214,8 +227,9 @@ class Predictor:
         tile: int | None = None,
         overlap: int | None = None,
         on_tiles: OnTiles | None = None,
+        prefetch: bool = True,
         keep_images: bool = True,
-    ) -> Iterator[Result | ImageError | PredictionError]:
+    ) -> Generator[Outcome, None, None]:
         """Runs inference on many images, some of which may fail.
 
         Args:
@@ -223,14 +237,14 @@ class Predictor:
             keep_images: Whether the results of files hold their images.
 
         Returns:
-            An iterator over the result of each image, or the error in its place.
+            A generator of the result of each image, or the error in its place.
 
         Raises:
             TilingError: The tile size or overlap is invalid, or the model does not support tiles.
+            Exception: The iterator raised it, after the results of the images before.
         """
-        return self._outcomes(
-            images, bgr, self._predict(tile, overlap, on_tiles), tile, keep_images
-        )
+        predict = self._predict(tile, overlap, on_tiles)
+        return self._outcomes(images, bgr, predict, tile, keep_images, prefetch)
 
     def _outcomes(
         self,
@@ -239,19 +253,37 @@ class Predictor:
         predict: Callable[[list[np.ndarray]], Sequence[Result]],
         tile: int | None,
         keep_images: bool,
-    ) -> Iterator[Result | ImageError | PredictionError]:
+        prefetch: bool,
+    ) -> Generator[Outcome, None, None]:
         # With tiles, a batch consists of tiles of one image.
         size = self.batch_size if tile is None else 1
         loader = getattr(self.backend, 'loader', None)
-        inputs = (_read(image, bgr, keep_images, loader) for image in images)
-        outcomes: dict[int, Result | ImageError | PredictionError] = {}
+        stream = not isinstance(images, (list, tuple))
+
+        def read(image: ImageLike) -> _Input:
+            # An iterator may use the memory of an array again for the next one.
+            if stream and isinstance(image, np.ndarray):
+                image = image.copy()
+            return _read(image, bgr, keep_images, loader)
+
+        if prefetch and not getattr(images, 'reads_ahead', False):
+            inputs = read_ahead(images, read, size + 1 if tile is None else 1)
+        else:
+            inputs = (read(image) for image in images)
+        outcomes: dict[int, Outcome] = {}
+        errors: list[Exception] = []
         turn = 0
-        for batch in batches_of_equals(inputs, size, lambda one: one.pixels.shape[:2]):
-            numbers, members = zip(*batch, strict=True)
-            outcomes.update(zip(numbers, _predicted(members, predict), strict=True))
-            while turn in outcomes:
-                yield outcomes.pop(turn)
-                turn += 1
+        with closing(inputs):
+            for batch in batches_of_equals(
+                _until_error(inputs, errors), size, lambda one: one.pixels.shape[:2]
+            ):
+                numbers, members = zip(*batch, strict=True)
+                outcomes.update(zip(numbers, _predicted(members, predict), strict=True))
+                while turn in outcomes:
+                    yield outcomes.pop(turn)
+                    turn += 1
+        if errors:
+            raise errors.pop()
 
     def _predict(
         self, tile: int | None, overlap: int | None, on_tiles: OnTiles | None
@@ -321,7 +353,7 @@ def _read(image: ImageLike, bgr: bool, keep_files: bool, loader: Loader | None) 
 
 def _predicted(
     batch: Sequence[_Input], predict: Callable[[list[np.ndarray]], Sequence[Result]]
-) -> Sequence[Result | ImageError | PredictionError]:
+) -> Sequence[Outcome]:
     """The result of each image of a batch, or the error of predicting it alone."""
     # Those that cannot be read have a size of their own: no batch has some of both.
     if errors := [one.error for one in batch if one.error is not None]:
@@ -352,7 +384,17 @@ def _failed(one: _Input, error: Exception) -> PredictionError:
     return failed
 
 
-def _raised(outcome: Result | ImageError | PredictionError) -> Result:
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+def _until_error(inputs: Iterator[_Input], errors: list[Exception]) -> Iterator[_Input]:
+    """Ends with an error, which is kept: images before it may still wait for their batch."""
+    try:
+        yield from inputs
+    except Exception as error:
+        errors.append(error)
+
+
+def _raised(outcomes: Generator[Outcome, None, None]) -> Generator[Result, None, None]:
+    with closing(outcomes):
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome

@@ -6,7 +6,11 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any
 
+from casvit.exported.formats import FORMATS as EXPORT_FORMATS
 from casvit.tables import FORMATS, IGNORE_INDEX, PRECISIONS, PUBLISHED_SIZES
+
+EXPORTED = tuple(each.suffix for each in EXPORT_FORMATS.values())
+"""Suffixes of exported models."""
 
 
 class ConfigOptions(argparse.Action):
@@ -26,13 +30,42 @@ class ConfigOptions(argparse.Action):
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *(values or ())])
 
 
-def add_config(parser: ArgumentParser) -> None:
-    """CONFIG, --data-root, --cfg-options: the arguments of every command that takes a config."""
-    parser.add_argument(
-        'config',
-        metavar='CONFIG',
-        help='config file, or the name of one that comes with the package',
-    )
+class ConfigOrExported(argparse.Action):
+    """``CONFIG|FILE``: the suffix decides; the other of ``config`` and ``exported`` is None."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Stores the value in its place."""
+        exported = is_exported(str(values))
+        namespace.config, namespace.exported = (None, values) if exported else (values, None)
+
+
+def is_exported(file: str) -> bool:
+    """Whether a file is an exported model, by its name."""
+    return file.lower().endswith(EXPORTED)
+
+
+def add_config(parser: ArgumentParser, *, or_exported: bool = False) -> None:
+    """CONFIG, --data-root, --cfg-options: the arguments of every command that takes a config.
+
+    A command may take an exported model instead, as ``args.exported``.
+    """
+    what = 'config file, or the name of one that comes with the package'
+    if or_exported:
+        parser.add_argument(
+            'config',
+            metavar='CONFIG|FILE',
+            action=ConfigOrExported,
+            help=f'{what}; or instead of config and checkpoint an exported model '
+            f'({", ".join(EXPORTED)})',
+        )
+    else:
+        parser.add_argument('config', metavar='CONFIG', help=what)
     parser.add_argument(
         '--data-root',
         metavar='DIR',
@@ -210,6 +243,19 @@ def acceleration(args: Namespace) -> dict[str, Any]:
         'precision': args.precision,
         'keep_memory': args.fuse or args.compile,
     }
+
+
+def of_checkpoints(args: Namespace) -> list[str]:
+    """The given options that change a model, which an exported one does not allow."""
+    unchanged = {
+        'tta': False,
+        'fuse': False,
+        'compile': False,
+        'precision': 'fp32',
+        'size': None,
+        'weights': 'model',
+    }
+    return [f'--{name}' for name, value in unchanged.items() if getattr(args, name, value) != value]
 
 
 def drawing(args: Namespace) -> dict[str, Any]:

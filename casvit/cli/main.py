@@ -102,7 +102,8 @@ def _run(name: str, argv: list[str], prog: str) -> int:
     try:
         module, _ = COMMANDS[name]
         command = importlib.import_module(f'casvit.cli.{module}')
-        args = _parser(command, prog).parse_args(argv)
+        # An optional argument like CHECKPOINT may also come after options.
+        args = _parser(command, prog).parse_intermixed_args(argv)
         loading.quiet = getattr(args, 'quiet', False)
         if not hasattr(command, 'run'):
             with loading.loading(prog):

@@ -1,5 +1,6 @@
 """Folders of images, and videos: read and written one image after the other."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -51,8 +52,12 @@ class Video:
         path: The file.
 
     Raises:
-        StreamError: The file does not exist, or is not a video.
+        StreamError: The file does not exist, or is not a video. Also while iterating, if it is
+            gone.
         MissingPackageError: OpenCV is not installed.
+
+    Warns:
+        UserWarning: The video ended more than a second before its stored length.
 
     Attributes:
         path: The file.
@@ -70,7 +75,7 @@ class Video:
         if not self.path.is_file():
             what = 'is not a file' if self.path.exists() else 'does not exist'
             raise StreamError(f'The video {self.path} {what}.')
-        cv2 = _opencv('Reading videos')
+        cv2 = require_opencv('Reading videos')
         capture = cv2.VideoCapture(str(self.path))
         try:
             if not capture.isOpened() or not capture.read()[0]:
@@ -85,15 +90,23 @@ class Video:
         self.length = int(count) if count > 0 else None
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        capture = _opencv('Reading videos').VideoCapture(str(self.path))
+        capture = require_opencv('Reading videos').VideoCapture(str(self.path))
+        count = 0
         try:
-            while True:
-                there, frame = capture.read()
-                if not there:
-                    return
-                yield np.ascontiguousarray(frame[..., ::-1])
+            while (read := capture.read())[0]:
+                count += 1
+                yield np.ascontiguousarray(read[1][..., ::-1])
         finally:
             capture.release()
+        if not count:
+            raise StreamError(f'The video {self.path} cannot be read any more.')
+        # OpenCV does not tell the end from damage, and the length in a file may be a little wrong.
+        if self.length is not None and count + self.frames_per_second < self.length:
+            warnings.warn(
+                f'The video {self.path} ended after {count} frames, but says that it has '
+                f'{self.length}: it may be damaged.',
+                stacklevel=2,
+            )
 
 
 class VideoWriter:
@@ -113,7 +126,7 @@ class VideoWriter:
     def __init__(self, path: str | Path, frames_per_second: float = FRAMES_PER_SECOND) -> None:
         self.path = Path(path)
         self.frames_per_second = frames_per_second
-        self._cv2 = _opencv('Writing videos')
+        self._cv2 = require_opencv('Writing videos')
         self._writer: Any = None
 
     def __enter__(self) -> 'VideoWriter':
@@ -155,7 +168,15 @@ def output_names(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: path.stem if stems.count(path.stem) == 1 else path.name for path in paths}
 
 
-def _opencv(what: str) -> ModuleType:
+def require_opencv(what: str) -> ModuleType:
+    """OpenCV.
+
+    Args:
+        what: What needs it, as the start of a sentence.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
     try:
         import cv2
     except ImportError as error:

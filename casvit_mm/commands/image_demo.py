@@ -1,13 +1,7 @@
-"""Runs inference on an image, a folder of images, or a video, and writes the results."""
+"""Loads the checkpoint with which `casvit image_demo` runs inference."""
 
-import sys
 from argparse import Namespace
-from pathlib import Path
 
-from casvit.cli import arguments
-from casvit.demo import Demo, find_inputs
-from casvit.drawing.style import Style
-from casvit.errors import CliError
 from casvit.predictor import Predictor
 from casvit_mm.commands.config import command_config
 from casvit_mm.commands.toolbox import load_toolbox
@@ -17,32 +11,16 @@ from casvit_mm.speed.devices import check_precision, usable_device
 from casvit_mm.speed.freed_memory import keep_freed_memory
 
 
-def run(args: Namespace) -> int:
-    """Runs inference and writes the results.
+def load(args: Namespace) -> Predictor:
+    """Loads CONFIG and CHECKPOINT.
 
     Args:
         args: The parsed arguments.
 
-    Returns:
-        The exit code: 1 if images of a folder were skipped.
-
     Raises:
-        CliError: The input is missing or cannot be read, or the arguments contradict each other.
+        CliError: The device or the precision is not available.
         CheckpointError: The checkpoint is missing, or does not fit.
     """
-    source, out_dir = Path(args.input).expanduser(), Path(args.out_dir).expanduser()
-    images = find_inputs(source)
-    if args.overlap is not None and args.tile is None:
-        raise CliError('--overlap needs a tile size: add --tile SIZE.')
-    overlap = args.overlap if args.overlap is not None else (args.tile or 0) // 4
-    if args.tile is not None and not 0 <= overlap < args.tile:
-        raise CliError(f'--overlap {overlap} does not fit tiles of {args.tile} pixels.')
-    folder = source if source.is_dir() else source.parent
-    if out_dir.exists() and out_dir.resolve() == folder.resolve():
-        raise CliError(
-            f'--out-dir {out_dir} is the folder of the input, which results could overwrite: '
-            'choose another one.'
-        )
     device = usable_device(args.device)
     cfg = command_config(args)
     load_toolbox(cfg)
@@ -52,7 +30,7 @@ def run(args: Namespace) -> int:
         print(note)
     if args.fuse or args.compile:
         keep_freed_memory()
-    predictor = Predictor(
+    return Predictor(
         args.checkpoint,
         config=cfg,
         device=device,
@@ -62,23 +40,3 @@ def run(args: Namespace) -> int:
         compile=args.compile,
         precision=args.precision,
     )
-    out_dir.mkdir(parents=True, exist_ok=True)
-    demo = Demo(
-        predictor,
-        out_dir,
-        args.tile,
-        None if args.tile is None else overlap,
-        Style(**arguments.drawing(args)),
-        args.score_thr,
-    )
-    if not images:
-        demo.on_video(source)
-        return 0
-    skipped = demo.on_images(images)
-    if not skipped:
-        return 0
-    if not source.is_dir():
-        raise CliError(skipped[source])
-    reasons = '\n'.join(f'  {reason}' for reason in skipped.values())
-    print(f'Skipped {len(skipped)} of {len(images)} image(s):\n{reasons}', file=sys.stderr)
-    return 1

@@ -104,15 +104,7 @@ def _check_model(args: Namespace) -> None:
         if args.checkpoint is None:
             raise CliError('Name the CHECKPOINT to test, or an exported model with --backend FILE.')
         return
-    settled = {
-        '--tta': args.tta,
-        '--fuse': args.fuse,
-        '--compile': args.compile,
-        '--precision': args.precision != 'fp32',
-        '--size': args.size is not None,
-        '--weights': args.weights != 'model',
-    }
-    if wrong := [name for name, given in settled.items() if given]:
+    if wrong := arguments.of_checkpoints(args):
         raise CliError(
             f'{" and ".join(wrong)}: for checkpoints only. An exported model (--backend) is tested '
             'as it is.'

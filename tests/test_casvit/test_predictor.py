@@ -121,7 +121,7 @@ def test_images_of_one_size_fill_batches_even_with_others_in_between():
 
 
 @pytest.mark.parametrize('batch_size', [1, 3])
-def test_an_iterator_is_read_only_as_results_are_needed(batch_size):
+def test_an_iterator_without_prefetch_is_read_only_as_results_are_needed(batch_size):
     taken = []
 
     def images():
@@ -129,7 +129,7 @@ def test_an_iterator_is_read_only_as_results_are_needed(batch_size):
             taken.append(index)
             yield image(at=(index % 30, 3))
 
-    results = Predictor(Bright(), batch_size=batch_size)(images())
+    results = Predictor(Bright(), batch_size=batch_size)(images(), prefetch=False)
     assert not isinstance(results, list) and taken == []
     for index in range(20):
         assert next(results).boxes[0, 0] == index % 30

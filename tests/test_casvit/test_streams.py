@@ -1,6 +1,7 @@
 """Folders and videos as streams of images."""
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -109,3 +110,23 @@ def test_a_missing_opencv_is_named_with_what_to_install(clip, monkeypatch):
     for use in (lambda: Video(clip), lambda: VideoWriter('a.mp4')):
         with pytest.raises(MissingPackageError, match='pip install opencv-python-headless'):
             use()
+
+
+def test_a_video_that_ends_too_early_gives_what_it_has_and_a_warning(tmp_path, capfd):
+    cv2 = pytest.importorskip('cv2')
+    whole, cut = tmp_path / 'whole.avi', tmp_path / 'cut.avi'
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter_fourcc(*'MJPG'), 10, (64, 48))
+    for frame in np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), np.uint8):
+        writer.write(frame)
+    writer.release()
+    content = whole.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    video = Video(cut)
+    with pytest.warns(UserWarning, match=r'cut\.avi ended after \d+ frames, .* has 60: it may'):
+        assert 20 < len(list(video)) < 40
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        assert len(list(Video(whole))) == 60
+    cut.unlink()
+    with pytest.raises(StreamError, match=r'cut\.avi cannot be read any more'):
+        list(video)
