@@ -108,5 +108,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         upright_size(tmp_path / 'b.png')
     whole = write(tmp_path / 'c.png', np.random.default_rng(0).integers(0, 3, (64, 64)))
     whole.write_bytes(whole.read_bytes()[:-200])
-    with pytest.raises(DatasetError, match=r'c\.png is damaged'):
+    with pytest.raises(DatasetError, match=r'c\.png cannot be read: image file is trunc'):
         check_semantic_mask(whole, LabelRange(3))
