@@ -23,7 +23,7 @@
       the time that each transform of the training pipeline takes
   casvit bench --page docs/speed.md --records benchmarks/inference.json benchmarks/training.json
       measures nothing: writes the pages on speed from records, machine by machine, with plots next
-      to the first record of each machine
+      to the first record of each machine; from records of --formats the page on formats
 
 Every case runs in a process of its own. The processes take turns, and ratios compare neighbouring
 turns, so they hold even if the machine is busy with other work. The tables show medians with

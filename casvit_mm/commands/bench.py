@@ -25,7 +25,7 @@ from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import reroot
 from casvit_mm.config.read import load_config
 from casvit_mm.datasets.preflight.check import check_data
-from casvit_mm.report.speed.formats import formats_table
+from casvit_mm.report.speed.formats import formats_page, formats_table
 from casvit_mm.report.speed.page import speed_page, tables_page
 from casvit_mm.report.speed.plots import speed_plots
 from casvit_mm.report.speed.table import (
@@ -145,6 +145,13 @@ def _checked_config(name: str) -> str:
 def _write_page(page: Path, names: list[str]) -> int:
     """Writes the pages on speed, and the plots of each machine next to its first record."""
     records = [_read(Path(each).expanduser()) for each in names]
+    command = f'casvit bench --page {page} --records {" ".join(names)}'
+    if any('formats' in each for each in records):
+        if not all('formats' in each for each in records):
+            raise CliError('--records of --formats have a page of their own: name only those.')
+        _write(formats_page(records, command), page)
+        print(f'page: {page}')
+        return 0
     images: dict[str, dict[str, str]] = {}
     folders: dict[Path, str] = {}
     for machine, of_it in by_machine(records).items():
@@ -161,7 +168,6 @@ def _write_page(page: Path, names: list[str]) -> int:
             print(f'plot: {file}')
             address = Path(os.path.relpath(file, page.parent)).as_posix()
             images.setdefault(machine, {})[name] = address
-    command = f'casvit bench --page {page} --records {" ".join(names)}'
     tables = page.with_name(f'{page.stem}_tables{page.suffix}')
     _write(speed_page(records, tables.name, images), page)
     _write(tables_page(records, command, page.name), tables)
@@ -173,7 +179,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text())
         measured = record.get('groups') and record['limits'] and record['machine']
-        if measured or record.get('runs') or record.get('pipelines'):
+        if measured or any(record.get(key) for key in ('runs', 'pipelines', 'formats')):
             return record
         raise ValueError('empty')
     except OSError as error:

@@ -1,8 +1,36 @@
 """Formats measurements of exported models as a table."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from casvit_mm.report.speed.table import METRICS, machine_name
+
+EXPLANATION = """\
+Every row is a file of the same trained model, exported for one size of input and run in a process
+of its own; the processes take turns. *p50 / p95* are the median and the 95th percentile of the
+time from the uint8 input to boxes, masks or logits: without reading and resizing the image.
+*Took* is the device and the precision that the runtime reports, *installed* what it needs on disk
+with all its dependencies, and *peak memory* that of the whole process. The star marks the fastest
+row. Accuracy is measured by OpenMMLab's evaluators; exported models read the images themselves.
+"""
+
+
+def formats_page(records: Sequence[dict[str, Any]], command: str) -> str:
+    """Markdown: the page with the tables of several models.
+
+    Args:
+        records: Records of ``casvit bench --formats``.
+        command: The command that writes the page from them.
+    """
+    parts = [
+        '# Formats, measured',
+        f'Written by `{command}` from the records of `casvit bench --formats`; '
+        '[Deploy](deploy.md) explains the formats.',
+        EXPLANATION,
+    ]
+    for record in records:
+        parts += [f'## {record["model"]}', formats_table(record)]
+    return '\n\n'.join(part.rstrip('\n') for part in parts) + '\n'
 
 
 def formats_table(record: dict[str, Any]) -> str:
