@@ -14,6 +14,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from PIL import Image
+from quick_runs import QUICK
 from small_models import write_checkpoint
 
 from casvit import Predictor
@@ -331,6 +332,40 @@ def test_a_missing_runtime_is_named_with_what_installs_it(classes, monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(UserError, match=r"needs? onnxruntime.*pip install 'casvit-mm\[onnx\]'"):
         Predictor(classes[2])
+
+
+def test_evaluators_give_an_exported_model_the_scores_of_its_checkpoint(masks, shapes, call):
+    config, checkpoint, file = masks
+    options = ['--data-root', shapes, *QUICK]
+    answers = [
+        call('test', config, checkpoint, *options),
+        call('test', config, '--backend', file, *options),
+    ]
+    tables = []
+    for answer in answers:
+        assert answer.code == 0, answer.err
+        tables.append(re.findall(r'^(?:box|mask) .*$', answer.out, re.MULTILINE))
+    assert len(tables[0]) == 2 and tables[0] == tables[1]
+    assert 'MaskRCNN with CAS-ViT-XS, exported' in answers[1].out
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], 'Name the CHECKPOINT to test, or an exported model'),
+        (['a.pth', '--backend', 'a.onnx'], 'not both'),
+        (['--backend', 'a.onnx', '--tta', '--fuse'], '--fuse and --tta|--tta and --fuse'),
+        (['--backend', 'a.onnx'], r'a\.onnx does not exist'),
+        (['--backend', 'a.xyz'], r'type of the model a\.xyz is not supported'),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_tested_as_an_exported_model_is_a_sentence(
+    arguments, message, masks, shapes, call
+):
+    answer = call('test', masks[0], *arguments, '--data-root', shapes, *QUICK)
+    assert answer.code == 2 and re.search(message, answer.err), answer.err
+    assert 'Traceback' not in answer.err
 
 
 def test_every_task_has_its_outputs():
