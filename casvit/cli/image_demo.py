@@ -26,14 +26,15 @@ the reasons; the exit code is then 1. If a single image fails, that is an error 
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from casvit.cli import arguments
 from casvit.cli.loading import loading
-from casvit.demo import Demo, find_inputs
-from casvit.drawing.style import Style
 from casvit.errors import CliError
-from casvit.predictor import Predictor
 from casvit.tables import SCORE_THRESHOLD
+
+if TYPE_CHECKING:
+    from casvit.predictor import Predictor
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -90,6 +91,10 @@ def run(args: Namespace) -> int:
         CliError: The input is missing or cannot be read, or the arguments contradict each other.
         UserError: The model cannot be loaded; the message says why and what to do.
     """
+    # --help needs none of these.
+    from casvit.demo import Demo, find_inputs
+    from casvit.drawing.style import Style
+
     _check_model(args)
     source, out_dir = Path(args.input).expanduser(), Path(args.out_dir).expanduser()
     images = find_inputs(source)
@@ -155,8 +160,10 @@ def _check_model(args: Namespace) -> None:
         )
 
 
-def _predictor(args: Namespace) -> Predictor:
+def _predictor(args: Namespace) -> 'Predictor':
     if args.exported is not None:
+        from casvit.predictor import Predictor
+
         return Predictor(
             Path(args.exported).expanduser(),
             device=args.device,

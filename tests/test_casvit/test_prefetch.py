@@ -233,6 +233,15 @@ class Silent:
         return grey(1)
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """The usual handler of Ctrl-C, which the processes of a distributed test run ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('hears_ctrl_c')
 @pytest.mark.parametrize('patience', [0.01, 30])
 def test_ctrl_c_is_heard_while_the_source_does_not_answer(patience, monkeypatch):
     monkeypatch.setattr(ahead, 'PATIENCE', patience)
