@@ -1,6 +1,9 @@
 """Measures the formats that a trained model can be exported to."""
 
 import copy
+import json
+import subprocess
+import sys
 import tempfile
 from argparse import Namespace
 from dataclasses import asdict
@@ -8,24 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 
 from casvit.cli import loading
 from casvit.errors import CliError, UserError
 from casvit.exported.formats import FORMATS
-from casvit.terminal.screen import Screen
 from casvit_mm.benchmark.formats.installed import install_size
 from casvit_mm.benchmark.formats.measure import EAGER, EXPORTED, Subject, measure_formats
 from casvit_mm.benchmark.machine import describe
 from casvit_mm.commands.config import sized_config
 from casvit_mm.commands.export import is_raw, network_and_description, sample_image
-from casvit_mm.commands.runs import build_runner, shown
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
-from casvit_mm.config.edit import drop_pretrained
-from casvit_mm.config.values import settle_loaders
 from casvit_mm.config.view import ConfigView
-from casvit_mm.datasets.preflight.check import check_data
 from casvit_mm.deploy.export.whole import export
 from casvit_mm.deploy.lean import lean_model
 from casvit_mm.inference.image_model import ImageModel
@@ -72,14 +69,14 @@ def formats_record(args: Namespace) -> dict[str, Any]:
                 if out is not None:
                     subjects.append(Subject(row['label'], EXPORTED, out))
                     if args.evaluate:
-                        row['metrics'] = _metrics(cfg, backend=out)
+                        row['metrics'] = _metrics(args, '--backend', str(out), '--trust')
                 rows.append(row)
         options = Namespace(checkpoint=args.checkpoint, format='onnx', dynamic=False, half=False)
         network, _ = network_and_description(options, loaded, steps, size, sample, raw=False)
         subjects.insert(1, _eager('PyTorch, fused', network.module, Path(folder)))
         rows.insert(1, dict(label='PyTorch, fused', install=rows[0]['install']))
         if args.evaluate:
-            rows[0]['metrics'] = _metrics(cfg, checkpoint=args.checkpoint)
+            rows[0]['metrics'] = _metrics(args, args.checkpoint)
         measured = measure_formats(
             subjects,
             network.example.numpy(),
@@ -149,18 +146,24 @@ def _silent(_: str) -> None:
     """Leaves out what an export says; its row says the same."""
 
 
-def _metrics(
-    cfg: Config, *, backend: Path | None = None, checkpoint: str | None = None
-) -> dict[str, float]:
-    """What mm*'s evaluators say of an exported file, or of a checkpoint."""
-    cfg = copy.deepcopy(cfg)
-    settle_loaders(cfg)
-    check_data(cfg, ('test',), crashes_only=True)
-    if backend is not None:
-        cfg.model = dict(type='ExportedPredictor', file=str(backend), trust=True)
-        cfg.data_preprocessor = None
-    drop_pretrained(cfg.model)
-    cfg.load_from, cfg.load_weights, cfg.resume = checkpoint, 'model', False
-    with tempfile.TemporaryDirectory() as folder, shown(Screen(quiet=True), debug=False):
-        cfg.work_dir = folder
-        return {key: float(value) for key, value in build_runner(cfg).test().items()}
+def _metrics(args: Namespace, *model: str) -> dict[str, float]:
+    """What OpenMMLab's evaluators say of a model; in a process of its own, as every run.
+
+    Args:
+        args: The parsed arguments.
+        *model: What ``casvit test`` takes for it: a checkpoint, or ``--backend FILE``.
+
+    Raises:
+        CliError: The test failed.
+    """
+    data = [] if args.data_root is None else ['--data-root', args.data_root]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, '-m', 'casvit', 'test', args.configs[0], *model, *data]
+        done = subprocess.run(
+            [*command, '--work-dir', folder, '--quiet'], capture_output=True, text=True
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ['no message'])[-1]
+            raise CliError(f'{" ".join(model)} cannot be evaluated: {reason}')
+        logs = [file for file in Path(folder).glob('*/*.json') if file.parent.name == file.stem]
+        return json.loads(logs[0].read_text(encoding='utf-8').splitlines()[-1])

@@ -23,7 +23,7 @@ def content():
 def file(content, tmp_path, request, monkeypatch):
     if request.param == 'in turns':
         # As on systems without reads from a place.
-        monkeypatch.delattr(os, 'preadv', raising=False)
+        monkeypatch.setattr(verified, 'POSITIONED', False)
     (tmp_path / 'file').write_bytes(content)
     with (tmp_path / 'file').open('rb') as opened:
         yield opened
@@ -31,7 +31,7 @@ def file(content, tmp_path, request, monkeypatch):
 
 @pytest.fixture
 def extents(content):
-    """Records of several sizes, in the opposite order of the file; the buffer of one is shorter."""
+    """Records of several sizes, in their order in the file; the buffer of one is shorter."""
     made, start = [], 0
     for size in SIZES:
         checksum = zlib.crc32(content[start : start + size])
@@ -39,7 +39,7 @@ def extents(content):
         buffer = memoryview(bytearray(size - shorter))
         made.append(Extent(f'at {start}', start, size, checksum, buffer))
         start += size
-    return made[::-1]
+    return made
 
 
 @pytest.mark.parametrize('sizes', [(0, 0), (0, 5), (5, 0), (1, 1), (1000, 70_001)])
@@ -78,6 +78,17 @@ def test_a_file_that_ends_too_early_is_noticed(file, extents, content):
     os.truncate(file.name, len(content) - 1)
     with pytest.raises(DamagedError, match='ends too early'):
         read_verified(file, extents)
+
+
+def test_a_record_that_is_not_found_ends_the_threads(file, extents):
+    def found():
+        yield from extents[:-1]
+        raise DamagedError('its record cannot be read')
+
+    before = threading.active_count()
+    with pytest.raises(DamagedError, match='cannot be read'):
+        read_verified(file, found())
+    assert threading.active_count() == before
 
 
 def test_an_interruption_ends_the_threads(file, extents, monkeypatch):

@@ -105,9 +105,11 @@ class Archive:
         tensors = Tensors(self._expect)
         content = _interpreted(pickled, tensors)
         check_tree(content, tensors.size)
-        memories = tensors.memories.items()
-        extents = [self._extent(f'data/{key}', memory.buffer) for key, memory in memories]
-        read_verified(self._file, extents)
+        memories = sorted(
+            ((f'data/{key}', memory.buffer) for key, memory in tensors.memories.items()),
+            key=lambda pair: self._zip.getinfo(f'{self._folder}{pair[0]}').header_offset,
+        )
+        read_verified(self._file, (self._extent(name, buffer) for name, buffer in memories))
         moved = tensors.moved(map_location)
         # Interpreting is cheap, and a tensor cannot always be moved in place.
         return content if moved is None else _interpreted(pickled, Tensors(self._expect, moved))

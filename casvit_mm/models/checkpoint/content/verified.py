@@ -19,6 +19,9 @@ THREADS = 2
 PIECE = 2**22
 """Bytes that a thread takes at once: a model may be one record, or ten thousand."""
 
+POSITIONED = hasattr(os, 'preadv')
+"""Whether this system reads from a place in a file without moving its position."""
+
 
 class Extent(NamedTuple):
     """Where a record is, and where it goes.
@@ -53,20 +56,23 @@ def read_verified(file: IO[bytes], extents: Iterable[Extent]) -> None:
 
     Args:
         file: The file.
-        extents: The records.
+        extents: The records, in their order in the file. They may be found out one by one: the
+            first are read meanwhile.
 
     Raises:
         DamagedError: A record ends too early or has another checksum; the first one in the file.
     """
-    pieces = [
-        piece
-        for extent in sorted(extents, key=lambda extent: extent.start)
-        for piece in _pieces(extent)
-    ]
+    if not POSITIONED:
+        # Whoever finds them moves the position of the file, too.
+        extents = list(extents)
+    pieces: list[_Piece] = []
     read = _reader(file)
     with ThreadPoolExecutor(THREADS) as pool:
         # An error here cancels what no thread has begun.
-        found = pool.map(lambda job: [_checksum(read, piece) for piece in job], _jobs(pieces))
+        found = pool.map(
+            lambda job: [_checksum(read, piece) for piece in job],
+            _jobs(piece for extent in extents for piece in _pieces(extent, pieces)),
+        )
         whole = 0
         for piece, checksum in zip(pieces, chain.from_iterable(found), strict=True):
             if checksum is None:
@@ -78,12 +84,18 @@ def read_verified(file: IO[bytes], extents: Iterable[Extent]) -> None:
                 raise DamagedError(f'the CRC-32 of its record {shown(piece.extent.name)} is wrong')
 
 
-def _pieces(extent: Extent) -> Iterator[_Piece]:
-    for offset in range(0, len(extent.buffer), PIECE):
-        yield _Piece(extent, extent.start + offset, extent.buffer[offset : offset + PIECE])
+def _pieces(extent: Extent, known: list[_Piece]) -> list[_Piece]:
+    """The pieces of a record, which are added to those that are known."""
+    pieces = [
+        _Piece(extent, extent.start + offset, extent.buffer[offset : offset + PIECE])
+        for offset in range(0, len(extent.buffer), PIECE)
+    ]
     rest = extent.size - len(extent.buffer)
     if rest or not extent.size:
-        yield _Piece(extent, extent.start + len(extent.buffer), memoryview(bytearray(rest)))
+        place = extent.start + len(extent.buffer)
+        pieces.append(_Piece(extent, place, memoryview(bytearray(rest))))
+    known += pieces
+    return pieces
 
 
 def _jobs(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
@@ -101,7 +113,7 @@ def _jobs(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
 
 def _reader(file: IO[bytes]) -> Reader:
     """Reads into memory from a place in a file, for several threads at once."""
-    if hasattr(os, 'preadv'):
+    if POSITIONED:
         return lambda memory, place: os.preadv(file.fileno(), [memory], place)
     lock = Lock()
 
