@@ -1,6 +1,7 @@
 """Reading and loading checkpoints."""
 
 import argparse
+import importlib
 import pickle
 
 import published
@@ -476,6 +477,8 @@ LOADED = {
 
 @pytest.mark.parametrize('address', LOADED)
 def test_an_address_that_mmengine_cannot_load_from_is_a_sentence(address, tmp_path, monkeypatch):
+    # As the commands do.
+    importlib.import_module('casvit_mm.safe_loading')
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     with pytest.raises(CheckpointError) as refused:
         CheckpointLoader.load_checkpoint(address)
