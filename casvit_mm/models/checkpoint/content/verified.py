@@ -56,7 +56,7 @@ def read_verified(file: IO[bytes], extents: Iterable[Extent]) -> None:
 
     Args:
         file: The file.
-        extents: The records, in their order in the file. They may be found out one by one: the
+        extents: The records, in their order in the file. They may be looked up one by one: the
             first are read meanwhile.
 
     Raises:
