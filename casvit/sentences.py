@@ -49,6 +49,11 @@ def reason_of(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in one line; its type if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def shown_path(path: str) -> str:
     """A path; a relative one is followed by the folder it starts from."""
     return path if Path(path).is_absolute() else f'{path} (in {Path.cwd()})'

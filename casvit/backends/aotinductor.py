@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from casvit.backends.with_torch import torch_with_operators
 from casvit.exported.description import ExportedModelError
-from casvit.exported.model import ExportedModel, missing_package
-from casvit.exported.opening import checked, first_line, require_cpu
+from casvit.exported.model import ExportedModel
+from casvit.exported.opening import checked, require_cpu
+from casvit.sentences import first_line
 
 
 class AotInductor:
@@ -25,15 +27,10 @@ class AotInductor:
     device, precision = 'cpu', 'fp32'
 
     def __init__(self, file: str, threads: int | None = None) -> None:
+        self.torch = torch = torch_with_operators('aotinductor', threads)
         try:
-            import torch
-            import torchvision  # noqa: F401  registers the operators of detectors
             from torch._inductor import aoti_load_package
-        except ImportError as error:
-            raise missing_package('aotinductor', error) from error
-        if threads is not None:
-            torch.set_num_threads(threads)
-        try:
+
             self.program = aoti_load_package(file)
         except Exception as error:
             raise ExportedModelError(
@@ -43,10 +40,8 @@ class AotInductor:
 
     def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
         """Runs the network. Shape: ``(B, 3, H, W)``, uint8 RGB."""
-        import torch
-
-        with torch.inference_mode():
-            answer = self.program(torch.from_numpy(images))
+        with self.torch.inference_mode():
+            answer = self.program(self.torch.from_numpy(images))
         outputs = answer if isinstance(answer, (tuple, list)) else (answer,)
         return [output.numpy() for output in outputs]
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from casvit.exported.description import ExportedModelError
 from casvit.exported.model import ExportedModel, missing_package
-from casvit.exported.opening import checked, first_line, require_cpu
+from casvit.exported.opening import checked, require_cpu
+from casvit.sentences import first_line
 
 
 class ExecuTorch:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from casvit.exported.description import INPUT, Description, ExportedModelError
-from casvit.exported.model import ExportedModel, missing_package
+from casvit.exported.model import ExportedModel, missing_package, of_another_model
 from casvit.exported.opening import checked, require_cpu
 
 
@@ -49,10 +49,7 @@ class Ncnn:
                 raise ExportedModelError(f'ncnn {ncnn.__version__} cannot load {part}.')
         names = (self.net.input_names(), sorted(self.net.output_names()))
         if names != ([INPUT], sorted(self.outputs)):
-            raise ExportedModelError(
-                f'The inputs or outputs of {file} are not those of a model for '
-                f'{description.task}: its description belongs to another model.'
-            )
+            raise of_another_model(file, description)
 
     def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
         """Runs the network. Shape: ``(1, 3, H, W)``, uint8 RGB."""

@@ -15,7 +15,13 @@ from casvit.exported.description import (
     ExportedModelError,
     parse_description,
 )
-from casvit.exported.model import ExportedModel, missing_package, require_options
+from casvit.exported.model import (
+    ExportedModel,
+    missing_package,
+    of_another_model,
+    require_options,
+)
+from casvit.sentences import first_line
 
 PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider'}
 
@@ -55,9 +61,8 @@ class OnnxRuntime:
         try:
             self.session = onnxruntime.InferenceSession(file, options, providers=[PROVIDERS[kind]])
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ExportedModelError(
-                f'ONNX Runtime {onnxruntime.__version__} cannot load {file}: {reason}'
+                f'ONNX Runtime {onnxruntime.__version__} cannot load {file}: {first_line(error)}'
             ) from error
         taken = self.session.get_providers()[0]
         self.device = next((name for name, each in PROVIDERS.items() if each == taken), taken)
@@ -78,10 +83,7 @@ class OnnxRuntime:
         inputs = [(each.name, each.type) for each in self.session.get_inputs()]
         expected = list(description.outputs)
         if inputs != [(INPUT, 'tensor(uint8)')] or self.outputs != expected:
-            raise ExportedModelError(
-                f'The inputs or outputs of {file} are not those of a model for '
-                f'{description.task}: its description belongs to another model.'
-            )
+            raise of_another_model(file, description)
         sides = self.session.get_inputs()[0].shape
         if description.size is not None and sides[2:] != list(description.size):
             raise ExportedModelError(
@@ -104,6 +106,4 @@ def load(model: str, threads: int | None = None, **options: Any) -> ExportedMode
     runtime = OnnxRuntime(os.fspath(model), device, threads)
     description = runtime.description(model)
     runtime.precision = description.precision
-    if threshold < 0:
-        threshold = description.score_threshold
     return ExportedModel(model, description, runtime, threshold)

@@ -2,20 +2,14 @@
 
 import queue
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from casvit.errors import UserError
-from casvit.exported.description import (
-    INPUT,
-    Description,
-    ExportedModelError,
-    read_description,
-    require_own_files,
-)
-from casvit.exported.model import ExportedModel, missing_package, require_options
+from casvit.exported.description import INPUT, Description, ExportedModelError
+from casvit.exported.model import ExportedModel, missing_package, of_another_model
+from casvit.exported.opening import checked
 
 PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
 """Our names of OpenVINO's precisions."""
@@ -70,10 +64,7 @@ class OpenVino:
         names = [output.get_any_name() for output in self.compiled.outputs]
         inputs = [each.get_any_name() for each in self.compiled.inputs]
         if inputs != [INPUT] or names != list(description.outputs):
-            raise ExportedModelError(
-                f'The inputs or outputs of {file} are not those of a model for '
-                f'{description.task}: its description belongs to another model.'
-            )
+            raise of_another_model(file, description)
         self.device = (device or 'cpu').lower()
         hint = self.compiled.get_property('INFERENCE_PRECISION_HINT').get_type_name()
         self.precision = PRECISIONS.get(hint, hint)
@@ -100,12 +91,6 @@ def load(model: str, threads: int | None = None, **options: Any) -> ExportedMode
         MissingPackageError: OpenVINO cannot be imported.
         UserError: The model cannot be loaded; the message says why and what to do.
     """
-    device, threshold, _ = require_options(model, options)
-    if not Path(model).is_file():
-        raise ExportedModelError(f'The model {model} does not exist.')
-    description = read_description(Path(model))
-    require_own_files(description, Path(model))
+    description, device, threshold = checked(model, 'openvino', options)
     runtime = OpenVino(model, description, device, threads)
-    if threshold < 0:
-        threshold = description.score_threshold
     return ExportedModel(model, description, runtime, threshold)

@@ -9,6 +9,7 @@ from typing import Any
 from casvit.backends import Backend
 from casvit.errors import MissingPackageError, UserError
 from casvit.extras import how_to_install
+from casvit.sentences import first_line
 from casvit.tables import PRECISIONS, SCORE_THRESHOLD
 from casvit.weights.trust import trusting
 
@@ -75,8 +76,8 @@ def _importing() -> Iterator[None]:
             yield
     # Importing from a broken installation may raise any error.
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingPackageError(
-            f'A checkpoint needs torch and OpenMMLab, which cannot be imported here ({reason}): '
+            'A checkpoint needs torch and OpenMMLab, which cannot be imported here '
+            f'({first_line(error)}): '
             f'{how_to_install("torch")}.'
         ) from error

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from casvit.backends.with_torch import torch_with_operators
 from casvit.exported.description import ExportedModelError
-from casvit.exported.model import ExportedModel, missing_package
-from casvit.exported.opening import checked, first_line, require_cpu
+from casvit.exported.model import ExportedModel
+from casvit.exported.opening import checked, require_cpu
+from casvit.sentences import first_line
 
 
 class TorchScript:
@@ -25,13 +27,7 @@ class TorchScript:
     device, precision = 'cpu', 'fp32'
 
     def __init__(self, file: str, threads: int | None = None) -> None:
-        try:
-            import torch
-            import torchvision  # noqa: F401  registers the operators of detectors
-        except ImportError as error:
-            raise missing_package('torchscript', error) from error
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self.torch = torch = torch_with_operators('torchscript', threads)
         try:
             self.module = torch.jit.load(file, map_location='cpu').eval()
         except Exception as error:
@@ -41,11 +37,9 @@ class TorchScript:
 
     def __call__(self, images: np.ndarray) -> Sequence[np.ndarray]:
         """Runs the network. Shape: ``(B, 3, H, W)``, uint8 RGB."""
-        import torch
-
         # Optimising for the values of the first calls would give later ones other roundings.
-        with torch.inference_mode(), torch.jit.optimized_execution(False):
-            answer = self.module(torch.from_numpy(images))
+        with self.torch.inference_mode(), self.torch.jit.optimized_execution(False):
+            answer = self.module(self.torch.from_numpy(images))
         outputs = answer if isinstance(answer, tuple) else (answer,)
         return [output.numpy() for output in outputs]
 

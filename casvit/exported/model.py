@@ -53,13 +53,20 @@ class ExportedModel:
         file (str): The file, for messages.
         description (Description): What the file says of itself.
         runtime (Runtime): Runs it.
-        score_threshold (float): Objects below this score are left out.
+        score_threshold (float, optional): Objects below this score are left out. Defaults to what
+            the file says.
     """
 
     def __init__(
-        self, file: str, description: Description, runtime: Runtime, score_threshold: float
+        self,
+        file: str,
+        description: Description,
+        runtime: Runtime,
+        score_threshold: float | None = None,
     ) -> None:
         self.file, self.description, self.runtime = file, description, runtime
+        if score_threshold is None:
+            score_threshold = description.score_threshold
         self.score_threshold = score_threshold
 
     @property
@@ -171,7 +178,7 @@ class ExportedModel:
         return [outputs]
 
 
-def require_options(file: str, options: dict[str, Any]) -> tuple[str | None, float, bool]:
+def require_options(file: str, options: dict[str, Any]) -> tuple[str | None, float | None, bool]:
     """Reads the options of the Predictor for an exported model.
 
     Args:
@@ -179,7 +186,7 @@ def require_options(file: str, options: dict[str, Any]) -> tuple[str | None, flo
         options: The options.
 
     Returns:
-        The device, the score threshold (negative if none was given), and whether it is trusted.
+        The device and the score threshold, None if none was given, and whether it is trusted.
 
     Raises:
         UserError: There are options that are for checkpoints only.
@@ -190,11 +197,14 @@ def require_options(file: str, options: dict[str, Any]) -> tuple[str | None, flo
                 f'{name}={options[name]!r} is for checkpoints. {file} is an exported model, whose '
                 'config, weights and precision were settled by `casvit export`.'
             )
-    threshold = options.get('score_threshold')
-    return (
-        options.get('device'),
-        -1.0 if threshold is None else float(threshold),
-        bool(options.get('trust')),
+    return options.get('device'), options.get('score_threshold'), bool(options.get('trust'))
+
+
+def of_another_model(file: str, description: Description) -> ExportedModelError:
+    """The error that a graph has other inputs or outputs than its description says."""
+    return ExportedModelError(
+        f'The inputs or outputs of {file} are not those of a model for {description.task}: its '
+        'description belongs to another model.'
     )
 
 

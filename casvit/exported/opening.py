@@ -19,12 +19,12 @@ class Checked(NamedTuple):
     Attributes:
         description: What it says of itself.
         device: The device that was asked for; None for the runtime's usual one.
-        score_threshold: Objects below this score are left out.
+        score_threshold: Objects below this score are left out; None for what the file says.
     """
 
     description: Description
     device: str | None
-    score_threshold: float
+    score_threshold: float | None
 
 
 def checked(model: str, format_name: str, options: dict[str, Any]) -> Checked:
@@ -57,7 +57,7 @@ def checked(model: str, format_name: str, options: dict[str, Any]) -> Checked:
             'the names of its files.'
         )
     require_own_files(description, file)
-    return Checked(description, device, description.score_threshold if threshold < 0 else threshold)
+    return Checked(description, device, threshold)
 
 
 def require_cpu(device: str | None, format_name: str) -> None:
@@ -70,8 +70,3 @@ def require_cpu(device: str | None, format_name: str) -> None:
         raise ExportedModelError(
             f'device={device!r}: {FORMATS[format_name].name} files run on the CPU here.'
         )
-
-
-def first_line(error: Exception) -> str:
-    """What an error of a runtime says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

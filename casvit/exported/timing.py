@@ -14,38 +14,59 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 ANSWER = 'casvit-timing: '
 LEAST_CALLS = 3
+Result = TypeVar('Result')
 
 
-def serve(call: Callable[[], Any], **facts: Any) -> None:
+def serve(call: Callable[[], None], **facts: Any) -> None:
     """Answers the commands of a parent process, after a first call.
 
     Args:
-        call: What is measured.
+        call: What is measured; returns nothing, since results would add to the memory.
         facts: What to say about it at the start.
     """
     start = time.perf_counter()
     call()
-    _answer(warm_up=time.perf_counter() - start, **facts)
+    answer(warm_up=time.perf_counter() - start, **facts)
+    for budget in budgets():
+        seconds, _ = timed(call, budget)
+        answer(seconds=seconds)
+    answer(peak_memory=peak_memory())
+
+
+def budgets() -> Iterator[float]:
+    """The seconds of each turn that the parent process asks for, until it ends this one."""
     for line in sys.stdin:
         if line.startswith('end'):
             break
-        budget = float(line.split()[1])
-        seconds: list[float] = []
-        begin = time.perf_counter()
-        while len(seconds) < LEAST_CALLS or time.perf_counter() - begin < budget:
-            start = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - start)
-        _answer(seconds=seconds)
-    _answer(peak_memory=peak_memory())
+        yield float(line.split()[1])
+
+
+def timed(call: Callable[[], Result], budget: float) -> tuple[list[float], list[Result]]:
+    """Calls a function for a turn.
+
+    Args:
+        call: The function.
+        budget: Length of the turn in seconds; it has at least :data:`LEAST_CALLS` calls.
+
+    Returns:
+        The time of each call in seconds, and what it returned.
+    """
+    seconds: list[float] = []
+    results: list[Result] = []
+    begin = time.perf_counter()
+    while len(seconds) < LEAST_CALLS or time.perf_counter() - begin < budget:
+        start = time.perf_counter()
+        results.append(call())
+        seconds.append(time.perf_counter() - start)
+    return seconds, results
 
 
 def peak_memory() -> int:
@@ -57,7 +78,8 @@ def peak_memory() -> int:
     return 0
 
 
-def _answer(**content: Any) -> None:
+def answer(**content: Any) -> None:
+    """Writes a line for the parent process, which finds it among whatever libraries print."""
     print(ANSWER + json.dumps(content), flush=True)
 
 
@@ -70,12 +92,11 @@ def main() -> None:
     # The parent has exported the file itself.
     model: Any = load_backend(file, dict(device='cpu', trust=True, threads=threads))
     load = time.perf_counter() - start
-    serve(
-        lambda: model.network_outputs(images),
-        load=load,
-        device=model.device,
-        precision=model.precision,
-    )
+
+    def call() -> None:
+        model.network_outputs(images)
+
+    serve(call, load=load, device=model.device, precision=model.precision)
 
 
 if __name__ == '__main__':

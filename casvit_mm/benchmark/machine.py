@@ -12,6 +12,7 @@ from casvit_mm.speed.dense_parts import PRECISIONS
 from casvit_mm.speed.matrix_products import computes, flops_per_second, least_seconds
 
 PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy')
+RUNTIMES = ('onnxruntime', 'openvino', 'ncnn', 'executorch')
 COPIED = 256 * 1024**2
 GEMM = (4096, 1024, 1024)
 
@@ -48,7 +49,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         'python': platform.python_version(),
         'versions': {},
     }
-    for package in PACKAGES:
+    for package in (*PACKAGES, *RUNTIMES):
         try:
             facts['versions'][package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

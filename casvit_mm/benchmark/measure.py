@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any, TypedDict, cast
 
 from casvit.errors import UserError
+from casvit.exported.timing import ANSWER
 from casvit.terminal.progress import Progress
 from casvit_mm.benchmark.cases import Case
-from casvit_mm.benchmark.worker import ANSWER
 
 BASELINE = 'reference'
 
@@ -52,24 +52,28 @@ class BenchmarkError(UserError, RuntimeError):
     """A case could not be measured; the message says which, and why."""
 
 
-class Worker:
-    """The process of one case.
+class MeasuringProcess:
+    """A process that speaks the protocol of :mod:`casvit.exported.timing`.
 
     Args:
-        case: The case to measure.
+        what: What it measures, for messages.
+        module: The module that it runs.
+        arguments: The arguments of the module; the number of threads is added.
         threads: Number of threads.
 
     Raises:
         BenchmarkError: The process ends before it is ready.
+
+    Attributes:
+        ready: Its first answer.
     """
 
-    def __init__(self, case: Case, threads: int) -> None:
-        self.case = case
+    def __init__(self, what: object, module: str, arguments: Sequence[str], threads: int) -> None:
+        self.what = what
         # A file rather than a pipe: it is only read if something fails.
         self.said = tempfile.TemporaryFile('w+')  # noqa: SIM115
-        command = [sys.executable, '-m', 'casvit_mm.benchmark.worker']
         self.process = subprocess.Popen(
-            [*command, json.dumps(asdict(case)), str(threads)],
+            [sys.executable, '-m', module, *arguments, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.said,
@@ -79,37 +83,17 @@ class Worker:
         # Both are pipes, as asked for above.
         self.commands = cast(IO[str], self.process.stdin)
         self.answers = cast(IO[str], self.process.stdout)
-        self.warm_up = self._answer()['warm_up']
-        self.turns: list[list[float]] = []
-        self.backbone: list[list[float]] = []
+        self.ready = self._answer()
 
-    def measure(self, seconds: float) -> None:
-        """Measures for one turn."""
+    def turn(self, seconds: float) -> dict[str, Any]:
+        """Has it measure for one turn. Gives its answer."""
         self._tell(f'measure {seconds}\n')
-        answer = self._answer()
-        self.turns.append(answer['seconds'])
-        if answer['backbone']:
-            self.backbone.append(answer['backbone'])
+        return self._answer()
 
-    def result(self) -> dict[str, Any]:
-        """Ends the process and returns the measurements."""
+    def end(self) -> dict[str, Any]:
+        """Has it end. Gives its last answer."""
         self._tell('end\n')
-        last = self._answer()
-        medians = [statistics.median(turn) for turn in self.turns]
-        parts = [statistics.median(turn) for turn in self.backbone]
-        return {
-            **asdict(self.case),
-            'label': self.case.label,
-            'kind': self.case.kind,
-            'name': self.case.name,
-            'turns': medians,
-            'calls': sum(map(len, self.turns)),
-            'seconds': spread(medians),
-            **(_beside_the_backbone(medians, parts) if parts else {}),
-            'warm_up': self.warm_up,
-            'peak_memory': last['peak_memory'],
-            'operators': last['operators'],
-        }
+        return self._answer()
 
     def close(self) -> None:
         """Kills the process."""
@@ -138,7 +122,52 @@ class Worker:
         self.said.seek(0)
         said = self.said.read().strip().splitlines()
         reason = said[-1] if said else f'it ended with code {code}'
-        return BenchmarkError(f'{self.case} could not be measured: {reason}')
+        return BenchmarkError(f'{self.what} could not be measured: {reason}')
+
+
+class Worker(MeasuringProcess):
+    """The process of one case.
+
+    Args:
+        case: The case to measure.
+        threads: Number of threads.
+
+    Raises:
+        BenchmarkError: The process ends before it is ready.
+    """
+
+    def __init__(self, case: Case, threads: int) -> None:
+        self.case = case
+        super().__init__(case, 'casvit_mm.benchmark.worker', [json.dumps(asdict(case))], threads)
+        self.warm_up = self.ready['warm_up']
+        self.turns: list[list[float]] = []
+        self.backbone: list[list[float]] = []
+
+    def measure(self, seconds: float) -> None:
+        """Measures for one turn."""
+        answer = self.turn(seconds)
+        self.turns.append(answer['seconds'])
+        if answer['backbone']:
+            self.backbone.append(answer['backbone'])
+
+    def result(self) -> dict[str, Any]:
+        """Ends the process and returns the measurements."""
+        last = self.end()
+        medians = [statistics.median(turn) for turn in self.turns]
+        parts = [statistics.median(turn) for turn in self.backbone]
+        return {
+            **asdict(self.case),
+            'label': self.case.label,
+            'kind': self.case.kind,
+            'name': self.case.name,
+            'turns': medians,
+            'calls': sum(map(len, self.turns)),
+            'seconds': spread(medians),
+            **(_beside_the_backbone(medians, parts) if parts else {}),
+            'warm_up': self.warm_up,
+            'peak_memory': last['peak_memory'],
+            'operators': last['operators'],
+        }
 
 
 def measure(

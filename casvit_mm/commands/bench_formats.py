@@ -15,6 +15,7 @@ import torch
 from casvit.cli import loading
 from casvit.errors import CliError, UserError
 from casvit.exported.formats import FORMATS
+from casvit.extras import OPENMMLAB
 from casvit_mm.benchmark.formats.installed import install_size
 from casvit_mm.benchmark.formats.measure import EAGER, EXPORTED, Subject, measure_formats
 from casvit_mm.benchmark.machine import describe
@@ -60,7 +61,9 @@ def formats_record(args: Namespace) -> dict[str, Any]:
     original = lean_model(copy.deepcopy(loaded.model))
     with tempfile.TemporaryDirectory() as folder:
         subjects = [_eager('PyTorch', original, Path(folder))]
-        rows: list[dict[str, Any]] = [dict(label='PyTorch', install=install_size('torch', 'mmdet'))]
+        rows: list[dict[str, Any]] = [
+            dict(label='PyTorch', install=install_size('torch', 'torchvision', *OPENMMLAB))
+        ]
         for precision in args.precision:
             for name in args.formats or FORMATS:
                 row, out = _exported(
@@ -135,15 +138,11 @@ def _exported(
     out = place / f'model{chosen.suffix}'
     try:
         with loading.only_useful_warnings():
-            row['bytes'], differences = export(network, description, out, _silent)
+            row['bytes'], differences = export(network, description, out, lambda _: None)
     except UserError as error:
         return {**row, 'error': str(error)}, None
     row['difference'] = [asdict(each) for each in differences]
     return row, out if chosen.backend else None
-
-
-def _silent(_: str) -> None:
-    """Leaves out what an export says; its row says the same."""
 
 
 def _metrics(args: Namespace, *model: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
@@ -116,9 +117,14 @@ def _use_exported(cfg: Config, args: Namespace) -> None:
     import_toolbox(ConfigView(cfg).scope)
     cfg.model = ConfigDict(type='ExportedPredictor', file=args.backend, trust=args.trust)
     cfg.load_from, cfg.data_preprocessor = None, None
-    # Hooks are about checkpoints and training.
+    # It has no weights that could be averaged.
+    cfg.custom_hooks = _hooks_but_averages(cfg)
+
+
+def _hooks_but_averages(cfg: Config) -> list[Any]:
+    """The hooks of a config without those that average weights."""
     hooks = as_list(cfg.get('custom_hooks') or [])
-    cfg.custom_hooks = [each for each in hooks if not str(each.get('type')).endswith('EMAHook')]
+    return [each for each in hooks if not str(each.get('type')).endswith('EMAHook')]
 
 
 def _draw(cfg: Config, folder: str) -> None:
@@ -130,9 +136,7 @@ def _accelerate(cfg: Config, args: Namespace) -> None:
     """Adds the hook that accelerates the model once its weights are loaded."""
     hook = ConfigDict(type='AccelerationHook', **arguments.acceleration(args))
     # A checkpoint already holds the averaged weights, and those of a fused model do not match.
-    hooks = as_list(cfg.get('custom_hooks') or [])
-    others = [each for each in hooks if not str(each.get('type')).endswith('EMAHook')]
-    cfg.custom_hooks = [*others, hook]
+    cfg.custom_hooks = [*_hooks_but_averages(cfg), hook]
 
 
 def _write_predictions(cfg: Config, where: str) -> None:

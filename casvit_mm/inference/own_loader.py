@@ -11,6 +11,7 @@ from PIL import Image
 from casvit.errors import UserError
 from casvit.inputs.bands import as_colours
 from casvit.inputs.images import ImageError, ImageLike
+from casvit.sentences import first_line
 
 
 class OwnLoader:
@@ -65,7 +66,7 @@ class OwnLoader:
 
 
 def _reason(error: Exception) -> str:
-    return f'{(str(error).splitlines() or [type(error).__name__])[0]}.'
+    return f'{first_line(error)}.'
 
 
 def _form(image: Any) -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from casvit.errors import MissingPackageError
 from casvit.extras import SET_UP
+from casvit.sentences import first_line
 
 
 class Toolbox(NamedTuple):
@@ -61,7 +62,7 @@ def import_error(module: str) -> str:
     try:
         importlib.import_module(module)
     except _IMPORT_ERRORS as error:
-        return _first_line(error)
+        return first_line(error)
     return ''
 
 
@@ -89,7 +90,7 @@ def toolbox(name: str) -> Iterator[None]:
         yield
     except _IMPORT_ERRORS as error:
         raise MissingPackageError(
-            toolbox_error(name) or _sentence(name, _first_line(error))
+            toolbox_error(name) or _sentence(name, first_line(error))
         ) from error
 
 
@@ -160,7 +161,3 @@ def _new_transformers() -> str:
     except PackageNotFoundError:
         return ''
     return found if int(found.partition('.')[0]) >= 5 else ''
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

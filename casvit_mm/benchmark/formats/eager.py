@@ -17,8 +17,12 @@ def main() -> None:
     # The parent has just written this file.
     module = torch.load(sys.argv[1], weights_only=False)
     load = time.perf_counter() - start
+
+    def call() -> None:
+        module(images)
+
     with torch.no_grad():
-        serve(lambda: module(images), load=load, device='cpu', precision='fp32')
+        serve(call, load=load, device='cpu', precision='fp32')
 
 
 if __name__ == '__main__':

@@ -1,24 +1,31 @@
 """How much space a runtime takes on disk, with all that it needs."""
 
 import re
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import (
+    Distribution,
+    PackageNotFoundError,
+    distribution,
+    packages_distributions,
+)
 from pathlib import Path
 
 ALWAYS = ('numpy', 'pillow', 'pycocotools', 'tqdm')
-"""What the base installation brings."""
+"""Distributions that the base installation brings."""
 
 
 def install_size(*packages: str) -> int:
     """Bytes of the files of distributions and of those that they require.
 
     Args:
-        *packages: Names of distributions; those of the base installation are added.
+        *packages: Names that are imported; those of the base installation are added.
 
     Returns:
         The size as installed here, byte code included.
     """
+    # What is imported as mmdet may be installed as onedl-mmdetection.
+    owners = packages_distributions()
     found: dict[str, Distribution] = {}
-    waiting = [*ALWAYS, *packages]
+    waiting = [*ALWAYS, *(owner for package in packages for owner in owners.get(package, ()))]
     while waiting:
         name = _normal(waiting.pop())
         if name in found:

@@ -1,21 +1,16 @@
 """Measures exported models side by side: each in its own process, the processes taking turns."""
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 
-from casvit.exported.timing import ANSWER
 from casvit.terminal.progress import Progress
-from casvit_mm.benchmark.measure import BenchmarkError
+from casvit_mm.benchmark.measure import MeasuringProcess
 
 EAGER = 'casvit_mm.benchmark.formats.eager'
 EXPORTED = 'casvit.exported.timing'
@@ -36,65 +31,26 @@ class Subject:
     file: Path
 
 
-class _Process:
+class _Process(MeasuringProcess):
     def __init__(self, subject: Subject, images: Path, threads: int) -> None:
-        self.subject = subject
-        # A file rather than a pipe: it is only read if something fails.
-        self.said = tempfile.TemporaryFile('w+')  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, '-m', subject.module, str(subject.file), str(images), str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.said,
-            text=True,
-            env={**os.environ, 'OMP_NUM_THREADS': str(threads)},
-        )
-        self.commands = cast(IO[str], self.process.stdin)
-        self.answers = cast(IO[str], self.process.stdout)
-        self.facts = self._answer()
+        super().__init__(subject.label, subject.module, [str(subject.file), str(images)], threads)
+        self.threads = threads
         self.seconds: list[float] = []
 
     def measure(self, seconds: float) -> None:
-        self._tell(f'measure {seconds}\n')
-        self.seconds += self._answer()['seconds']
+        self.seconds += self.turn(seconds)['seconds']
 
-    def result(self, threads: int) -> dict[str, Any]:
-        self._tell('end\n')
+    def result(self) -> dict[str, Any]:
         p50, p95 = np.percentile(self.seconds, [50, 95])
         return {
-            'label': self.subject.label,
-            'threads': threads,
-            **self.facts,
+            'label': self.what,
+            'threads': self.threads,
+            **self.ready,
             'p50': float(p50),
             'p95': float(p95),
             'calls': len(self.seconds),
-            **self._answer(),
+            **self.end(),
         }
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.commands, self.answers, self.said):
-            pipe.close()
-
-    def _tell(self, line: str) -> None:
-        try:
-            self.commands.write(line)
-            self.commands.flush()
-        except BrokenPipeError as error:
-            raise self._failure() from error
-
-    def _answer(self) -> dict[str, Any]:
-        for line in self.answers:
-            if line.startswith(ANSWER):
-                return json.loads(line.removeprefix(ANSWER))
-        raise self._failure()
-
-    def _failure(self) -> BenchmarkError:
-        self.process.wait()
-        self.said.seek(0)
-        last = (self.said.read().strip().splitlines() or ['no message'])[-1]
-        return BenchmarkError(f'{self.subject.label} could not be measured: {last}')
 
 
 def measure_formats(
@@ -139,5 +95,5 @@ def measure_formats(
                     for process in processes if turn % 2 == 0 else reversed(processes):
                         process.measure(seconds)
                         bar.update()
-                rows += [process.result(count) for process in processes]
+                rows += [process.result() for process in processes]
     return rows

@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from casvit.errors import MissingPackageError
 from casvit.exported.description import INPUT, KEY, Description
-from casvit.extras import how_to_install
-from casvit_mm.deploy.export.program import ExportError, Network, reason_of, traced
+from casvit_mm.deploy.export.program import (
+    ExportError,
+    Network,
+    missing_converter,
+    reason_of,
+    traced,
+)
 from casvit_mm.deploy.export.silence import silenced
 
 
@@ -26,10 +30,7 @@ def write(network: Network, description: Description, file: Path) -> None:
         with silenced():
             import coremltools
     except ImportError as error:
-        raise MissingPackageError(
-            'Exporting to Core ML needs coremltools, which cannot be imported: '
-            f'{how_to_install("coremltools")}.'
-        ) from error
+        raise missing_converter('Core ML', 'coremltools', error) from error
     half = description.precision == 'fp16'
     program = traced(network, network.example.float())
     try:

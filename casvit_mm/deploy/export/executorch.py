@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
-from casvit.errors import MissingPackageError
 from casvit.exported.description import Description
-from casvit.extras import how_to_install
-from casvit_mm.deploy.export.program import ExportError, Network, exported_program, reason_of
+from casvit_mm.deploy.export.program import (
+    ExportError,
+    Network,
+    exported_program,
+    missing_converter,
+    reason_of,
+)
 from casvit_mm.deploy.export.silence import silenced
 
 
@@ -25,10 +29,7 @@ def write(network: Network, description: Description, file: Path) -> None:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
     except ImportError as error:
-        raise MissingPackageError(
-            f'Exporting to ExecuTorch needs {error.name or "executorch"}, which cannot be '
-            f'imported: {how_to_install("executorch")}.'
-        ) from error
+        raise missing_converter('ExecuTorch', 'executorch', error) from error
     program = exported_program(network)
     try:
         with silenced():

@@ -5,10 +5,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from casvit.errors import MissingPackageError
 from casvit.exported.description import INPUT, Description
-from casvit.extras import how_to_install
-from casvit_mm.deploy.export.program import ExportError, Network, traced
+from casvit_mm.deploy.export.program import ExportError, Network, missing_converter, traced
 
 
 def write(network: Network, description: Description, file: Path) -> None:
@@ -26,9 +24,7 @@ def write(network: Network, description: Description, file: Path) -> None:
     try:
         from pnnx import EXEC_PATH
     except ImportError as error:
-        raise MissingPackageError(
-            f'Exporting to ncnn needs pnnx, which cannot be imported: {how_to_install("pnnx")}.'
-        ) from error
+        raise missing_converter('ncnn', 'pnnx', error) from error
     # ncnn computes in floating point only, and takes the pixels as such numbers.
     example = network.example.float()
     shape = ','.join(str(side) for side in example.shape)

@@ -6,10 +6,8 @@ from typing import Any
 
 import torch
 
-from casvit.errors import MissingPackageError
 from casvit.exported.description import INPUT, KEY, Description
-from casvit.extras import how_to_install
-from casvit_mm.deploy.export.program import Network, exported_program
+from casvit_mm.deploy.export.program import Network, exported_program, missing_converter
 from casvit_mm.deploy.export.silence import silenced
 from casvit_mm.deploy.lean.half import in_half
 
@@ -45,10 +43,7 @@ def write(network: Network, description: Description, file: Path) -> None:
         import onnx
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError as error:
-        raise MissingPackageError(
-            f'Exporting to ONNX needs {error.name or "onnx"}, which cannot be imported: '
-            f'{how_to_install("onnx")}.'
-        ) from error
+        raise missing_converter('ONNX', 'onnx', error) from error
     if description.precision == 'fp16':
         network = replace(network, module=in_half(network.module))
     program = exported_program(network)

@@ -4,11 +4,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from casvit.errors import MissingPackageError
 from casvit.exported.description import Description
-from casvit.extras import how_to_install
 from casvit_mm.deploy.export import onnx
-from casvit_mm.deploy.export.program import Network
+from casvit_mm.deploy.export.program import Network, missing_converter
 
 
 def write(network: Network, description: Description, file: Path) -> None:
@@ -26,10 +24,7 @@ def write(network: Network, description: Description, file: Path) -> None:
     try:
         import openvino
     except ImportError as error:
-        raise MissingPackageError(
-            f'Exporting to OpenVINO needs openvino, which cannot be imported: '
-            f'{how_to_install("openvino")}.'
-        ) from error
+        raise missing_converter('OpenVINO', 'openvino', error) from error
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / 'model.onnx'
         onnx.write(network, replace(description, precision='fp32'), source)

@@ -7,7 +7,9 @@ import torch
 from mmengine.utils import digit_version
 from torch import Tensor, nn
 
-from casvit.errors import UserError
+from casvit.errors import MissingPackageError, UserError
+from casvit.extras import how_to_install
+from casvit.sentences import first_line
 from casvit_mm.deploy.convolutions import plain_operators
 from casvit_mm.deploy.export.silence import silenced
 
@@ -111,5 +113,18 @@ def traced(network: Network, example: Tensor) -> Any:
 
 def reason_of(error: Exception) -> str:
     """What an error of torch says, in one line that ends in a full stop."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f'{reason.rstrip(".")}.'
+    return f'{first_line(error).rstrip(".")}.'
+
+
+def missing_converter(format_name: str, package: str, error: ImportError) -> MissingPackageError:
+    """The error that what writes a format cannot be imported.
+
+    Args:
+        format_name: The format, for people.
+        package: The package that an extra installs.
+        error: What importing raised.
+    """
+    return MissingPackageError(
+        f'Exporting to {format_name} needs {error.name or package}, which cannot be imported: '
+        f'{how_to_install(package)}.'
+    )

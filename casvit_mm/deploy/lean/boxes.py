@@ -1,14 +1,12 @@
 """Steps that detectors share between their layers' outputs and their boxes."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-# Limits how much a box may grow or shrink against its anchor, as in mmdet's box coder.
-LARGEST_CHANGE = abs(math.log(16 / 1000))
+from casvit.exported.decoding import LARGEST_CHANGE
 
 
 def as_rows(values: Tensor, length: int) -> Tensor:
