@@ -154,6 +154,8 @@ def _problem(values: dict[str, Any]) -> str:
         return f'invalid size {size!r}'
     if values['batch'] is not None and not _whole(values['batch'], 1, 2**15):
         return f'invalid batch size {values["batch"]!r}'
+    if values.get('precision', 'fp32') not in ('fp32', 'fp16'):
+        return f'unknown precision {values["precision"]!r}'
     for key in ('score_threshold', 'mask_threshold'):
         if not 0 <= float(values.get(key, 0)) <= 1:
             return f'{key} is not between 0 and 1'

@@ -66,6 +66,8 @@ def test_a_description_of_another_version_is_a_sentence():
         dict(size=[64]),
         dict(size=[64, -1]),
         dict(size='big'),
+        dict(precision='fp8'),
+        dict(precision=[16]),
         dict(batch=0),
         dict(batch='many'),
         dict(score_threshold=2),
