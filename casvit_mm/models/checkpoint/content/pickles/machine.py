@@ -165,7 +165,9 @@ class Machine:
         # Python counts them; numbers of its own choice could all have the same hash.
         if not 0 <= key < OPCODES:
             raise DamagedError('it remembers a value under an impossible number')
-        self.memo[key] = self._top(object)
+        if not self.stack:
+            raise DamagedError('it remembers a value that is not there')
+        self.memo[key] = self.stack[-1]
 
     def _recall(self, key: int) -> None:
         if key not in self.memo:

@@ -34,8 +34,11 @@ class Source:
         return data
 
     def number(self, count: int) -> int:
-        """Reads a little-endian number without a sign, of so many bytes."""
-        return int.from_bytes(self.take(count), 'little')
+        """Reads a little-endian number without a sign, of so many bytes: 8 at most."""
+        data = self._read(count)
+        if len(data) != count:
+            raise DamagedError('it ends too early')
+        return int.from_bytes(data, 'little')
 
     def line(self) -> bytes:
         """Reads a line, without its end.
