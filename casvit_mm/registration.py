@@ -15,6 +15,7 @@ from mmengine.registry import (
     DATA_SAMPLERS,
     DATASETS,
     HOOKS,
+    LOOPS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
@@ -50,7 +51,10 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'MultiScaleRandomResizedCrop': 'casvit_mm.engine.samplers',
         'NormalizeBands': 'casvit_mm.datasets.bands',
     },
-    DATA_SAMPLERS: {'MultiScaleBatchSampler': 'casvit_mm.engine.samplers'},
+    DATA_SAMPLERS: {
+        'MultiScaleBatchSampler': 'casvit_mm.engine.samplers',
+        'PositionedBatchSampler': 'casvit_mm.engine.exact.positions',
+    },
     HOOKS: {
         'AccelerationHook': 'casvit_mm.engine.hooks.acceleration',
         'DrawTestHook': 'casvit_mm.engine.hooks.draw_predictions',
@@ -61,6 +65,10 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'SafeCheckpointHook': 'casvit_mm.engine.hooks.safe_checkpoint',
         'StopOnInvalidLossHook': 'casvit_mm.engine.hooks.invalid_loss',
         'UnreadableFilesHook': 'casvit_mm.engine.hooks.unreadable_files',
+    },
+    LOOPS: {
+        'ExactEpochLoop': 'casvit_mm.engine.exact.loops',
+        'ExactIterLoop': 'casvit_mm.engine.exact.loops',
     },
     OPTIM_WRAPPERS: {'BFloat16OptimWrapper': 'casvit_mm.engine.optim.bfloat16'},
     OPTIM_WRAPPER_CONSTRUCTORS: {

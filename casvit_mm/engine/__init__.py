@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from casvit.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from casvit_mm.engine.exact.loops import ExactEpochLoop, ExactIterLoop
+    from casvit_mm.engine.exact.positions import PositionedBatchSampler
     from casvit_mm.engine.hooks.acceleration import AccelerationHook
     from casvit_mm.engine.hooks.draw_predictions import DrawTestHook
     from casvit_mm.engine.hooks.invalid_loss import InvalidLossError, StopOnInvalidLossHook
@@ -27,6 +29,8 @@ __all__ = [
     'CASViTLayerDecayConstructor',
     'CASViTRunner',
     'DrawTestHook',
+    'ExactEpochLoop',
+    'ExactIterLoop',
     'GroupedOptimWrapperConstructor',
     'InstanceTTAModel',
     'InvalidLossError',
@@ -34,6 +38,7 @@ __all__ = [
     'MultiScaleBatchSampler',
     'MultiScaleRandomResizedCrop',
     'NormalisationHook',
+    'PositionedBatchSampler',
     'PreviewHook',
     'ProgressiveSizeHook',
     'SafeCheckpointHook',
@@ -52,6 +57,9 @@ __getattr__, __dir__ = lazy_attributes(
         'GroupedOptimWrapperConstructor': 'casvit_mm.engine.optim.param_groups',
         'InstanceTTAModel': 'casvit_mm.engine.tta',
         'InvalidLossError': 'casvit_mm.engine.hooks.invalid_loss',
+        'ExactEpochLoop': 'casvit_mm.engine.exact.loops',
+        'ExactIterLoop': 'casvit_mm.engine.exact.loops',
+        'PositionedBatchSampler': 'casvit_mm.engine.exact.positions',
         'LabelRangeHook': 'casvit_mm.engine.hooks.label_range',
         'MultiScaleBatchSampler': 'casvit_mm.engine.samplers',
         'MultiScaleRandomResizedCrop': 'casvit_mm.engine.samplers',

@@ -1,7 +1,7 @@
 """mmengine's runner with this package's checkpoint reader."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,14 @@ from casvit_mm.config.formatted import FormattedOnce
 from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.batches import require_batches
 from casvit_mm.engine.checkpoints import latest_checkpoint
+from casvit_mm.engine.exact.loops import exact_loop
+from casvit_mm.engine.exact.state import KEY, state_of_checkpoint
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.normalisation import NormalisationHook
+from casvit_mm.engine.hooks.run_state import InterruptionHook, RunStateHook
 from casvit_mm.engine.hooks.safe_checkpoint import MetricError, SafeCheckpointHook
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
+from casvit_mm.engine.interruption import Interruption
 from casvit_mm.engine.optim.layer_decay import LayerDecayError
 from casvit_mm.engine.resumed_state import (
     check_progress,
@@ -42,6 +46,7 @@ from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
 from casvit_mm.speed.training import TrainingSpeed, faster_optimizer
 
+LOST_GRADIENTS = 'the gradient of some iterations is lost'
 CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
 # Layer-wise decay of mmpretrain asks the model for its layers; that of mmdet and mmseg knows the
 # names of layers in ConvNeXt, BEiT and MAE.
@@ -107,12 +112,12 @@ class CASViTRunner(Runner):
         return model
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Builds the training loop.
+        """Builds the training loop; mmengine's own become those that resume exactly.
 
         Raises:
             BatchTooSmallError: A batch is too small for the norms of the model.
         """
-        built = super().build_train_loop(loop)
+        built = super().build_train_loop(exact_loop(loop))
         steps = None if isinstance(built, EpochBasedTrainLoop) else built.max_iters
         require_batches(unwrap(self.model), built.dataloader, steps)
         return built
@@ -161,6 +166,7 @@ class CASViTRunner(Runner):
         own = dict(
             invalid_loss=dict(type=StopOnInvalidLossHook),
             normalisation=dict(type=NormalisationHook),
+            run_state=dict(type=RunStateHook),
         )
         hooks = {**own, **(hooks or {})}
         for name in own:
@@ -203,9 +209,16 @@ class CASViTRunner(Runner):
         super().load_or_resume()
 
     def train(self) -> nn.Module:
-        """Trains the model with the options of the config's ``speed``."""
+        """Trains the model with the options of the config's ``speed``.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed; the run was saved after its current step.
+            SystemExit: The process was told to end by SIGTERM; the same, with the exit code 143.
+        """
         self.register_hook(TrainingSpeedHook(self.speed))
-        return super().train()
+        with Interruption() as interruption:
+            self.register_hook(InterruptionHook(interruption))
+            return super().train()
 
     @master_only
     def dump_config(self) -> None:
@@ -249,6 +262,7 @@ class CASViTRunner(Runner):
             if not isinstance(self.train_loop, EpochBasedTrainLoop):
                 check_progress(checkpoint, self.train_loop.max_iters, str(filename))
             self._check_training_state(checkpoint, str(filename))
+            self._take_up_state(checkpoint.pop(KEY, None), checkpoint['meta'], str(filename))
         drop_foreign_state(checkpoint, self._checkpoint_folders())
         strict = strict or self._whole_model_wanted
         if not strict:
@@ -269,6 +283,19 @@ class CASViTRunner(Runner):
         if 'param_schedulers' in checkpoint and self.param_schedulers:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
             check_schedules(checkpoint['param_schedulers'], self.param_schedulers, source)
+
+    def _take_up_state(self, saved: Any, meta: Mapping[str, Any], source: str) -> None:
+        """Lets the loop go on exactly where the run was that wrote a checkpoint."""
+        loop: Any = self.train_loop
+        if not hasattr(loop, 'resumed'):
+            return
+        loop.resumed = state_of_checkpoint(saved, meta, loop, source)
+        loop.resumed.check(self, source)
+        for line in loop.resumed.warnings(self):
+            self.logger.warning(line)
+        if loop.resumed.gradients:
+            # mmengine does not know that they were saved.
+            self.logger.addFilter(lambda record: LOST_GRADIENTS not in record.getMessage())
 
     def _keep_known_classes(self, checkpoint: dict[str, Any]) -> None:
         """Adapts the last layers of a checkpoint to the classes that this run trains."""

@@ -1,0 +1,268 @@
+"""mmengine's training loops, which can be resumed at every step."""
+
+import bisect
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.dist import get_rank
+from mmengine.registry import LOOPS
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from casvit_mm.engine.exact.positions import PositionedBatchSampler
+from casvit_mm.engine.exact.randomness import SeededSamples, seed_step
+from casvit_mm.engine.exact.state import Place, RunState
+from casvit_mm.registration import registered_in
+
+Loader = DataLoader | dict[str, Any]
+
+
+class _Loop:
+    """What both loops share.
+
+    Attributes:
+        done: Batches of the current epoch, or of the whole run, that have been trained.
+        validation_due: Whether a validation comes before the next step.
+        resumed: State of the run that this one goes on with.
+    """
+
+    # Set by mmengine's loops.
+    runner: Any
+    dataloader: DataLoader
+    val_begin: int
+    dynamic_milestones: list[int]
+    dynamic_intervals: list[int]
+    _epoch: int
+    _iter: int
+
+    done = 0
+    validation_due = False
+    resumed: RunState | None = None
+    _in_step = _at_end = False
+
+    def _follow_positions(self) -> None:
+        """Lets samples be loaded with random numbers of their own."""
+        dataset: Any = self.dataloader.dataset
+        if self.is_exact and not hasattr(dataset, '__getitems__'):
+            dataset.__getitems__ = SeededSamples(dataset, self.runner.seed)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the loader can begin anywhere: one that the user built may not."""
+        return isinstance(self.dataloader.batch_sampler, PositionedBatchSampler)
+
+    def _begin(self, epoch: int, skipped: int) -> None:
+        if self.is_exact:
+            batches: Any = self.dataloader.batch_sampler
+            batches.begin(epoch, skipped)
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        seed_step(self.runner.seed, self._iter, get_rank())
+        self._in_step = True
+        yield
+        self._in_step = False
+        self.done += 1
+
+    def _is_validated_at(self, place: int, last: int) -> bool:
+        """Whether the validation comes after an epoch or a step."""
+        interval = self.dynamic_intervals[bisect.bisect(self.dynamic_milestones, place + 1) - 1]
+        return (
+            self.runner.val_loop is not None
+            and place >= self.val_begin
+            and (place % interval == 0 or place == last)
+        )
+
+    def _validate(self) -> None:
+        self.validation_due = True
+        self.runner.val_loop.run()
+        self.validation_due = False
+
+    def _take_up(self) -> None:
+        """Goes on where another run was, if this one resumes."""
+        if self.resumed is None:
+            return
+        place = self.resumed.place
+        self.done, self.validation_due = place.done, place.validation_due
+        self.resumed.restore(self.runner)
+        if self.validation_due:
+            self._validate()
+
+
+def positioned(loader: Loader) -> Loader:
+    """The config of a loader whose batches know their positions; a loader as it is.
+
+    Args:
+        loader: A loader or its config.
+    """
+    if isinstance(loader, DataLoader):
+        return loader
+    loader = copy.copy(loader)
+    wrapper = dict(
+        type=PositionedBatchSampler,
+        drop_last=loader.pop('drop_last', False),
+        batches=loader.get('batch_sampler'),
+    )
+    return {**loader, 'batch_sampler': wrapper}
+
+
+def exact_loop(loop: BaseLoop | dict[str, Any]) -> BaseLoop | dict[str, Any]:
+    """The config of a loop, with the loops of this package in place of mmengine's.
+
+    Args:
+        loop: ``train_cfg`` of a config, or a loop.
+    """
+    if not isinstance(loop, dict):
+        return loop
+    options = dict(loop)
+    kind = options.pop('type', None)
+    by_epoch = options.pop('by_epoch', True)
+    if kind is None:
+        kind = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+    for own, names in REPLACED.items():
+        if kind in names:
+            return {**options, 'type': own}
+    return loop
+
+
+@registered_in(LOOPS)
+class ExactEpochLoop(_Loop, EpochBasedTrainLoop):
+    """mmengine's EpochBasedTrainLoop, which resumes in the middle of an epoch.
+
+    Each sample is loaded, and each step computed, with random numbers that depend only on the seed
+    and its place in the run. It takes the arguments of ``EpochBasedTrainLoop``.
+    """
+
+    def __init__(self, runner: Runner, dataloader: Loader, *args: Any, **kwargs: Any) -> None:
+        super().__init__(runner, positioned(dataloader), *args, **kwargs)
+        self._follow_positions()
+
+    def run(self) -> nn.Module:
+        """Trains, after a validation that an earlier run still had to do."""
+        runner = self.runner
+        runner.call_hook('before_train')
+        self._take_up()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._decide_current_val_interval()
+            if self._is_validated_at(self._epoch, self._max_epochs):
+                self._validate()
+        runner.call_hook('after_train')
+        return runner.model
+
+    def place(self) -> Place:
+        """Where the run is: what a checkpoint that is written now goes on from."""
+        if self._in_step:
+            return Place(self._epoch, self._iter + 1, self.done + 1, False)
+        if self._at_end:
+            due = self._is_validated_at(self._epoch + 1, self._max_epochs)
+            return Place(self._epoch + 1, self._iter, 0, due)
+        return Place(self._epoch, self._iter, self.done, self.validation_due)
+
+    def run_epoch(self) -> None:
+        """Trains an epoch, or what is left of it."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        self._begin(self._epoch, self.done)
+        for index, batch in enumerate(self.dataloader, start=self.done):
+            with self._step():
+                self.run_iter(index, batch)
+        self._at_end = True
+        self.runner.call_hook('after_train_epoch')
+        self._at_end = False
+        self.done = 0
+        self._epoch += 1
+
+
+@registered_in(LOOPS)
+class ExactIterLoop(_Loop, IterBasedTrainLoop):
+    """mmengine's IterBasedTrainLoop, which resumes without loading what was trained already.
+
+    Each sample is loaded, and each step computed, with random numbers that depend only on the seed
+    and its place in the run. It takes the arguments of ``IterBasedTrainLoop``.
+    """
+
+    def __init__(self, runner: Runner, dataloader: Loader, *args: Any, **kwargs: Any) -> None:
+        super().__init__(runner, positioned(dataloader), *args, **kwargs)
+        _end_workers(self.dataloader, self.dataloader_iterator)
+        self.dataloader_iterator: Any = Endless(self.dataloader)
+        self._follow_positions()
+
+    def run(self) -> nn.Module:
+        """Trains, after a validation that an earlier run still had to do."""
+        runner = self.runner
+        runner.call_hook('before_train')
+        runner.call_hook('before_train_epoch')
+        self._take_up()
+        self._begin(0, self.done)
+        while self._iter < self._max_iters and not self.stop_training:
+            runner.model.train()
+            batch = next(self.dataloader_iterator)
+            with self._step():
+                self.run_iter(batch)
+            self._decide_current_val_interval()
+            if self._is_validated_at(self._iter, self._max_iters):
+                self._validate()
+        runner.call_hook('after_train_epoch')
+        runner.call_hook('after_train')
+        return runner.model
+
+    def place(self) -> Place:
+        """Where the run is: what a checkpoint that is written now goes on from."""
+        if not self._in_step:
+            return Place(self._epoch, self._iter, self.done, self.validation_due)
+        due = self._is_validated_at(self._iter + 1, self._max_iters)
+        return Place(self._epoch, self._iter + 1, self.done + 1, due)
+
+
+class Endless:
+    """Goes through a loader again and again.
+
+    Args:
+        loader: The loader.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._loader = loader
+        # Made late: worker processes have the dataset as it is when they start.
+        self._iterator: Iterator[Any] | None = None
+        self._epoch = 0
+
+    def __iter__(self) -> 'Endless':
+        return self
+
+    def __next__(self) -> Sequence[dict]:
+        if self._iterator is None:
+            self._iterator = iter(self._loader)
+        while (batch := next(self._iterator, None)) is None:
+            self._epoch += 1
+            _set_epoch(self._loader, self._epoch)
+            self._iterator = iter(self._loader)
+        return batch
+
+
+def _set_epoch(loader: DataLoader, epoch: int) -> None:
+    """Tells the sampler of a loader which order comes next."""
+    samplers: list[Any] = [loader.sampler, getattr(loader.batch_sampler, 'sampler', None)]
+    for sampler in samplers:
+        if hasattr(sampler, 'set_epoch'):
+            sampler.set_epoch(epoch)
+            return
+
+
+def _end_workers(loader: DataLoader, iterator: Any) -> None:
+    """Ends the worker processes that older versions of mmengine start at once."""
+    running = getattr(iterator, '_iterator', None)
+    if loader.num_workers and running is not None:
+        running._shutdown_workers()
+    loader._iterator = None
+
+
+REPLACED: dict[type, tuple[Any, ...]] = {
+    ExactEpochLoop: (EpochBasedTrainLoop, 'EpochBasedTrainLoop', 'mmengine.EpochBasedTrainLoop'),
+    ExactIterLoop: (IterBasedTrainLoop, 'IterBasedTrainLoop', 'mmengine.IterBasedTrainLoop'),
+}
+"""How a config may name the loops that those of this package stand in for."""

@@ -1,0 +1,109 @@
+"""Random numbers that depend on the seed and a place in the run alone."""
+
+import random
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from casvit_mm.engine.exact.positions import PositionedBatch
+
+SAMPLES, STEPS = 1, 2
+"""Keep the numbers of samples and steps apart."""
+GRACE = 20
+"""Seconds that a worker process lives on after it was told to end."""
+
+
+def seed_step(seed: int, iteration: int, rank: int) -> None:
+    """Sets the random state that the model gets in a step: dropout, drop path, sampled boxes.
+
+    Args:
+        seed: Seed of the run.
+        iteration: Steps before it.
+        rank: Rank of the process.
+    """
+    first, *numbers = _numbers(seed, STEPS, iteration, rank)
+    random.seed(first)
+    np.random.seed(numbers)
+    # Those of all devices.
+    torch.manual_seed(first)
+
+
+@contextmanager
+def seeded_sample(seed: int, epoch: int, position: int) -> Iterator[None]:
+    """Context with the random state in which a sample is loaded; the old one comes back.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Passes over the dataset before this one.
+        position: Position of the sample in this pass, over all processes.
+    """
+    before = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    first, *numbers = _numbers(seed, SAMPLES, epoch, position)
+    random.seed(first)
+    np.random.seed(numbers)
+    # torch.manual_seed would also seed the devices, which load nothing.
+    torch.random.default_generator.manual_seed(first)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.random.set_rng_state(before[2])
+
+
+def _numbers(*place: int) -> list[int]:
+    return np.random.SeedSequence(place).generate_state(4).tolist()
+
+
+class SeededSamples:
+    """Loads the samples of a batch, each with random numbers of its own.
+
+    Set as ``__getitems__`` of a dataset, which torch's DataLoader calls with all indices of a
+    batch, in whichever process loads it.
+
+    Args:
+        dataset: The dataset.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __call__(self, indices: Sequence[int]) -> list[Any]:
+        """Loads samples.
+
+        Args:
+            indices: Their indices; those of a :class:`PositionedBatch` know their positions.
+        """
+        _outlive_signals()
+        if not isinstance(indices, PositionedBatch):
+            return [self.dataset[index] for index in indices]
+        samples = []
+        for index, position in zip(indices, indices.positions, strict=True):
+            with seeded_sample(self.seed, indices.epoch, position):
+                samples.append(self.dataset[index])
+        return samples
+
+
+def _outlive_signals() -> None:
+    """Keeps a worker process running while the run that it belongs to saves a checkpoint.
+
+    Ctrl-C and most schedulers send a signal to all processes of a run; torch raises an error in
+    the middle of a step if a worker ends.
+    """
+    if get_worker_info() is None or signal.getsignal(signal.SIGTERM) is _end_later:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_later(number: int, frame: FrameType | None) -> None:
+    if hasattr(signal, 'alarm'):
+        signal.alarm(GRACE)

@@ -1,0 +1,243 @@
+"""What a checkpoint holds, beside weights and optimisers, so that a run goes on exactly."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.dist import get_world_size
+from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor
+
+from casvit.sentences import short
+from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
+from casvit_mm.models.checkpoint import CheckpointError
+from casvit_mm.models.wrappers import unwrap
+
+KEY = 'run_state'
+"""Key of the state in a checkpoint."""
+OF_HOOKS: dict[type[Hook], tuple[str, ...]] = {
+    EarlyStoppingHook: ('best_score', 'wait_count'),
+    StopOnInvalidLossHook: ('in_a_row',),
+}
+"""Attributes of hooks that decide how a run goes on, all of them numbers."""
+
+
+class Place(NamedTuple):
+    """A place between two steps of a run.
+
+    Attributes:
+        epoch: Epochs behind it; 0 in a run that counts iterations.
+        iter: Steps behind it.
+        done: Batches behind it in the current epoch, or in a run that counts iterations.
+        validation_due: Whether a validation comes before the next step.
+    """
+
+    epoch: int
+    iter: int
+    done: int
+    validation_due: bool
+
+
+@dataclass
+class RunState:
+    """The state of a run at one place.
+
+    Attributes:
+        place: The place.
+        circumstances: What the numbers of a run depend on, beside its config.
+        gradients: Gradients that wait for an update, by name of the weight.
+        hooks: Numbers of hooks, by class and attribute.
+    """
+
+    place: Place
+    circumstances: dict[str, Any]
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+    hooks: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, runner: Runner) -> 'RunState':
+        """The state of a run, now.
+
+        Args:
+            runner: A runner with a loop of this package.
+        """
+        loop: Any = runner.train_loop
+        numbers = {
+            kind.__name__: {name: _number(getattr(hook, name)) for name in names}
+            for kind, names in OF_HOOKS.items()
+            for hook in runner.hooks
+            if isinstance(hook, kind)
+        }
+        return cls(loop.place(), circumstances(runner), _gradients(runner), numbers)
+
+    def saved(self) -> dict[str, Any]:
+        """The state as plain data, for a checkpoint."""
+        return dict(
+            place=self.place._asdict(),
+            circumstances=self.circumstances,
+            gradients=self.gradients,
+            hooks=self.hooks,
+        )
+
+    @classmethod
+    def read(cls, saved: Any, source: str) -> 'RunState':
+        """The state that a checkpoint holds.
+
+        Args:
+            saved: What :meth:`saved` gave.
+            source: Name of the checkpoint, for messages.
+
+        Raises:
+            CheckpointError: It is something else.
+        """
+        parts = saved if isinstance(saved, Mapping) else {}
+        place: Any
+        place, gradients, numbers = (parts.get(key) for key in ('place', 'gradients', 'hooks'))
+        if not isinstance(parts.get('circumstances'), Mapping) or not _is_place(place):
+            raise _damaged(source, 'place or circumstances')
+        if not isinstance(gradients, Mapping) or not all(
+            isinstance(name, str) and isinstance(each, Tensor) for name, each in gradients.items()
+        ):
+            raise _damaged(source, 'gradients')
+        if not isinstance(numbers, Mapping) or not all(map(_are_numbers, numbers.values())):
+            raise _damaged(source, 'hooks')
+        return cls(Place(**place), dict(parts['circumstances']), dict(gradients), dict(numbers))
+
+    def check(self, runner: Runner, source: str) -> None:
+        """Checks that the state fits a run.
+
+        Args:
+            runner: The run.
+            source: Name of the checkpoint, for messages.
+
+        Raises:
+            CheckpointError: Its gradients are those of another model.
+        """
+        parameters = dict(unwrap(runner.model).named_parameters())
+        for name, gradient in self.gradients.items():
+            own = parameters.get(name)
+            if own is None or own.shape != gradient.shape or not gradient.is_floating_point():
+                raise _damaged(source, f'gradients.{name}')
+
+    def restore(self, runner: Runner) -> None:
+        """Gives the hooks and weights of a run what the state has for them.
+
+        Args:
+            runner: The run, right before its next step.
+        """
+        for kind, names in OF_HOOKS.items():
+            numbers = self.hooks.get(kind.__name__, {})
+            for hook in runner.hooks:
+                if isinstance(hook, kind):
+                    for name in names:
+                        if name in numbers:
+                            setattr(hook, name, numbers[name])
+        parameters = dict(unwrap(runner.model).named_parameters())
+        for name, gradient in self.gradients.items():
+            # In the layout of the weight: sums over a gradient depend on the order of its elements.
+            own = torch.empty_like(parameters[name])
+            parameters[name].grad = own.copy_(gradient)
+
+    def warnings(self, runner: Runner) -> list[str]:
+        """Why a run that goes on may give other numbers than an uninterrupted one.
+
+        Args:
+            runner: The run that goes on.
+        """
+        if not self.circumstances:
+            return [
+                'The checkpoint does not hold the exact state of its run: the resumed run may '
+                'differ a little from an uninterrupted one.'
+            ]
+        changed = [
+            f'{name} {_shown(self.circumstances[name])} before, {_shown(value)} now'
+            for name, value in circumstances(runner).items()
+            if name in self.circumstances and self.circumstances[name] != value
+        ]
+        if not changed:
+            return []
+        return [f'The resumed run may differ from an uninterrupted one: {"; ".join(changed)}.']
+
+
+def state_of_checkpoint(saved: Any, meta: Mapping[str, Any], loop: Any, source: str) -> RunState:
+    """The state that a checkpoint holds; derived from its counts if it is not one of ours.
+
+    Args:
+        saved: Its ``run_state``; None if it has none.
+        meta: Its ``meta``, with the numbers of epochs and steps.
+        loop: The loop that goes on.
+        source: Name of the checkpoint, for messages.
+
+    Raises:
+        CheckpointError: The state is damaged.
+    """
+    if saved is not None:
+        state = RunState.read(saved, source)
+        if (state.place.epoch, state.place.iter) != (meta['epoch'], meta['iter']):
+            raise _damaged(source, 'place')
+        return state
+    epoch, iteration = meta['epoch'], meta['iter']
+    behind = epoch * len(loop.dataloader) if isinstance(loop, EpochBasedTrainLoop) else 0
+    return RunState(Place(epoch, iteration, max(iteration - behind, 0), False), {})
+
+
+def circumstances(runner: Runner) -> dict[str, Any]:
+    """What the numbers of a run depend on, beside its config.
+
+    Args:
+        runner: The run.
+    """
+    batches: Any = runner.train_dataloader.batch_sampler
+    return {
+        'torch': str(torch.__version__),
+        'device': next(runner.model.parameters()).device.type,
+        'machine': platform.machine(),
+        'threads': torch.get_num_threads(),
+        'processes': get_world_size(),
+        'images per process': getattr(batches, 'batch_size', None),
+        'seed': runner.seed,
+    }
+
+
+def _gradients(runner: Runner) -> dict[str, Tensor]:
+    """Gradients of steps whose update is still to come."""
+    wrapper: Any = runner.optim_wrapper
+    if not isinstance(wrapper, OptimWrapper) or wrapper.should_update():
+        return {}
+    return {
+        name: weight.grad.detach().cpu().clone()
+        for name, weight in unwrap(runner.model).named_parameters()
+        if weight.grad is not None
+    }
+
+
+def _number(value: Any) -> int | float:
+    return value if type(value) is int else float(value)
+
+
+def _is_place(value: Any) -> bool:
+    if not isinstance(value, Mapping) or set(value) != set(Place._fields):
+        return False
+    counts = [value[name] for name in Place._fields[:-1]]
+    return type(value['validation_due']) is bool and all(
+        type(each) is int and each >= 0 for each in counts
+    )
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(each, Real) for each in value.values())
+
+
+def _shown(value: Any) -> str:
+    return short(value) if not isinstance(value, str) else value
+
+
+def _damaged(source: str, where: str) -> CheckpointError:
+    return CheckpointError(
+        f'{source} holds the state of another kind of run, or it is damaged: {KEY}.{where}.'
+    )
