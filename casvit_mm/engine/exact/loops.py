@@ -12,12 +12,17 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, R
 from torch import nn
 from torch.utils.data import DataLoader
 
+from casvit.errors import UserError
 from casvit_mm.engine.exact.positions import PositionedBatchSampler
-from casvit_mm.engine.exact.randomness import SeededSamples, seed_step
+from casvit_mm.engine.exact.randomness import VALIDATIONS, SeededSamples, seed_step
 from casvit_mm.engine.exact.state import Place, RunState
 from casvit_mm.registration import registered_in
 
 Loader = DataLoader | dict[str, Any]
+
+
+class NoBatchesError(UserError, ValueError):
+    """There is nothing to train with."""
 
 
 class _Loop:
@@ -78,6 +83,7 @@ class _Loop:
 
     def _validate(self) -> None:
         self.validation_due = True
+        seed_step(self.runner.seed, self._iter, get_rank(), VALIDATIONS)
         self.runner.val_loop.run()
         self.validation_due = False
 
@@ -103,6 +109,7 @@ def positioned(loader: Loader) -> Loader:
     loader = copy.copy(loader)
     wrapper = dict(
         type=PositionedBatchSampler,
+        waits=True,
         drop_last=loader.pop('drop_last', False),
         batches=loader.get('batch_sampler'),
     )
@@ -223,6 +230,9 @@ class Endless:
 
     Args:
         loader: The loader.
+
+    Raises:
+        NoBatchesError: The loader has no batches.
     """
 
     def __init__(self, loader: DataLoader) -> None:
@@ -237,7 +247,15 @@ class Endless:
     def __next__(self) -> Sequence[dict]:
         if self._iterator is None:
             self._iterator = iter(self._loader)
+        passes = 0
         while (batch := next(self._iterator, None)) is None:
+            # A pass may be skipped to its end, but not the one after it.
+            passes += not getattr(self._loader.batch_sampler, 'skipped', 0)
+            if passes > 2:
+                raise NoBatchesError(
+                    'The training data has no batch: it has fewer images than '
+                    'train_dataloader.batch_size, and drop_last=True, or its sampler has ended.'
+                )
             self._epoch += 1
             _set_epoch(self._loader, self._epoch)
             self._iterator = iter(self._loader)

@@ -39,6 +39,11 @@ class PositionedBatchSampler(Sampler):
         batch_size (int): Batch size.
         drop_last (bool): Whether to drop a last batch that is not full. Defaults to False.
         batches (dict | None): Config of the batch sampler. By default, indices are taken in order.
+        waits (bool): Whether there are no batches before :meth:`begin`. Older versions of mmengine
+            ask for some early, and their samplers cannot begin again. Defaults to False.
+
+    Attributes:
+        skipped: Batches that are still to be left out.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class PositionedBatchSampler(Sampler):
         batch_size: int,
         drop_last: bool = False,
         batches: dict[str, Any] | None = None,
+        waits: bool = False,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
@@ -58,7 +64,9 @@ class PositionedBatchSampler(Sampler):
                 batches, default_args=dict(sampler=sampler, batch_size=batch_size)
             )
         )
-        self._epoch, self._skipped = 0, 0
+        self.skipped = 0
+        self._epoch = 0
+        self._waits = waits
 
     def begin(self, epoch: int, skipped: int) -> None:
         """Sets where the next pass begins.
@@ -67,13 +75,15 @@ class PositionedBatchSampler(Sampler):
             epoch: Passes over the dataset before it.
             skipped: Batches that are left out; if the pass has fewer, the next one begins later.
         """
-        self._epoch, self._skipped = epoch, skipped
+        self._epoch, self.skipped, self._waits = epoch, skipped, False
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[PositionedBatch]:
-        epoch, skipped = self._epoch, self._skipped
+        if self._waits:
+            return
+        epoch, skipped = self._epoch, self.skipped
         self.begin(epoch + 1, 0)
         rank, processes = get_dist_info()
         count = 0

@@ -13,21 +13,22 @@ from torch.utils.data import get_worker_info
 
 from casvit_mm.engine.exact.positions import PositionedBatch
 
-SAMPLES, STEPS = 1, 2
-"""Keep the numbers of samples and steps apart."""
+SAMPLES, STEPS, VALIDATIONS = 1, 2, 3
+"""Keep the numbers of samples, steps and validations apart."""
 GRACE = 20
 """Seconds that a worker process lives on after it was told to end."""
 
 
-def seed_step(seed: int, iteration: int, rank: int) -> None:
+def seed_step(seed: int, iteration: int, rank: int, kind: int = STEPS) -> None:
     """Sets the random state that the model gets in a step: dropout, drop path, sampled boxes.
 
     Args:
         seed: Seed of the run.
         iteration: Steps before it.
         rank: Rank of the process.
+        kind: What the step is for.
     """
-    first, *numbers = _numbers(seed, STEPS, iteration, rank)
+    first, *numbers = _numbers(seed, kind, iteration, rank)
     random.seed(first)
     np.random.seed(numbers)
     # Those of all devices.

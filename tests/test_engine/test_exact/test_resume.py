@@ -1,0 +1,142 @@
+import pytest
+import torch
+from exact_runs import exact_run
+from mmengine.hooks import Hook
+
+ALL = dict(map_location='cpu', weights_only=False)
+
+
+class Cut(Exception):
+    """Ends a run in a place where a process could be killed."""
+
+
+class CutHook(Hook):
+    """Ends a run before the nth call of an event."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, event, number):
+        self.left = number
+        setattr(self, event, self.count)
+
+    def count(self, *args, **kwargs):
+        self.left -= 1
+        if self.left < 0:
+            raise Cut
+
+
+def end_of(runner):
+    """Everything that a run leaves: weights, average, optimiser and schedules."""
+    loop = runner.train_loop
+    file = f'{runner.work_dir}/iter_{loop.iter}.pth'
+    saved = torch.load(file, **ALL)
+    left = dict(saved['state_dict'])
+    left |= {f'average {key}': value for key, value in saved['ema_state_dict'].items()}
+    for number, state in saved['optimizer']['state'].items():
+        left |= {f'optimizer {number} {key}': value for key, value in state.items()}
+    for number, state in enumerate(saved['param_schedulers']):
+        left |= {f'schedule {number} {key}': value for key, value in state.items()}
+    left |= {f'hook {key}': value for key, value in saved['run_state']['hooks'].items()}
+    return left
+
+
+def assert_the_same(left, right):
+    assert left.keys() == right.keys()
+    different = [
+        key
+        for key, value in left.items()
+        if not (torch.equal(value, right[key]) if torch.is_tensor(value) else value == right[key])
+    ]
+    assert different == []
+
+
+KINDS = {
+    'epochs': dict(),
+    'iterations': dict(iterations=9),
+    'epochs, accumulated gradients': dict(accumulated=3),
+    'iterations, accumulated gradients': dict(iterations=10, accumulated=3),
+    'epochs, worker processes': dict(workers=2),
+    'iterations, worker processes': dict(iterations=9, workers=1),
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_run_resumed_at_any_step_ends_bit_for_bit_like_one_that_was_not_interrupted(
+    kind, tmp_path
+):
+    whole = exact_run(tmp_path / 'whole', **KINDS[kind])
+    whole.train()
+    expected = end_of(whole)
+    files = sorted((tmp_path / 'whole').glob('iter_*.pth'), key=lambda p: int(p.stem[5:]))
+    assert len(files) == whole.train_loop.iter
+    # With worker processes, which take longer to start, at some steps.
+    for file in files[:-1] if 'worker' not in kind else files[1:-1:3]:
+        resumed = exact_run(tmp_path / file.stem, load_from=str(file), resume=True, **KINDS[kind])
+        resumed.train()
+        assert_the_same(expected, end_of(resumed))
+
+
+EVENTS = [
+    ('before_train_iter', 5),
+    ('after_train_iter', 7),
+    ('before_val', 1),
+    ('after_val_iter', 5),
+    ('after_val_epoch', 1),
+    ('after_val', 1),
+    ('before_train_epoch', 1),
+]
+
+
+@pytest.mark.parametrize('iterations', [None, 9])
+@pytest.mark.parametrize(('event', 'number'), EVENTS)
+def test_a_run_that_is_cut_anywhere_also_in_a_validation_goes_on_from_its_newest_checkpoint(
+    event, number, iterations, tmp_path
+):
+    whole = exact_run(tmp_path / 'whole', iterations=iterations)
+    whole.train()
+    if iterations and event == 'before_train_epoch':
+        number = 0
+    cut = exact_run(tmp_path / 'cut', iterations=iterations, custom_hooks=[CutHook(event, number)])
+    with pytest.raises(Cut):
+        cut.train()
+    resumed = exact_run(tmp_path / 'cut', iterations=iterations, resume=True)
+    resumed.train()
+    assert_the_same(end_of(whole), end_of(resumed))
+
+
+def test_two_samples_never_get_the_same_random_numbers(tmp_path):
+    runner = exact_run(tmp_path, epochs=3)
+    seen = []
+
+    class Watch(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            seen.extend(float(sample[1]) for sample in data_batch)
+
+    runner.register_hook(Watch())
+    runner.train()
+    assert len(set(seen)) == len(seen) == 3 * 14
+
+
+def test_a_sample_gets_the_same_random_numbers_however_many_processes_load_it(tmp_path):
+    left = [exact_run(tmp_path / str(workers), workers=workers, noisy=False) for workers in (0, 2)]
+    for runner in left:
+        runner.train()
+    assert_the_same(*map(end_of, left))
+
+
+def test_checkpoints_of_mmengine_are_resumed_with_a_warning_that_they_are_not_exact(
+    tmp_path, caplog
+):
+    whole = exact_run(tmp_path)
+    whole.train()
+    file = tmp_path / 'iter_6.pth'
+    content = torch.load(file, **ALL)
+    del content['run_state']
+    torch.save(content, file)
+    resumed = exact_run(tmp_path / 'resumed', load_from=str(file), resume=True)
+    warned = []
+    resumed.logger.addFilter(lambda record: warned.append(record.getMessage()) or True)
+    resumed.logger.setLevel('WARNING')
+    resumed.train()
+    assert resumed.train_loop.iter == whole.train_loop.iter
+    assert any('does not hold the exact state' in line for line in warned)
