@@ -60,7 +60,9 @@ def run(args: Namespace) -> int:
     _refuse_unsafe_paths(args, work_dir)
     if not args.no_train and not args.overwrite:
         config = work_dir / 'config.py'
-        require_new_run(work_dir, f'Continue that run with `{command("train", config, "--resume")}`')
+        require_new_run(
+            work_dir, f'Continue that run with `{command("train", config, "--resume")}`'
+        )
     start = _start(args.checkpoint) if args.checkpoint else None
     base = choose_base(args, start)
     check_arguments(args, base.task, start)

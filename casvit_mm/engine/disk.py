@@ -107,12 +107,10 @@ def keep_logging(logger: logging.Logger) -> None:
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
             outage = Outage('the log', Path(handler.baseFilename).parent, _on_stderr)
-            handler.handleError = _tolerant(outage, handler)  # type: ignore[method-assign]
+            vars(handler)['handleError'] = _tolerant(outage, handler)
 
 
-def _tolerant(
-    outage: Outage, handler: logging.Handler
-) -> Callable[[logging.LogRecord], None]:
+def _tolerant(outage: Outage, handler: logging.Handler) -> Callable[[logging.LogRecord], None]:
     def handle(record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, OSError):

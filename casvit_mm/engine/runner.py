@@ -75,9 +75,10 @@ class CASViTRunner(Runner):
 
     Checkpoints are written completely or not at all, with checksums, and the old one is removed
     only after the new one is on disk. A full disk stops no run. A run is resumed from the newest
-    checkpoint that is whole; see :class:`casvit_mm.engine.SafeCheckpointHook`. A run whose loss stays NaN is
-    stopped; see :class:`casvit_mm.engine.StopOnInvalidLossHook`. Images that are not normalised as
-    the pretrained weights expect are reported; see :class:`casvit_mm.engine.NormalisationHook`.
+    checkpoint that is whole; see :class:`casvit_mm.engine.SafeCheckpointHook`. A run whose loss
+    stays NaN is stopped; see :class:`casvit_mm.engine.StopOnInvalidLossHook`. Images that are not
+    normalised as the pretrained weights expect are reported; see
+    :class:`casvit_mm.engine.NormalisationHook`.
     """
 
     # Set by mmengine's Runner.

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ class Log:
 def chosen(work_dir):
     log = Log()
     file = checkpoint_to_resume(work_dir, [], log)
-    return os.path.basename(file or ''), log.warnings
+    return Path(file or '').name, log.warnings
 
 
 def empty(file):
@@ -91,7 +92,9 @@ def test_a_note_that_is_missing_or_useless_is_no_problem(note, work_dir):
 def test_a_run_without_a_whole_checkpoint_is_not_trained_over(work_dir):
     for file in work_dir.glob('*.pth'):
         cut(file)
-    said = r'none of its checkpoints is whole \(epoch_3\.pth: damaged.*epoch_1.*--work-dir, or remove'
+    said = (
+        r'none of its checkpoints is whole \(epoch_3\.pth: damaged.*epoch_1.*--work-dir, or remove'
+    )
     with pytest.raises(CheckpointError, match=said):
         chosen(work_dir)
     for file in work_dir.glob('*.pth'):
@@ -145,7 +148,9 @@ def test_the_best_checkpoint_of_a_run_that_was_moved_is_replaced_by_a_better_one
     toy_run(tmp_path / 'old', epochs=1, default_hooks=best).train()
     copy = shutil.copytree(tmp_path / 'old', tmp_path / 'new')
     toy_run(copy, epochs=2, scores=[0.9], default_hooks=best, resume=True).train()
-    names = [sorted(path.name for path in folder.glob('best*')) for folder in (copy, tmp_path / 'old')]
+    names = [
+        sorted(path.name for path in folder.glob('best*')) for folder in (copy, tmp_path / 'old')
+    ]
     assert names == [['best_mAP_epoch_2.pth'], ['best_mAP_epoch_1.pth']]
     assert (copy / 'last_checkpoint').read_text() == 'epoch_2.pth'
 
@@ -165,7 +170,7 @@ def both_take_the_same(work_dir, out):
     rank = int(os.environ['RANK'])
     if rank:
         # What only one process sees decides nothing.
-        work_dir = os.path.join(work_dir, 'nowhere')
+        work_dir = f'{work_dir}/nowhere'
     file, warnings = chosen(work_dir)
     Config(dict(file=file, warned=len(warnings))).dump(f'{out}/{rank}.json')
 

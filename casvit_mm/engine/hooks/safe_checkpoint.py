@@ -1,4 +1,4 @@
-"""Saves checkpoints such that a run that is killed, diverges or fills the disk leaves a usable one."""
+"""Saves checkpoints such that a run always leaves a usable one, whatever ends it."""
 
 import difflib
 import math
@@ -98,15 +98,15 @@ class SafeCheckpointHook(CheckpointHook):
         self._is_training = False
         self._done = (0, 0)
         """Epochs and iterations that are behind the run."""
-        self._saved = -1
-        """Iterations that were behind it at the last checkpoint."""
-        self._saved_at = 0.0
+        self._tried = -1
+        """Iterations that were behind it when it last wrote a checkpoint, or tried to."""
+        self._tried_at = 0.0
 
     def before_train(self, runner: Runner) -> None:
         """Prepares the folder, and removes unfinished files of an earlier run."""
         super().before_train(runner)
         self._is_training, self._done = True, (runner.epoch, runner.iter)
-        self._saved, self._saved_at = runner.iter, time.monotonic()
+        self._tried, self._tried_at = runner.iter, time.monotonic()
         if not is_main_process():
             return
         for folder in {str(self.out_dir), runner.work_dir}:
@@ -139,7 +139,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_val(self, runner: Runner) -> None:
         """Saves the weights that are validated: a validation may take long, or fail."""
-        if self._is_training and self.saves_before_val and self._saved != self._done[1]:
+        if self._is_training and self.saves_before_val and self._tried != self._done[1]:
             self.save_recent(runner)
 
     def after_train(self, runner: Runner) -> None:
@@ -171,8 +171,7 @@ class SafeCheckpointHook(CheckpointHook):
         Raises:
             CheckpointError: It cannot be written, and ``on_error`` is 'stop'.
         """
-        # A failure is not repeated at every iteration.
-        self._saved_at = time.monotonic()
+        self._tried, self._tried_at = self._done[1], time.monotonic()
         if not _is_usable(runner, 'checkpoint'):
             return False
         epoch, iteration = self._done
@@ -193,14 +192,14 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_recent_if_due(self, runner: Runner) -> None:
         iteration = self._done[1]
         due = self.every_iters is not None and iteration % self.every_iters == 0
-        if self._saved != iteration and (due or self._is_late(runner)):
+        if self._tried != iteration and (due or self._is_late(runner)):
             self.save_recent(runner)
 
     def _is_late(self, runner: Runner) -> bool:
         """Whether the last checkpoint is too many minutes ago."""
         if self.every_minutes is None:
             return False
-        late = time.monotonic() - self._saved_at >= 60 * self.every_minutes
+        late = time.monotonic() - self._tried_at >= 60 * self.every_minutes
         if isinstance(runner, FlexibleRunner):
             # Its processes save together, and their clocks differ.
             told = torch.tensor(float(late))
@@ -284,6 +283,9 @@ class SafeCheckpointHook(CheckpointHook):
             last: Whether it is the last checkpoint of the run from then on.
         """
         attempt, known = _Attempt(), self._known(runner)
+        if last:
+            # A failure is not repeated at once, nor at every iteration.
+            self._tried, self._tried_at = self._done[1], time.monotonic()
         try:
             yield attempt
         except OSError as error:
@@ -296,14 +298,13 @@ class SafeCheckpointHook(CheckpointHook):
         attempt.succeeded = True
         if last:
             self.unsaved = ''
-            self._saved, self._saved_at = self._done[1], time.monotonic()
 
     def _tell(self, runner: Runner, reason: str, error: OSError) -> None:
         sentence = f'{reason[0].upper()}{reason[1:]}.'
         if self.on_error == 'stop':
             raise CheckpointError(
-                f'{sentence} The run stops, as default_hooks.checkpoint.on_error asks for; --resume '
-                'continues it from the checkpoint before.'
+                f'{sentence} The run stops, as default_hooks.checkpoint.on_error asks for; '
+                '--resume continues it from the checkpoint before.'
             ) from error
         runner.logger.warning(f'{sentence[:-1]}: the run goes on, and tries again with the next.')
 

@@ -1,7 +1,7 @@
 """The SHA-256 of every record of an archive, in one more record that torch.load ignores.
 
-The CRC-32 of a zip archive has 32 bits, which is little for a file that is copied for years, and its
-copy in the directory is not protected itself.
+The CRC-32 of a zip archive has 32 bits, which is little for a file that is copied for years, and
+is not protected itself.
 """
 
 import hashlib
