@@ -111,8 +111,8 @@ def require_new_run(work_dir: str | Path, advice: str) -> None:
     if names := traces_of_run(work_dir):
         raise CliError(
             f'The work dir {work_dir} has checkpoints of a run ({some(names, quoted=False)}), '
-            f'which a new run would replace. {advice}, name another folder with --work-dir DIR, or add '
-            '--overwrite to train over them.'
+            f'which a new run would replace. {advice}, name another folder with --work-dir DIR, '
+            'or add --overwrite to train over them.'
         )
 
 

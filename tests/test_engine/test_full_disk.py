@@ -14,7 +14,7 @@ from toy_runs import STEPS, toy_run
 
 from casvit.errors import CheckpointError
 from casvit_mm.commands.runs import require_saved
-from casvit_mm.engine.disk import keep_logging, size_of
+from casvit_mm.engine.disk.outage import keep_logging, size_of
 from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
 from casvit_mm.models import read_checkpoint
 

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from casvit.drawing.style import Style
-from casvit_mm.engine.disk import Outage
+from casvit_mm.engine.disk.outage import Outage
 from casvit_mm.engine.drawing import draw_sample
 from casvit_mm.registration import registered_in
 

@@ -24,7 +24,7 @@ from casvit.errors import CheckpointError, UserError
 from casvit.sentences import reason_of
 from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.checkpoints import NOTE, RECENT, note_checkpoint
-from casvit_mm.engine.disk import not_written
+from casvit_mm.engine.disk.outage import not_written
 from casvit_mm.engine.hooks.late_removal import LateRemoval, identity
 from casvit_mm.models.checkpoint.finite import is_finite
 from casvit_mm.models.wrappers import unwrap

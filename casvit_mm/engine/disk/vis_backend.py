@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.visualization import LocalVisBackend
 from numpy import ndarray
 
-from casvit_mm.engine.disk import Outage
+from casvit_mm.engine.disk.outage import Outage
 
 OF_MMENGINE = (LocalVisBackend, 'LocalVisBackend', 'mmengine.LocalVisBackend')
 

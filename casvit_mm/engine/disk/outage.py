@@ -1,4 +1,4 @@
-"""What a run does if something cannot be written: it says so once, and goes on."""
+"""Tells once of what cannot be written, and lets a run go on."""
 
 import errno
 import logging
