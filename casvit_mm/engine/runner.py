@@ -24,6 +24,7 @@ from casvit_mm.config.formatted import FormattedOnce
 from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.batches import require_batches
 from casvit_mm.engine.disk.outage import Outage, keep_logging
+from casvit_mm.engine.disk.vis_backend import tolerant
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.normalisation import NormalisationHook
 from casvit_mm.engine.hooks.safe_checkpoint import MetricError, SafeCheckpointHook
@@ -37,7 +38,6 @@ from casvit_mm.engine.resumed_state import (
 )
 from casvit_mm.engine.resumed_training import check_optimizers, check_schedules
 from casvit_mm.engine.terminal import show_on_screen
-from casvit_mm.engine.disk.vis_backend import tolerant
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.checkpoint.class_rows import keep_known_classes
 from casvit_mm.models.checkpoint.content.digests import Verification, add_digests
