@@ -30,7 +30,7 @@ setup:  ## create the environment .venv, or check that it is up to date
 	@$(PYTHON) tools/install.py --venv $(VENV) $(HINT) $(ARGS)
 
 demo: setup  ## train Mask R-CNN with CAS-ViT on the generated dataset
-	$(RUN) $(DEMO)
+	$(RUN) $(DEMO) --overwrite
 
 test: setup  ## run the tests
 	$(RUN) $(TESTS)
@@ -79,10 +79,10 @@ setup-original:
 
 test-original: setup-original  ## run the tests and the demo on the original OpenMMLab line
 	$(RUN_ORIGINAL) $(TESTS)
-	$(RUN_ORIGINAL) $(DEMO) --work-dir work_dirs/demo_original
+	$(RUN_ORIGINAL) $(DEMO) --overwrite --work-dir work_dirs/demo_original
 
 demo-original: setup-original  ## run only the demo on the original OpenMMLab line
-	$(RUN_ORIGINAL) $(DEMO) --work-dir work_dirs/demo_original
+	$(RUN_ORIGINAL) $(DEMO) --overwrite --work-dir work_dirs/demo_original
 
 clean:  ## remove environments and builds, but keep runs and checkpoints
 	rm -rf $(VENV) $(ORIGINAL) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

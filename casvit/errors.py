@@ -24,5 +24,17 @@ class CheckpointError(UserError, RuntimeError):
     """A checkpoint is missing, unreadable or does not fit the model."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint is not what was once written: it is damaged, incomplete, or cannot be opened.
+
+    Attributes:
+        reason: The same in a few words, without the name of the file.
+    """
+
+    def __init__(self, message: str, reason: str = '') -> None:
+        super().__init__(message)
+        self.reason = reason or message
+
+
 class MissingPackageError(UserError, RuntimeError):
     """A required package cannot be imported; the message says what to install."""

@@ -13,6 +13,7 @@ if workers := int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 0)):
     # Set before torch is imported, also for processes that tests start: workers share the cores.
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // workers)))
 
+from casvit_mm.engine.checkpoints import noted_checkpoint
 from casvit_mm.engine.launch import RANK_VARIABLES
 
 TESTS = Path(__file__).parent
@@ -68,4 +69,4 @@ def trained_demo(tmp_path_factory: pytest.TempPathFactory) -> TrainedDemo:
 
     work_dir = tmp_path_factory.mktemp('demo')
     _, seconds = tool('train', 'mask_rcnn_casvit-xs_demo_shapes', '--work-dir', work_dir)
-    return TrainedDemo(work_dir, (work_dir / 'last_checkpoint').read_text().strip(), seconds)
+    return TrainedDemo(work_dir, noted_checkpoint(work_dir), seconds)

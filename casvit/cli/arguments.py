@@ -120,6 +120,16 @@ def add_work_dir(parser: ArgumentParser) -> None:
     )
 
 
+def add_overwrite(parser: ArgumentParser) -> None:
+    """--overwrite."""
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start a new run in a work dir that has checkpoints of another: nothing is removed at '
+        'first, but files of the same names are replaced',
+    )
+
+
 def add_launcher(parser: ArgumentParser) -> None:
     """--launcher, and the rank that older launchers pass as an argument."""
     parser.add_argument(

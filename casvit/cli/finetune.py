@@ -148,6 +148,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='DIR',
         help='folder for everything that is written (default: ./work_dirs/finetune_<name of DATA>)',
     )
+    arguments.add_overwrite(parser)
     parser.add_argument(
         '--seed',
         type=int,

@@ -9,7 +9,9 @@
   casvit train CONFIG --from-scratch
       without pretrained weights
   casvit train CONFIG --resume
-      continues from the last checkpoint of the work dir
+      continues from the newest whole checkpoint of the work dir
+  casvit train CONFIG --overwrite
+      starts again in a work dir that has checkpoints of a run
   tools/dist_train.sh CONFIG 8
       on 8 GPUs
 
@@ -32,8 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs='?',
         const='auto',
         metavar='FILE',
-        help='continue a run: from FILE, or from the last checkpoint of the work dir',
+        help='continue a run: from FILE, or from the newest whole checkpoint of the work dir',
     )
+    arguments.add_overwrite(parser)
     arguments.add_trust(parser)
     parser.add_argument(
         '--from-scratch',

@@ -16,6 +16,7 @@ from casvit.terminal.program import command
 from casvit.terminal.screen import Screen
 from casvit.weights.find import local_path
 from casvit_mm.commands.data import checked, checked_classes, report
+from casvit_mm.commands.runs import require_new_run
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.values import check_values
 from casvit_mm.datasets.audit.classes.audit import ClassAudit
@@ -57,6 +58,11 @@ def run(args: Namespace) -> int:
     if args.checkpoint:
         args.checkpoint = local_path(args.checkpoint)
     _refuse_unsafe_paths(args, work_dir)
+    if not args.no_train and not args.overwrite:
+        config = work_dir / 'config.py'
+        require_new_run(
+            work_dir, f'Continue that run with `{command("train", config, "--resume")}`'
+        )
     start = _start(args.checkpoint) if args.checkpoint else None
     base = choose_base(args, start)
     check_arguments(args, base.task, start)
@@ -151,7 +157,7 @@ def _train(file: Path, plan: Plan, args: Namespace, screen: Screen) -> int:
     """Trains, and tests the best checkpoint, with the commands that users would run."""
     tools = [sys.executable, '-m', 'casvit']
     shown = _passed_on(args)
-    code = subprocess.run([*tools, 'train', str(file), *shown]).returncode
+    code = subprocess.run([*tools, 'train', str(file), '--overwrite', *shown]).returncode
     if code:
         return code
     work_dir = plan.work_dir

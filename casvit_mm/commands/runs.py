@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from casvit.cli import loading
-from casvit.errors import CliError
+from casvit.errors import CheckpointError, CliError
 from casvit.names import printable_lines
+from casvit.sentences import some
 from casvit.terminal.screen import Screen
+from casvit_mm.engine.checkpoints import noted_checkpoint, traces_of_run
 from casvit_mm.engine.hooks.screen import ScreenHook
 from casvit_mm.engine.launch import join_run
 from casvit_mm.engine.runner import CASViTRunner
@@ -40,6 +43,8 @@ def join(cfg: Config, args: Namespace) -> None:
     join_run(cfg, args.launcher)
 
 
+LEAST_SPACE = 2**14
+"""Bytes that a run needs at the very least, for its log and its config."""
 # mmengine needs all keys of a group in a config, or none of them.
 TOGETHER = (
     ('train_dataloader', 'train_cfg', 'optim_wrapper'),
@@ -70,18 +75,63 @@ def require_work_dir(cfg: Config) -> None:
     """Stops early if nothing can be written into the folder of a run.
 
     Raises:
-        CliError: It cannot be created, or is not writable.
+        CliError: It cannot be created, is not writable, or its disk is full.
     """
     folder = Path(cfg.work_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         reason = '' if os.access(folder, os.W_OK) else 'it is not writable'
+        if not reason:
+            _try_to_write(folder)
     except OSError as error:
         reason = 'it is a file' if folder.is_file() else error.strerror or str(error)
     if reason:
         raise CliError(
             f'The work dir {folder} cannot be used: {reason}. Name another one with --work-dir DIR.'
         )
+
+
+def _try_to_write(folder: Path) -> None:
+    """Writes a small file, and removes it: a disk may be full, or nobody may write to it."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix='.space') as file:
+        file.write(bytes(LEAST_SPACE))
+        file.flush()
+
+
+def require_new_run(work_dir: str | Path, advice: str) -> None:
+    """Stops if a folder has checkpoints of another run, which a new one would replace.
+
+    Args:
+        work_dir: The folder.
+        advice: How to go on with that run.
+
+    Raises:
+        CliError: It has.
+    """
+    if names := traces_of_run(work_dir):
+        raise CliError(
+            f'The work dir {work_dir} has checkpoints of a run ({some(names, quoted=False)}), '
+            f'which a new run would replace. {advice}, name another folder with --work-dir DIR, '
+            'or add --overwrite to train over them.'
+        )
+
+
+def require_saved(runner: Runner) -> None:
+    """Stops if the last checkpoint of a finished run could not be written.
+
+    Args:
+        runner: The runner, after training.
+
+    Raises:
+        CheckpointError: It is not on disk.
+    """
+    for hook in runner.hooks:
+        if reason := getattr(hook, 'unsaved', ''):
+            last = noted_checkpoint(runner.work_dir)
+            raise CheckpointError(
+                f'Training has finished, but its last checkpoint is lost: {reason}. '
+                + (f'The last one that is whole is {last}.' if last else 'There is none before it.')
+            )
 
 
 def build_runner(cfg: Config) -> Runner:

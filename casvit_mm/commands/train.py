@@ -13,7 +13,9 @@ from casvit_mm.commands.endings import end_training
 from casvit_mm.commands.runs import (
     build_runner,
     join,
+    require_new_run,
     require_runnable,
+    require_saved,
     require_work_dir,
     say,
     shown,
@@ -62,6 +64,10 @@ def run(args: Namespace) -> int:
         screen.say(start_from_scratch(cfg))
     set_style(cfg, arguments.drawing(args))
     _set_resume(cfg, args.resume)
+    if args.resume and args.overwrite:
+        raise CliError('--resume continues a run, and --overwrite replaces it: leave one out.')
+    if not cfg.get('resume') and not args.overwrite:
+        require_new_run(cfg.work_dir, 'Continue that run with --resume')
     _check_strategy(cfg, args.launcher)
     _check_pretrained(cfg)
     if args.amp:
@@ -75,6 +81,7 @@ def run(args: Namespace) -> int:
     with shown(screen, debug=args.debug):
         runner = build_runner(cfg)
         runner.train()
+    require_saved(runner)
     end_training(runner, cfg, screen)
     return 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.logging import HistoryBuffer
 
+from casvit.files import is_file
 from casvit_mm.models.checkpoint import CheckpointError
 from casvit_mm.models.checkpoint.content import Name, Record
 
@@ -69,11 +70,13 @@ def drop_foreign_state(checkpoint: dict[str, Any], folders: Iterable[str]) -> No
 
     Args:
         checkpoint: Content of the file.
-        folders: Folders where this run writes checkpoints, and may delete them.
+        folders: Folders where this run writes checkpoints, and may delete them. A best checkpoint
+            of the same name in one of them replaces one elsewhere: the run may have been moved.
     """
     hub = checkpoint.get('message_hub')
     if not isinstance(hub, dict) or not isinstance(hub.get('runtime_info'), Mapping):
         return
+    folders = list(folders)
     own = {_real(folder) for folder in folders}
     if isinstance(hub.get('log_scalars'), Mapping):
         hub['log_scalars'] = {
@@ -89,9 +92,18 @@ def drop_foreign_state(checkpoint: dict[str, Any], folders: Iterable[str]) -> No
         }
     hub['runtime_info'] = {
         key: value
-        for key, value in hub['runtime_info'].items()
+        for key, named in hub['runtime_info'].items()
+        for value in [_moved(key, named, folders) if _is_name(key) else named]
         if _is_name(key) and _is_usable(key, value, own) and _is_data(value)
     }
+
+
+def _moved(key: str, value: object, folders: list[str]) -> object:
+    """The best checkpoint in a folder of this run, if that is where its file is now."""
+    if not key.startswith('best_ckpt') or not isinstance(value, str) or '://' in value:
+        return value
+    found = [Path(folder, Path(value).name) for folder in folders if '://' not in folder]
+    return next((str(path) for path in found if is_file(path)), value)
 
 
 def _is_data(value: object) -> bool:

@@ -16,6 +16,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 
 from casvit.files import write_whole, written_whole
@@ -25,6 +26,8 @@ from casvit_mm.engine.batches import require_batches
 from casvit_mm.engine.checkpoints import latest_checkpoint
 from casvit_mm.engine.exact.loops import exact_loop
 from casvit_mm.engine.exact.state import KEY, state_of_checkpoint
+from casvit_mm.engine.disk.outage import Outage, keep_logging
+from casvit_mm.engine.disk.vis_backend import tolerant
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.normalisation import NormalisationHook
 from casvit_mm.engine.hooks.run_state import InterruptionHook, RunStateHook
@@ -32,6 +35,7 @@ from casvit_mm.engine.hooks.safe_checkpoint import MetricError, SafeCheckpointHo
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.interruption import Interruption
 from casvit_mm.engine.optim.layer_decay import LayerDecayError
+from casvit_mm.engine.resumable import checkpoint_to_resume
 from casvit_mm.engine.resumed_state import (
     check_progress,
     check_resumable,
@@ -41,6 +45,7 @@ from casvit_mm.engine.resumed_training import check_optimizers, check_schedules
 from casvit_mm.engine.terminal import show_on_screen
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.checkpoint.class_rows import keep_known_classes
+from casvit_mm.models.checkpoint.content.digests import Verification, add_digests
 from casvit_mm.models.checks.query_positions import check_query_positions
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
@@ -74,10 +79,12 @@ class CASViTRunner(Runner):
     Synchronised batch norms (SyncBN) become ordinary ones if there is nothing to synchronise: in a
     run of one process, and on a CPU, where torch does not support them.
 
-    Checkpoints are written completely or not at all, and the old one is removed only after the new
-    one is on disk; see :class:`casvit_mm.engine.SafeCheckpointHook`. A run whose loss stays NaN is
-    stopped; see :class:`casvit_mm.engine.StopOnInvalidLossHook`. Images that are not normalised as
-    the pretrained weights expect are reported; see :class:`casvit_mm.engine.NormalisationHook`.
+    Checkpoints are written completely or not at all, with checksums, and the old one is removed
+    only after the new one is on disk. A full disk stops no run. A run is resumed from the newest
+    checkpoint that is whole; see :class:`casvit_mm.engine.SafeCheckpointHook`. A run whose loss
+    stays NaN is stopped; see :class:`casvit_mm.engine.StopOnInvalidLossHook`. Images that are not
+    normalised as the pretrained weights expect are reported; see
+    :class:`casvit_mm.engine.NormalisationHook`.
     """
 
     # Set by mmengine's Runner.
@@ -88,6 +95,7 @@ class CASViTRunner(Runner):
 
     _whole_model_wanted = False
     _is_resuming = False
+    _verification = Verification.NONE
 
     def __init__(self, *args: Any, cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         self.speed = TrainingSpeed.of((cfg or {}).get('speed') or {})
@@ -102,8 +110,17 @@ class CASViTRunner(Runner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Builds the logger; on the terminal, commands show less than it logs."""
         logger = super().build_logger(*args, **kwargs)
+        keep_logging(logger)
         show_on_screen(logger)
         return logger
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """Builds the visualiser; what it cannot write on a full disk stops no run."""
+        if visualizer is None:
+            visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+        if isinstance(visualizer, dict) and 'vis_backends' in visualizer:
+            visualizer = {**visualizer, 'vis_backends': tolerant(visualizer['vis_backends'])}
+        return super().build_visualizer(visualizer)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Builds the model, with batch norms that this run can train."""
@@ -184,6 +201,9 @@ class CASViTRunner(Runner):
     ) -> None:
         """Saves a checkpoint; a local file is written completely or not at all.
 
+        It holds the SHA-256 of all that is in it; see
+        :mod:`casvit_mm.models.checkpoint.content.digests`.
+
         Args:
             out_dir: The folder.
             filename: Name of the file in it.
@@ -195,11 +215,17 @@ class CASViTRunner(Runner):
             return
         with written_whole(Path(out_dir, filename)) as unfinished:
             super().save_checkpoint(out_dir, unfinished.name, **kwargs)
+            add_digests(unfinished)
 
     def load_or_resume(self) -> None:
-        """Loads weights or resumes a run, as the config asks."""
+        """Loads weights or resumes a run, as the config asks.
+
+        Raises:
+            CheckpointError: No checkpoint of the run is whole, or one does not fit.
+        """
         if self._resume and self._load_from is None and not self._has_loaded:
-            self._load_from = latest_checkpoint(self.work_dir)
+            folders = [each for each in self._checkpoint_folders() if '://' not in each]
+            self._load_from = checkpoint_to_resume(self.work_dir, folders, self.logger)
             if self._load_from is None:
                 self._resume = False
                 self.logger.warning(
@@ -228,10 +254,11 @@ class CASViTRunner(Runner):
         if file.is_file() and file.resolve().parent == target.parent.resolve():
             # The user's own file must stay; the folder of the run has the full config anyway.
             return
-        super().dump_config()
-        if target.suffix == '.py':
-            text = target.read_text(encoding='utf-8')
-            write_whole(target, escape_braces(text))
+        with Outage('the config', self.work_dir).tolerated():
+            super().dump_config()
+            if target.suffix == '.py':
+                text = target.read_text(encoding='utf-8')
+                write_whole(target, escape_braces(text))
 
     def load_checkpoint(
         self,
@@ -256,7 +283,7 @@ class CASViTRunner(Runner):
                 of a run to resume.
         """
         weights = self.cfg.get('load_weights', 'model')
-        checkpoint = read_checkpoint(filename, map_location, weights)
+        checkpoint = read_checkpoint(filename, map_location, weights, tell=self._note_verification)
         if self._is_resuming:
             check_resumable(checkpoint, str(filename))
             if not isinstance(self.train_loop, EpochBasedTrainLoop):
@@ -272,6 +299,9 @@ class CASViTRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Loaded checkpoint {filename}')
         return checkpoint
+
+    def _note_verification(self, verification: Verification) -> None:
+        self._verification = verification
 
     def _check_training_state(self, checkpoint: dict[str, Any], source: str) -> None:
         """Compares the state of optimisers and schedules with those of this run."""
@@ -332,6 +362,7 @@ class CASViTRunner(Runner):
             ) from error
         finally:
             self._is_resuming = False
+        self.logger.info(f'Resumed from {filename} ({self._verification.value})')
 
     def _checkpoint_folders(self) -> list[str]:
         """The folders that the run's CheckpointHook writes into."""

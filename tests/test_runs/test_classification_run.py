@@ -13,6 +13,7 @@ from quick_runs import run_tool
 
 from casvit_mm.datasets.shapes import objects as shapes
 from casvit_mm.datasets.shapes import single as single_shapes
+from casvit_mm.engine.checkpoints import noted_checkpoint
 from casvit_mm.models import read_checkpoint
 
 DEMO = 'casvit-xs_demo_shapes'
@@ -43,7 +44,7 @@ def work_dir(root, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def checkpoint(work_dir):
-    return (work_dir / 'last_checkpoint').read_text().strip()
+    return noted_checkpoint(work_dir)
 
 
 def scalars(work_dir):
@@ -133,7 +134,7 @@ def test_an_average_of_the_weights_is_saved_and_comes_back(root, tmp_path, confi
     )
     where = ['--data-root', root, '--work-dir', tmp_path / 'work']
     assert run_tool('train', [config, *where, '--cfg-options', *SHORT]) == 0
-    file = (tmp_path / 'work' / 'last_checkpoint').read_text().strip()
+    file = noted_checkpoint(tmp_path / 'work')
     content = read_checkpoint(file, weights='ema')
     raw = content['ema_state_dict']['module.head.fc.weight']
     assert not torch.equal(content['state_dict']['head.fc.weight'], raw)

@@ -54,5 +54,5 @@ def test_a_run_without_the_check_trains_and_tests_on_what_the_check_refuses(tmp_
     assert run_tool('test', [*test, '--format-only', tmp_path / 'out', *FEW]) == 2
     assert 'A mask cannot be decoded' in capfd.readouterr().err
     change(root, 'train', break_a_mask)
-    assert run_tool('train', [*train, '--no-data-check']) == 2
+    assert run_tool('train', [*train, '--no-data-check', '--overwrite']) == 2
     assert 'A mask cannot be decoded' in capfd.readouterr().err

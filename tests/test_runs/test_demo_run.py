@@ -15,6 +15,7 @@ from quick_runs import run_tool
 
 from casvit import config_path
 from casvit_mm.datasets.shapes import objects as shapes
+from casvit_mm.engine.checkpoints import noted_checkpoint
 from casvit_mm.models import read_checkpoint
 
 DEMOS = ('mask_rcnn_casvit-xs_demo_shapes', 'retinanet_casvit-xs_demo_shapes')
@@ -62,7 +63,7 @@ def trained(request, root, tmp_path_factory):
 
 
 def checkpoint(work_dir):
-    return (work_dir / 'last_checkpoint').read_text().strip()
+    return noted_checkpoint(work_dir)
 
 
 def metrics(work_dir):

@@ -3,6 +3,8 @@
 import pytest
 from long_runs import reached, report, tool
 
+from casvit_mm.engine.checkpoints import noted_checkpoint
+
 pytestmark = pytest.mark.long
 pytest.importorskip('mmpretrain')
 SHORT = [
@@ -21,7 +23,7 @@ def demo(tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('classification')
     _, seconds = tool('train', 'casvit-xs_demo_shapes', '--work-dir', work_dir)
     (accuracy,) = reached(work_dir, 'accuracy/top1')
-    return accuracy, seconds, (work_dir / 'last_checkpoint').read_text().strip()
+    return accuracy, seconds, noted_checkpoint(work_dir)
 
 
 def test_the_demo_reaches_its_accuracy_from_random_weights(demo, capsys):

@@ -8,6 +8,8 @@ import statistics
 import pytest
 from long_runs import REPOSITORY, reached, report, scalars, tool
 
+from casvit_mm.engine.checkpoints import noted_checkpoint
+
 pytestmark = pytest.mark.long
 
 
@@ -102,7 +104,7 @@ def test_the_published_config_trains_from_scratch_on_real_images(
     )
     assert last <= 0.7 * first
 
-    trained = work / config.name, (work / 'last_checkpoint').read_text().strip()
+    trained = work / config.name, noted_checkpoint(work)
     said, _ = tool('test', *trained, '--work-dir', tmp_path / 'test')
     table = re.findall(r'^(?:box|mask) .*', said, re.MULTILINE)
     assert len(table) == (2 if head == 'mask_rcnn' else 1), 'one line for boxes, one for masks'

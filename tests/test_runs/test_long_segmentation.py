@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from long_runs import REPOSITORY, reached, report, scalars, tool
 
+from casvit_mm.engine.checkpoints import noted_checkpoint
+
 pytest.importorskip('mmseg')
 pytestmark = pytest.mark.long
 
@@ -109,7 +111,7 @@ def test_street_scenes_are_learned_from_scratch(photographs, tmp_path, capsys):
     )
     assert reached >= 3 * commonest
 
-    checkpoint = (tmp_path / 'work/last_checkpoint').read_text().strip()
+    checkpoint = noted_checkpoint(tmp_path / 'work')
     drawn = tmp_path / 'drawn'
     tool('image_demo', root / 'images/val', config, checkpoint, '--out-dir', drawn, env=path)
     images = {path.stem for path in (root / 'images/val').iterdir()}

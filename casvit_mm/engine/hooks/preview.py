@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from casvit.drawing.style import Style
+from casvit_mm.engine.disk.outage import Outage
 from casvit_mm.engine.drawing import draw_sample
 from casvit_mm.registration import registered_in
 
@@ -42,6 +43,7 @@ class PreviewHook(Hook):
         self.score_thr = score_thr
         self.folder = folder
         self.style = Style(**(style or {}))
+        self._outage: Outage | None = None
 
     def after_val_iter(
         self,
@@ -56,13 +58,16 @@ class PreviewHook(Hook):
         if batch_idx not in due or not outputs or not is_main_process():
             return
         folder = Path(runner.work_dir) / self.folder
+        if self._outage is None:
+            self._outage = Outage('images of the validation', folder)
         # If there are fewer batches than images to draw, several come from one batch.
         for sample in outputs[: -(-self.num_pictures // batches)]:
-            draw_sample(
-                sample,
-                runner.val_dataloader.dataset.metainfo,
-                folder,
-                score_thr=self.score_thr,
-                style=self.style,
-                visualizer=runner.visualizer,
-            )
+            with self._outage.tolerated():
+                draw_sample(
+                    sample,
+                    runner.val_dataloader.dataset.metainfo,
+                    folder,
+                    score_thr=self.score_thr,
+                    style=self.style,
+                    visualizer=runner.visualizer,
+                )

@@ -1,29 +1,45 @@
-"""Saves checkpoints such that a killed or diverging run always leaves a usable one."""
+"""Saves checkpoints such that a run always leaves a usable one, whatever ends it."""
 
 import difflib
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast, is_main_process
 from mmengine.fileio import BaseStorageBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, FlexibleRunner, Runner
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, nn
 
-from casvit.errors import UserError
+from casvit.errors import CheckpointError, UserError
+from casvit.sentences import reason_of
 from casvit_mm.config.text import escape_braces
+from casvit_mm.engine.checkpoints import NOTE, RECENT, note_checkpoint
+from casvit_mm.engine.disk.outage import not_written
+from casvit_mm.engine.hooks.late_removal import LateRemoval, identity
+from casvit_mm.models.checkpoint.finite import is_finite
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
 
 # The names that written_whole gives to files until they are complete.
-UNFINISHED = '.*.pth.[0-9]*'
+UNFINISHED = ('.*.pth.[0-9]*', '.last_checkpoint.[0-9]*')
+ON_ERROR = ('warn', 'stop')
+KNOWN = ('keep_ckpt_ids', 'last_ckpt', 'best_ckpt_path', 'best_ckpt_path_dict')
+
+
+class _Attempt:
+    """Whether something could be written; known after the context of the attempt."""
+
+    succeeded = False
 
 
 class MetricError(UserError, ValueError):
@@ -36,22 +52,103 @@ class SafeCheckpointHook(CheckpointHook):
 
     - A checkpoint that is no longer needed is removed only after the new one is on disk. mmengine
       removes it first: with ``max_keep_ckpts=1``, a run killed in between has none left.
+    - Between the regular checkpoints, ``recent.pth`` in the work dir is written anew now and then,
+      and before every validation. ``max_keep_ckpts`` does not count it.
+    - A checkpoint that cannot be written, as the disk is full, stops no run and costs no older one.
     - Weights that are not finite are not saved, and never replace a checkpoint.
     - A metric that is not finite is never the best.
 
     :class:`casvit_mm.engine.CASViTRunner` writes each file completely or not at all, and uses this
-    hook if a config asks for ``CheckpointHook``. It takes the arguments of ``CheckpointHook``.
+    hook if a config asks for ``CheckpointHook``. It takes the arguments of ``CheckpointHook``, and:
+
+    Args:
+        every_minutes (float, optional): Minutes without a checkpoint after which ``recent.pth`` is
+            written, at the next iteration. Defaults to None, never.
+        every_iters (int, optional): Iterations after which it is written. Defaults to None.
+        before_val (bool): Whether it is written before a validation, unless a checkpoint has just
+            been. Defaults to True.
+        on_error (str): What happens if a file cannot be written: ``'warn'``, the run goes on and
+            tries again at the next checkpoint; or ``'stop'``. Defaults to 'warn'.
+
+    Attributes:
+        unsaved: A sentence about the last checkpoint if it could not be written; else ''.
     """
 
     # Set by mmengine's hook.
-    file_backend: 'BaseStorageBackend | _LateRemoval'
+    file_backend: BaseStorageBackend | LateRemoval
+
+    def __init__(
+        self,
+        *args: Any,
+        every_minutes: float | None = None,
+        every_iters: int | None = None,
+        before_val: bool = True,
+        on_error: str = 'warn',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        for name, value in (('every_minutes', every_minutes), ('every_iters', every_iters)):
+            if value is not None and not value > 0:
+                raise ValueError(f'{name}={value}: expected a number above 0, or None')
+        if on_error not in ON_ERROR:
+            raise ValueError(f'on_error={on_error!r}: expected {" or ".join(map(repr, ON_ERROR))}')
+        self.every_minutes, self.every_iters = every_minutes, every_iters
+        self.saves_before_val, self.on_error = before_val, on_error
+        self.unsaved = ''
+        self._is_training = False
+        self._done = (0, 0)
+        """Epochs and iterations that are behind the run."""
+        self._tried = -1
+        """Iterations that were behind it when it last wrote a checkpoint, or tried to."""
+        self._tried_at = 0.0
 
     def before_train(self, runner: Runner) -> None:
         """Prepares the folder, and removes unfinished files of an earlier run."""
         super().before_train(runner)
-        if is_main_process() and '://' not in str(self.out_dir):
-            for file in Path(self.out_dir).glob(UNFINISHED):
-                file.unlink(missing_ok=True)
+        self._is_training, self._done = True, (runner.epoch, runner.iter)
+        self._tried, self._tried_at = runner.iter, time.monotonic()
+        if not is_main_process():
+            return
+        for folder in {str(self.out_dir), runner.work_dir}:
+            for pattern in UNFINISHED if '://' not in folder else ():
+                for file in Path(folder).glob(pattern):
+                    with suppress(OSError):
+                        file.unlink()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Saves what is due after an iteration."""
+        self._done = (runner.epoch, runner.iter + 1)
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        # At the end of an epoch, its own checkpoint comes next.
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        if not (by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx)):
+            self._save_recent_if_due(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Saves what is due after an epoch."""
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            self._done = (runner.epoch + 1, runner.iter)
+        super().after_train_epoch(runner)
+        self._save_recent_if_due(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Saves the weights that are validated: a validation may take long, or fail."""
+        if self._is_training and self.saves_before_val and self._tried != self._done[1]:
+            self.save_recent(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Publishes checkpoints if that is asked for, and tries again to save what is not saved."""
+        if self.unsaved:
+            self.save_recent(runner)
+        with self._attempt(runner, 'the published checkpoint', last=False):
+            super().after_train(runner)
+        self._is_training = False
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Escapes braces in the config, so that its strings survive when it is read again."""
@@ -59,16 +156,85 @@ class SafeCheckpointHook(CheckpointHook):
         if isinstance(meta.get('cfg'), str):
             meta['cfg'] = escape_braces(meta['cfg'])
 
+    def save_recent(self, runner: Runner) -> bool:
+        """Writes ``recent.pth``, now, between two iterations or in a hook.
+
+        It can be resumed from like any other checkpoint. Its ``meta`` has the epochs and the
+        iterations that are behind the run, also in the middle of an epoch.
+
+        Args:
+            runner: The runner, while it trains.
+
+        Returns:
+            Whether it was written.
+
+        Raises:
+            CheckpointError: It cannot be written, and ``on_error`` is 'stop'.
+        """
+        self._tried, self._tried_at = self._done[1], time.monotonic()
+        if not _is_usable(runner, 'checkpoint'):
+            return False
+        epoch, iteration = self._done
+        with self._attempt(runner, f'the checkpoint {RECENT}', runner.work_dir) as attempt:
+            runner.save_checkpoint(
+                runner.work_dir,
+                RECENT,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=dict(epoch=epoch, iter=iteration),
+                by_epoch=False,
+                **self.args,
+            )
+        if attempt.succeeded:
+            self._note(runner, str(Path(runner.work_dir, RECENT)))
+        return attempt.succeeded
+
+    def _save_recent_if_due(self, runner: Runner) -> None:
+        iteration = self._done[1]
+        due = self.every_iters is not None and iteration % self.every_iters == 0
+        if self._tried != iteration and (due or self._is_late(runner)):
+            self.save_recent(runner)
+
+    def _is_late(self, runner: Runner) -> bool:
+        """Whether the last checkpoint is too many minutes ago."""
+        if self.every_minutes is None:
+            return False
+        late = time.monotonic() - self._tried_at >= 60 * self.every_minutes
+        if isinstance(runner, FlexibleRunner):
+            # Its processes save together, and their clocks differ.
+            told = torch.tensor(float(late))
+            broadcast(told)
+            late = bool(told)
+        return late
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        if _is_usable(runner, 'checkpoint'):
-            with self._removing_afterwards():
-                super()._save_checkpoint_with_step(runner, step, meta)
+        if not _is_usable(runner, 'checkpoint'):
+            return
+        name = self.filename_tmpl.format(step)
+        target = self.file_backend.join_path(self.out_dir, name)
+        before = identity(target)
+        with self._removing_afterwards(runner) as removals:
+            wanted = list(removals.wanted)
+            with self._attempt(runner, f'the checkpoint {name}') as attempt:
+                try:
+                    super()._save_checkpoint_with_step(runner, step, meta)
+                except OSError:
+                    # mmengine then writes last_checkpoint: the checkpoint itself may be there.
+                    if identity(target) in (before, None):
+                        raise
+            if attempt.succeeded:
+                self._note(runner, target)
+            else:
+                removals.wanted[:] = wanted
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         if self.save_best and _is_usable(runner, 'best checkpoint'):
             self._require_known(metrics)
-            with self._removing_afterwards():
-                super()._save_best_checkpoint(runner, _finite(metrics, runner))
+            with self._removing_afterwards(runner) as removals:
+                with self._attempt(runner, 'the best checkpoint', last=False) as attempt:
+                    super()._save_best_checkpoint(runner, _finite(metrics, runner))
+                if not attempt.succeeded:
+                    removals.wanted.clear()
 
     def _require_known(self, metrics: Mapping[str, Any]) -> None:
         """Checks that the metrics by which the best checkpoint is chosen exist.
@@ -86,54 +252,86 @@ class SafeCheckpointHook(CheckpointHook):
                 )
 
     @contextmanager
-    def _removing_afterwards(self) -> Iterator[None]:
+    def _removing_afterwards(self, runner: Runner) -> Iterator[LateRemoval]:
         """Removes files only after everything has been written."""
-        if isinstance(self.file_backend, _LateRemoval):
-            yield
+        if isinstance(self.file_backend, LateRemoval):
+            yield self.file_backend
             return
         backend = self.file_backend
-        self.file_backend = _LateRemoval(backend)
+        self.file_backend = removals = LateRemoval(backend)
         try:
-            yield
-            self.file_backend.carry_out()
+            yield removals
         finally:
             self.file_backend = backend
+        try:
+            removals.carry_out()
+        except OSError as error:
+            runner.logger.warning(
+                f'The old checkpoint {error.filename} cannot be removed: {reason_of(error)}.'
+            )
 
+    @contextmanager
+    def _attempt(
+        self, runner: Runner, what: str, folder: str | Path | None = None, *, last: bool = True
+    ) -> Iterator[_Attempt]:
+        """Context in which files are written; if that fails, the run knows nothing of them.
 
-class _LateRemoval:
-    """A file backend that postpones removals.
+        Args:
+            runner: The runner.
+            what: What is written, for messages.
+            folder: Where; the folder of the checkpoints if None.
+            last: Whether it is the last checkpoint of the run from then on.
+        """
+        attempt, known = _Attempt(), self._known(runner)
+        if last:
+            # A failure is not repeated at once, nor at every iteration.
+            self._tried, self._tried_at = self._done[1], time.monotonic()
+        try:
+            yield attempt
+        except OSError as error:
+            self._forget(runner, known)
+            reason = not_written(what, folder or self.out_dir, error, _size(runner))
+            self._tell(runner, reason, error)
+            if last:
+                self.unsaved = reason
+            return
+        attempt.succeeded = True
+        if last:
+            self.unsaved = ''
 
-    Args:
-        backend: The backend that does the work.
-    """
+    def _tell(self, runner: Runner, reason: str, error: OSError) -> None:
+        sentence = f'{reason[0].upper()}{reason[1:]}.'
+        if self.on_error == 'stop':
+            raise CheckpointError(
+                f'{sentence} The run stops, as default_hooks.checkpoint.on_error asks for; '
+                '--resume continues it from the checkpoint before.'
+            ) from error
+        runner.logger.warning(f'{sentence[:-1]}: the run goes on, and tries again with the next.')
 
-    def __init__(self, backend: BaseStorageBackend) -> None:
-        self._backend = backend
-        self._wanted: list[tuple[Callable[[str], None], str, int | None]] = []
+    def _note(self, runner: Runner, checkpoint: str) -> None:
+        """Notes the last checkpoint, by a path from the work dir: the folder may be moved."""
+        if not is_main_process():
+            return
+        try:
+            note_checkpoint(runner.work_dir, checkpoint)
+        except OSError as error:
+            self._tell(runner, not_written(NOTE, runner.work_dir, error), error)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
+    def _known(self, runner: Runner) -> dict[str, Any]:
+        """What the hook and the message hub know of checkpoints."""
+        kept = {name: getattr(self, name) for name in KNOWN if hasattr(self, name)}
+        if isinstance(kept.get('keep_ckpt_ids'), deque):
+            kept['keep_ckpt_ids'] = kept['keep_ckpt_ids'].copy()
+        if 'best_ckpt_path_dict' in kept:
+            kept['best_ckpt_path_dict'] = dict(kept['best_ckpt_path_dict'])
+        return dict(kept=kept, info=dict(runner.message_hub.runtime_info))
 
-    def remove(self, path: str) -> None:
-        """Postpones the removal of a file."""
-        self._wanted.append((self._backend.remove, path, _identity(path)))
-
-    def rmtree(self, path: str) -> None:
-        """Postpones the removal of a folder."""
-        self._wanted.append((self._backend.rmtree, path, _identity(path)))
-
-    def carry_out(self) -> None:
-        """Removes the files, except for those that have been overwritten in the meantime."""
-        for remove, path, identity in self._wanted:
-            if identity == _identity(path):
-                remove(path)
-
-
-def _identity(path: str) -> int | None:
-    try:
-        return Path(path).stat().st_ino
-    except OSError:
-        return None
+    def _forget(self, runner: Runner, known: dict[str, Any]) -> None:
+        for name, value in known['kept'].items():
+            setattr(self, name, value)
+        info = runner.message_hub.runtime_info
+        info.clear()
+        info.update(known['info'])
 
 
 def _is_usable(runner: Runner, what: str) -> bool:
@@ -147,7 +345,15 @@ def _is_usable(runner: Runner, what: str) -> bool:
     return False
 
 
-@torch.no_grad()
+def _size(runner: Runner) -> int:
+    """About how many bytes a checkpoint takes: weights, and the state of the optimiser."""
+    tensors = list(unwrap(runner.model).state_dict().values())
+    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+    for state in getattr(optimizer, 'state', {}).values():
+        tensors += state.values()
+    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
+
+
 def all_finite(model: nn.Module) -> bool:
     """Whether all weights and batch norm statistics of a model are finite.
 
@@ -158,9 +364,7 @@ def all_finite(model: nn.Module) -> bool:
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             tensors += [b for b in (module.running_mean, module.running_var) if b is not None]
-    # If a value of a tensor is not finite, neither is their sum. A sum may also overflow, so the
-    # values are then checked one by one.
-    return all(bool(t.sum().isfinite()) or bool(t.isfinite().all()) for t in tensors)
+    return all(map(is_finite, tensors))
 
 
 def _finite(metrics: Mapping[str, Any], runner: Runner) -> dict[str, Any]:

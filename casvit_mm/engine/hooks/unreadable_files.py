@@ -1,6 +1,7 @@
 """Continues training if a few files cannot be read, and stops it if there are many."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ class SkipUnreadable:
             if path not in self.seen:
                 reason = ' '.join(str(error).split())[:200] or type(error).__name__
                 self.seen[path] = reason
-                with self.record.open('a', encoding='utf-8') as file:
+                # On a full disk it is skipped all the same.
+                with suppress(OSError), self.record.open('a', encoding='utf-8') as file:
                     file.write(f'{path}\t{reason}\n')
             # If nothing can be read, no batch ever reaches the hook.
             if len(self.seen) > self.limit:

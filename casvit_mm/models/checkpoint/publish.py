@@ -16,6 +16,7 @@ from casvit.errors import CheckpointError
 from casvit.files import write_whole
 from casvit.sentences import reason_of
 from casvit.tables import LAYOUTS
+from casvit_mm.models.checkpoint.content.digests import add_digests
 from casvit_mm.models.checkpoint.published_layout import (
     to_native_classifier_key,
     to_native_key,
@@ -189,4 +190,5 @@ def _serialised(suffix: str, state: dict[str, Tensor], meta: dict[str, Any], lay
     classifier = layout == 'published' and any(re.match(r'head\.(weight|bias)', k) for k in state)
     content = BytesIO()
     torch.save({'meta': meta, 'model' if classifier else 'state_dict': state}, content)
+    add_digests(content)
     return content.getvalue()

@@ -12,7 +12,7 @@ see :mod:`casvit_mm.models.checkpoint.content`. The only way round is to trust t
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -21,12 +21,14 @@ from mmengine.fileio import get_file_backend, get_local_path
 from mmengine.logging import print_log
 from torch import Tensor
 
-from casvit.errors import CheckpointError
+from casvit.errors import CheckpointError, DamagedCheckpointError
 from casvit.sentences import reason_of
 from casvit.weights.find import local_path
 from casvit.weights.trust import is_trusted
 from casvit_mm.models.checkpoint.content import read_content, restored
+from casvit_mm.models.checkpoint.content.digests import Verification
 from casvit_mm.models.checkpoint.content.problems import DamagedError
+from casvit_mm.models.checkpoint.finite import require_finite
 from casvit_mm.models.checkpoint.meta import usable_meta
 from casvit_mm.models.checkpoint.structures import structure_of
 from casvit_mm.models.checkpoint.trusted import unpickled
@@ -42,7 +44,11 @@ WRAPPERS = re.compile(r'^(?:module\.)+|(?:^|(?<=\.))(?:module\.)*(?:_orig_mod\.)
 
 
 def read_checkpoint(
-    path: str | Path, map_location: 'MAP_LOCATION' = 'cpu', weights: str = 'model'
+    path: str | Path,
+    map_location: 'MAP_LOCATION' = 'cpu',
+    weights: str = 'model',
+    *,
+    tell: Callable[[Verification], object] | None = None,
 ) -> dict[str, Any]:
     """Reads a checkpoint of any supported layout.
 
@@ -55,6 +61,7 @@ def read_checkpoint(
         weights: Which weights to use if a file has two sets: ``'model'``, the regular ones, or
             ``'ema'``, their exponential moving average (``model_ema`` of a published ImageNet
             file; a run with OpenMMLab's EMAHook stores it under ``state_dict`` anyway).
+        tell: Is called with how the file was verified, once it is read.
 
     Returns:
         The content of the file, with the weights under ``state_dict`` (without the ``module.`` of
@@ -64,8 +71,10 @@ def read_checkpoint(
         with a warning in the log.
 
     Raises:
-        CheckpointError: The file does not exist, is not a checkpoint, lacks the requested weights,
-            or holds objects that do not belong in a checkpoint.
+        DamagedCheckpointError: The file is damaged or cannot be opened, or weights in it are NaN
+            or infinite.
+        CheckpointError: The file does not exist, lacks the requested weights, or holds objects
+            that do not belong in a checkpoint.
         ValueError: ``weights`` is neither of the two.
     """
     if weights not in ('model', 'ema'):
@@ -76,14 +85,16 @@ def read_checkpoint(
         with _on_this_machine(path) as local:
             if is_trusted():
                 content = unpickled(local, path, map_location)
+                if tell is not None:
+                    tell(Verification.NONE)
             else:
-                content = _restore(read_content(local, path, map_location), path)
+                content = _restore(read_content(local, path, map_location, tell), path)
     except OSError as error:
-        raise CheckpointError(
-            f'The checkpoint {path} cannot be opened: {reason_of(error)}.'
-        ) from error
+        reason = f'cannot be opened: {reason_of(error)}'
+        raise DamagedCheckpointError(f'The checkpoint {path} {reason}.', reason) from error
     checkpoint = _with_state_dict(content, path, weights)
     checkpoint['state_dict'] = _without_wrappers(checkpoint['state_dict'], path)
+    require_finite(checkpoint['state_dict'], path)
     if 'meta' in checkpoint:
         structure_of(checkpoint, f'The file {path}')
         checkpoint['meta'], notes = usable_meta(checkpoint['meta'])
@@ -116,7 +127,9 @@ def _restore(content: Any, name: str) -> Any:
             for key, value in content.items()
         }
     except DamagedError as error:
-        raise CheckpointError(f'The file {name} is damaged: {error}.') from error
+        raise DamagedCheckpointError(
+            f'The file {name} is damaged: {error}.', f'damaged: {error}'
+        ) from error
 
 
 @contextmanager

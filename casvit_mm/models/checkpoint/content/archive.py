@@ -5,8 +5,11 @@ Two parsers may see two files in one archive: what it holds, and where, only ``z
 
 import io
 import zipfile
+from collections.abc import Mapping
 from typing import IO, Any
 
+from casvit_mm.models.checkpoint.content import digests
+from casvit_mm.models.checkpoint.content.digests import Verification
 from casvit_mm.models.checkpoint.content.limits import (
     PICKLE_BYTES,
     ZIP_DIRECTORY_BYTES,
@@ -87,7 +90,17 @@ class Archive:
                 raise DamagedError('records of its zip archive overlap')
         if ordered[0].header_offset != 0:
             raise DamagedError('it holds something in front of its zip archive')
+        self._digests: Mapping[str, bytes] | None = None
+        if f'{self._folder}{digests.RECORD}' in self._ends:
+            digests.require_short(self._size(digests.RECORD))
+            others = {name.removeprefix(self._folder) for name in self._ends} - {digests.RECORD}
+            self._digests = digests.listed(self._content_of(digests.RECORD), others)
         self._check_byte_order()
+
+    @property
+    def verification(self) -> Verification:
+        """How its content is verified."""
+        return Verification.CHECKSUMS if self._digests is None else Verification.DIGESTS
 
     def content(self, map_location: Any) -> Any:
         """Reads what was saved.
@@ -109,6 +122,8 @@ class Archive:
             ((f'data/{key}', memory.buffer) for key, memory in tensors.memories.items()),
             key=lambda pair: self._zip.getinfo(f'{self._folder}{pair[0]}').header_offset,
         )
+        unused = (self._digests or {}).keys() - {PICKLE, *(name for name, _ in memories)}
+        memories += [(name, memoryview(b'')) for name in sorted(unused)]
         read_verified(self._file, (self._extent(name, buffer) for name, buffer in memories))
         moved = tensors.moved(map_location)
         # Interpreting is cheap, and a tensor cannot always be moved in place.
@@ -123,9 +138,13 @@ class Archive:
     def _extent(self, name: str, buffer: memoryview) -> Extent:
         """Where a record is, and its memory."""
         entry = self._zip.getinfo(f'{self._folder}{name}')
-        return Extent(
-            entry.filename, self._start(entry.filename), entry.file_size, entry.CRC, buffer
-        )
+        digest = None
+        if self._digests is not None:
+            digest = self._digests.get(name)
+            if digest is None:
+                raise DamagedError(f'its list of checksums lacks the record {shown(name)}')
+        start = self._start(entry.filename)
+        return Extent(entry.filename, start, entry.file_size, entry.CRC, buffer, digest)
 
     def _start(self, name: str) -> int:
         """The place of the content of a record, which zipfile finds when it opens the record."""

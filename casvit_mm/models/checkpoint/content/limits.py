@@ -58,6 +58,9 @@ ZIP_DIRECTORY_BYTES = 8 * 2**20
 ZIP_ENTRIES = 65_536
 """Records of a zip archive: one for each weight."""
 
+DIGEST_LIST_BYTES = 8 * 2**20
+"""Size of the list of checksums in an archive: that of 12,000 weights is 1 MiB."""
+
 SAFETENSORS_HEADER_BYTES = 8 * 2**20
 """Size of the header of a ``.safetensors`` file: about 100 bytes for each weight."""
 

@@ -4,13 +4,14 @@ import errno
 import gc
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from casvit.errors import CheckpointError
+from casvit.errors import CheckpointError, DamagedCheckpointError
 from casvit_mm.models.checkpoint.content.archive import Archive
+from casvit_mm.models.checkpoint.content.digests import Verification
 from casvit_mm.models.checkpoint.content.problems import (
     DamagedError,
     ForbiddenNameError,
@@ -42,28 +43,36 @@ OTHERS = {
 PAGES = (b'<!doctype html', b'<html', b'<?xml', b'<head')
 
 
-def read_content(local: Path, name: str, map_location: Any = 'cpu') -> Any:
+Told = Callable[[Verification], object]
+"""Is told how a file was verified."""
+
+
+def read_content(
+    local: Path, name: str, map_location: Any = 'cpu', tell: Told | None = None
+) -> Any:
     """Reads what a file of weights holds, as plain data, tensors, arrays and records.
 
     Args:
         local: The file.
         name: Its name, for messages.
         map_location: Device of the tensors, as for ``torch.load``.
+        tell: Is called with how the content was verified, once it is read.
 
     Raises:
-        CheckpointError: It is not a file of weights, is damaged, or holds what it must not.
+        DamagedCheckpointError: It is not a file of weights, or it is damaged.
+        CheckpointError: It holds what it must not.
         OSError: It cannot be opened.
     """
     size = 0
     try:
         with _opened(local) as file, _without_collection():
             size = os.fstat(file.fileno()).st_size
-            return _content(file, size, local, map_location)
+            content, verification = _content(file, size, local, map_location)
     except OSError as error:
         # A damaged archive may send its reader to a place in front of the file.
         if error.errno != errno.EINVAL:
             raise
-        raise CheckpointError(_damaged(name, size, 'it names a place outside of it')) from error
+        raise _damaged(name, size, 'it names a place outside of it') from error
     except ForbiddenNameError as error:
         raise CheckpointError(
             f'The checkpoint {name} holds an object of type {error}, which is not a weight and '
@@ -77,11 +86,14 @@ def read_content(local: Path, name: str, map_location: Any = 'cpu') -> Any:
             f'The file {name} ({size:,} bytes) does not fit into the memory of this machine.'
         ) from error
     except DamagedError as error:
-        raise CheckpointError(_damaged(name, size, str(error))) from error
+        raise _damaged(name, size, str(error)) from error
     except Exception as error:
         # A file that was damaged on purpose may make any library raise anything.
         reason = shown(str(error).strip().partition('\n')[0]) or type(error).__name__
-        raise CheckpointError(_damaged(name, size, reason)) from error
+        raise _damaged(name, size, reason) from error
+    if tell is not None:
+        tell(verification)
+    return content
 
 
 @contextmanager
@@ -96,11 +108,12 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _damaged(name: str, size: int, reason: str) -> str:
+def _damaged(name: str, size: int, reason: str) -> DamagedCheckpointError:
     what = 'safetensors file' if name.endswith('.safetensors') else 'checkpoint'
-    return (
+    return DamagedCheckpointError(
         f'The file {name} is not a {what}, or it is damaged ({size:,} bytes; {reason}). '
-        'Expected a torch.save file or .safetensors.'
+        'Expected a torch.save file or .safetensors.',
+        f'damaged: {reason}',
     )
 
 
@@ -111,20 +124,23 @@ def _opened(local: Path) -> IO[bytes]:
     return local.open('rb')
 
 
-def _content(file: IO[bytes], size: int, local: Path, map_location: Any) -> Any:
+def _content(
+    file: IO[bytes], size: int, local: Path, map_location: Any
+) -> tuple[Any, Verification]:
     start = file.read(START)
     file.seek(0)
     if start.startswith(ZIP):
-        return Archive(file).content(map_location)
+        archive = Archive(file)
+        return archive.content(map_location), archive.verification
     if start[TAR_MARK] == b'ustar':
         raise UnsupportedError(
             'is a tar archive. torch up to 0.1.9 wrote weights like that, which is not read. Load '
             'and save it again with a version of torch below 2.6.'
         )
     if start.startswith(PICKLES):
-        return stream_content(file, size, map_location)
+        return stream_content(file, size, map_location), Verification.NONE
     if is_safetensors(start, size):
-        return safetensors_content(file, size, local, map_location)
+        return safetensors_content(file, size, local, map_location), Verification.NONE
     raise DamagedError(_what(start))
 
 

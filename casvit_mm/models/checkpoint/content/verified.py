@@ -1,5 +1,6 @@
 """Reads records of an archive into memory and verifies their checksums, in two threads."""
 
+import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,7 @@ class Extent(NamedTuple):
         size: Its size in bytes.
         checksum: Its CRC-32, as the archive says.
         buffer: Memory for it; may be shorter, and then gets only its first bytes.
+        digest: Its SHA-256, if the archive lists it.
     """
 
     name: str
@@ -39,16 +41,30 @@ class Extent(NamedTuple):
     size: int
     checksum: int
     buffer: memoryview
+    digest: bytes | None = None
 
 
 class _Piece(NamedTuple):
+    """Consecutive bytes of a record, and the places in memory that they go to, in turn."""
+
     extent: Extent
     start: int
-    buffer: memoryview
+    buffers: tuple[memoryview, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.buffers))
 
     @property
     def end(self) -> int:
-        return self.start + len(self.buffer)
+        return self.start + self.size
+
+
+class _Found(NamedTuple):
+    """The CRC-32 of a piece, and whether its SHA-256 is the one that is expected, if any is."""
+
+    checksum: int
+    as_listed: bool
 
 
 def read_verified(file: IO[bytes], extents: Iterable[Extent]) -> None:
@@ -70,30 +86,35 @@ def read_verified(file: IO[bytes], extents: Iterable[Extent]) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         # An error here cancels what no thread has begun.
         found = pool.map(
-            lambda job: [_checksum(read, piece) for piece in job],
+            lambda job: [_read(read, piece) for piece in job],
             _jobs(piece for extent in extents for piece in _pieces(extent, pieces)),
         )
         whole = 0
-        for piece, checksum in zip(pieces, chain.from_iterable(found), strict=True):
-            if checksum is None:
+        for piece, result in zip(pieces, chain.from_iterable(found), strict=True):
+            if result is None:
                 raise DamagedError(f'its record {shown(piece.extent.name)} ends too early')
             first = piece.start == piece.extent.start
-            whole = checksum if first else joined(whole, checksum, len(piece.buffer))
+            whole = result.checksum if first else joined(whole, result.checksum, piece.size)
             last = piece.end == piece.extent.start + piece.extent.size
             if last and whole != piece.extent.checksum:
                 raise DamagedError(f'the CRC-32 of its record {shown(piece.extent.name)} is wrong')
+            if not result.as_listed:
+                raise DamagedError(f'the SHA-256 of its record {shown(piece.extent.name)} is wrong')
 
 
 def _pieces(extent: Extent, known: list[_Piece]) -> list[_Piece]:
     """The pieces of a record, which are added to those that are known."""
-    pieces = [
-        _Piece(extent, extent.start + offset, extent.buffer[offset : offset + PIECE])
-        for offset in range(0, len(extent.buffer), PIECE)
-    ]
-    rest = extent.size - len(extent.buffer)
-    if rest or not extent.size:
-        place = extent.start + len(extent.buffer)
-        pieces.append(_Piece(extent, place, memoryview(bytearray(rest))))
+    rest = memoryview(bytearray(extent.size - len(extent.buffer)))
+    if extent.digest is not None:
+        # Unlike a CRC-32, a SHA-256 cannot be put together from those of parts.
+        pieces = [_Piece(extent, extent.start, (extent.buffer, rest))]
+    else:
+        pieces = [
+            _Piece(extent, extent.start + offset, (extent.buffer[offset : offset + PIECE],))
+            for offset in range(0, len(extent.buffer), PIECE)
+        ]
+        if len(rest) or not extent.size:
+            pieces.append(_Piece(extent, extent.start + len(extent.buffer), (rest,)))
     known += pieces
     return pieces
 
@@ -104,7 +125,7 @@ def _jobs(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
     size = 0
     for piece in pieces:
         job.append(piece)
-        size += len(piece.buffer)
+        size += piece.size
         if size >= PIECE:
             yield job
             job, size = [], 0
@@ -125,12 +146,17 @@ def _reader(file: IO[bytes]) -> Reader:
     return read
 
 
-def _checksum(read: Reader, piece: _Piece) -> int | None:
-    """Reads a piece and gives its checksum; None if the file ends before it."""
-    checksum = 0
-    for offset in range(0, len(piece.buffer), CHUNK):
-        chunk = piece.buffer[offset : offset + CHUNK]
-        if read(chunk, piece.start + offset) != len(chunk):
-            return None
-        checksum = zlib.crc32(chunk, checksum)
-    return checksum
+def _read(read: Reader, piece: _Piece) -> _Found | None:
+    """Reads a piece and looks at its checksums; None if the file ends before it."""
+    checksum, place = 0, piece.start
+    digest = None if piece.extent.digest is None else hashlib.sha256()
+    for buffer in piece.buffers:
+        for offset in range(0, len(buffer), CHUNK):
+            chunk = buffer[offset : offset + CHUNK]
+            if read(chunk, place) != len(chunk):
+                return None
+            place += len(chunk)
+            checksum = zlib.crc32(chunk, checksum)
+            if digest is not None:
+                digest.update(chunk)
+    return _Found(checksum, digest is None or digest.digest() == piece.extent.digest)

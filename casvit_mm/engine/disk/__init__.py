@@ -1,0 +1,1 @@
+"""What a run does if its disk is full, read-only or gone."""

@@ -1,0 +1,98 @@
+"""Chooses the checkpoint that a run is resumed from: the newest one that is whole."""
+
+from collections.abc import Iterable, Iterator
+from logging import Logger
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.dist import broadcast_object_list, is_main_process
+
+from casvit.errors import CheckpointError, DamagedCheckpointError
+from casvit_mm.engine.checkpoints import RECENT, candidates, noted_checkpoint, traces_of_run
+from casvit_mm.models.checkpoint import read_checkpoint
+
+
+class _Choice(NamedTuple):
+    """What the first process found, for all of them.
+
+    Attributes:
+        file: The checkpoint; '' if there is none, and no run either.
+        skipped: A sentence about each newer one that is damaged.
+        error: Why the run cannot be resumed; '' if it can.
+    """
+
+    file: str
+    skipped: tuple[str, ...] = ()
+    error: str = ''
+
+
+def checkpoint_to_resume(
+    work_dir: str | Path, others: Iterable[str | Path], logger: Logger
+) -> str | None:
+    """Finds the newest checkpoint of a run that is whole.
+
+    All processes of a run get the same one, which the first of them has read.
+
+    Args:
+        work_dir: Folder of the run.
+        others: Further folders that the run writes checkpoints into.
+        logger: Gets a warning for each newer one that is damaged.
+
+    Returns:
+        The file; None if there is no sign of a run in the folder.
+
+    Raises:
+        CheckpointError: There was a run, but none of its checkpoints is whole; or the newest whole
+            one holds what it must not.
+    """
+    shared: list[Any] = [_choose(work_dir, others) if is_main_process() else None]
+    broadcast_object_list(shared)
+    choice: _Choice = shared[0]
+    for sentence in choice.skipped:
+        logger.warning(sentence)
+    if choice.error:
+        raise CheckpointError(choice.error)
+    return choice.file or None
+
+
+def _choose(work_dir: str | Path, others: Iterable[str | Path]) -> _Choice:
+    skipped: dict[str, str] = {}
+    whole = _whole(candidates(work_dir, others), skipped)
+    try:
+        file, done = next(whole, ('', 0))
+        if Path(file).name == RECENT and noted_checkpoint(work_dir) != file:
+            # Copying a folder changes the ages of its files; this one has no number to go by.
+            other, more = next(whole, ('', -1))
+            file = other if more > done else file
+    except CheckpointError as error:
+        return _Choice('', error=str(error))
+    traces = traces_of_run(work_dir)
+    if not file and (skipped or traces):
+        reasons = [f'{Path(name).name}: {reason}' for name, reason in skipped.items()]
+        why = f'none of its checkpoints is whole ({"; ".join(reasons)})'
+        if not skipped:
+            why = f'it holds {", ".join(traces[:3])}, but no checkpoint to resume from'
+        return _Choice(
+            '',
+            error=f'The run in {work_dir} cannot be resumed: {why}. To start again, name another '
+            '--work-dir, or remove these files.',
+        )
+    return _Choice(
+        file,
+        tuple(
+            f'The checkpoint {name} is skipped ({reason}): the run continues from an older one.'
+            for name, reason in skipped.items()
+        ),
+    )
+
+
+def _whole(files: Iterable[str], skipped: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """Those that can be read, with their iterations; the others are noted with the reason."""
+    for file in files:
+        try:
+            meta = read_checkpoint(file).get('meta')
+        except DamagedCheckpointError as error:
+            skipped[file] = error.reason
+            continue
+        done = meta.get('iter') if isinstance(meta, dict) else None
+        yield file, done if isinstance(done, int) else 0
