@@ -40,7 +40,7 @@ long: setup  ## run the tests that take minutes, and show their results
 
 security: setup  ## try hostile and damaged files at everything that reads weights or datasets
 	$(RUN) -m pytest -q -m "long or not long" tests/test_models/test_checkpoint \
-		$(wildcard tests/test_engine/test_resumed_*.py tests/*/test_hostile_*.py)
+		$(wildcard tests/test_engine/test_resume/*.py tests/*/test_hostile_*.py)
 
 bench: setup  ## run all measurements of the page on speed, in an hour and a quarter
 	$(BENCH) --variants reference fused compiled --precision $(PRECISION) --seconds 1 \

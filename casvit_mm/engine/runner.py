@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size, master_only
+from mmengine.dist import master_only
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import MMLogger, print_log
-from mmengine.model import revert_sync_batchnorm
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
@@ -23,25 +21,25 @@ from casvit.files import write_whole, written_whole
 from casvit_mm.config.formatted import FormattedOnce
 from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.batches import require_batches
-from casvit_mm.engine.checkpoints import latest_checkpoint
-from casvit_mm.engine.exact.loops import exact_loop
-from casvit_mm.engine.exact.state import KEY, state_of_checkpoint
 from casvit_mm.engine.disk.outage import Outage, keep_logging
 from casvit_mm.engine.disk.vis_backend import tolerant
+from casvit_mm.engine.exact.loops import exact_loop
+from casvit_mm.engine.exact.state import KEY, state_of_checkpoint
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.normalisation import NormalisationHook
 from casvit_mm.engine.hooks.run_state import InterruptionHook, RunStateHook
 from casvit_mm.engine.hooks.safe_checkpoint import MetricError, SafeCheckpointHook
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.interruption import Interruption
-from casvit_mm.engine.optim.layer_decay import LayerDecayError
-from casvit_mm.engine.resumable import checkpoint_to_resume
-from casvit_mm.engine.resumed_state import (
+from casvit_mm.engine.norms import with_trainable_norms
+from casvit_mm.engine.optim.layer_decay import require_layer_depths
+from casvit_mm.engine.resume.choice import checkpoint_to_resume
+from casvit_mm.engine.resume.foreign_state import (
     check_progress,
     check_resumable,
     drop_foreign_state,
 )
-from casvit_mm.engine.resumed_training import check_optimizers, check_schedules
+from casvit_mm.engine.resume.training_state import check_optimizers, check_schedules
 from casvit_mm.engine.terminal import show_on_screen
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
 from casvit_mm.models.checkpoint.class_rows import keep_known_classes
@@ -53,12 +51,6 @@ from casvit_mm.speed.training import TrainingSpeed, faster_optimizer
 
 LOST_GRADIENTS = 'the gradient of some iterations is lost'
 CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
-# Layer-wise decay of mmpretrain asks the model for its layers; that of mmdet and mmseg knows the
-# names of layers in ConvNeXt, BEiT and MAE.
-OF_CLASSIFIERS = frozenset(('LearningRateDecayOptimWrapperConstructor',))
-OF_OTHER_BACKBONES = frozenset(
-    ('LearningRateDecayOptimizerConstructor', 'LayerDecayOptimizerConstructor')
-)
 
 
 @registered_in(RUNNERS)
@@ -146,7 +138,7 @@ class CASViTRunner(Runner):
             LayerDecayError: A toolbox's layer-wise decay is asked for, which does not know the
                 layers of this model.
         """
-        _require_layer_depths(optim_wrapper, unwrap(self.model))
+        require_layer_depths(optim_wrapper, unwrap(self.model))
         if isinstance(optim_wrapper, dict) and 'optimizer' in optim_wrapper:
             optim_wrapper = faster_optimizer(optim_wrapper, self.speed)
         return super().build_optim_wrapper(optim_wrapper)
@@ -379,36 +371,3 @@ class CASViTRunner(Runner):
         """Tests with the weights of ``load_from``."""
         self._whole_model_wanted = True
         return super().test()
-
-
-def _require_layer_depths(optim_wrapper: Any, model: nn.Module) -> None:
-    constructor = optim_wrapper.get('constructor') if isinstance(optim_wrapper, dict) else None
-    name = str(constructor).rsplit('.', 1)[-1]
-    if name in OF_CLASSIFIERS:
-        known = hasattr(model, 'get_layer_depth')
-    elif name in OF_OTHER_BACKBONES:
-        known = type(getattr(model, 'backbone', None)).__name__ != 'CASViT'
-    else:
-        return
-    if not known:
-        raise LayerDecayError(
-            f'{name} does not know the layers of this {type(model).__name__}: use '
-            "constructor='CASViTLayerDecayConstructor' with "
-            'paramwise_cfg=dict(layer_decay_rate=...).'
-        )
-
-
-def with_trainable_norms(model: nn.Module) -> nn.Module:
-    """Replaces synchronised batch norms with ordinary ones if there is nothing to synchronise.
-
-    Args:
-        model: The model, changed in place.
-
-    Returns:
-        The model.
-    """
-    if get_world_size() > 1 and torch.cuda.is_available():
-        return model
-    if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
-        print_log('SyncBN becomes BN: this run has one process, or no GPU.', logger='current')
-    return revert_sync_batchnorm(model)

@@ -1,6 +1,7 @@
 """Saves what a run needs to go on exactly, and saves it before the run is ended."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -9,7 +10,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from casvit.sentences import from_here
-from casvit_mm.engine.checkpoints import latest_checkpoint
+from casvit_mm.engine.checkpoints import RECENT
 from casvit_mm.engine.exact.state import KEY, RunState
 from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
 from casvit_mm.engine.interruption import Interruption
@@ -53,7 +54,7 @@ class InterruptionHook(Hook):
         """Lets signals end the run: the checkpoint of before the validation stands."""
         self.interruption.waits = False
         if self.interruption.is_noted_anywhere():
-            self._end(runner)
+            self._end(runner, 'It was saved before this validation.')
 
     def after_val(self, runner: Runner) -> None:
         """Lets signals wait for the end of a step."""
@@ -75,16 +76,15 @@ class InterruptionHook(Hook):
         if not self.interruption.is_noted_anywhere():
             return
         self.interruption.waits = False
-        for hook in runner.hooks:
-            if isinstance(hook, SafeCheckpointHook):
-                hook.save_recent(runner)
-        self._end(runner)
+        hooks = [hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook)]
+        if any([hook.save_recent(runner) for hook in hooks]):
+            saved = f'It is saved in {from_here(Path(runner.work_dir, RECENT))}'
+        else:
+            saved = 'It could not be saved'
+        self._end(runner, f'{saved}.')
 
-    def _end(self, runner: Runner) -> None:
-        last = latest_checkpoint(runner.work_dir)
-        saved = f'saved as {from_here(last)}' if last else 'not saved: it has no checkpoint hook'
+    def _end(self, runner: Runner, saved: str) -> None:
         runner.logger.warning(
-            f'The run was told to end at step {runner.iter + 1:,}, and is {saved}. --resume goes '
-            'on from there.'
+            f'The run was told to end, at step {runner.iter + 1:,}. {saved} --resume continues it.'
         )
         self.interruption.end()

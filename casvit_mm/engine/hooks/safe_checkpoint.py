@@ -95,7 +95,9 @@ class SafeCheckpointHook(CheckpointHook):
         self.every_minutes, self.every_iters = every_minutes, every_iters
         self.saves_before_val, self.on_error = before_val, on_error
         self.unsaved = ''
-        self._is_training = False
+        self._is_training = self._chooses_best = False
+        self._updated: tuple[int, dict] | None = None
+        """A checkpoint to write again after the validation, and its ``meta``."""
         self._done = (0, 0)
         """Epochs and iterations that are behind the run."""
         self._tried = -1
@@ -141,6 +143,13 @@ class SafeCheckpointHook(CheckpointHook):
         """Saves the weights that are validated: a validation may take long, or fail."""
         if self._is_training and self.saves_before_val and self._tried != self._done[1]:
             self.save_recent(runner)
+
+    def after_val(self, runner: Runner) -> None:
+        """Writes the newest checkpoint again if it lacks what the validation has found."""
+        if self._updated is not None:
+            step, meta = self._updated
+            self._updated = None
+            self._save_checkpoint_with_step(runner, step, meta)
 
     def after_train(self, runner: Runner) -> None:
         """Publishes checkpoints if that is asked for, and tries again to save what is not saved."""
@@ -208,6 +217,10 @@ class SafeCheckpointHook(CheckpointHook):
         return late
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        if self._chooses_best:
+            # Hooks that come later in the validation have not seen its result.
+            self._updated = step, meta
+            return
         if not _is_usable(runner, 'checkpoint'):
             return
         name = self.filename_tmpl.format(step)
@@ -231,8 +244,10 @@ class SafeCheckpointHook(CheckpointHook):
         if self.save_best and _is_usable(runner, 'best checkpoint'):
             self._require_known(metrics)
             with self._removing_afterwards(runner) as removals:
+                self._chooses_best = True
                 with self._attempt(runner, 'the best checkpoint', last=False) as attempt:
                     super()._save_best_checkpoint(runner, _finite(metrics, runner))
+                self._chooses_best = False
                 if not attempt.succeeded:
                     removals.wanted.clear()
 

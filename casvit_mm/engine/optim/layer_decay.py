@@ -1,5 +1,7 @@
 """Learning rates that fall from the head to the first layer, for fine-tuning."""
 
+from typing import Any
+
 from mmengine.logging import print_log
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
@@ -10,6 +12,13 @@ from casvit_mm.models import CASViT
 from casvit_mm.models.layers import layer_of
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
+
+# Layer-wise decay of mmpretrain asks the model for its layers; that of mmdet and mmseg knows the
+# names of layers in ConvNeXt, BEiT and MAE.
+OF_CLASSIFIERS = frozenset(('LearningRateDecayOptimWrapperConstructor',))
+OF_OTHER_BACKBONES = frozenset(
+    ('LearningRateDecayOptimizerConstructor', 'LayerDecayOptimizerConstructor')
+)
 
 
 class LayerDecayError(UserError, ValueError):
@@ -85,3 +94,29 @@ def layer_distances(model: nn.Module) -> dict[int, int]:
         id(param): last + 1 - layer_of(name, backbone.depths)
         for name, param in backbone.named_parameters()
     }
+
+
+def require_layer_depths(optim_wrapper: Any, model: nn.Module) -> None:
+    """Checks that the constructor that a config names knows the layers of the model.
+
+    Args:
+        optim_wrapper: The config of the optimiser wrapper.
+        model: The model.
+
+    Raises:
+        LayerDecayError: It does not.
+    """
+    constructor = optim_wrapper.get('constructor') if isinstance(optim_wrapper, dict) else None
+    name = str(constructor).rsplit('.', 1)[-1]
+    if name in OF_CLASSIFIERS:
+        known = hasattr(model, 'get_layer_depth')
+    elif name in OF_OTHER_BACKBONES:
+        known = type(getattr(model, 'backbone', None)).__name__ != 'CASViT'
+    else:
+        return
+    if not known:
+        raise LayerDecayError(
+            f'{name} does not know the layers of this {type(model).__name__}: use '
+            "constructor='CASViTLayerDecayConstructor' with "
+            'paramwise_cfg=dict(layer_decay_rate=...).'
+        )

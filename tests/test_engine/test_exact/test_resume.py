@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 ALL = dict(map_location='cpu', weights_only=False)
 
 
-class Cut(Exception):
+class CutError(Exception):
     """Ends a run in a place where a process could be killed."""
 
 
@@ -22,7 +22,7 @@ class CutHook(Hook):
     def count(self, *args, **kwargs):
         self.left -= 1
         if self.left < 0:
-            raise Cut
+            raise CutError
 
 
 def end_of(runner):
@@ -97,7 +97,7 @@ def test_a_run_that_is_cut_anywhere_also_in_a_validation_goes_on_from_its_newest
     if iterations and event == 'before_train_epoch':
         number = 0
     cut = exact_run(tmp_path / 'cut', iterations=iterations, custom_hooks=[CutHook(event, number)])
-    with pytest.raises(Cut):
+    with pytest.raises(CutError):
         cut.train()
     resumed = exact_run(tmp_path / 'cut', iterations=iterations, resume=True)
     resumed.train()

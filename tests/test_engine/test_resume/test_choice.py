@@ -11,7 +11,7 @@ from toy_runs import toy_run
 from two_processes import in_two_processes
 
 from casvit.errors import CheckpointError
-from casvit_mm.engine.resumable import checkpoint_to_resume
+from casvit_mm.engine.resume.choice import checkpoint_to_resume
 
 EVERY = dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best=None))
 

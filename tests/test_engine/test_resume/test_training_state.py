@@ -9,7 +9,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from torch import nn, optim
 
 from casvit.errors import CheckpointError
-from casvit_mm.engine.resumed_training import check_optimizers, check_schedules
+from casvit_mm.engine.resume.training_state import check_optimizers, check_schedules
 
 OPTIMIZERS = dict(
     sgd=lambda weights: optim.SGD(weights, lr=0.1, momentum=0.9),

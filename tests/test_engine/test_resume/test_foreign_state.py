@@ -3,7 +3,11 @@
 import pytest
 from mmengine.logging import HistoryBuffer
 
-from casvit_mm.engine.resumed_state import check_progress, check_resumable, drop_foreign_state
+from casvit_mm.engine.resume.foreign_state import (
+    check_progress,
+    check_resumable,
+    drop_foreign_state,
+)
 from casvit_mm.models.checkpoint import CheckpointError
 from casvit_mm.models.checkpoint.content import Name, Record
 
