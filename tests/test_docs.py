@@ -100,6 +100,7 @@ def test_the_page_on_deployment_lists_what_each_format_can_hold():
 
     page = (REPOSITORY / 'docs' / 'deploy.md').read_text(encoding='utf-8')
     for name, each in FORMATS.items():
-        facts = (each.whole_detectors, each.dynamic, 'fp16' in each.precisions, each.runs_code)
+        facts = each.whole_detectors, each.dynamic, each.resizes
+        facts += 'fp16' in each.precisions, each.runs_code
         cells = (f'`{name}`', f'`{each.suffix}`', *map(word, facts))
         assert f'| {" | ".join(cells)} |' in page

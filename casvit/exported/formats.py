@@ -17,6 +17,7 @@ class Format(NamedTuple):
         whole_detectors: Whether a file can have decoding and suppression of boxes in it, which
             second stages and masks come after; otherwise the Predictor decodes boxes.
         dynamic: Whether a file can take images of any size.
+        resizes: Whether a file can resize and pad images itself.
         precisions: Precisions that a file can have.
         runs_code: Whether opening a file can run code in it.
         described_inside: Whether the file itself holds its description.
@@ -28,6 +29,7 @@ class Format(NamedTuple):
     package: str
     whole_detectors: bool
     dynamic: bool
+    resizes: bool
     precisions: tuple[str, ...]
     runs_code: bool
     described_inside: bool
@@ -41,6 +43,7 @@ FORMATS: dict[str, Format] = {
         'onnxruntime',
         whole_detectors=True,
         dynamic=True,
+        resizes=True,
         precisions=('fp32', 'fp16'),
         runs_code=False,
         described_inside=True,
@@ -52,6 +55,7 @@ FORMATS: dict[str, Format] = {
         'openvino',
         whole_detectors=True,
         dynamic=True,
+        resizes=True,
         precisions=('fp32', 'fp16'),
         runs_code=False,
         described_inside=False,
@@ -63,6 +67,7 @@ FORMATS: dict[str, Format] = {
         'torch',
         whole_detectors=True,
         dynamic=False,
+        resizes=False,
         precisions=('fp32',),
         runs_code=True,
         described_inside=False,
@@ -74,6 +79,7 @@ FORMATS: dict[str, Format] = {
         'torch',
         whole_detectors=True,
         dynamic=False,
+        resizes=False,
         precisions=('fp32',),
         runs_code=True,
         described_inside=False,
@@ -85,6 +91,7 @@ FORMATS: dict[str, Format] = {
         'ncnn',
         whole_detectors=False,
         dynamic=False,
+        resizes=False,
         precisions=('fp32', 'fp16'),
         runs_code=False,
         described_inside=False,
@@ -96,6 +103,7 @@ FORMATS: dict[str, Format] = {
         'executorch',
         whole_detectors=False,
         dynamic=False,
+        resizes=False,
         precisions=('fp32',),
         runs_code=False,
         described_inside=False,
@@ -107,6 +115,7 @@ FORMATS: dict[str, Format] = {
         'coremltools',
         whole_detectors=False,
         dynamic=False,
+        resizes=False,
         precisions=('fp32', 'fp16'),
         runs_code=False,
         described_inside=True,
