@@ -17,8 +17,9 @@ class Format(NamedTuple):
         whole_detectors: Whether a file can have decoding and suppression of boxes in it, which
             second stages and masks come after; otherwise the Predictor decodes boxes.
         dynamic: Whether a file can take images of any size.
-        resizes: Whether a file can resize and pad images itself.
         precisions: Precisions that a file can have.
+        resizing: Those in which a file can resize and pad images itself. A runtime that computes
+            all of a file in fp16 has too few digits for it.
         runs_code: Whether opening a file can run code in it.
         described_inside: Whether the file itself holds its description.
     """
@@ -29,8 +30,8 @@ class Format(NamedTuple):
     package: str
     whole_detectors: bool
     dynamic: bool
-    resizes: bool
     precisions: tuple[str, ...]
+    resizing: tuple[str, ...]
     runs_code: bool
     described_inside: bool
 
@@ -43,8 +44,8 @@ FORMATS: dict[str, Format] = {
         'onnxruntime',
         whole_detectors=True,
         dynamic=True,
-        resizes=True,
         precisions=('fp32', 'fp16'),
+        resizing=('fp32', 'fp16'),
         runs_code=False,
         described_inside=True,
     ),
@@ -55,8 +56,8 @@ FORMATS: dict[str, Format] = {
         'openvino',
         whole_detectors=True,
         dynamic=True,
-        resizes=True,
         precisions=('fp32', 'fp16'),
+        resizing=('fp32',),
         runs_code=False,
         described_inside=False,
     ),
@@ -67,8 +68,8 @@ FORMATS: dict[str, Format] = {
         'torch',
         whole_detectors=True,
         dynamic=False,
-        resizes=False,
         precisions=('fp32',),
+        resizing=(),
         runs_code=True,
         described_inside=False,
     ),
@@ -79,8 +80,8 @@ FORMATS: dict[str, Format] = {
         'torch',
         whole_detectors=True,
         dynamic=False,
-        resizes=False,
         precisions=('fp32',),
+        resizing=(),
         runs_code=True,
         described_inside=False,
     ),
@@ -91,8 +92,8 @@ FORMATS: dict[str, Format] = {
         'ncnn',
         whole_detectors=False,
         dynamic=False,
-        resizes=False,
         precisions=('fp32', 'fp16'),
+        resizing=(),
         runs_code=False,
         described_inside=False,
     ),
@@ -103,8 +104,8 @@ FORMATS: dict[str, Format] = {
         'executorch',
         whole_detectors=False,
         dynamic=False,
-        resizes=False,
         precisions=('fp32',),
+        resizing=(),
         runs_code=False,
         described_inside=False,
     ),
@@ -115,8 +116,8 @@ FORMATS: dict[str, Format] = {
         'coremltools',
         whole_detectors=False,
         dynamic=False,
-        resizes=False,
         precisions=('fp32', 'fp16'),
+        resizing=(),
         runs_code=False,
         described_inside=True,
     ),

@@ -146,7 +146,9 @@ def _checked(args: Namespace) -> Path:
             'decoding does not: leave out --raw or --resize.'
         )
     if args.resize:
-        require_able(args.format, 'the resizing of images', lambda each: each.resizes)
+        precision = 'fp16' if args.half else 'fp32'
+        what = f'the resizing of images in {precision}'
+        require_able(args.format, what, lambda each: precision in each.resizing)
     if args.dynamic:
         require_able(args.format, 'models for images of any size', lambda each: each.dynamic)
     if args.half:

@@ -154,8 +154,9 @@ def test_a_description_that_does_not_belong_to_the_graph_is_a_sentence(
     [
         (BOXES, ['--dynamic'], '--dynamic leaves their size as it is: use --resize if'),
         (BOXES, ['--raw'], 'leave out --raw or --resize'),
-        (BOXES, ['--format', 'ncnn'], 'the resizing of images. These can: ONNX, OpenVINO.'),
-        (MASKS, ['--format', 'torchscript'], 'the resizing of images. These can: ONNX, OpenVINO.'),
+        (BOXES, ['--format', 'ncnn'], 'the resizing of images in fp32. These can: ONNX, OpenVINO.'),
+        (MASKS, ['--format', 'torchscript'], 'in fp32. These can: ONNX, OpenVINO.'),
+        (BOXES, ['--format', 'openvino', '--half'], 'images in fp16. These can: ONNX.'),
         ('rtmdet_ins_casvit', [], 'it can with Mask R-CNN, detectors without masks, and segmentor'),
         (CLASSES, [], '--resize cannot be used with this model: only bilinear resizing'),
     ],
