@@ -100,6 +100,11 @@ def test_the_page_on_deployment_lists_what_each_format_can_hold():
 
     page = (REPOSITORY / 'docs' / 'deploy.md').read_text(encoding='utf-8')
     for name, each in FORMATS.items():
-        facts = (each.whole_detectors, each.dynamic, 'fp16' in each.precisions, each.runs_code)
-        cells = (f'`{name}`', f'`{each.suffix}`', *map(word, facts))
+        resizing = each.resizing if each.resizing != each.precisions else ('yes',)
+        cells = [f'`{name}`', f'`{each.suffix}`', word(each.whole_detectors), word(each.dynamic)]
+        cells += [
+            ', '.join(resizing) or 'no',
+            word('fp16' in each.precisions),
+            word(each.runs_code),
+        ]
         assert f'| {" | ".join(cells)} |' in page

@@ -20,6 +20,7 @@ from casvit.exported.model import (
     missing_package,
     of_another_model,
     require_options,
+    require_size,
 )
 from casvit.sentences import first_line
 
@@ -85,11 +86,7 @@ class OnnxRuntime:
         if inputs != [(INPUT, 'tensor(uint8)')] or self.outputs != expected:
             raise of_another_model(file, description)
         sides = self.session.get_inputs()[0].shape
-        if description.size is not None and sides[2:] != list(description.size):
-            raise ExportedModelError(
-                f'{file} takes images of {sides[3]} x {sides[2]} pixels, but its description says '
-                f'{description.size[1]} x {description.size[0]}: it belongs to another model.'
-            )
+        require_size(file, description, [each if type(each) is int else None for each in sides])
         return description
 
 

@@ -8,7 +8,12 @@ import numpy as np
 
 from casvit.errors import UserError
 from casvit.exported.description import INPUT, Description, ExportedModelError
-from casvit.exported.model import ExportedModel, missing_package, of_another_model
+from casvit.exported.model import (
+    ExportedModel,
+    missing_package,
+    of_another_model,
+    require_size,
+)
 from casvit.exported.opening import checked
 
 PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
@@ -65,6 +70,10 @@ class OpenVino:
         inputs = [each.get_any_name() for each in self.compiled.inputs]
         if inputs != [INPUT] or names != list(description.outputs):
             raise of_another_model(file, description)
+        sides = self.compiled.input().get_partial_shape()
+        require_size(
+            file, description, [None if each.is_dynamic else each.get_length() for each in sides]
+        )
         self.device = (device or 'cpu').lower()
         taken = self.compiled.get_property('INFERENCE_PRECISION_HINT').get_type_name()
         self.precision = PRECISIONS.get(taken, taken)

@@ -6,6 +6,8 @@
       for images of any size, which are resized as in the test pipeline of the config
   casvit export mask_rcnn_casvit-s_fpn_1x_coco CHECKPOINT --format openvino --size 512 640
       for images that are resized to fit into 512 x 640 pixels (height, width), and padded
+  casvit export mask_rcnn_casvit-s_fpn_1x_coco CHECKPOINT --size 512 640 --resize
+      the same, but resizing and padding are in the file: it takes any image as it is
 
 The model is fused first. Its input is uint8 RGB: normalisation, decoding, suppression of
 overlapping boxes and masks are in the file, as far as the format can hold them: for ncnn,
@@ -44,6 +46,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--dynamic',
         action='store_true',
         help='take images of any size; segmentors and classifiers also batches of any size',
+    )
+    parser.add_argument(
+        '--resize',
+        action='store_true',
+        help='resize and pad images inside the file, so that programs without casvit give it '
+        'images of any size, and get boxes in pixels of them',
     )
     parser.add_argument(
         '--half',

@@ -9,7 +9,7 @@ from typing import Any
 from casvit.drawing.palette import Colour
 from casvit.errors import UserError
 from casvit.exported.decoding import problem_of
-from casvit.exported.preparation import PreparationError, Step, check_steps
+from casvit.exported.preparation import PreparationError, Step, check_steps, fit_of
 from casvit.tables import CHECKED_TASKS, SCORE_THRESHOLD
 from casvit.weights.digest import sha256
 
@@ -21,6 +21,8 @@ LARGEST = 2**24
 """Largest number of characters of a description."""
 
 BOXES, SCORES, LABELS, MASKS = 'boxes', 'scores', 'labels', 'masks'
+MASK_BOXES = 'mask_boxes'
+"""Name of what masks cover, if boxes are cut off at the edges of the image in the file."""
 OUTPUTS = {
     'detection': (BOXES, SCORES, LABELS),
     'instance': (BOXES, SCORES, LABELS, MASKS),
@@ -51,6 +53,8 @@ class Description:
         size: Height and width of the input in pixels; None if it takes any.
         batch: Images per batch; None if it takes any number.
         preparation: How images become the input; see :mod:`casvit.exported.preparation`.
+        resizes: Whether that is part of the file, which then takes images of any size, and answers
+            in pixels of the image, without the padding.
         precision: 'fp32' or 'fp16'.
         score_threshold: Objects below this score are left out, unless another one is asked for.
         mask_threshold: The lowest probability of a pixel in an object's mask.
@@ -74,6 +78,7 @@ class Description:
     size: tuple[int, int] | None
     batch: int | None
     preparation: Sequence[Step]
+    resizes: bool = False
     precision: str = 'fp32'
     score_threshold: float = SCORE_THRESHOLD
     mask_threshold: float = 0.5
@@ -88,7 +93,15 @@ class Description:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs of the file."""
-        return OUTPUTS[self.task] if self.raw is None else RAW_OUTPUTS
+        if self.raw is not None:
+            return RAW_OUTPUTS
+        more = (MASK_BOXES,) if self.resizes and self.task == 'instance' else ()
+        return OUTPUTS[self.task] + more
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Height and width of what the file takes in pixels; None if it takes any."""
+        return None if self.resizes else self.size
 
     def to_json(self) -> str:
         """The description as JSON."""
@@ -173,8 +186,21 @@ def _problem(values: dict[str, Any]) -> str:
         return 'invalid list of files'
     try:
         check_steps(values['preparation'])
+        if values.get('resizes', False):
+            return _problem_of_resizing(values)
     except PreparationError as error:
         return str(error)
+    return ''
+
+
+def _problem_of_resizing(values: dict[str, Any]) -> str:
+    """What is wrong with a file that resizes images; empty if nothing is."""
+    if values['resizes'] is not True or values['batch'] != 1:
+        return 'not one image at a time for resizing inside the file'
+    if values.get('raw') is not None or values.get('mask_stride', 0):
+        return 'outputs that need the padding, which is cut off inside the file'
+    if values['size'] is None or fit_of(values['preparation']).to != tuple(values['size']):
+        return 'another size than that of its preparation of images'
     return ''
 
 

@@ -18,6 +18,8 @@ class Format(NamedTuple):
             second stages and masks come after; otherwise the Predictor decodes boxes.
         dynamic: Whether a file can take images of any size.
         precisions: Precisions that a file can have.
+        resizing: Those in which a file can resize and pad images itself. A runtime that computes
+            all of a file in fp16 has too few digits for it.
         runs_code: Whether opening a file can run code in it.
         described_inside: Whether the file itself holds its description.
     """
@@ -29,6 +31,7 @@ class Format(NamedTuple):
     whole_detectors: bool
     dynamic: bool
     precisions: tuple[str, ...]
+    resizing: tuple[str, ...]
     runs_code: bool
     described_inside: bool
 
@@ -42,6 +45,7 @@ FORMATS: dict[str, Format] = {
         whole_detectors=True,
         dynamic=True,
         precisions=('fp32', 'fp16'),
+        resizing=('fp32', 'fp16'),
         runs_code=False,
         described_inside=True,
     ),
@@ -53,6 +57,7 @@ FORMATS: dict[str, Format] = {
         whole_detectors=True,
         dynamic=True,
         precisions=('fp32', 'fp16'),
+        resizing=('fp32',),
         runs_code=False,
         described_inside=False,
     ),
@@ -64,6 +69,7 @@ FORMATS: dict[str, Format] = {
         whole_detectors=True,
         dynamic=False,
         precisions=('fp32',),
+        resizing=(),
         runs_code=True,
         described_inside=False,
     ),
@@ -75,6 +81,7 @@ FORMATS: dict[str, Format] = {
         whole_detectors=True,
         dynamic=False,
         precisions=('fp32',),
+        resizing=(),
         runs_code=True,
         described_inside=False,
     ),
@@ -86,6 +93,7 @@ FORMATS: dict[str, Format] = {
         whole_detectors=False,
         dynamic=False,
         precisions=('fp32', 'fp16'),
+        resizing=(),
         runs_code=False,
         described_inside=False,
     ),
@@ -97,6 +105,7 @@ FORMATS: dict[str, Format] = {
         whole_detectors=False,
         dynamic=False,
         precisions=('fp32',),
+        resizing=(),
         runs_code=False,
         described_inside=False,
     ),
@@ -108,6 +117,7 @@ FORMATS: dict[str, Format] = {
         whole_detectors=False,
         dynamic=False,
         precisions=('fp32', 'fp16'),
+        resizing=(),
         runs_code=False,
         described_inside=True,
     ),

@@ -10,7 +10,7 @@ from casvit.exported.decoding import decode, rows_of
 from casvit.exported.description import Description, ExportedModelError
 from casvit.exported.formats import FORMATS
 from casvit.exported.outputs import to_result
-from casvit.exported.preparation import prepare
+from casvit.exported.preparation import Prepared, fit_of, prepare
 from casvit.extras import how_to_install
 from casvit.results import Colour, Result
 
@@ -106,8 +106,8 @@ class ExportedModel:
         Raises:
             ExportedModelError: The outputs are not what the description says.
         """
-        prepared = [prepare(image, self.description.preparation) for image in images]
-        size = self.description.size
+        prepared = [self._prepared(image) for image in images]
+        size = self.description.input_size
         for one in prepared:
             if size is not None and one.pixels.shape[:2] != size:
                 raise ExportedModelError(
@@ -124,6 +124,15 @@ class ExportedModel:
             to_result(out, one, image.shape[:2], self.description, self.score_threshold)
             for out, one, image in zip(outputs, prepared, images, strict=True)
         ]
+
+    def _prepared(self, image: np.ndarray) -> Prepared:
+        """An image as the file takes it."""
+        steps, size = self.description.preparation, image.shape[:2]
+        if not self.description.resizes:
+            return prepare(image, steps)
+        # Too narrow images are refused whoever resizes them.
+        fit_of(steps).inside(size)
+        return Prepared(image, (1.0, 1.0), size)
 
     def network_outputs(self, images: np.ndarray) -> Sequence[np.ndarray]:
         """The outputs of the network for its input, in the order of the names of its task.
@@ -206,6 +215,29 @@ def of_another_model(file: str, description: Description) -> ExportedModelError:
         f'The inputs or outputs of {file} are not those of a model for {description.task}: its '
         'description belongs to another model.'
     )
+
+
+def require_size(file: str, description: Description, shape: Sequence[int | None]) -> None:
+    """Checks that a graph takes images of the size that its description says.
+
+    Args:
+        file: The file, for messages.
+        description: What it says.
+        shape: The shape of its input, None for what may be anything.
+
+    Raises:
+        ExportedModelError: It takes others.
+    """
+    found, said = tuple(shape[2:]), description.input_size or (None, None)
+    if found != said:
+        raise ExportedModelError(
+            f'{file} takes images of {_size(found)} pixels, but its description says '
+            f'{_size(said)}: it belongs to another model.'
+        )
+
+
+def _size(sides: Sequence[int | None]) -> str:
+    return ' x '.join('any' if side is None else str(side) for side in reversed(sides))
 
 
 def missing_package(format_name: str, error: ImportError) -> MissingPackageError:

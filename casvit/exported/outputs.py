@@ -45,6 +45,9 @@ def to_result(
     scale = np.array(prepared.scale * 2, np.float32)
     whole = np.asarray(boxes[kept], np.float32) / scale
     boxes, inside = inside_image(whole, height, width)
+    if description.resizes and description.task == 'instance':
+        # Boxes were cut off at the edges of the image inside the file.
+        whole = np.asarray(outputs[4][kept], np.float32)
     kept, whole = kept[inside], whole[inside]
     masks = None
     if description.task == 'instance':

@@ -105,8 +105,9 @@ def difference(
     if len(left) > 3:
         scale = _largest(left[3][first]) or 1.0
         masks = _largest(left[3][first] - right[3][second]) / scale
+    boxes = [left[place][first] - right[place][second] for place in (0, 4) if len(left) > place]
     return Difference(
-        boxes=_largest(left[0][first] - right[0][second]),
+        boxes=_largest(np.concatenate(boxes)),
         scores=_largest(left[1][first] - right[1][second]),
         masks=masks,
         unmatched=sum(missing),

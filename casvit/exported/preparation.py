@@ -82,6 +82,56 @@ def _is_option(value: Any) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A preparation that an exported file can have inside: every image is made to fit one size.
+
+    Attributes:
+        to: Height and width of the input of the network.
+        keep_ratio: Whether images keep their aspect ratio, and are padded at the bottom or right.
+        colour: RGB colour of the padding.
+    """
+
+    to: tuple[int, int]
+    keep_ratio: bool
+    colour: tuple[int, ...]
+
+    def inside(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what becomes of an image in the input.
+
+        Args:
+            size: Height and width of the image.
+
+        Raises:
+            PreparationError: Nothing would be left of it.
+        """
+        if not self.keep_ratio:
+            return self.to
+        return _required(_scaled(size, min(self.to[0] / size[0], self.to[1] / size[1])))
+
+
+def fit_of(steps: Sequence[Step]) -> Fit:
+    """The steps as a single one that fits an image into the input.
+
+    Raises:
+        PreparationError: They are others than resizing bilinearly to one size, and padding.
+    """
+    kinds = [step['step'] for step in steps]
+    if kinds[:1] in (['resize'], ['resize_sides']) and kinds[1:] in ([], ['pad']):
+        resize = steps[0]
+        sides = tuple(resize['to'] if kinds[0] == 'resize' else (resize['long'], resize['short']))
+        keep = resize.get('keep_ratio', True)
+        # Different limits of the long and the short side are no limits of height and width.
+        one_size = kinds[0] == 'resize' or sides[0] == sides[1]
+        padded = [tuple(step['to']) for step in steps[1:]]
+        if resize['method'] == 'bilinear' and one_size and padded == ([sides] if keep else []):
+            return Fit(sides, keep, tuple(steps[1]['value']) if keep else (0, 0, 0))
+    raise PreparationError(
+        'only bilinear resizing to one size, and padding, can be inside a file, and the images of '
+        f'this model are prepared otherwise: {", ".join(kinds) or "not at all"}'
+    )
+
+
 def _resize(prepared: Prepared, to: Sequence[int], keep_ratio: bool, method: str) -> Prepared:
     """Resizes to a height and width; with ``keep_ratio`` so that it fits within both."""
     height, width = prepared.pixels.shape[:2]
@@ -149,13 +199,18 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
 
 
-def _resized(prepared: Prepared, height: int, width: int, method: str) -> Prepared:
-    before = prepared.pixels.shape[:2]
-    if height < 1 or width < 1:
+def _required(size: tuple[int, int]) -> tuple[int, int]:
+    if min(size) < 1:
         raise PreparationError(
             'too narrow to be resized as the model expects; use tiles (--tile SIZE, tile=SIZE), '
             'which are not resized'
         )
+    return size
+
+
+def _resized(prepared: Prepared, height: int, width: int, method: str) -> Prepared:
+    before = prepared.pixels.shape[:2]
+    height, width = _required((height, width))
     if method == 'pillow bicubic':
         image = Image.fromarray(prepared.pixels)
         pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))

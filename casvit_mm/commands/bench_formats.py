@@ -74,7 +74,9 @@ def formats_record(args: Namespace) -> dict[str, Any]:
                     if args.evaluate:
                         row['metrics'] = _metrics(args, '--backend', str(out), '--trust')
                 rows.append(row)
-        options = Namespace(checkpoint=args.checkpoint, format='onnx', dynamic=False, half=False)
+        options = Namespace(
+            checkpoint=args.checkpoint, format='onnx', dynamic=False, resize=False, half=False
+        )
         network, _ = network_and_description(options, loaded, steps, size, sample, raw=False)
         subjects.insert(1, _eager('PyTorch, fused', network.module, Path(folder)))
         rows.insert(1, dict(label='PyTorch, fused', install=rows[0]['install']))
@@ -122,6 +124,7 @@ def _exported(
         checkpoint=args.checkpoint,
         format=name,
         dynamic=False,
+        resize=False,
         half=precision == 'fp16',
         raw=False,
     )

@@ -1,6 +1,7 @@
 """Exports a trained model, and compares the file with PyTorch."""
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from casvit import __version__
 from casvit.errors import CliError
 from casvit.exported.description import Description
 from casvit.exported.formats import FORMATS, require_able
-from casvit.exported.preparation import Step, prepare
+from casvit.exported.preparation import PreparationError, Step, fit_of, prepare
 from casvit.inputs.images import read_image
 from casvit.sentences import count_of, from_here
 from casvit.tables import OBJECT_TASKS
@@ -25,7 +26,7 @@ from casvit_mm.datasets.shapes.scenes import paint
 from casvit_mm.deploy import fuse, is_fused
 from casvit_mm.deploy.export.program import Network, require_exporter
 from casvit_mm.deploy.export.whole import export
-from casvit_mm.deploy.lean import RawSingleStage, decoding, lean_model
+from casvit_mm.deploy.lean import RawSingleStage, Resizing, decoding, lean_model
 from casvit_mm.engine.run_facts import model_name
 from casvit_mm.inference.image_model import ImageModel
 from casvit_mm.inference.preparation import preparation, usual_size, with_size
@@ -49,11 +50,14 @@ def run(args: Namespace) -> int:
     out = _checked(args)
     sample = sample_image(args.sample)
     cfg = sized_config(args)
-    raw = is_raw(args, ConfigView(cfg))
+    view = ConfigView(cfg)
+    raw = is_raw(args, view)
+    steps, size = _steps(args, view.test_dataset()['pipeline'])  # type: ignore[index]
+    if args.resize:
+        _require_resizable(view, steps)
     load_toolbox(cfg)
     require_matching_channels(cfg)
     loaded = ImageModel(args.checkpoint, cfg, weights=args.weights)
-    steps, size = _steps(args, ConfigView(cfg).test_dataset()['pipeline'])  # type: ignore[index]
     network, description = network_and_description(args, loaded, steps, size, sample, raw=raw)
     print(f'model      {description.model}, {count_of(len(loaded.classes), "class")}')
     print(f'input      {_shape(description)}, uint8 RGB')
@@ -77,7 +81,7 @@ def network_and_description(
     """The network of a model, and what its file will say of itself.
 
     Args:
-        args: ``checkpoint``, ``format``, ``dynamic`` and ``half``.
+        args: ``checkpoint``, ``format``, ``dynamic``, ``resize`` and ``half``.
         loaded: The model; it is fused in place.
         steps: How images are prepared.
         size: Height and width of the example.
@@ -98,16 +102,25 @@ def network_and_description(
         size=None if args.dynamic else size,
         batch=None if batches else 1,
         preparation=steps,
+        resizes=args.resize,
         precision='fp16' if args.half else 'fp32',
         raw=decoding(whole) if raw else None,
         weights_sha256=sha256(Path(local_path(args.checkpoint))),
         casvit=__version__,
         **_of_task(loaded),
     )
+    module = RawSingleStage(whole).eval() if raw else whole
+    if args.resize:
+        enlarging = dict(
+            enlarge_twice=description.enlarge_twice, align_corners=description.align_corners
+        )
+        module = Resizing(whole, fit_of(steps), **enlarging).eval()
+        # Its logits are those of the image, without padding.
+        description = replace(description, enlarge_twice=False)
     network = Network(
-        RawSingleStage(whole).eval() if raw else whole,
-        _input(sample, steps, size),
-        dynamic=args.dynamic,
+        module,
+        _as_input(sample) if args.resize else _input(sample, steps, size),
+        dynamic=args.dynamic or args.resize,
         batches=batches,
         outputs=description.outputs,
         whole=whole if raw else None,
@@ -121,6 +134,21 @@ def _checked(args: Namespace) -> Path:
     chosen = FORMATS[args.format]
     if args.dynamic and args.image_size is not None:
         raise CliError('--dynamic takes images of any size: leave out --size.')
+    if args.dynamic and args.resize:
+        raise CliError(
+            '--resize makes all images one size inside the file, --dynamic leaves their size as it '
+            'is: use --resize if other programs read the file, --dynamic for the results of the '
+            'test pipeline.'
+        )
+    if args.raw and args.resize:
+        raise CliError(
+            '--resize is for files that answer in pixels of the image, which a file without '
+            'decoding does not: leave out --raw or --resize.'
+        )
+    if args.resize:
+        precision = 'fp16' if args.half else 'fp32'
+        what = f'the resizing of images in {precision}'
+        require_able(args.format, what, lambda each: precision in each.resizing)
     if args.dynamic:
         require_able(args.format, 'models for images of any size', lambda each: each.dynamic)
     if args.half:
@@ -162,6 +190,23 @@ def is_raw(args: Namespace, view: ConfigView) -> bool:
     return False
 
 
+def _require_resizable(view: ConfigView, steps: list[Step]) -> None:
+    """Checks that the preparation of images can be part of the file.
+
+    Raises:
+        CliError: It cannot.
+    """
+    if view.task == 'instance' and 'roi_head' not in view.model:
+        raise CliError(
+            '--resize cannot be used with masks over the whole input, such as those of '
+            'RTMDet-Ins: it can with Mask R-CNN, detectors without masks, and segmentors.'
+        )
+    try:
+        fit_of(steps)
+    except PreparationError as error:
+        raise CliError(f'--resize cannot be used with this model: {error}.') from error
+
+
 def _steps(args: Namespace, pipeline: list[Any]) -> tuple[list[Step], tuple[int, int]]:
     """How images are prepared, and the size of the example."""
     steps = preparation(pipeline)
@@ -193,7 +238,10 @@ def _input(sample: np.ndarray, steps: list[Step], size: tuple[int, int]) -> torc
     """The sample image as an input of the network. Shape: ``(1, 3, H, W)``."""
     if not steps:
         steps = [dict(step='resize', to=list(size), keep_ratio=False, method='bilinear')]
-    pixels = prepare(sample, steps).pixels
+    return _as_input(prepare(sample, steps).pixels)
+
+
+def _as_input(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
 
 
@@ -215,6 +263,9 @@ def _of_task(loaded: ImageModel) -> dict[str, Any]:
 
 
 def _shape(description: Description) -> str:
+    if description.resizes and description.size is not None:
+        height, width = description.size
+        return f'1 x 3 x height x width (resized inside to {height} x {width})'
     if description.size is None:
         batch = '1' if description.batch else 'batch'
         return f'{batch} x 3 x height x width'

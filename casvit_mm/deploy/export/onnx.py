@@ -19,6 +19,7 @@ DIMENSIONS = {
     'scores': ('objects',),
     'labels': ('objects',),
     'masks': ('objects', 'mask_height', 'mask_width'),
+    'mask_boxes': ('objects', None),
     'logits': ('batch', None, 'logits_height', 'logits_width'),
     'probabilities': ('batch', None),
     'class_logits': ('batch', 'places', None),

@@ -6,5 +6,6 @@ same modules and weights, in operations that can be traced for images of any siz
 
 from casvit_mm.deploy.lean.build import UnsupportedModelError, lean_model
 from casvit_mm.deploy.lean.raw import RawSingleStage, decoding
+from casvit_mm.deploy.lean.resizing import Resizing
 
-__all__ = ['RawSingleStage', 'UnsupportedModelError', 'decoding', 'lean_model']
+__all__ = ['RawSingleStage', 'Resizing', 'UnsupportedModelError', 'decoding', 'lean_model']

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from casvit_mm.deploy.lean.resizing import Resizing
+
 DENSE = ('backbone', 'neck', 'head', 'rpn', 'box_head', 'mask_head')
 """Names of the dense parts of lean models."""
 
@@ -23,8 +25,9 @@ def in_half(module: nn.Module) -> nn.Module:
         module: A lean model.
     """
     module = copy.deepcopy(module)
+    network = module.network if isinstance(module, Resizing) else module
     for name in DENSE:
-        part = getattr(module, name, None)
+        part = getattr(network, name, None)
         if isinstance(part, nn.Module):
             part.half()
             part.forward = _converting(part.forward)
