@@ -55,8 +55,8 @@ KINDS = {
     'iterations': dict(iterations=9),
     'epochs, accumulated gradients': dict(accumulated=3),
     'iterations, accumulated gradients': dict(iterations=10, accumulated=3),
-    'epochs, worker processes': dict(workers=2),
-    'iterations, worker processes': dict(iterations=9, workers=1),
+    'epochs, worker processes': dict(workers=2, noisy=False),
+    'iterations, worker processes': dict(iterations=9, workers=1, noisy=False),
 }
 
 
