@@ -272,28 +272,3 @@ def test_what_a_format_cannot_hold_is_said_before_the_checkpoint_is_read(
     answer = call('export', config, 'no_such_checkpoint.pth', *options)
     assert answer.code == 2 and message in ' '.join(answer.err.split()), answer.err
     assert 'Traceback' not in answer.err and not list(Path().iterdir())
-
-
-@pytest.mark.long
-@pytest.mark.parametrize('format_name', ['torchscript', 'aotinductor', 'executorch', 'ncnn'])
-@pytest.mark.parametrize(
-    'name',
-    [
-        'retinanet_casvit-xs_demo_shapes',
-        'rtmdet_casvit-s_8xb32-300e_coco',
-        'semantic_fpn_casvit-xs_demo_shapes',
-        'segformer_casvit-s_80k_ade20k-512x512',
-        'upernet_casvit-s_80k_ade20k-512x512',
-    ],
-)
-def test_every_shipped_kind_of_model_is_exported_and_compared(format_name, name, tmp_path, capsys):
-    exported(name, format_name, tmp_path, '--size', '128')
-    assert 'compared   128 x 128 px' in capsys.readouterr().out
-
-
-@pytest.mark.long
-@pytest.mark.parametrize('format_name', ['torchscript', 'aotinductor'])
-@pytest.mark.parametrize('name', ['mask_rcnn_casvit-xs_demo_shapes', 'rtmdet_ins_casvit'])
-def test_instance_masks_are_exported_and_compared(format_name, name, tmp_path, capsys):
-    exported(name, format_name, tmp_path, '--size', '128')
-    assert 'compared   128 x 128 px' in capsys.readouterr().out

@@ -1,7 +1,8 @@
-"""Every kind of model in every format: compared with PyTorch as the documentation promises."""
+"""Every kind of model in every format: within the documented limits, and in several threads."""
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 import numpy as np
@@ -74,6 +75,20 @@ def checkpoint(tmp_path_factory):
     return of
 
 
+def exported(name, weights, format_name, options, file):
+    """Exports a model; gives the exit code and the seconds. Skipped if a package is missing."""
+    for package in NEEDS.get(format_name, ()):
+        if find_spec(package) is None:
+            pytest.skip(f'{package} is not installed')
+    begun = time.perf_counter()
+    arguments = [name, str(weights), '--format', format_name, *options, '--out', str(file)]
+    return run_tool('export', arguments), time.perf_counter() - begun
+
+
+def image(side, seed=0):
+    return np.ascontiguousarray(paint(np.random.default_rng(seed), side).image[..., ::-1])
+
+
 @pytest.mark.parametrize(
     ('name', 'format_name', 'options'),
     [
@@ -85,17 +100,9 @@ def checkpoint(tmp_path_factory):
 def test_the_exported_file_is_within_the_limits(
     name, format_name, options, checkpoint, tmp_path, capsys
 ):
-    for package in NEEDS.get(format_name, ()):
-        if find_spec(package) is None:
-            pytest.skip(f'{package} is not installed')
-    weights, file = checkpoint(name), tmp_path / f'model{FORMATS[format_name].suffix}'
+    file = tmp_path / f'model{FORMATS[format_name].suffix}'
     size = () if '--dynamic' in options else ('--size', '128')
-    begun = time.perf_counter()
-    code = run_tool(
-        'export',
-        [name, str(weights), '--format', format_name, *size, *options, '--out', str(file)],
-    )
-    seconds = time.perf_counter() - begun
+    code, seconds = exported(name, checkpoint(name), format_name, (*size, *options), file)
     said = capsys.readouterr()
     assert code == 0, said.err
     lines = re.findall(r'^compared +(.*)$', said.out, re.MULTILINE)
@@ -111,11 +118,33 @@ def test_the_exported_file_is_within_the_limits(
         assert whole or int(re.search(r'(\d+) object', line)[1]) > 0
         for kind, value in found.items():
             assert value <= LIMITS['--half' in options][kind]
-    image = np.ascontiguousarray(paint(np.random.default_rng(0), 160).image[..., ::-1])
-    result = Predictor(file, trust=True, score_threshold=0.01)(image)
+    result = Predictor(file, trust=True, score_threshold=0.01)(image(160))
     if isinstance(result, Detections):
         assert len(result) > 0
     elif isinstance(result, SemanticMap):
         assert result.class_ids.shape == (160, 160)
     else:
         assert result.scores.sum() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize('name', ['casvit-xs_demo_shapes', 'retinanet_casvit-xs_light_demo_shapes'])
+@pytest.mark.parametrize('format_name', [name for name, each in FORMATS.items() if each.backend])
+def test_fifty_images_in_eight_threads_are_bit_for_bit_those_of_one(
+    format_name, name, checkpoint, tmp_path
+):
+    file = tmp_path / f'model{FORMATS[format_name].suffix}'
+    assert exported(name, checkpoint(name), format_name, ('--size', '96'), file)[0] == 0
+    predict = Predictor(file, trust=True, score_threshold=0.05)
+    images = [image(96, seed) for seed in range(50)]
+
+    def arrays(one):
+        result = predict(one)
+        names = ('boxes', 'scores', 'class_ids') if isinstance(result, Detections) else ('scores',)
+        return [getattr(result, each) for each in names]
+
+    expected = [arrays(one) for one in images]
+    assert all(len(each[0]) for each in expected)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: [arrays(one) for one in images], range(8)):
+            for left, right in zip(expected, found, strict=True):
+                assert all(map(np.array_equal, left, right))
