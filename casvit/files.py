@@ -65,6 +65,16 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def why_unwritable(folder: Path) -> str:
+    """Why no file can be written into a folder, which need not exist yet; empty if one can."""
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        return f'{existing} is not a folder'
+    return '' if os.access(existing, os.W_OK | os.X_OK) else f'the folder {existing} is read-only'
+
+
 def cache_folder() -> Path:
     """The folder in the user's cache for files that can be generated again."""
     if cache := os.environ.get('XDG_CACHE_HOME'):

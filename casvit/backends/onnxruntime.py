@@ -44,6 +44,8 @@ class OnnxRuntime:
     precision = 'fp32'
 
     def __init__(self, file: str, device: str | None = None, threads: int | None = None) -> None:
+        # By itself, ONNX Runtime tells its makers over the network how it is used.
+        os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
         try:
             import onnxruntime
         except ImportError as error:

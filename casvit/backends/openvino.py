@@ -1,7 +1,9 @@
 """The OpenVINO backend: runs .xml files without torch."""
 
 import queue
+import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,31 @@ from casvit.exported.opening import checked
 
 PRECISIONS = {'f32': 'fp32', 'f16': 'fp16', 'bf16': 'bf16'}
 """Our names of OpenVINO's precisions."""
+
+
+TELEMETRY = 'openvino_telemetry'
+"""The package that OpenVINO sends reports with; it does without if that cannot be imported."""
+
+
+def import_without_reports() -> ModuleType:
+    """Imports OpenVINO.
+
+    By itself, OpenVINO tells its makers over the network that it was imported, and what it
+    converts, unless the user has opted out. If it has been imported before, nothing changes.
+
+    Raises:
+        ImportError: It cannot be imported.
+    """
+    before = sys.modules.get(TELEMETRY)
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        import openvino
+    finally:
+        if before is None:
+            del sys.modules[TELEMETRY]
+        else:
+            sys.modules[TELEMETRY] = before
+    return openvino
 
 
 class OpenVino:
@@ -43,7 +70,7 @@ class OpenVino:
         threads: int | None = None,
     ) -> None:
         try:
-            import openvino
+            openvino = import_without_reports()
         except ImportError as error:
             raise missing_package('openvino', error) from error
         core = openvino.Core()

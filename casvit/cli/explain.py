@@ -5,6 +5,7 @@ part of the config that cannot be built, and a part that fails while it runs.
 """
 
 import difflib
+import errno
 import re
 
 from casvit.cli.parts import (
@@ -119,6 +120,8 @@ def _explain_file(error: BaseException, original: BaseException, message: str) -
         return None
     if IN_WORKER in message:
         return f'The data loader cannot read a file: {_last_line(message)}.'
+    if original.errno == errno.ENOSPC:
+        return f'{original.filename or "A file"} cannot be written: the disk is full.'
     if original.filename:
         return f'{original.filename}: {original.strerror or message}.'
     return None

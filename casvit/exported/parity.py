@@ -46,12 +46,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How large each :class:`Difference` may be."""
+    """How large each :class:`Difference` may be.
+
+    Attributes:
+        unmatched: Share of the objects that only one of the two may have.
+    """
 
     boxes: float
     scores: float
     masks: float
     values: float
+    unmatched: float = 0.0
 
     def allows(self, difference: Difference) -> bool:
         """Whether a difference is within it; NaN is not."""
@@ -59,12 +64,14 @@ class Tolerance:
             getattr(difference, name) <= getattr(self, name)
             for name in ('boxes', 'scores', 'masks', 'values')
         )
-        return all(within) and difference.unmatched == 0
+        objects = difference.objects + difference.unmatched
+        return all(within) and difference.unmatched <= self.unmatched * objects
 
 
 TOLERANCES = {
     'fp32': Tolerance(boxes=1e-2, scores=1e-4, masks=1e-3, values=1e-4),
-    'fp16': Tolerance(boxes=4.0, scores=3e-2, masks=6e-2, values=2e-2),
+    # Which of two overlapping boxes is suppressed may hang on the last digit of fp16.
+    'fp16': Tolerance(boxes=4.0, scores=3e-2, masks=6e-2, values=2e-2, unmatched=0.05),
 }
 """By the precision of the exported file."""
 

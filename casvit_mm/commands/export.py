@@ -13,6 +13,7 @@ from casvit.errors import CliError
 from casvit.exported.description import Description
 from casvit.exported.formats import FORMATS, require_able
 from casvit.exported.preparation import PreparationError, Step, fit_of, prepare
+from casvit.files import why_unwritable
 from casvit.inputs.images import read_image
 from casvit.sentences import count_of, from_here
 from casvit.tables import OBJECT_TASKS
@@ -21,18 +22,20 @@ from casvit.weights.find import local_path
 from casvit_mm.commands.config import sized_config
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
-from casvit_mm.config.view import ConfigView
+from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.datasets.shapes.scenes import paint
 from casvit_mm.deploy import fuse, is_fused
 from casvit_mm.deploy.export.program import Network, require_exporter
 from casvit_mm.deploy.export.whole import export
 from casvit_mm.deploy.lean import RawSingleStage, Resizing, decoding, lean_model
 from casvit_mm.engine.run_facts import model_name
-from casvit_mm.inference.image_model import ImageModel
-from casvit_mm.inference.preparation import preparation, usual_size, with_size
+from casvit_mm.inference.image_model import ImageModel, require_usable
+from casvit_mm.inference.preparation import DIVISOR, preparation, usual_size, with_size
 
 SAMPLE_SIDE = 640
 """Side of the generated sample image in pixels."""
+NECKS_OF_WHOLE_STRIDES = ('CSPNeXtPAFPN',)
+"""Necks that enlarge features to exactly twice their size, whatever the size of the next level."""
 
 
 def run(args: Namespace) -> int:
@@ -52,11 +55,13 @@ def run(args: Namespace) -> int:
     cfg = sized_config(args)
     view = ConfigView(cfg)
     raw = is_raw(args, view)
-    steps, size = _steps(args, view.test_dataset()['pipeline'])  # type: ignore[index]
-    if args.resize:
-        _require_resizable(view, steps)
+    require_usable(cfg)
     load_toolbox(cfg)
     require_matching_channels(cfg)
+    steps, size = _steps(args, view.test_dataset()['pipeline'])  # type: ignore[index]
+    _require_whole_strides(view, size)
+    if args.resize:
+        _require_resizable(view, steps)
     loaded = ImageModel(args.checkpoint, cfg, weights=args.weights)
     network, description = network_and_description(args, loaded, steps, size, sample, raw=raw)
     print(f'model      {description.model}, {count_of(len(loaded.classes), "class")}')
@@ -163,6 +168,8 @@ def _checked(args: Namespace) -> Path:
         raise CliError(f'The file {out} must end in {chosen.suffix} for {chosen.name}.')
     if out.is_dir() and out.suffix != '.mlpackage':
         raise CliError(f'{out} is a folder: choose another --out.')
+    if reason := why_unwritable(out.parent):
+        raise CliError(f'{out} cannot be written: {reason}. Name another file with --out FILE.')
     return out
 
 
@@ -224,6 +231,22 @@ def _steps(args: Namespace, pipeline: list[Any]) -> tuple[list[Step], tuple[int,
     if min(size) < 32:
         raise CliError(f'--size {min(size)}: expected at least 32 pixels.')
     return with_size(steps, size), size
+
+
+def _require_whole_strides(view: ConfigView, size: tuple[int, int]) -> None:
+    """Checks that the levels of the features of an input are exactly twice as large as the next.
+
+    Raises:
+        CliError: They are not, and the neck cannot join them.
+    """
+    neck = type_name(view.model.get('neck') or {})
+    height, width = size
+    if neck in NECKS_OF_WHOLE_STRIDES and (height % DIVISOR or width % DIVISOR):
+        height, width = (max(side // DIVISOR, 1) * DIVISOR for side in size)
+        raise CliError(
+            f'An input of {size[1]} x {size[0]} pixels does not fit the neck {neck}, which takes '
+            f'multiples of {DIVISOR} only: add --size {height} {width}, for example.'
+        )
 
 
 def sample_image(file: str | None) -> np.ndarray:

@@ -109,7 +109,7 @@ class ImageModel:
         weights: str = 'model',
     ) -> None:
         if cfg is not None:
-            _require_usable(cfg)
+            require_usable(cfg)
             import_toolbox(ConfigView(cfg).scope)
         content = read_checkpoint(checkpoint, weights=weights)
         if cfg is None:
@@ -202,7 +202,12 @@ class ImageModel:
         return Classification(sample.pred_score.float().cpu().numpy(), **more)
 
 
-def _require_usable(cfg: Config) -> None:
+def require_usable(cfg: Config) -> None:
+    """Checks that a config has what inference needs.
+
+    Raises:
+        UnusableConfigError: It lacks something, or its toolbox is not supported.
+    """
     name, view = cfg.filename or 'that was given', ConfigView(cfg)
     if not cfg.get('model'):
         raise UnusableConfigError(f'The config {name} has no model.')

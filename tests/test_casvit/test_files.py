@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from casvit.files import is_file, write_whole, written_whole
+from casvit.files import is_file, why_unwritable, write_whole, written_whole
 
 
 def content(folder):
@@ -88,3 +88,13 @@ def test_a_folder_whose_move_fails_is_put_back(tmp_path, monkeypatch):
 @pytest.mark.parametrize('name', ['a' * 300, 'a\0b', 'missing', '.'])
 def test_a_name_that_no_file_has_is_no_file(tmp_path, name):
     assert not is_file(tmp_path / name)
+
+
+def test_a_folder_that_no_file_can_be_written_into_is_told_apart(tmp_path, monkeypatch):
+    file = tmp_path / 'a'
+    file.write_text('a')
+    assert why_unwritable(tmp_path / 'new' / 'deep') == ''
+    assert why_unwritable(file / 'new') == f'{file} is not a folder'
+    # Root may write anywhere.
+    monkeypatch.setattr('os.access', lambda path, mode: False)
+    assert why_unwritable(tmp_path / 'new') == f'the folder {tmp_path} is read-only'

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from as_trained import as_trained
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.structures import BaseDataElement
-from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from small_models import build
 from torch.nn import functional
 
@@ -33,36 +32,12 @@ SEGMENTORS = (
     'segformer_casvit-s_80k_ade20k-512x512',
     'deeplabv3plus_casvit',
 )
-# So that scores of random weights differ, and some are high.
-LARGER = {'retina_cls': 25, 'rtm_cls': 150, 'rpn_cls': 5, 'fc_cls': 20}
-LIKELY = ('retina_cls', 'rtm_cls')
 
 
 def trained(name):
-    """A fused model whose norms and last layers hold numbers as after training."""
-    cfg = Config.fromfile(find_config(name))
-    import_toolbox(cfg.get('default_scope', 'mmdet'))
-    for part in ('backbone', 'neck'):
-        cfg.model.get(part, {}).pop('init_cfg', None)
-    if cfg.get('data_preprocessor'):
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = build(cfg)
-    logger = MMLogger.get_current_instance()
-    logger.setLevel('ERROR')
-    model.init_weights()
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.running_mean.normal_(0, 0.1, generator=generator)
-            module.running_var.uniform_(0.5, 1.5, generator=generator)
-    with torch.no_grad():
-        for key, value in model.named_parameters():
-            for part, factor in LARGER.items():
-                if f'{part}.' in key and key.endswith('weight'):
-                    value.mul_(factor)
-            if any(f'{part}.' in key for part in LIKELY) and key.endswith('bias'):
-                value.fill_(-3)
-    return cfg, fuse(model.eval())
+    """A config, and its model as after training, fused."""
+    cfg, model = as_trained(name)
+    return cfg, fuse(model)
 
 
 def image(height, width):

@@ -1,6 +1,7 @@
 """Exported models of trained demos: accuracy, and an environment without torch."""
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -8,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from as_trained import checkpoint_as_trained
 from long_runs import tool
+from PIL import Image
 
 from casvit import Predictor
+from casvit.exported.formats import FORMATS
 from casvit.exported.parity import difference
+from casvit_mm.datasets.shapes.scenes import paint
 
 pytestmark = pytest.mark.long
 REPOSITORY = Path(__file__).parents[2]
@@ -82,6 +87,62 @@ def test_fifty_images_in_eight_threads_are_bit_for_bit_those_of_one(exported):
                 assert np.array_equal(left.dense_masks, right.dense_masks)
 
 
+def turned_images(folder):
+    """Files of an image whose camera was turned: read upright, they are higher than wide."""
+    files = []
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ('turned.jpg', 'turned.png'):
+        scene = paint(np.random.default_rng(3), 200).image[..., ::-1]
+        files.append(folder / name)
+        Image.fromarray(np.ascontiguousarray(scene[:150])).save(files[-1], exif=exif)
+    return files
+
+
+# Prints what is found in images, in an environment that may have nothing but a runtime.
+PREDICTS = """
+import json, os, sys, time
+networked = []
+def watch(event, details):
+    if event in ('socket.connect', 'socket.getaddrinfo', 'os.fork', 'subprocess.Popen'):
+        networked.append(event)
+sys.addaudithook(watch)
+start = time.perf_counter()
+from casvit import Predictor
+imported = time.perf_counter() - start
+predict = Predictor(sys.argv[1])
+opened = time.perf_counter() - start - imported
+results = []
+for path in sys.argv[2:]:
+    result = predict(path)
+    names = ('scores', 'boxes', 'class_ids') if hasattr(result, 'boxes') else ('scores',)
+    found = {name: getattr(result, name).tolist() for name in names}
+    found['size'] = [result.height, result.width]
+    if getattr(result, 'masks', None) is not None:
+        found['masks'] = [int(mask.sum()) for mask in result.dense_masks]
+    results.append(found)
+time.sleep(4)  # Reports would be sent a little later.
+print(json.dumps(dict(
+    imported=imported, opened=opened, results=results, networked=networked,
+    home=os.listdir(os.environ['HOME']),
+    heavy=sorted({'torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'cv2', 'openvino_telemetry'}
+                 & set(sys.modules)))))
+"""
+
+
+def predictions(python, file, images, home, **env):
+    """What the program above prints, run by an interpreter."""
+    home.mkdir()
+    done = subprocess.run(
+        [python, '-c', PREDICTS, file, *images],
+        env={'PATH': os.defpath, 'HOME': str(home), **env},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.mark.parametrize('runtime', ['onnx', 'openvino', 'ncnn'])
 def test_a_fresh_environment_without_torch_runs_an_exported_model(
     runtime, trained_demo, exported, tmp_path
@@ -89,41 +150,39 @@ def test_a_fresh_environment_without_torch_runs_an_exported_model(
     if runtime == 'onnx':
         file = exported
     else:
-        # A detector for ncnn holds the network only.
-        config = DEMO if runtime == 'openvino' else 'casvit-xs_demo_shapes'
-        checkpoint = trained_demo.last
+        # Masks need a format that holds whole detectors.
+        config, checkpoint = DEMO, trained_demo.last
         if runtime == 'ncnn':
-            from mmengine.config import Config
-            from small_models import DEMOS, write_checkpoint
-
-            cfg = Config.fromfile(REPOSITORY / 'configs' / DEMOS['classification'])
-            checkpoint = write_checkpoint(cfg, tmp_path / 'classifier.pth', meta={})
-        suffix = {'openvino': '.xml', 'ncnn': '.param'}[runtime]
-        file = tmp_path / 'files' / f'model{suffix}'
+            config = 'casvit-xs_demo_shapes'
+            checkpoint = checkpoint_as_trained(config, tmp_path)
+        file = tmp_path / 'files' / f'model{FORMATS[runtime].suffix}'
         tool('export', config, checkpoint, '--format', runtime, '--size', 96, '--out', file)
     folder = tmp_path / 'fresh'
     venv.create(folder, with_pip=True)
     python = folder / 'bin' / 'python'
     quiet = ('-q', '--disable-pip-version-check')
     subprocess.run([python, '-m', 'pip', 'install', *quiet, f'{REPOSITORY}[{runtime}]'], check=True)
-    code = f"""
-import json, sys, time
-start = time.perf_counter()
-from casvit import Predictor
-imported = time.perf_counter() - start
-import numpy as np
-predict = Predictor({str(file)!r})
-result = predict(np.full((120, 160, 3), 90, np.uint8))
-print(json.dumps(dict(imported=imported, result=repr(result), heavy=sorted(
-    {{'torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'cv2'}} & set(sys.modules)))))
-"""
-    done = subprocess.run([python, '-c', code], capture_output=True, text=True, check=True)
-    said = json.loads(done.stdout)
+    images = turned_images(tmp_path)
+    said = predictions(python, file, images, tmp_path / 'home')
+    here = predictions(
+        sys.executable, file, images, tmp_path / 'home here', PYTHONPATH=str(REPOSITORY)
+    )
     listed = subprocess.run(
         [python, '-m', 'pip', 'list', '--format=freeze'], capture_output=True, text=True, check=True
     ).stdout.lower()
     packages = folder / 'lib' / f'python{sys.version_info[0]}.{sys.version_info[1]}'
     size = sum(each.stat().st_size for each in packages.rglob('*') if each.is_file())
-    print(f'{runtime}: {size / 1e6:.0f} MB, imported in {said["imported"]:.2f} s, {said["result"]}')
+    print(
+        f'{runtime}: {size / 1e6:.0f} MB, imported in {said["imported"]:.2f} s, '
+        f'opened in {said["opened"]:.2f} s, {[len(each["scores"]) for each in said["results"]]}'
+    )
+    assert len(said['results']) == len(here['results']) == len(images)
+    for result, expected in zip(said['results'], here['results'], strict=True):
+        assert result['size'] == expected['size'] == [200, 150] and len(result['scores']) > 0
+        assert result.get('class_ids') == expected.get('class_ids')
+        # Another version of the runtime may round differently.
+        for name, limit in (('scores', 1e-4), ('boxes', 1e-2), ('masks', 2)):
+            assert np.allclose(result.get(name, 0), expected.get(name, 0), rtol=0, atol=limit)
     assert said['heavy'] == [] and 'torch' not in listed and 'mmengine' not in listed
+    assert said['networked'] == [] and said['home'] == []
     assert size < 500e6

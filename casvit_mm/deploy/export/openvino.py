@@ -4,6 +4,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from casvit.backends.openvino import import_without_reports
 from casvit.exported.description import Description
 from casvit_mm.deploy.export import onnx
 from casvit_mm.deploy.export.program import Network, missing_converter
@@ -22,7 +23,7 @@ def write(network: Network, description: Description, file: Path) -> None:
         ExportError: The network cannot be traced.
     """
     try:
-        import openvino
+        openvino = import_without_reports()
     except ImportError as error:
         raise missing_converter('OpenVINO', 'openvino', error) from error
     with tempfile.TemporaryDirectory() as folder:

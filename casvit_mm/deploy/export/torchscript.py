@@ -1,6 +1,9 @@
 """TorchScript, for programs in C++ that use torch."""
 
+from io import BytesIO
 from pathlib import Path
+
+import torch
 
 from casvit.exported.description import Description
 from casvit_mm.deploy.export.program import Network, traced
@@ -19,5 +22,8 @@ def write(network: Network, description: Description, file: Path) -> None:
         ExportError: The network cannot be traced.
     """
     program = traced(network, network.example)
+    # Into memory first: the process would end if the disk were full.
+    content = BytesIO()
     with silenced():
-        program.save(str(file))
+        torch.jit.save(program, content)
+    file.write_bytes(content.getbuffer())

@@ -49,6 +49,7 @@ def export(
     chosen = FORMATS[description.format]
     differences: list[Difference] = []
     with _folder_beside(out) as folder:
+        _require_space(folder, network.module, description)
         file = folder / out.name
         importlib.import_module(WRITERS[description.format]).write(network, description, file)
         if not chosen.described_inside:
@@ -101,6 +102,22 @@ def compared(
         if description.task in OBJECT_TASKS:
             at += f', {count_of(found.objects, "object")}'
         yield at, found
+
+
+def _require_space(folder: Path, module: torch.nn.Module, description: Description) -> None:
+    """Checks that a disk has room for a file: runtimes do not always notice that it has not.
+
+    Raises:
+        ExportError: It has not.
+    """
+    weights = sum(each.nbytes for each in (*module.parameters(), *module.buffers()))
+    # The graph comes to it, and the code of a compiled one.
+    needed = weights // (2 if description.precision == 'fp16' else 1) * 5 // 4 + 2**21
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise ExportError(
+            f'The disk of {folder.parent} has {free / 1e6:.0f} MB left, but the file needs about '
+            f'{needed / 1e6:.0f} MB. Name a file on another disk with --out FILE.'
+        )
 
 
 def _describe(file: Path, description: Description) -> None:

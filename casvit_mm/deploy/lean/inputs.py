@@ -41,6 +41,16 @@ class Normalised(nn.Module):
             x = (x - self.mean) / self.std
         if self.divisor == 1:
             return x
-        height, width = x.shape[-2:]
+        height, width = sides(x)
         below, right = -height % self.divisor, -width % self.divisor
         return functional.pad(x, (0, right, 0, below), value=self.pad_value)
+
+
+def sides(x: Tensor) -> tuple[int, int]:
+    """Height and width of features or images. Shape: ``(B, C, H, W)``.
+
+    A trace, which is for one size of images, gets them as numbers: coremltools cannot compute with
+    traced ones.
+    """
+    height, width = x.shape[-2:]
+    return (int(height), int(width)) if torch.jit.is_tracing() else (height, width)

@@ -7,7 +7,7 @@ from mmseg.models.utils import Upsample
 from torch import Tensor, nn
 from torch.nn import functional
 
-from casvit_mm.deploy.lean.inputs import Normalised
+from casvit_mm.deploy.lean.inputs import Normalised, sides
 
 
 class LeanSegmentor(nn.Module):
@@ -70,7 +70,7 @@ class Enlarged(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarges features. Shape: ``(B, C, H, W) -> (B, C, factor * H, factor * W)``."""
-        size = [side * self.factor for side in x.shape[-2:]]
+        size = [side * self.factor for side in sides(x)]
         return functional.interpolate(x, size, mode=self.mode, align_corners=self.align_corners)
 
 
