@@ -1,6 +1,7 @@
 """Runs of a tiny model in which everything is random, to be interrupted and resumed."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from mmengine.registry import METRICS, RUNNERS
 from mmengine.utils import ManagerMixin
 from torch import nn
 from torch.utils.data import Dataset
+
+import casvit_mm  # noqa: F401
 
 IMAGES = 14
 
@@ -123,7 +126,20 @@ def exact_run(
             *own,
         ],
         randomness=dict(seed=0),
-        log_level='ERROR',
         cfg=dict(),
-        **options,
+        **{'log_level': 'ERROR', **options},
     )
+
+
+def end_of(work_dir):
+    """Everything that a run leaves: weights, average, optimiser and schedules."""
+    file = max(Path(work_dir).glob('iter_*.pth'), key=lambda path: int(path.stem[5:]))
+    saved = torch.load(file, map_location='cpu', weights_only=False)
+    left = dict(saved['state_dict'])
+    left |= {f'average {key}': value for key, value in saved['ema_state_dict'].items()}
+    for number, state in saved['optimizer']['state'].items():
+        left |= {f'optimizer {number} {key}': value for key, value in state.items()}
+    for number, state in enumerate(saved['param_schedulers']):
+        left |= {f'schedule {number} {key}': value for key, value in state.items()}
+    left |= {f'hook {key}': value for key, value in saved['run_state']['hooks'].items()}
+    return left

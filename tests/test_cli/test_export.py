@@ -152,6 +152,13 @@ def test_only_standard_operators_are_used(masks, boxes):
         assert not any(tensor.external_data for tensor in model.graph.initializer)
 
 
+def test_the_file_holds_no_paths_of_the_machine_that_wrote_it(masks, boxes, classes):
+    for *_, file in (masks, boxes, classes):
+        content = file.read_bytes()
+        assert b'site-packages' not in content and b'casvit_mm/' not in content
+        assert str(Path(__file__).parents[2]).encode() not in content
+
+
 def test_the_file_says_what_it_is(masks):
     config, checkpoint, file = masks
     (entry,) = onnx.load(str(file)).metadata_props

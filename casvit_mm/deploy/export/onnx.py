@@ -62,11 +62,22 @@ def write(network: Network, description: Description, file: Path) -> None:
     _name_dimensions(model.graph)
     # Shapes of values inside have other names, and runtimes find them out themselves.
     del model.graph.value_info[:]
+    _forget_sources(model)
     model.producer_name, model.producer_version = 'casvit-mm', description.casvit
     model.doc_string = description.model
     onnx.helper.set_model_props(model, {KEY: description.to_json()})
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, str(file))
+
+
+def _forget_sources(model: Any) -> None:
+    """Removes what torch notes of each node: lines of source code, with paths of this machine."""
+    graphs = [model.graph, *model.functions]
+    for each in (*graphs, *(node for graph in graphs for node in graph.node)):
+        del each.metadata_props[:]
+        each.doc_string = ''
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
 
 
 def _name_dimensions(graph: Any) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from casvit.errors import UserError
 from casvit_mm.engine.exact.positions import PositionedBatchSampler
-from casvit_mm.engine.exact.randomness import VALIDATIONS, SeededSamples, seed_step
+from casvit_mm.engine.exact.randomness import VALIDATIONS, load_with_care, seed_step
 from casvit_mm.engine.exact.state import Place, RunState
 from casvit_mm.registration import registered_in
 
@@ -50,9 +50,8 @@ class _Loop:
 
     def _follow_positions(self) -> None:
         """Lets samples be loaded with random numbers of their own."""
-        dataset: Any = self.dataloader.dataset
-        if self.is_exact and not hasattr(dataset, '__getitems__'):
-            dataset.__getitems__ = SeededSamples(dataset, self.runner.seed)
+        if self.is_exact:
+            load_with_care(self.dataloader, self.runner.seed)
 
     @property
     def is_exact(self) -> bool:
@@ -89,6 +88,8 @@ class _Loop:
 
     def _take_up(self) -> None:
         """Goes on where another run was, if this one resumes."""
+        if self.runner.val_loop is not None:
+            load_with_care(self.runner.val_loop.dataloader, self.runner.seed)
         if self.resumed is None:
             return
         place = self.resumed.place

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
+from torch.utils.data import DataLoader, get_worker_info
 
 from casvit_mm.engine.exact.positions import PositionedBatch
 
@@ -91,6 +91,18 @@ class SeededSamples:
             with seeded_sample(self.seed, indices.epoch, position):
                 samples.append(self.dataset[index])
         return samples
+
+
+def load_with_care(loader: DataLoader, seed: int) -> None:
+    """Lets the processes of a loader outlive signals, and seed samples whose position they know.
+
+    Args:
+        loader: The loader; changed in place.
+        seed: Seed of the run.
+    """
+    dataset: Any = loader.dataset
+    if not hasattr(dataset, '__getitems__'):
+        dataset.__getitems__ = SeededSamples(dataset, seed)
 
 
 def _outlive_signals() -> None:

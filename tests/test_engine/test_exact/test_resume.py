@@ -1,6 +1,6 @@
 import pytest
 import torch
-from exact_runs import exact_run
+from exact_runs import end_of, exact_run
 from mmengine.hooks import Hook
 
 ALL = dict(map_location='cpu', weights_only=False)
@@ -23,21 +23,6 @@ class CutHook(Hook):
         self.left -= 1
         if self.left < 0:
             raise CutError
-
-
-def end_of(runner):
-    """Everything that a run leaves: weights, average, optimiser and schedules."""
-    loop = runner.train_loop
-    file = f'{runner.work_dir}/iter_{loop.iter}.pth'
-    saved = torch.load(file, **ALL)
-    left = dict(saved['state_dict'])
-    left |= {f'average {key}': value for key, value in saved['ema_state_dict'].items()}
-    for number, state in saved['optimizer']['state'].items():
-        left |= {f'optimizer {number} {key}': value for key, value in state.items()}
-    for number, state in enumerate(saved['param_schedulers']):
-        left |= {f'schedule {number} {key}': value for key, value in state.items()}
-    left |= {f'hook {key}': value for key, value in saved['run_state']['hooks'].items()}
-    return left
 
 
 def assert_the_same(left, right):
@@ -66,14 +51,14 @@ def test_a_run_resumed_at_any_step_ends_bit_for_bit_like_one_that_was_not_interr
 ):
     whole = exact_run(tmp_path / 'whole', **KINDS[kind])
     whole.train()
-    expected = end_of(whole)
+    expected = end_of(whole.work_dir)
     files = sorted((tmp_path / 'whole').glob('iter_*.pth'), key=lambda p: int(p.stem[5:]))
     assert len(files) == whole.train_loop.iter
     # With worker processes, which take longer to start, at some steps.
     for file in files[:-1] if 'worker' not in kind else files[1:-1:3]:
         resumed = exact_run(tmp_path / file.stem, load_from=str(file), resume=True, **KINDS[kind])
         resumed.train()
-        assert_the_same(expected, end_of(resumed))
+        assert_the_same(expected, end_of(resumed.work_dir))
 
 
 EVENTS = [
@@ -101,7 +86,7 @@ def test_a_run_that_is_cut_anywhere_also_in_a_validation_goes_on_from_its_newest
         cut.train()
     resumed = exact_run(tmp_path / 'cut', iterations=iterations, resume=True)
     resumed.train()
-    assert_the_same(end_of(whole), end_of(resumed))
+    assert_the_same(end_of(whole.work_dir), end_of(resumed.work_dir))
 
 
 def test_two_samples_never_get_the_same_random_numbers(tmp_path):
@@ -121,7 +106,7 @@ def test_a_sample_gets_the_same_random_numbers_however_many_processes_load_it(tm
     left = [exact_run(tmp_path / str(workers), workers=workers, noisy=False) for workers in (0, 2)]
     for runner in left:
         runner.train()
-    assert_the_same(*map(end_of, left))
+    assert_the_same(*(end_of(runner.work_dir) for runner in left))
 
 
 def test_checkpoints_of_mmengine_are_resumed_with_a_warning_that_they_are_not_exact(
