@@ -64,7 +64,7 @@ class MeanOutput(BaseMetric):
 
 
 def exact_run(
-    work_dir, *, iterations=None, epochs=3, workers=0, accumulated=1, noisy=True, **options
+    work_dir, *, iterations=None, epochs=3, workers=0, accumulated=1, noisy=True, batch=4, **options
 ):
     """A runner as in a new process.
 
@@ -75,6 +75,7 @@ def exact_run(
         workers: Processes that load data.
         accumulated: Steps for each update.
         noisy: Whether samples of the validation are random, too.
+        batch: Images of a step.
         options: Further options of the runner.
     """
     kinds = [ManagerMixin]
@@ -83,7 +84,7 @@ def exact_run(
         kind._instance_dict.clear()
         kinds += kind.__subclasses__()
     loader = dict(
-        batch_size=4,
+        batch_size=batch,
         num_workers=workers,
         persistent_workers=workers > 0,
         dataset=Noise(),

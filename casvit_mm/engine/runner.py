@@ -313,6 +313,7 @@ class CASViTRunner(Runner):
             return
         loop.resumed = state_of_checkpoint(saved, meta, loop, source)
         loop.resumed.check(self, source)
+        loop.resumed.adapt(self)
         for line in loop.resumed.warnings(self):
             self.logger.warning(line)
         if loop.resumed.gradients:

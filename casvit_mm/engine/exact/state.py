@@ -1,5 +1,6 @@
 """What a checkpoint holds, beside weights and optimisers, so that a run goes on exactly."""
 
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 
 from casvit.sentences import short
+from casvit_mm.datasets.build import built_leaves
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.models.checkpoint import CheckpointError
 from casvit_mm.models.wrappers import unwrap
@@ -124,6 +126,21 @@ class RunState:
             if own is None or own.shape != gradient.shape or not gradient.is_floating_point():
                 raise _damaged(source, f'gradients.{name}')
 
+    def adapt(self, runner: Runner) -> None:
+        """Counts the batches that are done in those of a run with other ones.
+
+        The order of the samples stays the same. If the images that are done are no whole number of
+        the new steps, the rest is trained again.
+
+        Args:
+            runner: The run that goes on.
+        """
+        before, now = (
+            _images_per_step(each) for each in (self.circumstances, circumstances(runner))
+        )
+        if before and now and before != now:
+            self.place = self.place._replace(done=self.place.done * before // now)
+
     def restore(self, runner: Runner) -> None:
         """Gives the hooks and weights of a run what the state has for them.
 
@@ -159,9 +176,24 @@ class RunState:
             for name, value in circumstances(runner).items()
             if name in self.circumstances and self.circumstances[name] != value
         ]
+        lines = []
+        if remembering := sorted(_remembering(runner.train_dataloader.dataset)):
+            lines.append(
+                f'The resumed run differs from an uninterrupted one: {", ".join(remembering)} of '
+                'its pipeline keeps earlier images, which are not saved.'
+            )
         if not changed:
-            return []
-        return [f'The resumed run may differ from an uninterrupted one: {"; ".join(changed)}.']
+            return lines
+        lines += [f'The resumed run may differ from an uninterrupted one: {"; ".join(changed)}.']
+        before, now = (
+            _images_per_step(each) for each in (self.circumstances, circumstances(runner))
+        )
+        if before and now and before != now:
+            lines.append(
+                f'A step has {now} images now, and had {before}: the samples keep their order, and '
+                'learning rate and schedules go on as they were. --auto-scale-lr scales the rate.'
+            )
+        return lines
 
 
 def state_of_checkpoint(saved: Any, meta: Mapping[str, Any], loop: Any, source: str) -> RunState:
@@ -202,6 +234,30 @@ def circumstances(runner: Runner) -> dict[str, Any]:
         'images per process': getattr(batches, 'batch_size', None),
         'seed': runner.seed,
     }
+
+
+def _remembering(dataset: Any) -> set[str]:
+    """Names of transforms that depend on the samples before."""
+    found: set[str] = set()
+    parts = (dataset, *built_leaves(dataset))
+    waiting: list[Any] = [getattr(each, 'pipeline', None) for each in parts]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, (list, tuple)):
+            waiting += each
+            continue
+        if type(each).__name__.startswith('Cached'):
+            found.add(type(each).__name__)
+        waiting += [value for value in [getattr(each, 'transforms', None)] if value]
+    return found
+
+
+def _images_per_step(found: Mapping[str, Any]) -> int | None:
+    """Images in a step of all processes; None if that is not known."""
+    counts: list[Any] = [found.get(name) for name in ('processes', 'images per process')]
+    if not all(type(each) is int and each > 0 for each in counts):
+        return None
+    return math.prod(counts)
 
 
 def _gradients(runner: Runner) -> dict[str, Tensor]:

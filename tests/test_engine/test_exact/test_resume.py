@@ -125,3 +125,48 @@ def test_checkpoints_of_mmengine_are_resumed_with_a_warning_that_they_are_not_ex
     resumed.train()
     assert resumed.train_loop.iter == whole.train_loop.iter
     assert any('does not hold the exact state' in line for line in warned)
+
+
+@pytest.mark.parametrize('iterations', [None, 14])
+def test_with_another_batch_size_the_samples_keep_their_order_and_none_is_left_out(
+    iterations, tmp_path
+):
+    seen = []
+
+    class WatchHook(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            seen.extend(int(sample[0]) for sample in data_batch)
+
+    whole = exact_run(tmp_path, iterations=iterations)
+    whole.register_hook(WatchHook())
+    whole.train()
+    expected, seen[:] = list(seen), []
+    resumed = exact_run(
+        tmp_path / 'resumed',
+        iterations=iterations,
+        batch=2,
+        load_from=str(tmp_path / 'iter_2.pth'),
+        resume=True,
+    )
+    warned = []
+    resumed.logger.addFilter(lambda record: warned.append(record.getMessage()) or True)
+    resumed.logger.setLevel('WARNING')
+    resumed.register_hook(WatchHook())
+    resumed.train()
+    assert seen == expected[8 : 8 + len(seen)] and len(seen) >= 6
+    assert any('A step has 2 images now, and had 4' in line for line in warned)
+
+
+def test_a_pipeline_that_remembers_images_is_named_when_a_run_is_resumed(tmp_path):
+    from mmcv.transforms import Compose
+    from mmdet.datasets.transforms import CachedMosaic
+
+    whole = exact_run(tmp_path, epochs=1)
+    whole.train()
+    resumed = exact_run(tmp_path, epochs=2, resume=True)
+    resumed.train_dataloader.dataset.pipeline = Compose([CachedMosaic((8, 8))])
+    warned = []
+    resumed.logger.addFilter(lambda record: warned.append(record.getMessage()) or True)
+    resumed.logger.setLevel('WARNING')
+    resumed.train()
+    assert any('CachedMosaic of its pipeline keeps earlier images' in line for line in warned)
