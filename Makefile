@@ -20,8 +20,13 @@ MODELS := retinanet_casvit-m_fpn_1x_coco $(MASK_RCNN) semantic_fpn_casvit-m_40k_
 SPEED_RECORDS := $(addprefix $(SPEED)/,$(addsuffix .json,\
 	inference training training_bf16 models models_training peers area batch))
 
+# Folder that `make deploy` writes to, and the demos that it exports.
+FORMATS ?= work_dirs/formats
+FORMAT_RECORDS := $(addprefix $(FORMATS)/,$(addsuffix .json,mask_rcnn_casvit-xs_demo_shapes \
+	retinanet_casvit-xs_demo_shapes semantic_fpn_casvit-xs_demo_shapes casvit-xs_demo_shapes))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test long security bench heads index lint format setup-original test-original demo-original clean
+.PHONY: help setup demo test long security bench deploy heads index lint format setup-original test-original demo-original clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,6 +63,19 @@ bench: setup  ## run all measurements of the page on speed, in an hour and a qua
 		--turns 3 --seconds 3 --out $(SPEED)/models_training.json
 	$(BENCH) --configs $(MODELS) --turns 5 --seconds 2 --out $(SPEED)/models.json
 	$(BENCH) --page $(SPEED)/speed.md --records $(SPEED_RECORDS)
+
+deploy: setup $(FORMAT_RECORDS)  ## train the demos, and measure them in all formats, in an hour and a half
+	$(BENCH) --page $(FORMATS)/deploy_tables.md --records $(FORMAT_RECORDS)
+
+# What has been trained or measured is kept: remove the folder to start again.
+$(FORMATS)/%.json: $(FORMATS)/%/trained
+	$(BENCH) --formats --evaluate --configs $* --checkpoint $(<D)/$$(cat $(<D)/last_checkpoint) \
+		--image-size 160 --out $@
+
+.PRECIOUS: $(FORMATS)/%/trained
+$(FORMATS)/%/trained:
+	$(RUN) -m casvit train $* --resume --work-dir $(@D)
+	touch $@
 
 heads: setup  ## try the heads of mmdet and mmseg with CAS-ViT, and write docs/heads.md
 	$(RUN) tools/heads.py

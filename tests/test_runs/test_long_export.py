@@ -114,7 +114,7 @@ def test_the_exported_file_is_within_the_limits(
     whole = name in WHOLE_IMAGES
     assert len(lines) == 1 + (0 if '--dynamic' not in options else 3 if whole else 2)
     for line in lines:
-        found = {kind: float(value) for kind, value in re.findall(r'(\w+) by ([^\s,]+)', line)}
+        found = {kind: float(value) for kind, value in re.findall(r'(\w+) by ([\d.e+-]+)', line)}
         assert whole or int(re.search(r'(\d+) object', line)[1]) > 0
         for kind, value in found.items():
             assert value <= LIMITS['--half' in options][kind]
