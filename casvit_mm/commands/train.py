@@ -26,9 +26,9 @@ from casvit_mm.config.edit import drop_pretrained, start_from_scratch
 from casvit_mm.config.values import check_values, ignored_keys, settle_loaders
 from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.datasets.preflight.check import check_data
-from casvit_mm.engine.checkpoints import latest_checkpoint
+from casvit_mm.engine.checkpoints import latest_checkpoint, traces_of_run
 from casvit_mm.engine.drawing import set_style
-from casvit_mm.engine.launch import world_size
+from casvit_mm.engine.launch import is_restarted, world_size
 from casvit_mm.models.checkpoint import require_checkpoint
 from casvit_mm.models.checkpoint.pretrained import require_pretrained
 from casvit_mm.speed.devices import check_precision
@@ -63,6 +63,9 @@ def run(args: Namespace) -> int:
     if args.from_scratch:
         screen.say(start_from_scratch(cfg))
     set_style(cfg, arguments.drawing(args))
+    if is_restarted() and traces_of_run(cfg.work_dir):
+        # torchrun starts the same command again: what it has trained is not to be lost.
+        args.resume, args.overwrite = 'auto', False
     _set_resume(cfg, args.resume)
     if args.resume and args.overwrite:
         raise CliError('--resume continues a run, and --overwrite replaces it: leave one out.')

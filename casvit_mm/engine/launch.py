@@ -2,6 +2,7 @@
 
 import gc
 import os
+from datetime import timedelta
 
 import torch
 from mmengine.config import Config
@@ -60,13 +61,20 @@ def join_run(cfg: Config, launcher: str) -> None:
             '--launcher pytorch.'
         )
     if not distributed.is_initialized():
-        distributed.init_process_group('gloo')
+        seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
+        limit = None if seconds is None else timedelta(seconds=seconds)
+        distributed.init_process_group('gloo', timeout=limit)
     wrapper = dict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
+
+
+def is_restarted() -> bool:
+    """Whether torchrun has started this process again, after one of the run had failed."""
+    return os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') != '0'
 
 
 def leave_run() -> None:

@@ -96,7 +96,8 @@ def kill_and_resume(work_dir, rng, kind, **options):
     resumed = Run(work_dir, resume=True, **options)
     assert resumed.ended() == 0, resumed.said
     steps = [line for line in resumed.said.splitlines() if line.startswith('step ')]
-    return len(steps) - len(set(steps)), number, before.count('saving') - before.count('saved')
+    lines = before.splitlines()
+    return len(steps) - len(set(steps)), number, lines.count('saving') - lines.count('saved')
 
 
 KINDS = ['while it saves', 'in a step', 'in a validation']

@@ -1,0 +1,159 @@
+"""Two hosts on one machine: network namespaces with addresses of their own, as root on Linux.
+
+A third namespace has the store by which the hosts find each other, and the switch between them. As
+a script, this module is what each process of the run executes.
+"""
+
+import datetime
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HOSTS = ('a', 'b')
+ADDRESSES = {'a': '10.213.0.1', 'b': '10.213.0.2', 'store': '10.213.0.3'}
+PORT = 29400
+TIMEOUT = 20
+"""Seconds after which a process gives up on another one: a cut link sends no sign."""
+
+
+def why_not():
+    """Why there can be no two hosts here; '' if there can."""
+    if sys.platform != 'linux' or os.geteuid() != 0 or shutil.which('ip') is None:
+        return 'needs Linux, root and iproute2'
+    tried = subprocess.run(['ip', 'netns', 'add', 'casvit-try'], capture_output=True)
+    if tried.returncode:
+        return f'ip netns add fails: {tried.stderr.decode().strip()}'
+    ip('netns', 'del', 'casvit-try')
+    return ''
+
+
+def ip(*arguments, host=None):
+    inside = ['-n', f'casvit-{host}'] if host else []
+    subprocess.run(['ip', *inside, *arguments], check=True, capture_output=True)
+
+
+class Hosts:
+    """Two hosts, as a context.
+
+    Args:
+        work_dir: Folder of the run, on a disk that both have.
+    """
+
+    def __init__(self, work_dir):
+        self.work_dir = Path(work_dir)
+        self.processes = {}
+
+    def __enter__(self):
+        self.__exit__()
+        for name in ADDRESSES:
+            ip('netns', 'add', f'casvit-{name}')
+            ip('link', 'set', 'lo', 'up', host=name)
+        ip('link', 'add', 'switch', 'type', 'bridge', host='store')
+        ip('addr', 'add', f'{ADDRESSES["store"]}/24', 'dev', 'switch', host='store')
+        ip('link', 'set', 'switch', 'up', host='store')
+        for name in HOSTS:
+            port = f'port-{name}'
+            ip(
+                *('link', 'add', port, 'netns', 'casvit-store', 'type', 'veth'),
+                *('peer', 'name', 'net', 'netns', f'casvit-{name}'),
+            )
+            ip('link', 'set', port, 'master', 'switch', 'up', host='store')
+            ip('addr', 'add', f'{ADDRESSES[name]}/24', 'dev', 'net', host=name)
+            ip('link', 'set', 'net', 'up', host=name)
+        self._start('store', [sys.executable, __file__, 'store'])
+        return self
+
+    def __exit__(self, *_):
+        for name in ADDRESSES:
+            found = subprocess.run(
+                ['ip', 'netns', 'pids', f'casvit-{name}'], capture_output=True, text=True
+            )
+            for process in found.stdout.split():
+                os.kill(int(process), signal.SIGKILL)
+            subprocess.run(['ip', 'netns', 'del', f'casvit-{name}'], capture_output=True)
+
+    def _start(self, name, command):
+        with self.log(name).open('wb') as log:
+            self.processes[name] = subprocess.Popen(
+                ['ip', 'netns', 'exec', f'casvit-{name}', *command],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, 'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'net'},
+            )
+
+    def log(self, name):
+        return self.work_dir.parent / f'{name}.txt'
+
+    def start(self, name):
+        """Starts torchrun on a host; the run goes on with one host if the other one is gone."""
+        where = f'{ADDRESSES["store"]}:{PORT}'
+        options = 'is_host=false,last_call_timeout=3,join_timeout=120,timeout=120'
+        self._start(
+            name,
+            [
+                *(sys.executable, '-m', 'torch.distributed.run', '--nnodes', '1:2'),
+                *('--nproc-per-node', '1', '--max-restarts', '5', '--rdzv-backend', 'c10d'),
+                *('--rdzv-endpoint', where, '--rdzv-conf', options, '--rdzv-id', 'run'),
+                *('--local-addr', ADDRESSES[name], __file__, str(self.work_dir)),
+            ],
+        )
+
+    def wait_for(self, name, text, seconds=180):
+        end = time.monotonic() + seconds
+        while text not in self.log(name).read_text():
+            assert time.monotonic() < end, f'{text!r} was not said:\n{self.log(name).read_text()}'
+            time.sleep(0.05)
+
+    def cut_off(self, name):
+        """Cuts the link of a host, as if the cable were pulled."""
+        ip('link', 'set', f'port-{name}', 'down', host='store')
+
+    def kill(self, name):
+        """Kills everything on a host."""
+        found = subprocess.run(
+            ['ip', 'netns', 'pids', f'casvit-{name}'], capture_output=True, text=True, check=True
+        )
+        for process in found.stdout.split():
+            os.kill(int(process), signal.SIGKILL)
+
+
+def serve():
+    """Is the store until it is killed."""
+    from torch.distributed import TCPStore
+
+    limit = datetime.timedelta(seconds=600)
+    store = TCPStore('0.0.0.0', PORT, is_master=True, wait_for_workers=False, timeout=limit)
+    while store:
+        time.sleep(1)
+
+
+def train(work_dir):
+    """Trains as a process of the run; goes on with it after a restart."""
+    import torch
+    from exact_runs import exact_run
+    from faults import Tell
+
+    from casvit_mm.engine.launch import is_restarted
+
+    torch.set_num_threads(1)
+    limit = datetime.timedelta(seconds=TIMEOUT)
+    torch.distributed.init_process_group('gloo', timeout=limit)
+    print('processes', os.environ['WORLD_SIZE'], flush=True)
+    runner = exact_run(
+        work_dir, iterations=12, noisy=False, resume=is_restarted(), log_level='WARNING'
+    )
+    runner.register_hook(Tell(0.3))
+    runner.train()
+    print('finished', flush=True)
+
+
+if __name__ == '__main__':
+    sys.path.insert(0, str(Path(__file__).parent))
+    if sys.argv[1] == 'store':
+        serve()
+    else:
+        train(sys.argv[1])
