@@ -26,7 +26,7 @@ FORMAT_RECORDS := $(addprefix $(FORMATS)/,$(addsuffix .json,mask_rcnn_casvit-xs_
 	retinanet_casvit-xs_demo_shapes semantic_fpn_casvit-xs_demo_shapes casvit-xs_demo_shapes))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test long security bench deploy heads index lint format setup-original test-original demo-original clean
+.PHONY: help setup demo test long security reliability bench deploy heads index lint format setup-original test-original demo-original clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,6 +46,11 @@ long: setup  ## run the tests that take minutes, and show their results
 security: setup  ## try hostile and damaged files at everything that reads weights or datasets
 	$(RUN) -m pytest -q -m "long or not long" tests/test_models/test_checkpoint \
 		$(wildcard tests/test_engine/test_resume/*.py tests/*/test_hostile_*.py)
+
+reliability: setup  ## kill runs and take hosts away from them, and resume
+	$(RUN) -m pytest -q -m "long or not long" tests/test_engine/test_exact \
+		tests/test_engine/test_resume tests/test_engine/test_full_disk.py \
+		tests/test_runs/test_two_processes.py tests/test_runs/test_long_hosts.py
 
 bench: setup  ## run all measurements of the page on speed, in an hour and a quarter
 	$(BENCH) --variants reference fused compiled --precision $(PRECISION) --seconds 1 \
