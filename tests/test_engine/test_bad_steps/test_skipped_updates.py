@@ -8,6 +8,8 @@ import torch
 from exact_runs import Random, end_of, exact_run
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
 from two_processes import in_two_processes
 
 from casvit_mm.engine import InvalidLossError
@@ -141,6 +143,36 @@ def test_three_bad_steps_in_a_row_stop_the_run_also_if_it_was_resumed_between_th
     )
     with pytest.raises(InvalidLossError, match='step 7'):
         resumed.train()
+
+
+@OPTIM_WRAPPERS.register_module()
+class ScaledOptimWrapper(AmpOptimWrapper):
+    """mmengine's loss scaling, which it allows on GPUs only, with a scale that is too large."""
+
+    def __init__(self, **kwargs):
+        OptimWrapper.__init__(self, **kwargs)
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.0**127, growth_interval=999)
+        self._scale_update_param = None
+
+    def optim_context(self, model):
+        return OptimWrapper.optim_context(self, model)
+
+
+def test_steps_that_a_loss_scaler_skips_are_left_to_it(tmp_path):
+    runner = trained(tmp_path, Poison(), wrapper='ScaledOptimWrapper', epochs=6)
+    # It was halved at every step whose gradients were infinite: more often than the patience.
+    halved = 127 - math.log2(runner.optim_wrapper.loss_scaler.get_scale())
+    assert 3 < halved < runner.iter
+    assert not (tmp_path / 'bad_steps').exists()
+    assert left_by(runner)['optimizer 0 step'] == runner.iter - halved
+
+
+def test_an_invalid_loss_counts_with_a_loss_scaler_too(tmp_path):
+    poison = Poison(20, 22, 23, 24)
+    with pytest.raises(InvalidLossError, match='step 24'):
+        trained(tmp_path, poison, wrapper='ScaledOptimWrapper', epochs=9)
+    left = left_by(exact_run(tmp_path))
+    assert all(each.isfinite().all() for each in left.values() if torch.is_tensor(each))
 
 
 def bad_in_one_process(where):
