@@ -19,6 +19,16 @@ from casvit_mm.inference.saved_config import read_saved_config
 
 NAMED = 12
 """Weights or images that are named."""
+UNFIT = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What models raise if a batch is not one of theirs."""
 
 
 def run(args: Namespace) -> int:
@@ -32,7 +42,7 @@ def run(args: Namespace) -> int:
 
     Raises:
         CheckpointError: The file cannot be read, or does not fit the model.
-        CliError: The config has no model.
+        CliError: The config has no model, or the batch in the file is not one for the model.
         SavedConfigError: The config in the file is refused.
     """
     # Weights that the model itself would load are then read as data, too.
@@ -59,7 +69,14 @@ def run(args: Namespace) -> int:
 def _replayed(cfg: Config, content: dict, step: BadStep, args: Namespace) -> Replayed:
     model = with_weights(cfg, content, str(args.file))
     with DefaultScope.overwrite_default_scope(ConfigView(cfg).scope):
-        return replay(model, step, args.device or get_device())
+        try:
+            return replay(model, step, args.device or get_device())
+        except UNFIT as error:
+            reason = printable(str(error).partition('\n')[0])
+            raise CliError(
+                f'The step in {args.file} cannot be computed with this model: '
+                f'{type(error).__name__}: {reason}.'
+            ) from error
 
 
 def _lines(step: BadStep, replayed: Replayed) -> list[str]:

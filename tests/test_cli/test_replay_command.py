@@ -80,3 +80,12 @@ def test_code_in_the_config_of_a_file_is_never_run(call, step, tmp_path):
     answer = call('replay', 'step.pth')
     assert answer.code == 2 and 'config in step.pth is refused' in answer.err
     assert not ran.exists()
+
+
+@pytest.mark.parametrize('batch', [[1, 2], {}, dict(inputs=torch.ones(3), data_samples=None)])
+def test_a_batch_that_the_model_cannot_take_is_no_finite_step(batch, call, step, tmp_path):
+    content = torch.load(step, weights_only=True)
+    content['bad_step']['batch'] = batch
+    torch.save(content, tmp_path / 'step.pth')
+    answer = call('replay', 'step.pth', '--device', 'cpu')
+    assert answer.code == 2 and 'cannot be computed with this model' in answer.err
