@@ -64,7 +64,16 @@ class MeanOutput(BaseMetric):
 
 
 def exact_run(
-    work_dir, *, iterations=None, epochs=3, workers=0, accumulated=1, noisy=True, batch=4, **options
+    work_dir,
+    *,
+    iterations=None,
+    epochs=3,
+    workers=0,
+    accumulated=1,
+    noisy=True,
+    batch=4,
+    model=Random,
+    **options,
 ):
     """A runner as in a new process.
 
@@ -74,6 +83,7 @@ def exact_run(
         epochs: Epochs, otherwise.
         workers: Processes that load data.
         accumulated: Steps for each update.
+        model: Class of the model.
         noisy: Whether samples of the validation are random, too.
         batch: Images of a step.
         options: Further options of the runner.
@@ -107,7 +117,7 @@ def exact_run(
     own = options.pop('custom_hooks', [])
     torch.manual_seed(0)
     return RUNNERS.get('CASViTRunner')(
-        model=Random(),
+        model=model(),
         work_dir=str(work_dir),
         train_dataloader=loader,
         val_dataloader={

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'fuse': ('fuse', 'make inference faster, with the same results'),
     'export': ('export', 'write a file that runs without PyTorch'),
     'bench': ('bench', 'measure the speed of CAS-ViT on this machine'),
+    'replay': ('replay', 'compute again a training step whose loss was not finite'),
     'publish_model': ('publish_model', 'write a clean checkpoint to share'),
     'print_config': ('print_config', 'print a config with its bases resolved'),
     'check_config': ('check_config', 'list what a config does, without running it'),
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 if all went well, 2 for an error that the message explains, 130 after
-        an interrupt, 1 for a bug, or if image_demo skipped images of a folder.
+        an interrupt, 1 for a bug, if image_demo skipped images of a folder, or if replay finds
+        nothing wrong.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(

@@ -73,8 +73,9 @@ class CASViTRunner(Runner):
 
     Checkpoints are written completely or not at all, with checksums, and the old one is removed
     only after the new one is on disk. A full disk stops no run. A run is resumed from the newest
-    checkpoint that is whole; see :class:`casvit_mm.engine.SafeCheckpointHook`. A run whose loss
-    stays NaN is stopped; see :class:`casvit_mm.engine.StopOnInvalidLossHook`. Images that are not
+    checkpoint that is whole; see :class:`casvit_mm.engine.SafeCheckpointHook`. Steps with
+    numbers that are NaN or infinite change nothing, and a run that has no others is stopped; see
+    :class:`casvit_mm.engine.StopOnInvalidLossHook`. Images that are not
     normalised as the pretrained weights expect are reported; see
     :class:`casvit_mm.engine.NormalisationHook`.
     """

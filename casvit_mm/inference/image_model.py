@@ -53,10 +53,10 @@ def trained_model(
         CheckpointError: The checkpoint cannot be read or does not fit.
     """
     content = read_checkpoint(checkpoint, weights=weights)
-    return _with_weights(cfg, content, str(checkpoint)), content
+    return with_weights(cfg, content, str(checkpoint)), content
 
 
-def _with_weights(cfg: Config, content: dict[str, Any], source: str) -> BaseModel:
+def with_weights(cfg: Config, content: dict[str, Any], source: str) -> BaseModel:
     model_cfg = cfg.model.copy()
     drop_pretrained(model_cfg)
     if cfg.get('data_preprocessor'):
@@ -117,7 +117,7 @@ class ImageModel:
             cfg = read_saved_config(meta.get('cfg'), str(checkpoint))
         view = ConfigView(cfg)
         self.scope, self.task = view.scope, view.task
-        self.model = _with_weights(cfg, content, str(checkpoint)).to(device)
+        self.model = with_weights(cfg, content, str(checkpoint)).to(device)
         self.score_threshold = score_threshold
         steps = (view.test_dataset() or {})['pipeline']
         self._as_floats = loads_floats(steps)

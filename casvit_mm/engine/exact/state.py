@@ -1,14 +1,12 @@
 """What a checkpoint holds, beside weights and optimisers, so that a run goes on exactly."""
 
 import math
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.dist import get_world_size
 from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from casvit.sentences import short
 from casvit_mm.datasets.build import built_leaves
+from casvit_mm.engine.exact.circumstances import circumstances
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.models.checkpoint import CheckpointError
 from casvit_mm.models.wrappers import unwrap
@@ -24,7 +23,7 @@ KEY = 'run_state'
 """Key of the state in a checkpoint."""
 OF_HOOKS: dict[type[Hook], tuple[str, ...]] = {
     EarlyStoppingHook: ('best_score', 'wait_count'),
-    StopOnInvalidLossHook: ('in_a_row',),
+    StopOnInvalidLossHook: ('in_a_row', 'stored'),
 }
 """Attributes of hooks that decide how a run goes on, all of them numbers."""
 
@@ -216,24 +215,6 @@ def state_of_checkpoint(saved: Any, meta: Mapping[str, Any], loop: Any, source: 
     epoch, iteration = meta['epoch'], meta['iter']
     behind = epoch * len(loop.dataloader) if isinstance(loop, EpochBasedTrainLoop) else 0
     return RunState(Place(epoch, iteration, max(iteration - behind, 0), False), {})
-
-
-def circumstances(runner: Runner) -> dict[str, Any]:
-    """What the numbers of a run depend on, beside its config.
-
-    Args:
-        runner: The run.
-    """
-    batches: Any = runner.train_dataloader.batch_sampler
-    return {
-        'torch': str(torch.__version__),
-        'device': next(runner.model.parameters()).device.type,
-        'machine': platform.machine(),
-        'threads': torch.get_num_threads(),
-        'processes': get_world_size(),
-        'images per process': getattr(batches, 'batch_size', None),
-        'seed': runner.seed,
-    }
 
 
 def _remembering(dataset: Any) -> set[str]:

@@ -1,10 +1,11 @@
-"""Stops a run whose loss stays NaN or infinite."""
+"""Skips updates from numbers that are NaN or infinite, and stops a run that has nothing else."""
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
@@ -12,8 +13,16 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from casvit.errors import UserError
+from casvit.sentences import from_here
+from casvit_mm.engine.bad_steps.batch import NotPlainError, images_in
+from casvit_mm.engine.bad_steps.guard import StepGuard
+from casvit_mm.engine.bad_steps.record import LARGEST, BadStep, NotStoredError, listed, numbers_in
 from casvit_mm.engine.checkpoints import latest_checkpoint
+from casvit_mm.engine.disk.outage import not_written, size_of
 from casvit_mm.registration import registered_in
+
+NAMED = 8
+"""Images that a sentence names."""
 
 
 class InvalidLossError(UserError, RuntimeError):
@@ -22,22 +31,52 @@ class InvalidLossError(UserError, RuntimeError):
 
 @registered_in(HOOKS)
 class StopOnInvalidLossHook(Hook):
-    """Stops training if the loss is not finite several times in a row.
+    """Skips the update of a step whose numbers are not finite, and stops after several in a row.
 
-    A single such loss is harmless: mixed precision in float16 skips that step. But once the weights
-    are NaN they stay NaN, and mmengine would train on to the end.
+    Losses, gradients and weights are looked at before the optimiser uses them. If a value is NaN or
+    infinite, the gradients are dropped, also those that were accumulated before; weights and
+    optimiser stay as they are, and buffers (statistics of batch norms) become what they were. What
+    is needed to compute the step again is written to ``bad_steps/step_N.pth`` in the work dir, for
+    ``casvit replay``. With a loss scaler (float16), gradients are left to it: it skips steps too.
+
     :class:`casvit_mm.engine.CASViTRunner` uses this hook by default;
     ``default_hooks = dict(invalid_loss=None)`` in a config disables it.
 
     Args:
-        patience (int): Number of such losses in a row that stops the run. Defaults to 3.
+        patience (int): Number of such steps in a row that stops the run. Defaults to 3.
+        max_files (int): Number of steps of a run that are stored, with at most 2 GiB each.
+            Defaults to 3.
     """
 
-    def __init__(self, patience: int = 3) -> None:
+    # Other hooks see the model as it is after the skipped update: those that average weights, too.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, patience: int = 3, max_files: int = 3) -> None:
         if patience < 1:
             raise ValueError(f'patience={patience}: expected at least 1')
-        self.patience = patience
+        if max_files < 0:
+            raise ValueError(f'max_files={max_files}: expected at least 0')
+        self.patience, self.max_files = patience, max_files
         self.in_a_row = 0
+        self.stored = 0
+        """Files that the run has written."""
+        self._guard: StepGuard | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Begins to look at steps."""
+        self._guard = StepGuard(runner.model, runner.optim_wrapper)
+
+    def after_train(self, runner: Runner) -> None:
+        """Ends it."""
+        if self._guard is not None:
+            self._guard.remove()
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
+        """Notes what a step may change beside the weights."""
+        if self._guard is not None:
+            self._guard.begin()
 
     def after_train_iter(
         self,
@@ -46,53 +85,87 @@ class StopOnInvalidLossHook(Hook):
         data_batch: DATA_BATCH = None,
         outputs: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Checks the losses of a step.
+        """Tells of a step whose update was skipped.
 
         Raises:
-            InvalidLossError: The loss was not finite for too many steps in a row.
+            InvalidLossError: There were too many in a row.
         """
-        losses = {name: value for name, value in (outputs or {}).items() if 'loss' in name}
-        # Their sum is finite only if all are.
-        total = {'loss': losses['loss']} if 'loss' in losses else losses
-        broken = bool(_not_finite(total))
-        if not _in_any_process(broken):
+        if self._guard is None or not self._guard.end(outputs or {}):
             self.in_a_row = 0
             return
-        found = _not_finite(losses)
         self.in_a_row += 1
-        what = ', '.join(f'{name} = {value}' for name, value in found.items())
-        what = what or 'in another process'
+        losses, found = numbers_in(outputs or {}), self._guard.found
+        what = _what(losses, found)
         step = f'step {runner.iter + 1}'
         runner.logger.warning(
-            f'The loss is not finite at {step}: {what} ({self.in_a_row} of {self.patience} in a '
-            'row before the run stops).'
+            f'The update of {step} was skipped, as {what}: losses {listed(losses) or "unknown"}; '
+            f'{_images(data_batch)} ({self.in_a_row} of {self.patience} in a row before the run '
+            'stops).'
         )
+        self._store(runner, data_batch, losses, found, batch_idx)
         if self.in_a_row >= self.patience:
             raise InvalidLossError(
-                f'The loss was not finite for {self.patience} steps in a row, the last one {step} '
-                f'({what}). The run stops, as it could not learn anything from here on. '
-                f'{_left(runner)} What often helps: a lower learning rate (--cfg-options '
-                'optim_wrapper.optimizer.lr=LR), clipped gradients (--cfg-options '
-                'optim_wrapper.clip_grad.max_norm=10), training without --amp, and casvit check '
-                'for errors in the annotations.'
+                f'The loss was not finite for {self.patience} steps in a row, or its gradient: in '
+                f'the last one, {step}, {what} ({listed(losses)}). The run stops, as it could not '
+                f'learn anything from here on. {_left(runner)} What often helps: a lower learning '
+                'rate (--cfg-options optim_wrapper.optimizer.lr=LR), clipped gradients '
+                '(--cfg-options optim_wrapper.clip_grad.max_norm=10), training without --amp, and '
+                'casvit check for errors in the annotations.'
+            )
+
+    def _store(
+        self, runner: Runner, batch: Any, losses: dict[str, float], found: list[str], index: int
+    ) -> None:
+        """Writes the file of a step, if the run may have another one."""
+        if self.stored >= self.max_files:
+            return
+        self.stored += 1
+        if not _is_first(found):
+            return
+        # In a run that counts iterations, the index of a batch does so, too.
+        try:
+            path = BadStep.of(runner, batch, losses, found, index).write(runner)
+        except (NotPlainError, NotStoredError) as error:
+            runner.logger.warning(f'The step is not stored to be replayed: {error}.')
+        except OSError as error:
+            reason = not_written('the step', runner.work_dir, error)
+            runner.logger.warning(f'{reason[0].upper()}{reason[1:]}. The run goes on without.')
+        else:
+            runner.logger.warning(
+                f'The step is stored in {from_here(path)} (file {self.stored} of at most '
+                f'{self.max_files}, each at most {size_of(LARGEST)}): casvit replay '
+                f'{from_here(path)} computes it again.'
             )
 
 
-def _not_finite(losses: Mapping[str, Tensor | float]) -> dict[str, float]:
-    numbers = {}
-    for name, value in losses.items():
-        if isinstance(value, Tensor) and value.numel() == 1:
-            numbers[name] = value.detach().item()
-        elif isinstance(value, (int, float)):
-            numbers[name] = value
-    return {name: number for name, number in numbers.items() if not math.isfinite(number)}
+def _what(losses: Mapping[str, float], found: list[str]) -> str:
+    """What was not finite, as a clause."""
+    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+    if broken:
+        return f'{", ".join(broken)} {"is" if len(broken) == 1 else "are"} not finite'
+    if found:
+        return f'a {found[0]} is not finite'
+    return 'a number in another process is not finite'
 
 
-def _in_any_process(broken: bool) -> bool:
-    """Whether it holds in any process of a run, so that all of them stop at the same step."""
-    found = torch.tensor(float(broken))
-    all_reduce(found, 'max')
-    return bool(found)
+def _images(batch: Any) -> str:
+    names = list(images_in(batch))
+    if not names:
+        return 'the batch names no images'
+    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
+    return f'images {", ".join(names[:NAMED])}{more}'
+
+
+def _is_first(found: list[str]) -> bool:
+    """Whether this is the first process with an invalid loss, or the first one if none has it.
+
+    Gradients are shared: those of one process are in all of them.
+    """
+    if get_world_size() == 1:
+        return True
+    rank = torch.tensor(float(get_rank() if 'loss' in found else get_world_size()))
+    all_reduce(rank, 'min')
+    return get_rank() == int(rank) % get_world_size()
 
 
 def _left(runner: Runner) -> str:
