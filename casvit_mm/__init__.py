@@ -7,6 +7,7 @@ from casvit.extras import how_to_install
 from casvit.lazy import lazy_attributes
 
 try:
+    from casvit_mm.datasets.shards.backend import register_backend_of_shards
     from casvit_mm.registration import register_classes, register_scheme
 except ModuleNotFoundError as error:
     package = (error.name or '').partition('.')[0]
@@ -34,3 +35,4 @@ __getattr__, __dir__ = lazy_attributes(
 
 register_classes()
 register_scheme()
+register_backend_of_shards()

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'finetune': ('finetune', 'train on your own dataset'),
     'weights': ('weights', 'list and download published weights'),
     'check': ('check_dataset', 'check a dataset and report its issues'),
+    'shard': ('shard', 'write a dataset as tar shards, to read from other machines'),
     'browse_dataset': ('browse_dataset', 'draw the images that training gets'),
     'get_flops': ('get_flops', 'count parameters and multiply-accumulates'),
     'fuse': ('fuse', 'make inference faster, with the same results'),

@@ -1,11 +1,13 @@
 """Semantic segmentation from a list of images and semantic masks in any location."""
 
 import json
-from pathlib import Path
 from typing import Any
+
+from mmengine.fileio import get_text
 
 from casvit.errors import DatasetError
 from casvit.sentences import reason_of
+from casvit_mm.datasets.roots import join
 from casvit_mm.models.optional import toolbox
 from casvit_mm.registration import registered_in
 
@@ -29,7 +31,7 @@ class PairsDataset(BaseSegDataset):
             DatasetError: It cannot be read, or is not a list of pairs.
         """
         try:
-            pairs = json.loads(Path(self.ann_file).read_text(encoding='utf-8'))
+            pairs = json.loads(get_text(self.ann_file, backend_args=self.backend_args))
             return [
                 dict(
                     img_path=self._path(pair['img_path']),
@@ -52,4 +54,4 @@ class PairsDataset(BaseSegDataset):
         )
 
     def _path(self, path: str) -> str:
-        return str(Path(self.data_root or '', path))
+        return join(self.data_root or '', path)

@@ -30,10 +30,9 @@ from casvit_mm.datasets.preflight.config_data import (
     config_classes,
     dataset_class,
     inherits,
-    is_remote,
-    join,
     several_files,
 )
+from casvit_mm.datasets.roots import is_remote, join
 from casvit_mm.datasets.shapes.single import default_root, how_to_generate, prepare
 from casvit_mm.datasets.similar_names import SimilarNames
 from casvit_mm.models.optional import toolbox_error

@@ -101,14 +101,3 @@ def several_files(dataset: Mapping[str, Any], kind: type | None, split: str) -> 
             'datasets=[...]).'
         )
     return f'{split}: {some(files)} (type {name}) was not checked'
-
-
-def join(root: str, path: str) -> str:
-    """Joins the root and a path of a dataset."""
-    # As mmengine's BaseDataset joins them.
-    return path if not root or is_remote(path) else str(Path(root, path))
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is a URL that only a file backend can open."""
-    return '://' in path

@@ -36,8 +36,6 @@ from casvit_mm.datasets.preflight.config_data import (
     config_classes,
     dataset_class,
     inherits,
-    is_remote,
-    join,
     several_files,
 )
 from casvit_mm.datasets.preflight.unsafe_masks import (
@@ -45,7 +43,10 @@ from casvit_mm.datasets.preflight.unsafe_masks import (
     loads_masks,
     refuse_unsafe_file,
 )
+from casvit_mm.datasets.roots import is_remote, join
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
+from casvit_mm.datasets.shards.address import on_this_machine
+from casvit_mm.datasets.shards.backend import ShardsBackend
 from casvit_mm.datasets.similar_names import SimilarNames
 
 GET_COCO = (
@@ -97,6 +98,9 @@ def _check_dataset(
         root = root or str(default_root())
         prepare(root)
     hint = _where_from(kind, root, ann_file)
+    plain = not dataset.get('backend_args') and on_this_machine(root)
+    if plain and kind is not None and _reads_coco(kind):
+        return _check_sharded(dataset, split, cfg, kind, evaluates)
     if dataset.get('backend_args') or is_remote(root) or is_remote(ann_file):
         return f'{split}: {join(root, ann_file)} is not on this machine and was not checked'
     if root:
@@ -120,15 +124,50 @@ def _check_dataset(
         if masks:
             refuse_unsafe_file(ann_file)
         return f'{split}: {ann_file} (type {type_name(dataset)}): what is in it was not checked'
-    labelled = split != 'test' and not _is_unlabelled(dataset)
-    scan = _scan(ann_file, split, masks=masks, labelled=labelled)
-    classes = list(scan.categories.values()) if classes is None else classes
-    refuse_unsafe_names(classes, ann_file)
-    _check_classes(scan, classes, dataset)
-    check_counts(cfg, classes, ann_file)
+    scan, fact = _check_coco(ann_file, classes, dataset, split, cfg, masks=masks)
     if images is not None and not is_remote(images):
         _check_images(scan, images, hint)
-    return f'{split}: {_count_objects(scan, classes, required=labelled)}{_count_issues(scan)}'
+    return fact
+
+
+def _check_sharded(
+    dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any], kind: type, evaluates: bool
+) -> str:
+    """Checks a dataset in shards on this machine, whose index lists the images."""
+    root, shards = str(dataset['data_root']), ShardsBackend()
+    images = _image_folder(dataset, root, True)
+    masks = evaluates or loads_masks(dataset)
+    with shards.get_local_path(join(root, dataset.get('ann_file') or '')) as file:
+        classes = config_classes(dataset, kind)
+        scan, fact = _check_coco(file, classes, dataset, split, cfg, masks=masks)
+    listed = set(shards.list_dir_or_file(images or root, list_dir=False, recursive=True))
+    names = [record['file_name'] for _, record in scan.images.values()]
+    if missing := [name for name in names if name not in listed]:
+        raise DatasetError(
+            f'{len(missing)} of the {len(names)} images listed in {scan.file} are not in the '
+            f'shards {images}: {some(missing)}. Is data_prefix of the dataset correct?'
+        )
+    return fact
+
+
+def _check_coco(
+    file: str,
+    classes: list[str] | None,
+    dataset: Mapping[str, Any],
+    split: str,
+    cfg: Mapping[str, Any],
+    *,
+    masks: bool,
+) -> tuple[CocoScan, str]:
+    """Checks an annotation file, and the classes of the config against it."""
+    labelled = split != 'test' and not _is_unlabelled(dataset)
+    scan = _scan(file, split, masks=masks, labelled=labelled)
+    classes = list(scan.categories.values()) if classes is None else classes
+    refuse_unsafe_names(classes, file)
+    _check_classes(scan, classes, dataset)
+    check_counts(cfg, classes, file)
+    counts = _count_objects(scan, classes, required=labelled)
+    return scan, f'{split}: {counts}{_count_issues(scan)}'
 
 
 def _scan(file: str, split: str, *, masks: bool, labelled: bool) -> CocoScan:

@@ -27,9 +27,8 @@ from casvit_mm.datasets.preflight.config_data import (
     config_classes,
     dataset_class,
     inherits,
-    is_remote,
-    join,
 )
+from casvit_mm.datasets.roots import is_remote, join
 from casvit_mm.datasets.semantic_masks import (
     LabelRange,
     Misread,

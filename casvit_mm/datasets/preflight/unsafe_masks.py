@@ -15,7 +15,7 @@ from casvit_mm.datasets.formats.coco.file import (
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.object_masks.coding import mask_issue
 from casvit_mm.datasets.places import locate
-from casvit_mm.datasets.preflight.config_data import is_remote, join
+from casvit_mm.datasets.roots import is_remote, join
 
 # Width and height of images whose records do not state them: larger than nearly all images.
 UNKNOWN_SIZE = (10_000, 10_000)

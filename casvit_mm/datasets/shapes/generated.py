@@ -15,6 +15,7 @@ import numpy as np
 from casvit.errors import DatasetError
 from casvit.files import cache_folder, written_whole
 from casvit.terminal.progress import Progress
+from casvit_mm.datasets.roots import is_remote
 from casvit_mm.datasets.shapes.scenes import SMALLEST_SIDE
 
 RECORD = 'dataset.json'
@@ -107,6 +108,8 @@ class GeneratedSet:
     ) -> None:
         """Makes sure that a root exists: generates the default one if it is missing.
 
+        One on another machine or in shards is left to the file backend that reads it.
+
         Of several processes on one machine (``LOCAL_RANK``), the first generates and the others
         wait.
 
@@ -119,6 +122,8 @@ class GeneratedSet:
             DatasetError: A root other than the default is missing, or the default one cannot be
                 written.
         """
+        if is_remote(str(root)):
+            return
         root = Path(root)
         if root.resolve() == self.default_root().resolve():
             if self.is_generated(root):

@@ -16,6 +16,7 @@ from torch import Tensor
 from casvit.errors import DatasetError
 from casvit.sentences import count_of
 from casvit_mm.datasets.build import built_leaves
+from casvit_mm.datasets.shards.sources import StorageError
 from casvit_mm.registration import registered_in
 
 RECORD = 'unreadable.txt'
@@ -49,6 +50,9 @@ class SkipUnreadable:
         path = str(results.get(self.key))
         try:
             return self.step(results)
+        except StorageError:
+            # Another file would fail as well, or be there again in the next try.
+            raise
         except UNREADABLE as error:
             if path not in self.seen:
                 reason = ' '.join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,1 @@
+"""Datasets in tar shards with an index, on this machine or another: written, and read by member."""
