@@ -18,7 +18,7 @@ Result = TypeVar('Result')
 
 
 class StorageError(DatasetError):
-    """Storage does not answer, or not as it has to; no file of the dataset is at fault."""
+    """Storage does not answer, or not as it has to; no file of the dataset is damaged."""
 
 
 class TransientError(Exception):
