@@ -1,22 +1,19 @@
 """Random numbers that depend on the seed and a place in the run alone."""
 
 import random
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import DataLoader
 
 from casvit_mm.engine.exact.positions import PositionedBatch
+from casvit_mm.engine.exact.workers import outlive_signals
 
 SAMPLES, STEPS, VALIDATIONS = 1, 2, 3
 """Keep the numbers of samples, steps and validations apart."""
-GRACE = 20
-"""Seconds that a worker process lives on after it was told to end."""
 
 
 def seed_step(seed: int, iteration: int, rank: int, kind: int = STEPS) -> None:
@@ -83,7 +80,7 @@ class SeededSamples:
         Args:
             indices: Their indices; those of a :class:`PositionedBatch` know their positions.
         """
-        _outlive_signals()
+        outlive_signals()
         if not isinstance(indices, PositionedBatch):
             return [self.dataset[index] for index in indices]
         samples = []
@@ -103,20 +100,3 @@ def load_with_care(loader: DataLoader, seed: int) -> None:
     dataset: Any = loader.dataset
     if not hasattr(dataset, '__getitems__'):
         dataset.__getitems__ = SeededSamples(dataset, seed)
-
-
-def _outlive_signals() -> None:
-    """Keeps a worker process running while the run that it belongs to saves a checkpoint.
-
-    Ctrl-C and most schedulers send a signal to all processes of a run; torch raises an error in
-    the middle of a step if a worker ends.
-    """
-    if get_worker_info() is None or signal.getsignal(signal.SIGTERM) is _end_later:
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_later)
-
-
-def _end_later(number: int, frame: FrameType | None) -> None:
-    if hasattr(signal, 'alarm'):
-        signal.alarm(GRACE)
