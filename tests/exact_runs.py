@@ -73,6 +73,7 @@ def exact_run(
     noisy=True,
     batch=4,
     model=Random,
+    sampler=None,
     **options,
 ):
     """A runner as in a new process.
@@ -86,6 +87,7 @@ def exact_run(
         model: Class of the model.
         noisy: Whether samples of the validation are random, too.
         batch: Images of a step.
+        sampler: Config of the sampler; mmengine's usual one if None.
         options: Further options of the runner.
     """
     kinds = [ManagerMixin]
@@ -98,7 +100,7 @@ def exact_run(
         num_workers=workers,
         persistent_workers=workers > 0,
         dataset=Noise(),
-        sampler=dict(type='DefaultSampler', shuffle=True),
+        sampler=sampler or dict(type='DefaultSampler', shuffle=True),
     )
     train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)
     if iterations:

@@ -84,6 +84,7 @@ def _lines(step: BadStep, replayed: Replayed) -> list[str]:
     lines = [
         f'step: {step.iteration + 1:,}, epoch {step.epoch + 1}, batch {step.done + 1:,}, process '
         f'{step.rank}, seed {step.seed}',
+        f'positions of its samples: {_positions(step)}',
         f'not finite in the run: {", ".join(step.found) or "unknown"}',
         f'images: {_some(step.images)}',
         f'losses: {listed(replayed.losses)} ({exact})',
@@ -101,6 +102,13 @@ def _lines(step: BadStep, replayed: Replayed) -> list[str]:
         + (f': {_some(broken)}' if broken else '')
     )
     return lines
+
+
+def _positions(step: BadStep) -> str:
+    if not step.positions:
+        return 'unknown'
+    places = [f'{each + 1:,}' for each in step.positions]
+    return f'{_some(places)}, in pass {step.passes + 1:,} over the dataset'
 
 
 def _some(names: list[str]) -> str:

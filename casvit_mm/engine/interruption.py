@@ -7,8 +7,9 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
-from mmengine.dist import all_reduce, barrier, get_world_size
+from mmengine.dist import barrier
+
+from casvit_mm.engine.agreement import highest
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FORWARDED = 10.0
@@ -54,11 +55,7 @@ class Interruption:
 
     def is_noted_anywhere(self) -> bool:
         """Whether any process of the run was told to end; all of them have to ask."""
-        if get_world_size() == 1:
-            return self.is_noted
-        noted = torch.tensor(float(self._number or 0))
-        all_reduce(noted, 'max')
-        self._number = int(noted) or None
+        self._number = int(highest(self._number or 0)) or None
         return self.is_noted
 
     def end(self) -> None:

@@ -24,7 +24,8 @@ from casvit_mm.engine.batches import require_batches
 from casvit_mm.engine.disk.outage import Outage, keep_logging
 from casvit_mm.engine.disk.vis_backend import tolerant
 from casvit_mm.engine.exact.loops import exact_loop
-from casvit_mm.engine.exact.state import KEY, state_of_checkpoint
+from casvit_mm.engine.exact.rewinds import STATE
+from casvit_mm.engine.exact.state import state_of_checkpoint
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.normalisation import NormalisationHook
 from casvit_mm.engine.hooks.run_state import InterruptionHook, RunStateHook
@@ -282,7 +283,7 @@ class CASViTRunner(Runner):
             if not isinstance(self.train_loop, EpochBasedTrainLoop):
                 check_progress(checkpoint, self.train_loop.max_iters, str(filename))
             self._check_training_state(checkpoint, str(filename))
-            self._take_up_state(checkpoint.pop(KEY, None), checkpoint['meta'], str(filename))
+            self._take_up_state(checkpoint.pop(STATE, None), checkpoint['meta'], str(filename))
         drop_foreign_state(checkpoint, self._checkpoint_folders())
         strict = strict or self._whole_model_wanted
         if not strict:
@@ -357,6 +358,24 @@ class CASViTRunner(Runner):
         finally:
             self._is_resuming = False
         self.logger.info(f'Resumed from {filename} ({self._verification.value})')
+
+    def rewind(self, filename: str) -> None:
+        """Goes back to a checkpoint of the run while it trains, as if it were resumed from it.
+
+        The loop goes on from there by itself; see
+        :class:`casvit_mm.engine.StopOnInvalidLossHook`.
+
+        Args:
+            filename: The file.
+
+        Raises:
+            CheckpointError: The file cannot be read, or holds the state of another kind of run.
+        """
+        self._resume = True
+        self.optim_wrapper.zero_grad()
+        self.resume(filename)
+        loop = self.train_loop
+        self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
 
     def _checkpoint_folders(self) -> list[str]:
         """The folders that the run's CheckpointHook writes into."""

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from casvit_mm.engine.agreement import in_any_process
 from casvit_mm.models.checkpoint.finite import is_finite
 from casvit_mm.models.wrappers import unwrap
 
@@ -78,10 +78,15 @@ class StepGuard:
         if self._is_bad:
             for optimizer in self._optimizers:
                 optimizer.zero_grad(set_to_none=True)
-            for name, buffer in self._model.named_buffers():
-                if name in self._kept and self._kept[name].shape == buffer.shape:
-                    buffer.copy_(self._kept[name])
+            self.restore()
         return self._is_bad
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Gives the buffers the values that they had before the step."""
+        for name, buffer in self._model.named_buffers():
+            if name in self._kept and self._kept[name].shape == buffer.shape:
+                buffer.copy_(self._kept[name])
 
     def _note_losses(self, model: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Mapping) and model.training:
@@ -128,17 +133,6 @@ def losses_in(outputs: Mapping[str, Any]) -> Iterator[Tensor]:
                 yield torch.tensor(each)
             elif isinstance(each, Tensor) and each.is_floating_point():
                 yield each.detach()
-
-
-def in_any_process(broken: bool) -> bool:
-    """Whether it holds in any process of a run, so that all of them decide the same.
-
-    Args:
-        broken: Whether it holds in this one.
-    """
-    found = torch.tensor(float(broken))
-    all_reduce(found, 'max')
-    return bool(found)
 
 
 def _all_finite(tensors: list[Tensor]) -> bool:

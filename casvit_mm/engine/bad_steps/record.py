@@ -49,6 +49,9 @@ class BadStep:
         epoch: Epochs before it.
         iteration: Steps before it.
         done: Batches before it in its epoch.
+        passes: Passes over the dataset before that of the batch.
+        positions: Position of each sample in this pass, over all processes; empty if not known.
+        rewinds: How many times the run had gone back to an earlier checkpoint.
         rank: The process.
         rates: Learning rates, by optimiser or group.
         precision: 'fp32', 'bf16' or 'fp16'.
@@ -64,6 +67,9 @@ class BadStep:
     epoch: int
     iteration: int
     done: int
+    passes: int
+    positions: list[int]
+    rewinds: int
     rank: int
     rates: dict[str, list[float]]
     precision: str
@@ -86,6 +92,8 @@ class BadStep:
         Raises:
             NotPlainError: The batch holds an object that cannot be stored as plain data.
         """
+        loop = runner.train_loop
+        known = getattr(loop, 'batch', None)
         return cls(
             losses=dict(losses),
             found=list(found),
@@ -95,6 +103,9 @@ class BadStep:
             epoch=runner.epoch,
             iteration=runner.iter,
             done=done,
+            passes=known.epoch if known else 0,
+            positions=list(known.positions) if known else [],
+            rewinds=len(getattr(loop, 'rewinds', ())),
             rank=get_rank(),
             rates=runner.optim_wrapper.get_lr(),
             precision=precision(runner),
@@ -127,7 +138,8 @@ class BadStep:
             epoch=self.epoch,
             iter=self.iteration,
         )
-        path = Path(runner.work_dir, FOLDER, f'step_{self.iteration + 1}.pth')
+        again = f'_rewind_{self.rewinds}' if self.rewinds else ''
+        path = Path(runner.work_dir, FOLDER, f'step_{self.iteration + 1}{again}.pth')
         path.parent.mkdir(parents=True, exist_ok=True)
         weights = {name: each.cpu() for name, each in weights.items()}
         with written_whole(path) as unfinished:
@@ -166,10 +178,12 @@ def read_bad_step(path: str | Path) -> tuple[BadStep, dict[str, Any]]:
 
 
 def _is_valid(saved: dict[str, Any]) -> bool:
-    counts = [saved[name] for name in ('seed', 'epoch', 'iteration', 'done', 'rank')]
+    names = ('seed', 'epoch', 'iteration', 'done', 'passes', 'rewinds', 'rank')
+    counts = [saved[name] for name in names]
     texts = [saved['found'], saved['images']]
     return (
-        all(type(each) is int and each >= 0 for each in counts)
+        isinstance(saved['positions'], list)
+        and all(type(each) is int and each >= 0 for each in [*counts, *saved['positions']])
         and all(isinstance(part, list) for part in texts)
         and all(isinstance(each, str) for part in texts for each in part)
         and isinstance(saved['losses'], dict)

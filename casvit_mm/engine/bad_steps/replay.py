@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.optim import SGD
 
@@ -16,6 +19,7 @@ from casvit_mm.engine.bad_steps.record import BadStep, numbers_in
 from casvit_mm.engine.exact.randomness import seed_step
 from casvit_mm.engine.optim.bfloat16 import BFloat16OptimWrapper
 from casvit_mm.models.checkpoint.finite import is_finite
+from casvit_mm.models.wrappers import unwrap
 
 
 @dataclass
@@ -88,6 +92,29 @@ def replay(model: BaseModel, step: BadStep, device: str = 'cpu') -> Replayed:
         gradients=[name for name, each in gradients.items() if not is_finite(each)],
         weights=len(gradients),
     )
+
+
+def breaks_alone(runner: Runner, batch: Any) -> bool:
+    """Whether the gradients of a step are not finite in this process, before they are shared.
+
+    The step is computed again, by all processes of the run, and leaves no gradients.
+
+    Args:
+        runner: The run, with the weights and buffers of before the step; buffers change again.
+        batch: The batch of this process.
+    """
+    model, own = unwrap(runner.model), runner.optim_wrapper
+    if not isinstance(own, OptimWrapper):
+        return False
+    seed_step(runner.seed, runner.iter, get_rank())
+    wrapper: Any = _BackwardOnly(own.optim_context)
+    # Gradients are shared by the wrapper of the model, which has no part in this.
+    outputs = model.train_step(batch, optim_wrapper=wrapper)
+    gradients = [w.grad for w in model.parameters() if w.grad is not None]
+    broken = not all(map(math.isfinite, numbers_in(outputs).values()))
+    broken = broken or not all(map(is_finite, gradients))
+    model.zero_grad(set_to_none=True)
+    return broken
 
 
 def _context(

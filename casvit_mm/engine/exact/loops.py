@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dist import get_rank
-from mmengine.registry import LOOPS
+from mmengine.registry import DATA_SAMPLERS, LOOPS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
 from casvit.errors import UserError
-from casvit_mm.engine.exact.positions import PositionedBatchSampler
+from casvit_mm.engine.exact.positions import PositionedBatch, PositionedBatchSampler
 from casvit_mm.engine.exact.randomness import VALIDATIONS, load_with_care, seed_step
+from casvit_mm.engine.exact.rewinds import Rewind, RewindError, Spot
 from casvit_mm.engine.exact.state import Place, RunState
 from casvit_mm.registration import registered_in
 
@@ -32,6 +33,8 @@ class _Loop:
         done: Batches of the current epoch, or of the whole run, that have been trained.
         validation_due: Whether a validation comes before the next step.
         resumed: State of the run that this one goes on with.
+        rewinds: Returns of the run to earlier checkpoints.
+        batch: What is known of the batch of the current step; None if the user built the loader.
     """
 
     # Set by mmengine's loops.
@@ -46,25 +49,96 @@ class _Loop:
     done = 0
     validation_due = False
     resumed: RunState | None = None
+    rewinds: Sequence[Rewind] = ()
+    batch: PositionedBatch | None = None
     _in_step = _at_end = False
+    _sampler: Any = None
+    _sampler_seed: int | None = None
 
-    def _follow_positions(self) -> None:
-        """Lets samples be loaded with random numbers of their own."""
+    def _follow_positions(self, loader: Loader) -> None:
+        """Lets samples be loaded with random numbers of their own.
+
+        Args:
+            loader: What the loop was built with.
+        """
         if self.is_exact:
             load_with_care(self.dataloader, self.runner.seed)
+        if isinstance(loader, dict):
+            self._sampler = loader.get('sampler')
+            if not self.runner._randomness_cfg.get('diff_rank_seed'):
+                self._sampler_seed = self.runner.seed
 
     @property
     def is_exact(self) -> bool:
         """Whether the loader can begin anywhere: one that the user built may not."""
         return isinstance(self.dataloader.batch_sampler, PositionedBatchSampler)
 
+    @property
+    def left_out(self) -> set[Spot]:
+        """The batches that the run leaves out."""
+        spots = (spot for rewind in self.rewinds for spot in rewind.left_out)
+        return set(spots) if self.is_exact else set()
+
+    def latest(self, count: int) -> list[Spot]:
+        """The last batches that were trained, of which the last is that of the current step.
+
+        Args:
+            count: How many; there are fewer at the beginning of a run.
+        """
+        epoch, index = self._pass(), self.done
+        left_out, found = self.left_out, []
+        while len(found) < count and epoch >= 0:
+            if (epoch, index) not in left_out:
+                found.append((epoch, index))
+            index -= 1
+            if index < 0:
+                epoch, index = epoch - 1, len(self.dataloader) - 1
+        return found[::-1]
+
+    def _pass(self) -> int:
+        """Passes over the dataset before this one, if batches are counted in each of them."""
+        raise NotImplementedError
+
+    def _train(self) -> None:
+        """Trains from where the run is to its end."""
+        raise NotImplementedError
+
+    def _train_and_go_back(self) -> None:
+        """Trains to the end, from earlier checkpoints again where that is asked for."""
+        while True:
+            try:
+                return self._train()
+            except RewindError as wanted:
+                file, rewind = wanted.file, wanted.rewind
+            # After the error is gone, which would keep what was being loaded alive.
+            self._go_back(file, rewind)
+
+    def _go_back(self, file: str, rewind: Rewind) -> None:
+        self._in_step = self._at_end = False
+        if isinstance(self._sampler, dict):
+            # Some samplers cannot begin again.
+            batches: Any = self.dataloader.batch_sampler
+            defaults = dict(dataset=self.dataloader.dataset, seed=self._sampler_seed)
+            batches.take(DATA_SAMPLERS.build(self._sampler, default_args=defaults))
+        rewinds = [*self.rewinds, rewind]
+        self.runner.rewind(file)
+        assert self.resumed is not None
+        self.resumed.rewinds = rewinds
+        self._take_up(again=True)
+
     def _begin(self, epoch: int, skipped: int) -> None:
         if self.is_exact:
             batches: Any = self.dataloader.batch_sampler
-            batches.begin(epoch, skipped)
+            left_out = {index for passed, index in self.left_out if passed == self._pass()}
+            batches.begin(epoch, skipped, left_out)
 
     @contextmanager
     def _step(self) -> Iterator[None]:
+        if self.is_exact:
+            batches: Any = self.dataloader.batch_sampler
+            # Batches that are left out were not handed out.
+            self.done = min(batches.handed_out)
+            self.batch = batches.handed_out.pop(self.done)
         seed_step(self.runner.seed, self._iter, get_rank())
         self._in_step = True
         yield
@@ -86,15 +160,18 @@ class _Loop:
         self.runner.val_loop.run()
         self.validation_due = False
 
-    def _take_up(self) -> None:
-        """Goes on where another run was, if this one resumes."""
+    def _take_up(self, again: bool = False) -> None:
+        """Goes on where another run was, or this one earlier, if it resumes."""
         if self.runner.val_loop is not None:
             load_with_care(self.runner.val_loop.dataloader, self.runner.seed)
         if self.resumed is None:
             return
         place = self.resumed.place
         self.done, self.validation_due = place.done, place.validation_due
+        self.rewinds = tuple(self.resumed.rewinds)
         self.resumed.restore(self.runner)
+        if again:
+            self.runner.call_hook('after_rewind')
         if self.validation_due:
             self._validate()
 
@@ -146,20 +223,32 @@ class ExactEpochLoop(_Loop, EpochBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: Loader, *args: Any, **kwargs: Any) -> None:
         super().__init__(runner, positioned(dataloader), *args, **kwargs)
-        self._follow_positions()
+        self._follow_positions(dataloader)
+
+    @property
+    def max_iters(self) -> int:
+        """Steps of the run: those of all epochs, without batches that are left out."""
+        steps = len(self.dataloader)
+        left_out = sum(epoch < self._max_epochs and i < steps for epoch, i in self.left_out)
+        return self._max_iters - left_out
 
     def run(self) -> nn.Module:
         """Trains, after a validation that an earlier run still had to do."""
-        runner = self.runner
-        runner.call_hook('before_train')
+        self.runner.call_hook('before_train')
         self._take_up()
+        self._train_and_go_back()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _pass(self) -> int:
+        return self._epoch
+
+    def _train(self) -> None:
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
             self._decide_current_val_interval()
             if self._is_validated_at(self._epoch, self._max_epochs):
                 self._validate()
-        runner.call_hook('after_train')
-        return runner.model
 
     def place(self) -> Place:
         """Where the run is: what a checkpoint that is written now goes on from."""
@@ -175,9 +264,9 @@ class ExactEpochLoop(_Loop, EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         self._begin(self._epoch, self.done)
-        for index, batch in enumerate(self.dataloader, start=self.done):
+        for batch in self.dataloader:
             with self._step():
-                self.run_iter(index, batch)
+                self.run_iter(self.done, batch)
         self._at_end = True
         self.runner.call_hook('after_train_epoch')
         self._at_end = False
@@ -196,27 +285,32 @@ class ExactIterLoop(_Loop, IterBasedTrainLoop):
     def __init__(self, runner: Runner, dataloader: Loader, *args: Any, **kwargs: Any) -> None:
         super().__init__(runner, positioned(dataloader), *args, **kwargs)
         _end_workers(self.dataloader, self.dataloader_iterator)
-        self.dataloader_iterator: Any = Endless(self.dataloader)
-        self._follow_positions()
+        self._follow_positions(dataloader)
 
     def run(self) -> nn.Module:
         """Trains, after a validation that an earlier run still had to do."""
-        runner = self.runner
-        runner.call_hook('before_train')
-        runner.call_hook('before_train_epoch')
+        self.runner.call_hook('before_train')
         self._take_up()
+        self._train_and_go_back()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _pass(self) -> int:
+        return 0
+
+    def _train(self) -> None:
+        self.dataloader_iterator: Any = Endless(self.dataloader)
+        self.runner.call_hook('before_train_epoch')
         self._begin(0, self.done)
         while self._iter < self._max_iters and not self.stop_training:
-            runner.model.train()
+            self.runner.model.train()
             batch = next(self.dataloader_iterator)
             with self._step():
                 self.run_iter(batch)
             self._decide_current_val_interval()
             if self._is_validated_at(self._iter, self._max_iters):
                 self._validate()
-        runner.call_hook('after_train_epoch')
-        runner.call_hook('after_train')
-        return runner.model
 
     def place(self) -> Place:
         """Where the run is: what a checkpoint that is written now goes on from."""
@@ -251,7 +345,7 @@ class Endless:
         passes = 0
         while (batch := next(self._iterator, None)) is None:
             # A pass may be skipped to its end, but not the one after it.
-            passes += not getattr(self._loader.batch_sampler, 'skipped', 0)
+            passes += not getattr(self._loader.batch_sampler, 'has_batches', False)
             if passes > 2:
                 raise NoBatchesError(
                     'The training data has no batch: it has fewer images than '

@@ -1,6 +1,6 @@
 """Batches that know their positions in the order of all samples, and can start at any of them."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from mmengine.dist import get_dist_info
@@ -43,7 +43,8 @@ class PositionedBatchSampler(Sampler):
             ask for some early, and their samplers cannot begin again. Defaults to False.
 
     Attributes:
-        skipped: Batches that are still to be left out.
+        handed_out: Batches that a loader may still be loading, by the batches before each.
+        has_batches: Whether there was any in the last pass, left out or not.
     """
 
     def __init__(
@@ -54,28 +55,41 @@ class PositionedBatchSampler(Sampler):
         batches: dict[str, Any] | None = None,
         waits: bool = False,
     ) -> None:
-        self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
-        self.batches: Any = (
-            BatchSampler(sampler, batch_size, drop_last)
-            if batches is None
-            else DATA_SAMPLERS.build(
-                batches, default_args=dict(sampler=sampler, batch_size=batch_size)
-            )
-        )
-        self.skipped = 0
-        self._epoch = 0
+        self._config = batches
+        self.take(sampler)
+        self.begin(0, 0)
         self._waits = waits
 
-    def begin(self, epoch: int, skipped: int) -> None:
+    def take(self, sampler: Sampler[int]) -> None:
+        """Takes the indices from another sampler from now on.
+
+        Args:
+            sampler: The sampler.
+        """
+        self.sampler = sampler
+        self.batches: Any = (
+            BatchSampler(sampler, self.batch_size, self.drop_last)
+            if self._config is None
+            else DATA_SAMPLERS.build(
+                self._config, default_args=dict(sampler=sampler, batch_size=self.batch_size)
+            )
+        )
+
+    def begin(self, epoch: int, skipped: int, left_out: Container[int] = ()) -> None:
         """Sets where the next pass begins.
 
         Args:
             epoch: Passes over the dataset before it.
             skipped: Batches that are left out; if the pass has fewer, the next one begins later.
+            left_out: Further batches that are left out, by the batches before each: in this pass
+                and those that follow it.
         """
-        self._epoch, self.skipped, self._waits = epoch, skipped, False
+        self._epoch, self._skipped, self._left_out = epoch, skipped, left_out
+        self._before = 0
+        self._waits, self.has_batches = False, True
+        self.handed_out: dict[int, PositionedBatch] = {}
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -83,18 +97,18 @@ class PositionedBatchSampler(Sampler):
     def __iter__(self) -> Iterator[PositionedBatch]:
         if self._waits:
             return
-        epoch, skipped = self._epoch, self.skipped
-        self.begin(epoch + 1, 0)
+        epoch, self._epoch = self._epoch, self._epoch + 1
+        self.has_batches = False
         rank, processes = get_dist_info()
         count = 0
         for batch in self.batches:
-            first = count
+            first, place = count, self._before
             count += len(batch)
-            if skipped:
-                skipped -= 1
+            self._before += 1
+            self.has_batches = True
+            if place < self._skipped or place in self._left_out:
                 continue
             # The samplers of mmengine deal the indices out to the processes in turn.
-            positions = [rank + processes * place for place in range(first, count)]
-            yield PositionedBatch(batch, epoch, positions)
-        if skipped:
-            self.begin(epoch + 1, skipped)
+            positions = [rank + processes * each for each in range(first, count)]
+            self.handed_out[place] = PositionedBatch(batch, epoch, positions)
+            yield self.handed_out[place]

@@ -12,15 +12,14 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 
-from casvit.sentences import short
+from casvit.sentences import count_of, short
 from casvit_mm.datasets.build import built_leaves
 from casvit_mm.engine.exact.circumstances import circumstances
+from casvit_mm.engine.exact.rewinds import STATE, Rewind, read_rewinds
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.models.checkpoint import CheckpointError
 from casvit_mm.models.wrappers import unwrap
 
-KEY = 'run_state'
-"""Key of the state in a checkpoint."""
 OF_HOOKS: dict[type[Hook], tuple[str, ...]] = {
     EarlyStoppingHook: ('best_score', 'wait_count'),
     StopOnInvalidLossHook: ('in_a_row', 'stored'),
@@ -53,12 +52,14 @@ class RunState:
         circumstances: What the numbers of a run depend on, beside its config.
         gradients: Gradients that wait for an update, by name of the weight.
         hooks: Numbers of hooks, by class and attribute.
+        rewinds: Returns to earlier checkpoints, with the batches that are left out.
     """
 
     place: Place
     circumstances: dict[str, Any]
     gradients: dict[str, Tensor] = field(default_factory=dict)
     hooks: dict[str, dict[str, float]] = field(default_factory=dict)
+    rewinds: list[Rewind] = field(default_factory=list)
 
     @classmethod
     def of(cls, runner: Runner) -> 'RunState':
@@ -74,7 +75,8 @@ class RunState:
             for hook in runner.hooks
             if isinstance(hook, kind)
         }
-        return cls(loop.place(), circumstances(runner), _gradients(runner), numbers)
+        gradients = _gradients(runner)
+        return cls(loop.place(), circumstances(runner), gradients, numbers, list(loop.rewinds))
 
     def saved(self) -> dict[str, Any]:
         """The state as plain data, for a checkpoint."""
@@ -83,6 +85,7 @@ class RunState:
             circumstances=self.circumstances,
             gradients=self.gradients,
             hooks=self.hooks,
+            rewinds=[each.saved() for each in self.rewinds],
         )
 
     @classmethod
@@ -107,7 +110,12 @@ class RunState:
             raise _damaged(source, 'gradients')
         if not isinstance(numbers, Mapping) or not all(map(_are_numbers, numbers.values())):
             raise _damaged(source, 'hooks')
-        return cls(Place(**place), dict(parts['circumstances']), dict(gradients), dict(numbers))
+        try:
+            rewinds = read_rewinds(parts.get('rewinds', []), place['iter'])
+        except ValueError as error:
+            raise _damaged(source, 'rewinds') from error
+        found = dict(parts['circumstances'])
+        return cls(Place(**place), found, dict(gradients), dict(numbers), rewinds)
 
     def check(self, runner: Runner, source: str) -> None:
         """Checks that the state fits a run.
@@ -139,6 +147,7 @@ class RunState:
         )
         if before and now and before != now:
             self.place = self.place._replace(done=self.place.done * before // now)
+            self.rewinds = [each.in_batches(before, now) for each in self.rewinds]
 
     def restore(self, runner: Runner) -> None:
         """Gives the hooks and weights of a run what the state has for them.
@@ -176,6 +185,13 @@ class RunState:
             if name in self.circumstances and self.circumstances[name] != value
         ]
         lines = []
+        if self.rewinds:
+            batches = {spot for rewind in self.rewinds for spot in rewind.left_out}
+            lines.append(
+                f'The run had gone back to an earlier checkpoint {count_of(len(self.rewinds), "time")}'
+                ', as its numbers were not finite. It leaves out the batches of '
+                f'{count_of(len(batches), "step")}.'
+            )
         if remembering := sorted(_remembering(runner.train_dataloader.dataset)):
             lines.append(
                 f'The resumed run differs from an uninterrupted one: {", ".join(remembering)} of '
@@ -276,5 +292,5 @@ def _shown(value: Any) -> str:
 
 def _damaged(source: str, where: str) -> CheckpointError:
     return CheckpointError(
-        f'{source} holds the state of another kind of run, or it is damaged: {KEY}.{where}.'
+        f'{source} holds the state of another kind of run, or it is damaged: {STATE}.{where}.'
     )

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from casvit.sentences import from_here
 from casvit_mm.engine.checkpoints import RECENT
-from casvit_mm.engine.exact.state import KEY, RunState
+from casvit_mm.engine.exact.rewinds import STATE
+from casvit_mm.engine.exact.state import RunState
 from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
 from casvit_mm.engine.interruption import Interruption
 
@@ -25,7 +26,7 @@ class RunStateHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Adds the state."""
         if hasattr(runner.train_loop, 'place'):
-            checkpoint[KEY] = RunState.of(runner).saved()
+            checkpoint[STATE] = RunState.of(runner).saved()
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         """Notes that no validation is due."""

@@ -17,8 +17,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, FlexibleRunner, Runner
-from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
-from torch import Tensor, nn
+from torch import Tensor
 
 from casvit.errors import CheckpointError, UserError
 from casvit.sentences import reason_of
@@ -26,7 +25,7 @@ from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.checkpoints import NOTE, RECENT, note_checkpoint
 from casvit_mm.engine.disk.outage import not_written
 from casvit_mm.engine.hooks.late_removal import LateRemoval, identity
-from casvit_mm.models.checkpoint.finite import is_finite
+from casvit_mm.models.checkpoint.finite import all_finite
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
 
@@ -198,6 +197,19 @@ class SafeCheckpointHook(CheckpointHook):
             self._note(runner, str(Path(runner.work_dir, RECENT)))
         return attempt.succeeded
 
+    def after_rewind(self, runner: Runner) -> None:
+        """Knows of the checkpoints that a run knew of where it went back to."""
+        self.last_ckpt, self._updated, self.unsaved = None, None, ''
+        self._done = (runner.epoch, runner.iter)
+        self._tried, self._tried_at = runner.iter, time.monotonic()
+        info = runner.message_hub.runtime_info
+        if hasattr(self, 'keep_ckpt_ids'):
+            self.keep_ckpt_ids = deque(info.get('keep_ckpt_ids', []), self.max_keep_ckpts)
+        if hasattr(self, 'best_ckpt_path'):
+            self.best_ckpt_path = info.get('best_ckpt')
+        for name in getattr(self, 'best_ckpt_path_dict', {}):
+            self.best_ckpt_path_dict[name] = info.get(f'best_ckpt_{name}')
+
     def _save_recent_if_due(self, runner: Runner) -> None:
         iteration = self._done[1]
         due = self.every_iters is not None and iteration % self.every_iters == 0
@@ -367,19 +379,6 @@ def _size(runner: Runner) -> int:
     for state in getattr(optimizer, 'state', {}).values():
         tensors += state.values()
     return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
-
-
-def all_finite(model: nn.Module) -> bool:
-    """Whether all weights and batch norm statistics of a model are finite.
-
-    Args:
-        model: The model.
-    """
-    tensors: list[Tensor] = list(model.parameters())
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            tensors += [b for b in (module.running_mean, module.running_var) if b is not None]
-    return all(map(is_finite, tensors))
 
 
 def _finite(metrics: Mapping[str, Any], runner: Runner) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Chooses the checkpoint that a run is resumed from: the newest one that is whole."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logging import Logger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 
 from casvit.errors import CheckpointError, DamagedCheckpointError
 from casvit_mm.engine.checkpoints import RECENT, candidates, noted_checkpoint, traces_of_run
+from casvit_mm.engine.exact.rewinds import STATE, Rewind, is_behind
 from casvit_mm.models.checkpoint import read_checkpoint
 
 
@@ -53,6 +55,62 @@ def checkpoint_to_resume(
     if choice.error:
         raise CheckpointError(choice.error)
     return choice.file or None
+
+
+def checkpoint_to_rewind_to(
+    work_dir: str | Path,
+    *,
+    best: int,
+    latest: int,
+    rewinds: Sequence[Rewind],
+    is_own: Callable[[str], bool],
+    logger: Logger,
+) -> tuple[str, int] | None:
+    """Finds the checkpoint that a run goes back to.
+
+    All processes of a run get the same one, which the first of them has read.
+
+    Args:
+        work_dir: Folder of the run.
+        best: Steps behind the run in the checkpoint, at most.
+        latest: The same, if there is no such checkpoint.
+        rewinds: Returns of the run to earlier checkpoints, after which others are not its own.
+        is_own: Whether a file is of this run.
+        logger: Gets a warning for each file that is damaged.
+
+    Returns:
+        The newest such file that is whole, and the steps behind the run in it; None if there is
+        none.
+    """
+    skipped: dict[str, str] = {}
+    found: tuple[str, int] | None = None
+    for file in filter(is_own, candidates(work_dir)) if is_main_process() else ():
+        try:
+            checkpoint = read_checkpoint(file)
+        except DamagedCheckpointError as error:
+            skipped[file] = error.reason
+            continue
+        steps, known = _progress(checkpoint)
+        if steps <= latest and is_behind(rewinds, known, steps):
+            found = (file, steps) if found is None or steps <= best else found
+            if steps <= best:
+                break
+    shared: list[Any] = [found, skipped]
+    broadcast_object_list(shared)
+    for file, reason in shared[1].items():
+        logger.warning(f'The checkpoint {file} is skipped ({reason}).')
+    return shared[0]
+
+
+def _progress(checkpoint: Mapping[str, Any]) -> tuple[float, int]:
+    """Steps behind a run in a checkpoint, and how many of its returns the checkpoint knows."""
+    meta, state = checkpoint.get('meta'), checkpoint.get(STATE)
+    steps = meta.get('iter') if isinstance(meta, Mapping) else None
+    known = state.get('rewinds') if isinstance(state, Mapping) else None
+    return (
+        steps if type(steps) is int else math.inf,
+        len(known) if isinstance(known, list) else 0,
+    )
 
 
 def _choose(work_dir: str | Path, others: Iterable[str | Path]) -> _Choice:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
+from torch import Tensor, nn
 
 from casvit.errors import DamagedCheckpointError
 from casvit.names import printable
@@ -28,6 +29,19 @@ def is_finite(values: Tensor) -> bool:
     if values.is_complex():
         return bool(total.isfinite()) or bool(values.isfinite().all())
     return math.isfinite(total) or bool(values.isfinite().all())
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Whether all weights and batch norm statistics of a model are finite.
+
+    Args:
+        model: The model.
+    """
+    tensors: list[Tensor] = list(model.parameters())
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            tensors += [b for b in (module.running_mean, module.running_var) if b is not None]
+    return all(map(is_finite, tensors))
 
 
 def require_finite(weights: Mapping[str, Tensor], source: str) -> None:

@@ -8,6 +8,8 @@ import torch
 from exact_runs import Random, exact_run
 from hostile import HOSTILE, mark
 from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel
+from two_processes import in_two_processes
 
 from casvit.errors import CheckpointError
 from casvit_mm.engine.bad_steps import record
@@ -64,6 +66,8 @@ def test_a_step_computed_again_has_the_same_losses_bit_for_bit(options, tmp_path
     step, replayed = of_file(file, Steep())
     assert step.found == ['gradient'] and (step.iteration, step.rank, step.seed) == (4, 0, 0)
     assert (step.epoch, step.done) == ((0, 4) if 'iterations' in options else (1, 0))
+    # The 14 images of a pass are four batches.
+    assert (step.passes, step.positions, step.rewinds) == (1, [0, 1, 2, 3], 0)
     assert math.isfinite(step.losses['loss']) and replayed.losses == step.losses
     assert replayed.gradients == ['layers.3.bias'] and replayed.weights == 6
     assert replayed.reproduces(step) and replayed.is_exact(step)
@@ -84,6 +88,32 @@ def test_a_step_that_is_finite_here_does_not_reproduce_the_problem(tmp_path):
     exact_run(tmp_path, custom_hooks=[Poison(5, value=200.0)], model=Steep).train()
     step, replayed = of_file(tmp_path / 'bad_steps/step_5.pth', Random())
     assert not replayed.reproduces(step) and not replayed.is_exact(step)
+
+
+def bad_gradient_in_one_process(where):
+    """All processes see that a gradient is not finite, and one of them is the cause."""
+    rank = torch.distributed.get_rank()
+    hook = Poison(3, value=200.0) if rank else Poison()
+    runner = exact_run(where, custom_hooks=[hook], model=Steep, epochs=2)
+    runner.model = MMDistributedDataParallel(runner.model)
+    messages = warnings_of(runner)
+    runner.train()
+    assert any('The step of process 1 (' in each for each in messages)
+    weights = {name: each for name, each in runner.model.named_parameters()}
+    others = [None, None]
+    torch.distributed.all_gather_object(others, weights)
+    assert all(torch.equal(each, others[1 - rank][name]) for name, each in weights.items())
+    assert all(each.isfinite().all() for each in weights.values())
+
+
+def test_the_file_holds_the_batch_of_the_process_whose_own_gradient_is_not_finite(tmp_path):
+    in_two_processes(bad_gradient_in_one_process, str(tmp_path))
+    assert [file.name for file in (tmp_path / 'bad_steps').iterdir()] == ['step_3.pth']
+    step, replayed = of_file(tmp_path / 'bad_steps/step_3.pth', Steep())
+    # Each process has 7 of the 14 images: two batches in a pass.
+    assert (step.rank, step.found) == (1, ['gradient'])
+    assert (step.passes, step.positions) == (1, [1, 3, 5, 7])
+    assert replayed.gradients == ['layers.3.bias'] and replayed.is_exact(step)
 
 
 def test_a_run_stores_three_steps_also_if_it_was_resumed(tmp_path):
@@ -165,6 +195,10 @@ def test_objects_that_no_batch_holds_are_refused(name, stored, tmp_path):
 CHANGES = [
     dict(seed='1'),
     dict(rank=-1),
+    dict(passes=-1),
+    dict(positions=[0.5]),
+    dict(positions=None),
+    dict(rewinds='1'),
     dict(losses={'loss': 'nan'}),
     dict(losses=[]),
     dict(images='a.jpg'),

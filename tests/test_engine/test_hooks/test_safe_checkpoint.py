@@ -16,7 +16,8 @@ from toy_runs import is_readable, toy_run
 from casvit import files
 from casvit.errors import UserError
 from casvit_mm.engine.checkpoints import latest_checkpoint
-from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook, all_finite
+from casvit_mm.engine.hooks.safe_checkpoint import SafeCheckpointHook
+from casvit_mm.models.checkpoint.finite import all_finite
 
 TOY_RUNS = Path(__file__).parents[2] / 'toy_runs.py'
 
