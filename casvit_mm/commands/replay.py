@@ -16,6 +16,7 @@ from casvit_mm.engine.bad_steps.record import BadStep, listed, read_bad_step
 from casvit_mm.engine.bad_steps.replay import Replayed, replay
 from casvit_mm.inference.image_model import with_weights
 from casvit_mm.inference.saved_config import read_saved_config
+from casvit_mm.speed.devices import usable_device
 
 NAMED = 12
 """Weights or images that are named."""
@@ -43,8 +44,10 @@ def run(args: Namespace) -> int:
     Raises:
         CheckpointError: The file cannot be read, or does not fit the model.
         CliError: The config has no model, or the batch in the file is not one for the model.
+        DeviceError: The device does not exist.
         SavedConfigError: The config in the file is refused.
     """
+    args.device = usable_device(args.device or get_device())
     # Weights that the model itself would load are then read as data, too.
     importlib.import_module('casvit_mm.safe_loading')
     cfg = None
@@ -62,7 +65,7 @@ def run(args: Namespace) -> int:
     if replayed.reproduces(step):
         print('The problem is there again.')
         return 0
-    print(f'The step is finite here. {_differences(step, args.device or get_device())}')
+    print(f'The step is finite here. {_differences(step, args.device)}')
     return 1
 
 
@@ -70,7 +73,7 @@ def _replayed(cfg: Config, content: dict, step: BadStep, args: Namespace) -> Rep
     model = with_weights(cfg, content, str(args.file))
     with DefaultScope.overwrite_default_scope(ConfigView(cfg).scope):
         try:
-            return replay(model, step, args.device or get_device())
+            return replay(model, step, args.device)
         except UNFIT as error:
             reason = printable(str(error).partition('\n')[0])
             raise CliError(

@@ -127,4 +127,3 @@ def _version(file: str) -> tuple[str, int]:
     """What tells a file from one that replaces it."""
     path = Path(file)
     return str(path.resolve()), path.stat().st_mtime_ns if path.is_file() else 0
-

@@ -188,8 +188,8 @@ class RunState:
         if self.rewinds:
             batches = {spot for rewind in self.rewinds for spot in rewind.left_out}
             lines.append(
-                f'The run had gone back to an earlier checkpoint {count_of(len(self.rewinds), "time")}'
-                ', as its numbers were not finite. It leaves out the batches of '
+                f'The run had gone back {count_of(len(self.rewinds), "time")} to an earlier '
+                'checkpoint, as its numbers were not finite. It leaves out the batches of '
                 f'{count_of(len(batches), "step")}.'
             )
         if remembering := sorted(_remembering(runner.train_dataloader.dataset)):

@@ -119,12 +119,13 @@ class StopOnInvalidLossHook(Hook):
         self._store(runner, data_batch, losses, found, batch_idx)
         if self.in_a_row >= self.patience:
             self._stored_at_most = self.stored
-            reason = self._way_back.take(runner, self.in_a_row)
+            why_here = self._way_back.take(runner, self.in_a_row)
+            left = ' '.join(filter(None, [why_here, _left(runner)]))
             raise InvalidLossError(
                 f'The loss was not finite for {self.patience} steps in a row, or its gradient: in '
                 f'the last one, {step}, {what} ({listed(losses)}). The run stops, as it could not '
-                f'learn anything from here on. {reason}{" " if reason else ""}{_left(runner)} What often helps: a lower learning '
-                'rate (--cfg-options optim_wrapper.optimizer.lr=LR), clipped gradients '
+                f'learn anything from here on. {left} What often helps: a lower learning rate '
+                '(--cfg-options optim_wrapper.optimizer.lr=LR), clipped gradients '
                 '(--cfg-options optim_wrapper.clip_grad.max_norm=10), training without --amp, and '
                 'casvit check for errors in the annotations.'
             )
