@@ -58,7 +58,8 @@ def run(args: Namespace) -> int:
         load_toolbox(cfg)
     step, content = read_bad_step(args.file)
     if cfg is None:
-        cfg = read_saved_config((content.get('meta') or {}).get('cfg'), args.file)
+        text = (content.get('meta') or {}).get('cfg')
+        cfg = read_saved_config(text, args.file, '--config CONFIG')
     replayed = _replayed(cfg, content, step, args)
     for line in _lines(step, replayed):
         print(printable(line))

@@ -34,12 +34,13 @@ class SavedConfigError(UserError, ValueError):
     """The config in a checkpoint cannot be used; the message says why and asks for a config."""
 
 
-def read_saved_config(text: Any, source: str) -> Config:
+def read_saved_config(text: Any, source: str, instead: str = "config='...'") -> Config:
     """Reads the config that a training run saved in its checkpoint.
 
     Args:
         text: The value of ``meta.cfg`` in the checkpoint.
         source: Name of the checkpoint, for messages.
+        instead: How another config is given, for messages.
 
     Returns:
         A config with ``default_scope``, ``model`` without paths of pretrained weights, and a
@@ -52,14 +53,14 @@ def read_saved_config(text: Any, source: str) -> Config:
     if text is None:
         raise SavedConfigError(
             f'{source} contains no config, so its model is unknown: pass the config that it was '
-            "trained with, config='...'."
+            f'trained with, {instead}.'
         )
     try:
         return Config(_usable(values_of(text), _Types))
     except RefusedError as refused:
         raise SavedConfigError(
             f'The config in {source} is refused: {refused}. Pass the config that it was trained '
-            "with, config='...'."
+            f'with, {instead}.'
         ) from refused
 
 

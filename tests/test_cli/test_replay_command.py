@@ -40,6 +40,7 @@ def test_the_step_is_computed_again_with_the_config_in_the_file(call, step, shap
     assert answer.code == 0, answer.err
     lines = dict(line.split(': ', 1) for line in answer.out.splitlines() if ': ' in line)
     assert lines['step'].startswith('2, epoch 1, batch 2, process 0')
+    assert lines['positions of its samples'] == '5, 6, 7, 8, in pass 1 over the dataset'
     assert str(shapes) in lines['images'] and lines['images'].count('.jpg') == 4
     assert 'nan' in lines['losses'] and lines['losses'].endswith('(the same as in the run)')
     assert lines['values of the batch that are not finite'] == 'none'
@@ -72,6 +73,11 @@ def test_another_file_is_refused_in_a_sentence(call, checkpoint, tmp_path):
     assert call('replay', tmp_path / 'none.pth').code == 2
 
 
+def test_a_device_that_is_not_there_is_named(call, step):
+    answer = call('replay', step, '--device', 'cuda:99')
+    assert answer.code == 2 and "The device 'cuda:99' cannot be used" in answer.err
+
+
 def test_code_in_the_config_of_a_file_is_never_run(call, step, tmp_path):
     content = torch.load(step, weights_only=True)
     ran = tmp_path / 'ran'
@@ -79,6 +85,7 @@ def test_code_in_the_config_of_a_file_is_never_run(call, step, tmp_path):
     torch.save(content, tmp_path / 'step.pth')
     answer = call('replay', 'step.pth')
     assert answer.code == 2 and 'config in step.pth is refused' in answer.err
+    assert answer.err.rstrip().endswith('--config CONFIG.')
     assert not ran.exists()
 
 

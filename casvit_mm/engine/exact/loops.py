@@ -107,7 +107,8 @@ class _Loop:
         """Trains to the end, from earlier checkpoints again where that is asked for."""
         while True:
             try:
-                return self._train()
+                self._train()
+                return
             except RewindError as wanted:
                 file, rewind = wanted.file, wanted.rewind
             # After the error is gone, which would keep what was being loaded alive.
@@ -137,8 +138,8 @@ class _Loop:
         if self.is_exact:
             batches: Any = self.dataloader.batch_sampler
             # Batches that are left out were not handed out.
-            self.done = min(batches.handed_out)
-            self.batch = batches.handed_out.pop(self.done)
+            self.done = min(batches.handed_out, default=self.done)
+            self.batch = batches.handed_out.pop(self.done, None)
         seed_step(self.runner.seed, self._iter, get_rank())
         self._in_step = True
         yield

@@ -91,6 +91,10 @@ class ProgressiveSizeHook(Hook):
         """Restores the size that the data preprocessor pads to."""
         data_preprocessor(runner).size = self._full_size
 
+    def after_rewind(self, runner: Runner) -> None:
+        """Restores it as well: the step before was not ended."""
+        data_preprocessor(runner).size = self._full_size
+
     def _small(self, sides: Sequence[int]) -> tuple[int, int]:
         height, width = (max(1, round(side * self.scale)) for side in sides)
         return height, width
