@@ -103,7 +103,8 @@ def breaks_alone(runner: Runner, batch: Any) -> bool:
         runner: The run, with the weights and buffers of before the step; buffers change again.
         batch: The batch of this process.
     """
-    model, own = unwrap(runner.model), runner.optim_wrapper
+    model: Any = unwrap(runner.model)
+    own = runner.optim_wrapper
     if not isinstance(own, OptimWrapper):
         return False
     seed_step(runner.seed, runner.iter, get_rank())

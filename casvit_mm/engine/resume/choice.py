@@ -1,6 +1,6 @@
 """Chooses the checkpoint that a run is resumed from: the newest one that is whole."""
 
-import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logging import Logger
 from pathlib import Path
@@ -102,13 +102,13 @@ def checkpoint_to_rewind_to(
     return shared[0]
 
 
-def _progress(checkpoint: Mapping[str, Any]) -> tuple[float, int]:
+def _progress(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
     """Steps behind a run in a checkpoint, and how many of its returns the checkpoint knows."""
     meta, state = checkpoint.get('meta'), checkpoint.get(STATE)
     steps = meta.get('iter') if isinstance(meta, Mapping) else None
     known = state.get('rewinds') if isinstance(state, Mapping) else None
     return (
-        steps if type(steps) is int else math.inf,
+        steps if type(steps) is int else sys.maxsize,
         len(known) if isinstance(known, list) else 0,
     )
 
