@@ -30,7 +30,7 @@ tools=$(cd "$(dirname "$0")" && pwd)
 
 # One torchrun on each machine: its processes meet at the first machine of the job.
 start='
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 exec "$0" -m torch.distributed.run \
     --nnodes="$1" \
     --nproc_per_node="$2" \
