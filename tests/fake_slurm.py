@@ -1,7 +1,8 @@
-"""Slurm on one machine: as much of ``srun``, ``sbatch`` and ``scontrol`` as the scripts of tools/ use.
+"""Slurm on one machine: as much of ``srun``, ``sbatch`` and ``scontrol`` as our scripts use.
 
-A job gets the environment variables that Slurm sets, and its machines are all this one. As a script,
-this module is the commands ``srun`` and ``scontrol``; :class:`Slurm` runs jobs as ``sbatch`` does.
+A job gets the environment variables that Slurm sets, and its machines are all this one. As a
+script, this module is the commands ``srun`` and ``scontrol``; :class:`Slurm` runs jobs as
+``sbatch`` does.
 """
 
 import os

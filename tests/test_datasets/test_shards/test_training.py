@@ -186,7 +186,7 @@ def test_the_check_before_a_run_finds_semantic_masks_that_are_not_in_the_shards(
     (found,) = check_semantic_data(masks_config(root), ('train',))
     assert found.startswith('train: 4 images with semantic masks, 3 classes (shards')
     prefix = dict(img_path='images/train', seg_map_path='annotations/train')
-    with pytest.raises(DatasetError, match=r"1 of the 4 semantic masks.* shards: .*/street 2\.png'"):
+    with pytest.raises(DatasetError, match=r'1 of the 4 semantic masks.*/street 2\.png'):
         check_semantic_data(masks_config(root, data_prefix=prefix), ('train',))
     with pytest.raises(DatasetError, match='no images in shards'):
         nowhere = dict(img_path='images/test', seg_map_path='annotations/val')
