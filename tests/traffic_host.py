@@ -11,8 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import distributed
-
-from casvit_mm.benchmark.traffic import training_step
+from traffic import training_step
 
 FIRST = 'tcp://10.213.0.1:29500'
 SENT = Path('/sys/class/net/net/statistics/tx_bytes')

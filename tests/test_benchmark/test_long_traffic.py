@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from long_runs import report
+from traffic import count_traffic, step_seconds
 from two_hosts import Hosts, why_not
-
-from casvit_mm.benchmark.traffic import count_traffic, step_seconds
 
 pytestmark = pytest.mark.long
 SIZES = ('xs', 's', 'm', 't')

@@ -1,8 +1,7 @@
 """The prediction of what a network costs."""
 
 import pytest
-
-from casvit_mm.benchmark.traffic import step_seconds
+from traffic import step_seconds
 
 
 @pytest.mark.parametrize(
