@@ -26,7 +26,7 @@ FORMAT_RECORDS := $(addprefix $(FORMATS)/,$(addsuffix .json,mask_rcnn_casvit-xs_
 	retinanet_casvit-xs_demo_shapes semantic_fpn_casvit-xs_demo_shapes casvit-xs_demo_shapes))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test long security reliability bench deploy heads index lint format setup-original test-original demo-original clean
+.PHONY: help setup demo test long security reliability bench traffic deploy heads index lint format setup-original test-original demo-original clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -68,6 +68,10 @@ bench: setup  ## run all measurements of the page on speed, in an hour and a qua
 		--turns 3 --seconds 3 --out $(SPEED)/models_training.json
 	$(BENCH) --configs $(MODELS) --turns 5 --seconds 2 --out $(SPEED)/models.json
 	$(BENCH) --page $(SPEED)/speed.md --records $(SPEED_RECORDS)
+
+traffic: setup  ## measure what machines send each other in a step, and how fast shards are read
+	$(RUN) -m pytest -m long -s tests/test_benchmark/test_long_traffic.py \
+		tests/test_datasets/test_shards/test_long_loading.py
 
 deploy: setup $(FORMAT_RECORDS)  ## train the demos, and measure them in all formats, in an hour and a half
 	$(BENCH) --page $(FORMATS)/deploy_tables.md --records $(FORMAT_RECORDS)

@@ -60,6 +60,10 @@ def test_a_documented_command_exists_and_takes_its_arguments(command: Command):
             parsed('train', [config, *rest])
             assert int(gpus) > 0
         require_config(config)
+    elif program == 'sbatch':
+        script, config, work_dir, *rest = (each for each in arguments if not each.startswith('--'))
+        assert (REPOSITORY / script).is_file()
+        parsed('train', [config, '--work-dir', work_dir, *rest])
     elif program == 'make':
         makefile = (REPOSITORY / 'Makefile').read_text()
         assert re.search(rf'^{arguments[0]}:', makefile, re.M), arguments

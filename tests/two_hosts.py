@@ -64,7 +64,7 @@ class Hosts:
             ip('link', 'set', port, 'master', 'switch', 'up', host='store')
             ip('addr', 'add', f'{ADDRESSES[name]}/24', 'dev', 'net', host=name)
             ip('link', 'set', 'net', 'up', host=name)
-        self._start('store', [sys.executable, __file__, 'store'])
+        self.run('store', [sys.executable, __file__, 'store'])
         return self
 
     def __exit__(self, *_):
@@ -76,7 +76,8 @@ class Hosts:
                 os.kill(int(process), signal.SIGKILL)
             subprocess.run(['ip', 'netns', 'del', f'casvit-{name}'], capture_output=True)
 
-    def _start(self, name, command):
+    def run(self, name, command):
+        """Starts a command on a host, with its output in a file."""
         with self.log(name).open('wb') as log:
             self.processes[name] = subprocess.Popen(
                 ['ip', 'netns', 'exec', f'casvit-{name}', *command],
@@ -92,7 +93,7 @@ class Hosts:
         """Starts torchrun on a host; the run goes on with one host if the other one is gone."""
         where = f'{ADDRESSES["store"]}:{PORT}'
         options = 'is_host=false,last_call_timeout=3,join_timeout=120,timeout=120'
-        self._start(
+        self.run(
             name,
             [
                 *(sys.executable, '-m', 'torch.distributed.run', '--nnodes', '1:2'),

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Trains under Slurm.
+# Trains under Slurm, on one or several machines. srun waits for them, if it is not called in a job.
 #
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of tools/train.py]
 #
-# Environment variables: GPUS (8 in total), GPUS_PER_NODE (8), CPUS_PER_TASK (5), and SRUN_ARGS for
-# further arguments of srun.
+# Environment variables: GPUS (8 in total), GPUS_PER_NODE (8), CPUS_PER_TASK (5 for each GPU), PORT,
+# MAX_RESTARTS as for dist_train.sh, and SRUN_ARGS for further arguments of srun.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
@@ -21,17 +21,36 @@ gpus_per_node=${GPUS_PER_NODE:-8}
 if [ "$gpus" -lt "$gpus_per_node" ]; then
     gpus_per_node=$gpus
 fi
+if [ $((gpus % gpus_per_node)) -ne 0 ]; then
+    echo "GPUS=$gpus is not a multiple of GPUS_PER_NODE=$gpus_per_node." >&2
+    exit 2
+fi
+nodes=$((gpus / gpus_per_node))
+tools=$(cd "$(dirname "$0")" && pwd)
 
+# One torchrun on each machine: its processes meet at the first machine of the job.
+start='
+read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+exec "$0" -m torch.distributed.run \
+    --nnodes="$1" \
+    --nproc_per_node="$2" \
+    --max-restarts="$3" \
+    --rdzv-backend=c10d \
+    --rdzv-id="$SLURM_JOB_ID" \
+    --rdzv-endpoint="$first:$4" \
+    "${@:5}"
+'
 # SRUN_ARGS holds several words on purpose.
 # shellcheck disable=SC2086
 exec srun \
     --partition="$partition" \
     --job-name="$job_name" \
     --gres="gpu:$gpus_per_node" \
-    --ntasks="$gpus" \
-    --ntasks-per-node="$gpus_per_node" \
-    --cpus-per-task="${CPUS_PER_TASK:-5}" \
+    --nodes="$nodes" \
+    --ntasks="$nodes" \
+    --ntasks-per-node=1 \
+    --cpus-per-task="$((${CPUS_PER_TASK:-5} * gpus_per_node))" \
     --kill-on-bad-exit=1 \
     ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$config" \
-    --work-dir "$work_dir" --launcher slurm "$@"
+    bash -c "$start" "${PYTHON:-python}" "$nodes" "$gpus_per_node" "${MAX_RESTARTS:-0}" "${PORT:-29500}" \
+    "$tools/train.py" "$config" --work-dir "$work_dir" --launcher pytorch "$@"

@@ -25,6 +25,8 @@ from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.values import check_values, settle_loaders
 from casvit_mm.config.view import ConfigView, as_list, type_name
 from casvit_mm.datasets.preflight.check import check_data
+from casvit_mm.datasets.roots import is_remote
+from casvit_mm.datasets.roots import join as join_path
 from casvit_mm.engine.drawing import set_style
 from casvit_mm.engine.run_facts import log_file
 from casvit_mm.models.checkpoint import require_checkpoint
@@ -155,8 +157,8 @@ def _write_predictions(cfg: Config, where: str) -> None:
 def _write_coco(cfg: Config, prefix: str) -> None:
     """Writes files for COCO's test server; categories and images come from the test dataset."""
     dataset = next(ConfigView(cfg).datasets('test'))
-    ann_file = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
-    if not ann_file.is_file():
+    ann_file = join_path(str(dataset.get('data_root') or ''), str(dataset.get('ann_file') or ''))
+    if not is_remote(ann_file) and not Path(ann_file).is_file():
         raise CliError(
             f'The list of images {ann_file} does not exist. --format-only needs a file with images '
             'and categories (for COCO: image_info_test-dev2017.json), but no annotations: set it '
@@ -165,7 +167,7 @@ def _write_coco(cfg: Config, prefix: str) -> None:
     Path(prefix).parent.mkdir(parents=True, exist_ok=True)
     for metric in ConfigView(cfg).evaluators('test'):
         if type_name(metric) == 'CocoMetric':
-            metric.update(format_only=True, outfile_prefix=prefix, ann_file=str(ann_file))
+            metric.update(format_only=True, outfile_prefix=prefix, ann_file=ann_file)
 
 
 def _write_masks(cfg: Config, folder: str) -> None:

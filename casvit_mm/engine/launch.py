@@ -16,6 +16,7 @@ WORLD_SIZES = {
     'slurm': 'SLURM_NTASKS',
     'mpi': 'OMPI_COMM_WORLD_SIZE',
 }
+RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
 class LaunchError(UserError, RuntimeError):
@@ -73,8 +74,12 @@ def join_run(cfg: Config, launcher: str) -> None:
 
 
 def is_restarted() -> bool:
-    """Whether torchrun has started this process again, after one of the run had failed."""
-    return os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') != '0'
+    """Whether this process continues a run without being asked to.
+
+    torchrun has started it again after one of the run had failed, or Slurm has put its job back
+    into the queue.
+    """
+    return any(os.environ.get(name, '0') != '0' for name in RESTARTS)
 
 
 def leave_run() -> None:

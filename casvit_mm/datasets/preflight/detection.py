@@ -45,8 +45,8 @@ from casvit_mm.datasets.preflight.unsafe_masks import (
 )
 from casvit_mm.datasets.roots import is_remote, join
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
-from casvit_mm.datasets.shards.address import on_this_machine
-from casvit_mm.datasets.shards.backend import ShardsBackend
+from casvit_mm.datasets.shards.address import is_sharded
+from casvit_mm.datasets.shards.backend import shards_of
 from casvit_mm.datasets.similar_names import SimilarNames
 
 GET_COCO = (
@@ -98,8 +98,7 @@ def _check_dataset(
         root = root or str(default_root())
         prepare(root)
     hint = _where_from(kind, root, ann_file)
-    plain = not dataset.get('backend_args') and on_this_machine(root)
-    if plain and kind is not None and _reads_coco(kind):
+    if is_sharded(root) and kind is not None and _reads_coco(kind):
         return _check_sharded(dataset, split, cfg, kind, evaluates)
     if dataset.get('backend_args') or is_remote(root) or is_remote(ann_file):
         return f'{split}: {join(root, ann_file)} is not on this machine and was not checked'
@@ -133,13 +132,20 @@ def _check_dataset(
 def _check_sharded(
     dataset: Mapping[str, Any], split: str, cfg: Mapping[str, Any], kind: type, evaluates: bool
 ) -> str:
-    """Checks a dataset in shards on this machine, whose index lists the images."""
-    root, shards = str(dataset['data_root']), ShardsBackend()
+    """Checks a dataset in shards, whose index lists the images: none of them is read."""
+    root, shards = str(dataset['data_root']), shards_of(dataset)
     images = _image_folder(dataset, root, True)
     masks = evaluates or loads_masks(dataset)
-    with shards.get_local_path(join(root, dataset.get('ann_file') or '')) as file:
+    address = join(root, dataset.get('ann_file') or '')
+    with shards.get_local_path(address) as file:
         classes = config_classes(dataset, kind)
-        scan, fact = _check_coco(file, classes, dataset, split, cfg, masks=masks)
+        # A copy for the time being says nothing to the reader of a message.
+        shown = file if address.endswith(file) else address
+        try:
+            scan, fact = _check_coco(file, classes, dataset, split, cfg, masks=masks)
+        except DatasetError as error:
+            raise DatasetError(str(error).replace(file, shown)) from error
+        fact = fact.replace(from_here(file), from_here(shown))
     listed = set(shards.list_dir_or_file(images or root, list_dir=False, recursive=True))
     names = [record['file_name'] for _, record in scan.images.values()]
     if missing := [name for name in names if name not in listed]:

@@ -40,6 +40,8 @@ from casvit_mm.datasets.semantic_masks import (
     upright_size,
 )
 from casvit_mm.datasets.shapes.objects import default_root, how_to_generate, prepare
+from casvit_mm.datasets.shards.address import is_sharded
+from casvit_mm.datasets.shards.backend import shards_of
 
 GET_ADE20K = (
     'Get ADEChallengeData2016.zip from http://sceneparsing.csail.mit.edu, unpack it, and name its '
@@ -135,12 +137,14 @@ def _check_dataset(
             'it.'
         )
     images = join(root, prefix.get('img_path') or '') or '.'
-    if dataset.get('backend_args') or is_remote(root) or is_remote(images):
+    sharded = is_sharded(root) and is_sharded(images)
+    if not sharded and (dataset.get('backend_args') or is_remote(root) or is_remote(images)):
         return f'{split}: {images} is not on this machine and was not checked', None
     hint = _where_from(kind, root)
-    if root:
+    if root and not sharded:
         need_folder('data root', root, hint)
-    need_folder('image folder', images, hint)
+    if not sharded:
+        need_folder('image folder', images, hint)
     classes = config_classes(dataset, kind)
     if classes is None:
         raise DatasetError(
@@ -152,8 +156,10 @@ def _check_dataset(
     records = _records(dataset, kind, images, hint)
     step = _loads_labels(dataset)
     annotated = lists_pairs or isinstance(prefix.get('seg_map_path'), str)
-    masks = None
-    if annotated and step is not None:
+    loaded, masks = annotated and step is not None, None
+    if sharded:
+        _check_listed(records, dataset, images, masks=loaded)
+    elif annotated and step is not None:
         backend = str(step.get('imdecode_backend') or 'pillow')
         need_folder('semantic mask folder', join(root, prefix.get('seg_map_path') or '.'), hint)
         _check_pairs(records, images, hint, backend)
@@ -162,7 +168,7 @@ def _check_dataset(
         values = _check_values(files, allowed, backend)
         label_map = records[0].get('label_map')
         masks = _Masks(images, classes, allowed, label_map, frozenset(values), files, backend)
-    what = count_of(len(records), 'image') + (' with semantic masks' if masks else '')
+    what = count_of(len(records), 'image') + (' with semantic masks' if loaded else '')
     return f'{split}: {what}, {count_of(len(classes), "class")} ({from_here(images)})', masks
 
 
@@ -191,7 +197,13 @@ def _records(
         key: value for key, value in dataset.items() if key not in ('type', 'pipeline', 'indices')
     }
     lazy = kind(**arguments, pipeline=[], lazy_init=True)
-    if lazy.ann_file and not Path(lazy.ann_file).exists():
+    lists_pairs = inherits(kind, 'casvit_mm.datasets', 'PairsDataset')
+    if lazy.ann_file and is_remote(lazy.ann_file) and not lists_pairs:
+        raise DatasetError(
+            f'mmseg reads the list of images {lazy.ann_file} from this machine only: set ann_file '
+            'of the dataset to the absolute path of a copy.'
+        )
+    if lazy.ann_file and not is_remote(lazy.ann_file) and not Path(lazy.ann_file).exists():
         raise DatasetError(f'The list of images {lazy.ann_file} does not exist. {hint}')
     records = lazy.load_data_list()
     if not records:
@@ -200,6 +212,20 @@ def _records(
             'dataset to their suffix.'
         )
     return records
+
+
+def _check_listed(
+    records: list[dict[str, Any]], dataset: Mapping[str, Any], images: str, *, masks: bool
+) -> None:
+    """Checks that the index of shards lists all images and semantic masks; none of them is read."""
+    shards = shards_of(dataset)
+    for key, what in (('img_path', 'images'), ('seg_map_path', 'semantic masks'))[: 1 + masks]:
+        files = [record[key] for record in records]
+        if missing := [file for file in files if not shards.isfile(file)]:
+            raise DatasetError(
+                f'{len(missing)} of the {len(files)} {what} that belong to {images} are not in the '
+                f'shards: {some(missing)}. Are data_prefix and the suffixes of the dataset correct?'
+            )
 
 
 def _check_pairs(records: list[dict[str, Any]], images: str, hint: str, backend: str) -> None:

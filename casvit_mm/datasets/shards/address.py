@@ -23,9 +23,9 @@ PREFIXES = (PREFIX, *(f'{PREFIX}+{protocol}' for protocol in PROTOCOLS))
 LONGEST_NAME = 4096
 
 
-def on_this_machine(address: str) -> bool:
-    """Whether an address belongs to a sharded dataset in a folder of this machine."""
-    return address.startswith(f'{PREFIX}://')
+def is_sharded(address: str) -> bool:
+    """Whether an address belongs to a sharded dataset, on this machine or another."""
+    return '://' in address and address.partition('://')[0] in PREFIXES
 
 
 def split_address(address: str) -> tuple[str, str]:

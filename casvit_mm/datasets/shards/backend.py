@@ -1,7 +1,7 @@
 """mmengine's file backend for sharded datasets."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,13 @@ class ShardsBackend(BaseStorageBackend):
     def _open(self, address: str | Path) -> tuple[Content, str]:
         folder, name = split_address(str(address))
         return Content.open(folder, self.patience), name
+
+
+def shards_of(dataset: Mapping[str, Any]) -> ShardsBackend:
+    """The backend that reads the files of a dataset, with its options in the config."""
+    options = dict(dataset.get('backend_args') or {})
+    options.pop('backend', None)
+    return ShardsBackend(**options)
 
 
 def register_backend_of_shards() -> None:

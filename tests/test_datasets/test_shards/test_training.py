@@ -1,5 +1,6 @@
 """Training from shards: the same samples and weights as from files, also after a resume."""
 
+import re
 from functools import partial
 
 import exact_runs
@@ -17,6 +18,7 @@ from casvit.errors import DatasetError
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.pairs_dataset import PairsDataset
 from casvit_mm.datasets.preflight.detection import check_detection_data
+from casvit_mm.datasets.preflight.semantic import check_semantic_data
 from casvit_mm.datasets.shards.plan import plan_of
 from casvit_mm.datasets.shards.sources import StorageError
 from casvit_mm.datasets.shards.write import write_shards
@@ -141,6 +143,59 @@ def test_the_check_before_a_run_knows_shards_on_this_machine(dataset, shards):
         check_detection_data(
             config(f'shards://{shards}', metainfo=dict(classes=('other',))), ('train',)
         )
+
+
+def test_the_check_before_a_run_reads_annotations_but_no_image_of_another_machine(
+    dataset, shards, server
+):
+    host, behaviour = server
+    address = f'shards+http://{host}/coco.shards'
+    (found,) = check_detection_data(config(address, backend_args=dict(timeout=5)), ('train',))
+    assert found == (
+        f'train: 5 images, 5 objects, 1 class ({address}/annotations/instances_train.json)'
+    )
+    asked = {path.rpartition('/')[2] for path, _ in behaviour.requests}
+    assert asked == {'index.jsonl', 'instances_train.json'}
+    named = re.escape(f'The annotation file {address}/annotations/instances_train.json has no')
+    with pytest.raises(DatasetError, match=f"^{named} category 'other'"):
+        check_detection_data(config(address, metainfo=dict(classes=('other',))), ('train',))
+    with pytest.raises(DatasetError, match='5 of the 5 images'):
+        check_detection_data(config(address, data_prefix=dict(img='val/')), ('train',))
+
+
+def masks_config(root, **changes):
+    loaded = dict(
+        type='mmseg.BaseSegDataset',
+        data_root=str(root),
+        data_prefix=dict(img_path='images/val', seg_map_path='annotations/val'),
+        metainfo=dict(classes=('ground', 'road', 'house'), palette=[[0] * 3] * 3),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='mmseg.LoadAnnotations')],
+    )
+    model = dict(type='EncoderDecoder', decode_head=dict(num_classes=3))
+    return Config(dict(train_dataloader=dict(dataset=loaded | changes), model=model))
+
+
+@pytest.mark.parametrize('remote', [False, True])
+def test_the_check_before_a_run_finds_semantic_masks_that_are_not_in_the_shards(
+    remote, mask_dataset, tmp_path, server
+):
+    (mask_dataset / 'annotations/train/street 2.png').unlink()
+    out = tmp_path / 'masks.shards'
+    write_shards(plan_of(read_dataset(mask_dataset, 'semantic')), out, 5000)
+    root = f'shards+http://{server[0]}/masks.shards' if remote else f'shards://{out}'
+    (found,) = check_semantic_data(masks_config(root), ('train',))
+    assert found.startswith('train: 4 images with semantic masks, 3 classes (shards')
+    prefix = dict(img_path='images/train', seg_map_path='annotations/train')
+    with pytest.raises(DatasetError, match=r'1 of the 4 semantic masks.*/street 2\.png'):
+        check_semantic_data(masks_config(root, data_prefix=prefix), ('train',))
+    with pytest.raises(DatasetError, match='no images in shards'):
+        nowhere = dict(img_path='images/test', seg_map_path='annotations/val')
+        check_semantic_data(masks_config(root, data_prefix=nowhere), ('train',))
+    with pytest.raises(DatasetError, match='2 classes'):
+        two = dict(classes=('ground', 'road'), palette=[[0] * 3] * 2)
+        check_semantic_data(masks_config(root, metainfo=two), ('train',))
+    with pytest.raises(DatasetError, match='from this machine only'):
+        check_semantic_data(masks_config(root, ann_file='classes.txt'), ('train',))
 
 
 def test_images_are_not_skipped_if_the_storage_is_gone(tmp_path):
