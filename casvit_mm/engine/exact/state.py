@@ -26,6 +26,11 @@ OF_HOOKS: dict[type[Hook], tuple[str, ...]] = {
     StopOnInvalidLossHook: ('in_a_row', 'stored'),
 }
 """Attributes of hooks that decide how a run goes on, all of them numbers."""
+MOST_BATCHES = 256
+"""Most batches of a run for each step behind it, as steps may have had more images before.
+
+Resuming goes through them: without a bound, a damaged checkpoint would take hours.
+"""
 
 
 class Place(NamedTuple):
@@ -125,7 +130,7 @@ class RunState:
             if own is None or own.shape != gradient.shape or not gradient.is_floating_point():
                 raise _damaged(source, f'gradients.{name}')
 
-    def adapt(self, runner: Runner) -> None:
+    def adapt(self, runner: Runner, source: str) -> None:
         """Counts the batches that are done in those of a run with other ones.
 
         The order of the samples stays the same. If the images that are done are no whole number of
@@ -133,12 +138,24 @@ class RunState:
 
         Args:
             runner: The run that goes on.
+            source: Name of the checkpoint, for messages.
+
+        Raises:
+            CheckpointError: No run of so few steps can have so many batches behind it.
         """
-        before, now = (
-            _images_per_step(each) for each in (self.circumstances, circumstances(runner))
-        )
+        before, now = self.images(runner)
         if before and now and before != now:
             self.place = self.place._replace(done=self.place.done * before // now)
+        if self.place.done > MOST_BATCHES * (self.place.iter + 1):
+            raise _damaged(source, 'place.done')
+
+    def images(self, runner: Runner) -> tuple[int | None, int | None]:
+        """Images in a step of all processes, before and now; None if that is not known.
+
+        Args:
+            runner: The run that goes on.
+        """
+        return _images_per_step(self.circumstances), _images_per_step(circumstances(runner))
 
     def restore(self, runner: Runner) -> None:
         """Gives the hooks and weights of a run what the state has for them.
@@ -184,13 +201,11 @@ class RunState:
         if not changed:
             return lines
         lines += [f'The resumed run may differ from an uninterrupted one: {"; ".join(changed)}.']
-        before, now = (
-            _images_per_step(each) for each in (self.circumstances, circumstances(runner))
-        )
+        before, now = self.images(runner)
         if before and now and before != now:
             lines.append(
-                f'A step has {now} images now, and had {before}: the samples keep their order, and '
-                'learning rate and schedules go on as they were. --auto-scale-lr scales the rate.'
+                f'A step has {now} images now, and had {before}: the samples keep their order. '
+                'Without --auto-scale-lr, learning rates and schedules go on as they were.'
             )
         return lines
 
