@@ -1,7 +1,7 @@
 """mmengine's runner with this package's checkpoint reader."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from casvit_mm.engine.resume.foreign_state import (
     check_resumable,
     drop_foreign_state,
 )
+from casvit_mm.engine.resume.rates import scale_rates
 from casvit_mm.engine.resume.training_state import check_optimizers, check_schedules
 from casvit_mm.engine.terminal import show_on_screen
 from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
@@ -282,7 +283,7 @@ class CASViTRunner(Runner):
             if not isinstance(self.train_loop, EpochBasedTrainLoop):
                 check_progress(checkpoint, self.train_loop.max_iters, str(filename))
             self._check_training_state(checkpoint, str(filename))
-            self._take_up_state(checkpoint.pop(KEY, None), checkpoint['meta'], str(filename))
+            self._take_up_state(checkpoint, str(filename))
         drop_foreign_state(checkpoint, self._checkpoint_folders())
         strict = strict or self._whole_model_wanted
         if not strict:
@@ -307,16 +308,19 @@ class CASViTRunner(Runner):
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
             check_schedules(checkpoint['param_schedulers'], self.param_schedulers, source)
 
-    def _take_up_state(self, saved: Any, meta: Mapping[str, Any], source: str) -> None:
+    def _take_up_state(self, checkpoint: dict[str, Any], source: str) -> None:
         """Lets the loop go on exactly where the run was that wrote a checkpoint."""
         loop: Any = self.train_loop
+        saved = checkpoint.pop(KEY, None)
         if not hasattr(loop, 'resumed'):
             return
-        loop.resumed = state_of_checkpoint(saved, meta, loop, source)
+        loop.resumed = state_of_checkpoint(saved, checkpoint['meta'], loop, source)
         loop.resumed.check(self, source)
-        loop.resumed.adapt(self)
+        loop.resumed.adapt(self, source)
         for line in loop.resumed.warnings(self):
             self.logger.warning(line)
+        if (factor := loop.resumed.rate_factor(self)) != 1:
+            scale_rates(checkpoint, factor)
         if loop.resumed.gradients:
             # mmengine does not know that they were saved.
             self.logger.addFilter(lambda record: LOST_GRADIENTS not in record.getMessage())

@@ -157,6 +157,16 @@ class RunState:
         """
         return _images_per_step(self.circumstances), _images_per_step(circumstances(runner))
 
+    def rate_factor(self, runner: Runner) -> float:
+        """What the learning rates of the state are multiplied by; 1 without ``--auto-scale-lr``.
+
+        Args:
+            runner: The run that goes on.
+        """
+        before, now = self.images(runner)
+        is_wanted = (runner.auto_scale_lr or {}).get('enable')
+        return now / before if is_wanted and before and now else 1.0
+
     def restore(self, runner: Runner) -> None:
         """Gives the hooks and weights of a run what the state has for them.
 
@@ -203,9 +213,15 @@ class RunState:
         lines += [f'The resumed run may differ from an uninterrupted one: {"; ".join(changed)}.']
         before, now = self.images(runner)
         if before and now and before != now:
+            factor = self.rate_factor(runner)
+            rates = (
+                f'--auto-scale-lr multiplies all learning rates by {factor:g}'
+                if factor != 1
+                else 'learning rates and schedules go on as they were (--auto-scale-lr scales them)'
+            )
             lines.append(
-                f'A step has {now} images now, and had {before}: the samples keep their order. '
-                'Without --auto-scale-lr, learning rates and schedules go on as they were.'
+                f'A step has {now} images now, and had {before}: the samples keep their order, and '
+                f'{rates}.'
             )
         return lines
 

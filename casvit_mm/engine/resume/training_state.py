@@ -173,9 +173,7 @@ def _checked_group(group: Any, live: Mapping[str, Any], source: str) -> dict[str
 def _check_options(optimizer: Optimizer, group: Mapping[str, Any], source: str) -> None:
     """Lets the class of an optimiser look at its options: it does so only for those of a config."""
     known = signature(type(optimizer)).parameters
-    options = {
-        key: value for key, value in group.items() if key in known and key not in OF_THE_RUN
-    }
+    options = {key: value for key, value in group.items() if key in known and key not in OF_THE_RUN}
     try:
         # Some optimisers have other arguments than options.
         with suppress(TypeError):
@@ -215,9 +213,7 @@ def _alike(live: Any, saved: Any) -> bool:
     if live is None or saved is None or isinstance(live, Real):
         return _is_number(saved) or (saved is None and not isinstance(live, Real))
     if isinstance(live, Tensor):
-        return _is_number(saved) or (
-            isinstance(saved, Tensor) and saved.shape == live.shape
-        )
+        return _is_number(saved) or (isinstance(saved, Tensor) and saved.shape == live.shape)
     if isinstance(live, Mapping):
         if not isinstance(saved, Mapping):
             return False
