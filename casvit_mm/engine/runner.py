@@ -39,12 +39,13 @@ from casvit_mm.engine.resume.foreign_state import (
     check_resumable,
     drop_foreign_state,
 )
+from casvit_mm.engine.resume.last_read import LastRead
 from casvit_mm.engine.resume.rates import scale_rates
 from casvit_mm.engine.resume.training_state import check_optimizers, check_schedules
 from casvit_mm.engine.terminal import show_on_screen
-from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
+from casvit_mm.models.checkpoint import CheckpointError, load_into
 from casvit_mm.models.checkpoint.class_rows import keep_known_classes
-from casvit_mm.models.checkpoint.content.digests import Verification, add_digests
+from casvit_mm.models.checkpoint.content.digests import add_digests
 from casvit_mm.models.checks.query_positions import check_query_positions
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
@@ -89,7 +90,6 @@ class CASViTRunner(Runner):
 
     _whole_model_wanted = False
     _is_resuming = False
-    _verification = Verification.NONE
 
     def __init__(self, *args: Any, cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         self.speed = TrainingSpeed.of((cfg or {}).get('speed') or {})
@@ -100,6 +100,7 @@ class CASViTRunner(Runner):
         if isinstance(cfg, Config):
             cfg = FormattedOnce.of(cfg)
         super().__init__(*args, cfg=cfg, **kwargs)
+        self._reader = LastRead(self.cfg.get('load_weights', 'model'))
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Builds the logger; on the terminal, commands show less than it logs."""
@@ -219,7 +220,9 @@ class CASViTRunner(Runner):
         """
         if self._resume and self._load_from is None and not self._has_loaded:
             folders = [each for each in self._checkpoint_folders() if '://' not in each]
-            self._load_from = checkpoint_to_resume(self.work_dir, folders, self.logger)
+            self._load_from = checkpoint_to_resume(
+                self.work_dir, folders, self.logger, self._reader.read
+            )
             if self._load_from is None:
                 self._resume = False
                 self.logger.warning(
@@ -276,8 +279,7 @@ class CASViTRunner(Runner):
             CheckpointError: The file cannot be read, does not fit the model, or lacks the state
                 of a run to resume.
         """
-        weights = self.cfg.get('load_weights', 'model')
-        checkpoint = read_checkpoint(filename, map_location, weights, tell=self._note_verification)
+        checkpoint = self._reader.take(filename, map_location)
         if self._is_resuming:
             check_resumable(checkpoint, str(filename))
             if not isinstance(self.train_loop, EpochBasedTrainLoop):
@@ -293,9 +295,6 @@ class CASViTRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Loaded checkpoint {filename}')
         return checkpoint
-
-    def _note_verification(self, verification: Verification) -> None:
-        self._verification = verification
 
     def _check_training_state(self, checkpoint: dict[str, Any], source: str) -> None:
         """Compares the state of optimisers and schedules with those of this run."""
@@ -360,7 +359,7 @@ class CASViTRunner(Runner):
             ) from error
         finally:
             self._is_resuming = False
-        self.logger.info(f'Resumed from {filename} ({self._verification.value})')
+        self.logger.info(f'Resumed from {filename} ({self._reader.verification.value})')
 
     def _checkpoint_folders(self) -> list[str]:
         """The folders that the run's CheckpointHook writes into."""
