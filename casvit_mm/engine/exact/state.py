@@ -104,7 +104,7 @@ class RunState:
         parts = saved if isinstance(saved, Mapping) else {}
         place: Any
         place, gradients, numbers = (parts.get(key) for key in ('place', 'gradients', 'hooks'))
-        if not isinstance(parts.get('circumstances'), Mapping) or not _is_place(place):
+        if not _are_circumstances(parts.get('circumstances')) or not _is_place(place):
             raise _damaged(source, 'place or circumstances')
         if not isinstance(gradients, Mapping) or not all(
             isinstance(name, str) and isinstance(each, Tensor) for name, each in gradients.items()
@@ -294,6 +294,12 @@ def _is_place(value: Any) -> bool:
     counts = [value[name] for name in Place._fields[:-1]]
     return type(value['validation_due']) is bool and all(
         type(each) is int and each >= 0 for each in counts
+    )
+
+
+def _are_circumstances(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        each is None or isinstance(each, (str, Real)) for each in value.values()
     )
 
 

@@ -144,11 +144,31 @@ def _checked(state: Any, wrapper: OptimWrapper, source: str) -> dict[str, Any]:
                 )
             if name == 'step' and not _is_count(value):
                 raise _damaged(source, f'optimizer.state.{key}', f'has step = {short(value)}')
+    _check_sizes(values, parameters, source)
     settings = vars(wrapper).get('base_param_settings') or {}
     for extra, known in (('base_param_settings', settings), ('loss_scaler', {})):
         if not _are_options(known, state.get(extra)):
             raise _damaged(source, 'optimizer', f'has no valid {extra}')
     return {**state, 'param_groups': checked}
+
+
+def _check_sizes(
+    values: Mapping[int, Mapping[str, Any]], parameters: Mapping[int, Tensor], source: str
+) -> None:
+    """Checks that a value is there for each element of a weight, if it is for those of others."""
+    whole = {
+        (name, key): isinstance(value, Tensor) and value.dim() > 0
+        for key, entries in values.items()
+        # Before its first gradient, SGD has no momentum of a weight.
+        for name, value in entries.items()
+        if parameters[key].dim() and not (name == 'momentum_buffer' and value is None)
+    }
+    names = {name for (name, _), has_elements in whole.items() if has_elements}
+    for (name, key), has_elements in whole.items():
+        if name in names and not has_elements:
+            raise _damaged(
+                source, f'optimizer.state.{key}', f'has a {short(name)} without its elements'
+            )
 
 
 def _checked_group(group: Any, live: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -211,7 +231,7 @@ def _alike(live: Any, saved: Any) -> bool:
     if isinstance(live, bool) or isinstance(saved, bool):
         return isinstance(live, bool) and isinstance(saved, bool)
     if live is None or saved is None or isinstance(live, Real):
-        return _is_number(saved) or (saved is None and not isinstance(live, Real))
+        return _is_number(saved) or (saved is None and live is None)
     if isinstance(live, Tensor):
         return _is_number(saved) or (isinstance(saved, Tensor) and saved.shape == live.shape)
     if isinstance(live, Mapping):
@@ -233,7 +253,8 @@ def _alike(live: Any, saved: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     """Whether a value is a number that an optimiser or a schedule can compute with."""
-    return isinstance(value, Real) and abs(value) < LARGEST
+    size: Any = abs(value) if isinstance(value, Real) else math.nan
+    return bool(size < LARGEST)
 
 
 def _is_count(value: Any) -> bool:
