@@ -1,20 +1,32 @@
-"""Runs in processes of their own, to be killed from outside.
+"""Runs in processes of their own, to be killed from outside, and damage to what they leave.
 
-Writing a checkpoint can be made slow, so that a signal hits it in the middle.
+Writing a checkpoint can be made slow, so that a signal hits it in the middle, and can fail.
 """
 
+import errno
+import functools
 import os
+import resource
 import signal
 import sys
 import time
 import traceback
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from exact_runs import exact_run
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 
 from casvit.cli.errors import present
+
+
+@functools.cache
+def import_everything():
+    """Builds a run: each new process would have to import its modules again."""
+    with TemporaryDirectory() as folder:
+        exact_run(folder)
 
 
 class Run:
@@ -24,11 +36,15 @@ class Run:
         work_dir: Its folder.
         slow: Seconds that each checkpoint takes to be written.
         pace: Seconds that each step takes.
+        fault: What happens to checkpoints while it trains: 'the disk is full' or 'writing fails',
+            each from a step on.
+        since: This step.
         options: As for :func:`exact_runs.exact_run`.
     """
 
-    def __init__(self, work_dir, *, slow=0.0, pace=0.02, **options):
+    def __init__(self, work_dir, *, slow=0.0, pace=0.02, fault='', since=0, **options):
         Path(work_dir).mkdir(parents=True, exist_ok=True)
+        import_everything()
         self.log = Path(work_dir, 'said.txt')
         self.code = None
         # A new process would import everything again.
@@ -44,7 +60,7 @@ class Run:
             for each in (signal.SIGINT, signal.SIGTERM):
                 default = signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL
                 signal.signal(each, default)
-            _train(work_dir, slow, pace, options)
+            _train(work_dir, slow, Tell(pace, fault, since), options)
             os._exit(0)
         except SystemExit as error:
             os._exit(error.code)
@@ -95,40 +111,104 @@ class Run:
         return self.code
 
 
-def _train(work_dir, slow, pace, options):
+def _train(work_dir, slow, tell, options):
     """Trains, and says each step and each checkpoint that begins or ends."""
     torch.set_num_threads(1)
-    save = torch.save
+    put = LocalBackend.put
 
-    def save_slowly(content, file, *args, **kwargs):
+    def put_slowly(backend, content, file):
         print('saving', flush=True)
-        save(content, file, *args, **kwargs)
-        if slow and isinstance(file, (str, os.PathLike)):
+        if slow or tell.is_failing:
             # As on a slow disk: half of the file is there.
-            whole = Path(file).read_bytes()
-            os.truncate(file, len(whole) // 2)
+            put(backend, content[: len(content) // 2], file)
             time.sleep(slow)
-            Path(file).write_bytes(whole)
+        if tell.is_failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        put(backend, content, file)
         print('saved', flush=True)
 
-    torch.save = save_slowly
+    LocalBackend.put = put_slowly
     runner = exact_run(work_dir, workers=1, noisy=False, log_level='WARNING', **options)
-    runner.register_hook(Tell(pace))
+    runner.register_hook(tell)
     runner.train()
 
 
 class Tell(Hook):
-    """Says where the run is, and takes its time."""
+    """Says where the run is, and takes its time.
+
+    Args:
+        pace: Seconds that each step takes.
+        fault: As for `Run`.
+        since: As for `Run`.
+    """
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, pace):
-        self.pace = pace
+    def __init__(self, pace, fault, since):
+        self.pace, self.fault, self.since = pace, fault, since
+        self.is_failing = False
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if self.fault and runner.iter + 1 == self.since:
+            print(self.fault, flush=True)
+            self.is_failing = self.fault == 'writing fails'
+            if self.fault == 'the disk is full':
+                # No file can become as large as a checkpoint.
+                resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
         print('step', runner.iter + 1, flush=True)
         time.sleep(self.pace)
 
     def before_val_iter(self, runner, batch_idx, data_batch=None):
         print('validating', runner.iter, flush=True)
         time.sleep(self.pace)
+
+
+ROOM = 8 * 2**10
+WHILE_IT_TRAINS = ('the disk is full', 'writing fails')
+
+
+def flip_bit(work_dir, rng):
+    """Flips a bit of the newest checkpoint."""
+    file = checkpoints(work_dir)[-1]
+    content = bytearray(file.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    file.write_bytes(content)
+
+
+def truncate(work_dir, rng):
+    """Cuts the newest checkpoint off."""
+    file = checkpoints(work_dir)[-1]
+    os.truncate(file, rng.randrange(file.stat().st_size))
+
+
+def to_nul(work_dir, rng):
+    """Replaces the newest checkpoint by as many NULs."""
+    file = checkpoints(work_dir)[-1]
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def remove_note(work_dir, rng):
+    """Removes last_checkpoint."""
+    Path(work_dir, 'last_checkpoint').unlink()
+
+
+def change_note(work_dir, rng):
+    """Lets last_checkpoint name an older checkpoint, a missing one, or something else."""
+    older = rng.choice(checkpoints(work_dir)[:-1]).name
+    Path(work_dir, 'last_checkpoint').write_text(rng.choice([older, 'iter_99.pth', '/', '']))
+
+
+AFTER_THE_KILL = {
+    'a bit flipped': flip_bit,
+    'truncated': truncate,
+    'replaced by NULs': to_nul,
+    'last_checkpoint missing': remove_note,
+    'last_checkpoint elsewhere': change_note,
+}
+"""Ways to damage what a killed run has left; each needs two checkpoints."""
+
+
+def checkpoints(work_dir):
+    """The checkpoints of a run that it can be resumed from, the newest last."""
+    files = [*Path(work_dir).glob('iter_*.pth'), *Path(work_dir).glob('recent.pth')]
+    return sorted(files, key=lambda file: file.stat().st_mtime_ns)

@@ -43,5 +43,11 @@ def _process(rank: int, port: int, function: Callable[..., None], arguments: tup
     distributed.init_process_group('gloo')
     try:
         function(*arguments)
-    finally:
+    except BaseException:
         distributed.destroy_process_group()
+        raise
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Where torch 2.1 takes the group down, it can wait forever: it keeps Python's lock, for which a
+    # thread of the group waits.
+    os._exit(0)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import time
 from datetime import timedelta
 
 import torch
@@ -90,6 +91,9 @@ def leave_run() -> None:
     shuts down aborts the process.
     """
     if distributed.is_available() and distributed.is_initialized():
+        # Threads of the group may wait for Python's lock, which torch 2.1 keeps while it waits for
+        # them.
+        time.sleep(0.1)
         distributed.destroy_process_group()
         gc.collect()
 

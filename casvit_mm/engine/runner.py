@@ -1,7 +1,7 @@
 """mmengine's runner with this package's checkpoint reader."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,13 @@ from casvit_mm.engine.resume.foreign_state import (
     check_resumable,
     drop_foreign_state,
 )
+from casvit_mm.engine.resume.last_read import LastRead
+from casvit_mm.engine.resume.rates import scale_rates
 from casvit_mm.engine.resume.training_state import check_optimizers, check_schedules
 from casvit_mm.engine.terminal import show_on_screen
-from casvit_mm.models.checkpoint import CheckpointError, load_into, read_checkpoint
+from casvit_mm.models.checkpoint import CheckpointError, load_into
 from casvit_mm.models.checkpoint.class_rows import keep_known_classes
-from casvit_mm.models.checkpoint.content.digests import Verification, add_digests
+from casvit_mm.models.checkpoint.content.digests import add_digests
 from casvit_mm.models.checks.query_positions import check_query_positions
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
@@ -89,7 +91,6 @@ class CASViTRunner(Runner):
 
     _whole_model_wanted = False
     _is_resuming = False
-    _verification = Verification.NONE
 
     def __init__(self, *args: Any, cfg: dict[str, Any] | None = None, **kwargs: Any) -> None:
         self.speed = TrainingSpeed.of((cfg or {}).get('speed') or {})
@@ -100,6 +101,7 @@ class CASViTRunner(Runner):
         if isinstance(cfg, Config):
             cfg = FormattedOnce.of(cfg)
         super().__init__(*args, cfg=cfg, **kwargs)
+        self._reader = LastRead(self.cfg.get('load_weights', 'model'))
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Builds the logger; on the terminal, commands show less than it logs."""
@@ -219,7 +221,9 @@ class CASViTRunner(Runner):
         """
         if self._resume and self._load_from is None and not self._has_loaded:
             folders = [each for each in self._checkpoint_folders() if '://' not in each]
-            self._load_from = checkpoint_to_resume(self.work_dir, folders, self.logger)
+            self._load_from = checkpoint_to_resume(
+                self.work_dir, folders, self.logger, self._reader.read
+            )
             if self._load_from is None:
                 self._resume = False
                 self.logger.warning(
@@ -276,14 +280,13 @@ class CASViTRunner(Runner):
             CheckpointError: The file cannot be read, does not fit the model, or lacks the state
                 of a run to resume.
         """
-        weights = self.cfg.get('load_weights', 'model')
-        checkpoint = read_checkpoint(filename, map_location, weights, tell=self._note_verification)
+        checkpoint = self._reader.take(filename, map_location)
         if self._is_resuming:
             check_resumable(checkpoint, str(filename))
             if not isinstance(self.train_loop, EpochBasedTrainLoop):
                 check_progress(checkpoint, self.train_loop.max_iters, str(filename))
             self._check_training_state(checkpoint, str(filename))
-            self._take_up_state(checkpoint.pop(STATE, None), checkpoint['meta'], str(filename))
+            self._take_up_state(checkpoint, str(filename))
         drop_foreign_state(checkpoint, self._checkpoint_folders())
         strict = strict or self._whole_model_wanted
         if not strict:
@@ -293,9 +296,6 @@ class CASViTRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Loaded checkpoint {filename}')
         return checkpoint
-
-    def _note_verification(self, verification: Verification) -> None:
-        self._verification = verification
 
     def _check_training_state(self, checkpoint: dict[str, Any], source: str) -> None:
         """Compares the state of optimisers and schedules with those of this run."""
@@ -308,16 +308,19 @@ class CASViTRunner(Runner):
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
             check_schedules(checkpoint['param_schedulers'], self.param_schedulers, source)
 
-    def _take_up_state(self, saved: Any, meta: Mapping[str, Any], source: str) -> None:
+    def _take_up_state(self, checkpoint: dict[str, Any], source: str) -> None:
         """Lets the loop go on exactly where the run was that wrote a checkpoint."""
         loop: Any = self.train_loop
+        saved = checkpoint.pop(STATE, None)
         if not hasattr(loop, 'resumed'):
             return
-        loop.resumed = state_of_checkpoint(saved, meta, loop, source)
+        loop.resumed = state_of_checkpoint(saved, checkpoint['meta'], loop, source)
         loop.resumed.check(self, source)
-        loop.resumed.adapt(self)
+        loop.resumed.adapt(self, source)
         for line in loop.resumed.warnings(self):
             self.logger.warning(line)
+        if (factor := loop.resumed.rate_factor(self)) != 1:
+            scale_rates(checkpoint, factor)
         if loop.resumed.gradients:
             # mmengine does not know that they were saved.
             self.logger.addFilter(lambda record: LOST_GRADIENTS not in record.getMessage())
@@ -357,7 +360,7 @@ class CASViTRunner(Runner):
             ) from error
         finally:
             self._is_resuming = False
-        self.logger.info(f'Resumed from {filename} ({self._verification.value})')
+        self.logger.info(f'Resumed from {filename} ({self._reader.verification.value})')
 
     def rewind(self, filename: str) -> None:
         """Goes back to a checkpoint of the run while it trains, as if it were resumed from it.

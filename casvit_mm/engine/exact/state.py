@@ -25,6 +25,11 @@ OF_HOOKS: dict[type[Hook], tuple[str, ...]] = {
     StopOnInvalidLossHook: ('in_a_row', 'stored'),
 }
 """Attributes of hooks that decide how a run goes on, all of them numbers."""
+MOST_BATCHES = 256
+"""Most batches of a run for each step behind it, as steps may have had more images before.
+
+Resuming goes through them: without a bound, a damaged checkpoint would take hours.
+"""
 
 
 class Place(NamedTuple):
@@ -102,7 +107,7 @@ class RunState:
         parts = saved if isinstance(saved, Mapping) else {}
         place: Any
         place, gradients, numbers = (parts.get(key) for key in ('place', 'gradients', 'hooks'))
-        if not isinstance(parts.get('circumstances'), Mapping) or not _is_place(place):
+        if not _are_circumstances(parts.get('circumstances')) or not _is_place(place):
             raise _damaged(source, 'place or circumstances')
         if not isinstance(gradients, Mapping) or not all(
             isinstance(name, str) and isinstance(each, Tensor) for name, each in gradients.items()
@@ -133,7 +138,7 @@ class RunState:
             if own is None or own.shape != gradient.shape or not gradient.is_floating_point():
                 raise _damaged(source, f'gradients.{name}')
 
-    def adapt(self, runner: Runner) -> None:
+    def adapt(self, runner: Runner, source: str) -> None:
         """Counts the batches that are done in those of a run with other ones.
 
         The order of the samples stays the same. If the images that are done are no whole number of
@@ -141,13 +146,35 @@ class RunState:
 
         Args:
             runner: The run that goes on.
+            source: Name of the checkpoint, for messages.
+
+        Raises:
+            CheckpointError: No run of so few steps can have so many batches behind it.
         """
-        before, now = (
-            _images_per_step(each) for each in (self.circumstances, circumstances(runner))
-        )
+        before, now = self.images(runner)
         if before and now and before != now:
             self.place = self.place._replace(done=self.place.done * before // now)
             self.rewinds = [each.in_batches(before, now) for each in self.rewinds]
+        if self.place.done > MOST_BATCHES * (self.place.iter + 1):
+            raise _damaged(source, 'place.done')
+
+    def images(self, runner: Runner) -> tuple[int | None, int | None]:
+        """Images in a step of all processes, before and now; None if that is not known.
+
+        Args:
+            runner: The run that goes on.
+        """
+        return _images_per_step(self.circumstances), _images_per_step(circumstances(runner))
+
+    def rate_factor(self, runner: Runner) -> float:
+        """What the learning rates of the state are multiplied by; 1 without ``--auto-scale-lr``.
+
+        Args:
+            runner: The run that goes on.
+        """
+        before, now = self.images(runner)
+        is_wanted = (runner.auto_scale_lr or {}).get('enable')
+        return now / before if is_wanted and before and now else 1.0
 
     def restore(self, runner: Runner) -> None:
         """Gives the hooks and weights of a run what the state has for them.
@@ -200,13 +227,17 @@ class RunState:
         if not changed:
             return lines
         lines += [f'The resumed run may differ from an uninterrupted one: {"; ".join(changed)}.']
-        before, now = (
-            _images_per_step(each) for each in (self.circumstances, circumstances(runner))
-        )
+        before, now = self.images(runner)
         if before and now and before != now:
+            factor = self.rate_factor(runner)
+            rates = (
+                f'--auto-scale-lr multiplies all learning rates by {factor:g}'
+                if factor != 1
+                else 'learning rates and schedules go on as they were (--auto-scale-lr scales them)'
+            )
             lines.append(
                 f'A step has {now} images now, and had {before}: the samples keep their order, and '
-                'learning rate and schedules go on as they were. --auto-scale-lr scales the rate.'
+                f'{rates}.'
             )
         return lines
 
@@ -279,6 +310,12 @@ def _is_place(value: Any) -> bool:
     counts = [value[name] for name in Place._fields[:-1]]
     return type(value['validation_due']) is bool and all(
         type(each) is int and each >= 0 for each in counts
+    )
+
+
+def _are_circumstances(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        each is None or isinstance(each, (str, Real)) for each in value.values()
     )
 
 

@@ -13,6 +13,8 @@ from casvit_mm.engine.checkpoints import RECENT, candidates, noted_checkpoint, t
 from casvit_mm.engine.exact.rewinds import STATE, Rewind, is_behind
 from casvit_mm.models.checkpoint import read_checkpoint
 
+Read = Callable[[str], dict[str, Any]]
+
 
 class _Choice(NamedTuple):
     """What the first process found, for all of them.
@@ -29,7 +31,10 @@ class _Choice(NamedTuple):
 
 
 def checkpoint_to_resume(
-    work_dir: str | Path, others: Iterable[str | Path], logger: Logger
+    work_dir: str | Path,
+    others: Iterable[str | Path],
+    logger: Logger,
+    read: Read = read_checkpoint,
 ) -> str | None:
     """Finds the newest checkpoint of a run that is whole.
 
@@ -39,6 +44,7 @@ def checkpoint_to_resume(
         work_dir: Folder of the run.
         others: Further folders that the run writes checkpoints into.
         logger: Gets a warning for each newer one that is damaged.
+        read: Reads a checkpoint; it may keep the last one, which is nearly always the chosen one.
 
     Returns:
         The file; None if there is no sign of a run in the folder.
@@ -47,7 +53,7 @@ def checkpoint_to_resume(
         CheckpointError: There was a run, but none of its checkpoints is whole; or the newest whole
             one holds what it must not.
     """
-    shared: list[Any] = [_choose(work_dir, others) if is_main_process() else None]
+    shared: list[Any] = [_choose(work_dir, others, read) if is_main_process() else None]
     broadcast_object_list(shared)
     choice: _Choice = shared[0]
     for sentence in choice.skipped:
@@ -113,9 +119,9 @@ def _progress(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
     )
 
 
-def _choose(work_dir: str | Path, others: Iterable[str | Path]) -> _Choice:
+def _choose(work_dir: str | Path, others: Iterable[str | Path], read: Read) -> _Choice:
     skipped: dict[str, str] = {}
-    whole = _whole(candidates(work_dir, others), skipped)
+    whole = _whole(candidates(work_dir, others), skipped, read)
     try:
         file, done = next(whole, ('', 0))
         if Path(file).name == RECENT and noted_checkpoint(work_dir) != file:
@@ -144,11 +150,11 @@ def _choose(work_dir: str | Path, others: Iterable[str | Path]) -> _Choice:
     )
 
 
-def _whole(files: Iterable[str], skipped: dict[str, str]) -> Iterator[tuple[str, int]]:
+def _whole(files: Iterable[str], skipped: dict[str, str], read: Read) -> Iterator[tuple[str, int]]:
     """Those that can be read, with their iterations; the others are noted with the reason."""
     for file in files:
         try:
-            meta = read_checkpoint(file).get('meta')
+            meta = read(file).get('meta')
         except DamagedCheckpointError as error:
             skipped[file] = error.reason
             continue

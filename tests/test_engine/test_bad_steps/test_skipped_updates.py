@@ -145,6 +145,11 @@ def test_three_bad_steps_in_a_row_stop_the_run_also_if_it_was_resumed_between_th
         resumed.train()
 
 
+with_scaler = pytest.mark.skipif(
+    not hasattr(torch.amp, 'GradScaler'), reason='torch before 2.3 scales losses only on GPUs'
+)
+
+
 @OPTIM_WRAPPERS.register_module()
 class ScaledOptimWrapper(AmpOptimWrapper):
     """mmengine's loss scaling, which it allows on GPUs only, with a scale that is too large."""
@@ -158,6 +163,7 @@ class ScaledOptimWrapper(AmpOptimWrapper):
         return OptimWrapper.optim_context(self, model)
 
 
+@with_scaler
 def test_steps_that_a_loss_scaler_skips_are_left_to_it(tmp_path):
     runner = trained(tmp_path, Poison(), wrapper='ScaledOptimWrapper', epochs=6)
     # It was halved at every step whose gradients were infinite: more often than the patience.
@@ -167,6 +173,7 @@ def test_steps_that_a_loss_scaler_skips_are_left_to_it(tmp_path):
     assert left_by(runner)['optimizer 0 step'] == runner.iter - halved
 
 
+@with_scaler
 def test_an_invalid_loss_counts_with_a_loss_scaler_too(tmp_path):
     poison = Poison(20, 22, 23, 24)
     with pytest.raises(InvalidLossError, match='step 24'):

@@ -3,11 +3,12 @@
 import random
 import signal
 import time
+from collections import Counter
 
 import pytest
 import torch
 from exact_runs import end_of
-from faults import Run
+from faults import AFTER_THE_KILL, WHILE_IT_TRAINS, Run
 
 
 @pytest.fixture(scope='module')
@@ -79,28 +80,44 @@ def test_in_a_validation_and_at_the_second_signal_a_run_ends_at_once(tmp_path, u
     assert_same_end(uninterrupted(**OPTIONS), end_of(tmp_path / 'validated'))
 
 
-def kill_and_resume(work_dir, rng, kind, **options):
-    """Kills a run at a random moment, resumes it to the end; gives the steps computed twice."""
+def kill_and_resume(work_dir, rng, kind, fault='', **options):
+    """Kills a run at a random moment, damages what it left, and resumes it to the end.
+
+    Returns:
+        What ended it: a signal, whether that hit a checkpoint that was being written; and how many
+        steps were computed twice.
+    """
+    # At the kill, there are two checkpoints to choose from, or a disk has been full for a while.
+    first = 6 if fault else 1
+    during = dict(fault=fault, since=rng.randint(2, 3)) if fault in WHILE_IT_TRAINS else {}
     if kind == 'while it saves':
-        run = Run(work_dir, slow=0.2, **options)
-        run.wait_for_saves(rng.randint(1, 6))
+        run = Run(work_dir, slow=0.2, **during, **options)
+        run.wait_for_saves(rng.randint(first, first + 3))
         time.sleep(rng.uniform(0, 0.2))
     else:
-        run = Run(work_dir, **options)
-        run.wait_for('validating' if kind == 'in a validation' else f'step {rng.randint(1, 9)}')
+        run = Run(work_dir, **during, **options)
+        step = f'step {rng.randint(first, 9)}'
+        validation = 'validating 8' if fault else 'validating'
+        run.wait_for(validation if kind == 'in a validation' else step)
         time.sleep(rng.uniform(0, 0.06))
     number = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    ended = 'the end' if run.poll() is not None else signal.Signals(number).name
     run.send(number)
     run.ended(40)
     before = run.said
+    places = [line for line in before.splitlines() if line.startswith(PLACES)]
+    if fault in AFTER_THE_KILL:
+        AFTER_THE_KILL[fault](work_dir, rng)
+    elif fault:
+        assert fault in before and 'cannot be written' in before
     resumed = Run(work_dir, resume=True, **options)
     assert resumed.ended() == 0, resumed.said
     steps = [line for line in resumed.said.splitlines() if line.startswith('step ')]
-    lines = before.splitlines()
-    return len(steps) - len(set(steps)), number, lines.count('saving') - lines.count('saved')
+    return ended, places[-1] == 'saving', len(steps) - len(set(steps))
 
 
 KINDS = ['while it saves', 'in a step', 'in a validation']
+PLACES = ('step', 'saving', 'saved', 'validating')
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -110,20 +127,27 @@ def test_a_killed_run_ends_like_one_that_was_left_alone(kind, tmp_path, uninterr
 
 
 @pytest.mark.long
-def test_thirty_kills_at_random_moments_lose_nothing(tmp_path, uninterrupted, capsys):
+def test_thirty_kills_and_damage_between_them_and_resuming_lose_nothing(
+    tmp_path, uninterrupted, capsys
+):
     rng = random.Random(0)
     runs = [OPTIONS, dict(iterations=9), dict(accumulated=1), dict(accumulated=3)]
-    again, hit, signals = 0, 0, []
-    for number in range(30):
+    faults = [*AFTER_THE_KILL, *WHILE_IT_TRAINS] * 4 + ['', '']
+    rng.shuffle(faults)
+    again, hit, ends = 0, 0, Counter()
+    for number, fault in enumerate(faults):
         options = runs[number % len(runs)]
         folder = tmp_path / str(number)
-        twice, sent, cut = kill_and_resume(folder, rng, KINDS[number % 3], **options)
+        ended, cut, twice = kill_and_resume(folder, rng, KINDS[number % 3], fault, **options)
         assert_same_end(uninterrupted(**options), end_of(folder))
         again, hit = again + twice, hit + cut
-        signals.append(signal.Signals(sent).name)
+        ends[ended] += 1
     with capsys.disabled():
-        counts = ', '.join(f'{signals.count(name)} {name}' for name in sorted(set(signals)))
+        sent = ', '.join(f'{ends[name]} {name}' for name in sorted(ends))
+        counts = Counter(fault for fault in faults if fault)
+        injected = ', '.join(f'{count} {name}' for name, count in counts.items())
         print(
-            f'\n30 kills ({counts}), {hit} of them inside a checkpoint write: 30 survived, all '
-            f'bit-identical; {again} steps computed twice'
+            f'\n{len(faults)} kills ({sent}), {hit} of them inside a checkpoint write; besides, '
+            f'{injected}. {len(faults)} survived, all bit-identical; {again} '
+            'steps computed twice'
         )

@@ -11,6 +11,7 @@ from toy_runs import toy_run
 from two_processes import in_two_processes
 
 from casvit.errors import CheckpointError
+from casvit_mm.engine.resume import last_read
 from casvit_mm.engine.resume.choice import checkpoint_to_resume
 
 EVERY = dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best=None))
@@ -125,6 +126,20 @@ def test_a_damaged_checkpoint_is_trained_again(work_dir):
     assert f'Resumed from {work_dir}/epoch_2.pth (verified)' in said
     assert runner.epoch == 3
     assert chosen(work_dir) == ('epoch_3.pth', [])
+
+
+def test_the_chosen_checkpoint_is_read_once(work_dir, monkeypatch):
+    read, files = last_read.read_checkpoint, []
+    monkeypatch.setattr(
+        last_read,
+        'read_checkpoint',
+        lambda file, *args, **options: (
+            files.append(Path(file).name) or read(file, *args, **options)
+        ),
+    )
+    flip(work_dir / 'epoch_3.pth')
+    toy_run(work_dir, epochs=4, default_hooks=EVERY, resume=True).train()
+    assert files == ['epoch_3.pth', 'epoch_2.pth']
 
 
 def test_a_checkpoint_of_mmengine_is_resumed_and_the_log_tells_what_was_verified(work_dir):

@@ -101,6 +101,9 @@ HARMFUL = {
     'a sparse moment': change(('state', 0, 'exp_avg'), torch.zeros(3, 2, 1, 1).to_sparse()),
     'a moment that is text': change(('state', 0, 'exp_avg'), 'text'),
     'a step of many elements': change(('state', 0, 'step'), torch.zeros(7)),
+    'a moment that is a number': change(('state', 0, 'exp_avg'), 2),
+    'a moment that is missing': change(('state', 1, 'exp_avg_sq'), None),
+    'a moment of a single element': change(('state', 1, 'exp_avg'), torch.tensor(1.0)),
     'a state of a weight that is not there': change(('state', 99), {}),
     'a state that is a list': change(('state', 0), []),
     'states that are a list': change(('state',), []),
@@ -112,6 +115,16 @@ HARMFUL = {
     'a learning rate that is a list': change(('param_groups', 0, 'lr'), [0.1]),
     'betas of another length': change(('param_groups', 0, 'betas'), (0.9,)),
     'an unknown option that is no number': change(('param_groups', 0, 'hook'), 'print'),
+    'a learning rate that is NaN': change(('param_groups', 0, 'lr'), float('nan')),
+    'a learning rate that is infinite': change(('param_groups', 1, 'lr'), float('inf')),
+    'a learning rate below zero': change(('param_groups', 1, 'lr'), -0.1),
+    'a learning rate that is missing': change(('param_groups', 0, 'lr'), None),
+    'a learning rate that is complex': change(('param_groups', 0, 'lr'), 1j),
+    'a weight decay of 600 digits': change(('param_groups', 0, 'weight_decay'), 10**600),
+    'betas that divide by zero': change(('param_groups', 0, 'betas'), (1.0, 0.9)),
+    'a step below zero': change(('state', 0, 'step'), torch.tensor(-1.0)),
+    'a step that is NaN': change(('state', 0, 'step'), float('nan')),
+    'a step for each element': change(('state', 1, 'step'), torch.ones(3)),
     'an unknown key': change(('hooks',), {}),
     'a scaler that is text': change(('loss_scaler',), 'text'),
 }
@@ -159,6 +172,7 @@ def test_the_state_of_the_same_schedule_is_taken(name):
         dict(base_values='text'),
         dict(base_values=[0.1] * 9),
         dict(param_name='params'),
+        dict(param_name=None),
         dict(by_epoch=3),
     ],
     ids=str,
@@ -167,6 +181,33 @@ def test_a_schedule_that_does_not_fit_is_refused_in_a_sentence(change_of):
     own = schedule('multi_step')
     with pytest.raises(CheckpointError, match=r'param_schedulers\.0 has .*MultiStepLR'):
         check_schedules([{**own.state_dict(), **change_of}], [own], 'a.pth')
+
+
+NO_NEXT_VALUE = [
+    ('multi_step', dict(last_step=float('nan'))),
+    ('multi_step', dict(last_step=10**600)),
+    ('multi_step', dict(gamma=7, milestones={1: 10**9})),
+    ('multi_step', dict(gamma=1j)),
+    ('linear', dict(start_factor=0, last_step=0)),
+    ('cosine', dict(T_max=0, last_step=3)),
+    ('cosine', dict(eta_min=None)),
+    ('poly', dict(total_iters=4, last_step=4)),
+    ('one_cycle', dict(last_step=99)),
+    ('momentum', dict(base_values=[0.1])),
+]
+
+
+@pytest.mark.parametrize(('name', 'changes'), NO_NEXT_VALUE, ids=str)
+def test_a_schedule_that_would_stop_or_hang_the_run_is_refused_in_a_sentence(name, changes):
+    own = schedule(name)
+    state = {**own.state_dict(), **changes}
+    with pytest.raises(CheckpointError, match=r'param_schedulers\.0 '):
+        check_schedules([state], [own], 'a.pth')
+
+
+def test_the_best_metric_of_a_schedule_may_be_infinite():
+    own = mmoptim.ReduceOnPlateauLR(wrapped('sgd').optimizer)
+    check_schedules([{**own.state_dict(), 'best': -float('inf')}], [own], 'a.pth')
 
 
 @pytest.mark.parametrize('state', [None, [], {}, 'text', [1], [{}, {}]], ids=str)
