@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import master_only
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
@@ -50,7 +51,7 @@ from casvit_mm.models.checkpoint.content.digests import add_digests
 from casvit_mm.models.checks.query_positions import check_query_positions
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.registration import registered_in
-from casvit_mm.speed.training import TrainingSpeed, faster_optimizer
+from casvit_mm.speed.training import TrainingSpeed, faster_optimizer, lay_out
 
 LOST_GRADIENTS = 'the gradient of some iterations is lost'
 CHECKPOINT_HOOKS = (CheckpointHook, 'CheckpointHook', 'mmengine.CheckpointHook')
@@ -123,6 +124,16 @@ class CASViTRunner(Runner):
         model = with_trainable_norms(super().build_model(model))
         check_query_positions(model)
         return model
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wraps the model of a run of several processes, in the memory order of its training.
+
+        In the first step, torch would mix up the elements of gradients whose weights got another
+        order after they had been wrapped.
+        """
+        if self.distributed and self._train_dataloader is not None:
+            lay_out(unwrap(model), self.speed, get_device())
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Builds the training loop; mmengine's own become those that resume exactly.

@@ -121,12 +121,33 @@ def train_faster(
     tell = tell or (lambda sentence: None)
     if speed.keep_memory and not keep_freed_memory():
         tell('speed.keep_memory: only supported by the C library of Linux (glibc).')
-    if speed.channels_last:
-        _channels_last(model, tell)
+    if speed.channels_last and not lay_out(model, speed, next(model.parameters()).device.type):
+        tell(
+            f'speed.channels_last: ignored, as torch {torch.__version__} is faster in the ordinary '
+            'layout.'
+        )
     if speed.fold_norms:
         _fold(model, tell)
     if speed.compile:
         _compile(model, tell)
+
+
+def lay_out(model: nn.Module, speed: TrainingSpeed, device: str) -> bool:
+    """Gives the backbone of a model the memory order that it is trained in, in place.
+
+    Args:
+        model: A model with a ``backbone``.
+        speed: The options.
+        device: The type of the device that it will be trained on.
+
+    Returns:
+        Whether that is the order of ``channels_last``.
+    """
+    slow = device == 'cpu' and digit_version(torch.__version__) < FAST_CHANNELS_LAST
+    if not speed.channels_last or slow:
+        return False
+    to_channels_last(model)
+    return True
 
 
 def compiler_options(model: nn.Module) -> dict[str, Any]:
@@ -138,26 +159,13 @@ def compiler_options(model: nn.Module) -> dict[str, Any]:
     Returns:
         Keyword arguments of ``torch.compile``.
     """
-    if not _is_on_cpu(model) or digit_version(torch.__version__) < FAST_CHANNELS_LAST:
+    on_cpu = next(model.parameters()).device.type == 'cpu'
+    if not on_cpu or digit_version(torch.__version__) < FAST_CHANNELS_LAST:
         return {}
     # The compiler chooses NHWC for graphs with convolutions. A backward graph has only their
     # gradients: by default, the input of each depthwise one is copied into an order between NHWC
     # and NCHW, and copied back by the gradient's operator.
     return {'options': {'force_layout_optimization': True}}
-
-
-def _channels_last(model: nn.Module, tell: Callable[[str], None]) -> None:
-    if _is_on_cpu(model) and digit_version(torch.__version__) < FAST_CHANNELS_LAST:
-        tell(
-            f'speed.channels_last: ignored, as torch {torch.__version__} is faster in the ordinary '
-            'layout.'
-        )
-        return
-    to_channels_last(model)
-
-
-def _is_on_cpu(model: nn.Module) -> bool:
-    return next(model.parameters()).device.type == 'cpu'
 
 
 def _fold(model: nn.Module, tell: Callable[[str], None]) -> None:
