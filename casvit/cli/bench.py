@@ -78,9 +78,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--image-size',
         type=arguments.positive_int,
         nargs='+',
-        default=[512],
         metavar='N',
-        help='side of the square image, in pixels (default: 512)',
+        help='side of the square image, in pixels (default: 512; with --formats, the size that the '
+        'config tests with)',
     )
     parser.add_argument(
         '--batch-size',

@@ -80,6 +80,7 @@ def run(args: Namespace) -> int:
         _keep(record, args)
         print(formats_table(record))
     else:
+        args.image_size = args.image_size or [512]
         _measure(record, args)
         print(speed_table(record))
     if args.out:

@@ -27,7 +27,7 @@ from casvit_mm.config.view import ConfigView
 from casvit_mm.deploy.export.whole import export
 from casvit_mm.deploy.lean import lean_model
 from casvit_mm.inference.image_model import ImageModel
-from casvit_mm.inference.preparation import preparation, with_size
+from casvit_mm.inference.preparation import preparation, usual_size, with_size
 
 THREADS = (1, 2)
 
@@ -47,7 +47,7 @@ def formats_record(args: Namespace) -> dict[str, Any]:
     """
     if len(args.configs) != 1 or args.checkpoint is None:
         raise CliError('--formats needs one model: --configs CONFIG --checkpoint CHECKPOINT.')
-    if len(args.image_size) != 1 or args.batch_size != [1]:
+    if len(args.image_size or [1]) != 1 or args.batch_size != [1]:
         raise CliError('--formats takes a single --image-size, and no --batch-size.')
     config = Namespace(config=args.configs[0], cfg_options=None, data_root=args.data_root)
     cfg = sized_config(config)
@@ -55,9 +55,16 @@ def formats_record(args: Namespace) -> dict[str, Any]:
     require_matching_channels(cfg)
     loaded = ImageModel(args.checkpoint, copy.deepcopy(cfg))
     sample = sample_image(None)
-    size = (args.image_size[0], args.image_size[0])
     view = ConfigView(copy.deepcopy(cfg))
-    steps = with_size(preparation(view.test_dataset()['pipeline']), size)  # type: ignore[index]
+    steps = preparation(view.test_dataset()['pipeline'])  # type: ignore[index]
+    side = args.image_size and args.image_size[0]
+    size = (side, side) if side else usual_size(steps)
+    if size is None:
+        raise CliError(
+            'The test pipeline does not resize images: add --image-size, that of the images that '
+            'the model was trained with.'
+        )
+    steps = with_size(steps, size)
     original = lean_model(copy.deepcopy(loaded.model))
     with tempfile.TemporaryDirectory() as folder:
         subjects = [_eager('PyTorch', original, Path(folder))]
@@ -165,7 +172,8 @@ def _metrics(args: Namespace, *model: str) -> dict[str, float]:
             [*command, '--work-dir', folder, '--quiet'], capture_output=True, text=True
         )
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ['no message'])[-1]
+            lines = done.stderr.strip().splitlines() or ['no message']
+            reason = next((line for line in lines if ' error: ' in line), lines[-1])
             raise CliError(f'{" ".join(model)} cannot be evaluated: {reason}')
         logs = [file for file in Path(folder).glob('*/*.json') if file.parent.name == file.stem]
         return json.loads(logs[0].read_text(encoding='utf-8').splitlines()[-1])

@@ -33,6 +33,7 @@ from casvit_mm.engine.hooks.run_state import InterruptionHook, RunStateHook
 from casvit_mm.engine.hooks.safe_checkpoint import MetricError, SafeCheckpointHook
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.interruption import Interruption
+from casvit_mm.engine.known_classes import keep_classes_of
 from casvit_mm.engine.norms import with_trainable_norms
 from casvit_mm.engine.optim.layer_decay import require_layer_depths
 from casvit_mm.engine.resume.choice import checkpoint_to_resume
@@ -46,7 +47,6 @@ from casvit_mm.engine.resume.rates import scale_rates
 from casvit_mm.engine.resume.training_state import check_optimizers, check_schedules
 from casvit_mm.engine.terminal import show_on_screen
 from casvit_mm.models.checkpoint import CheckpointError, load_into
-from casvit_mm.models.checkpoint.class_rows import keep_known_classes
 from casvit_mm.models.checkpoint.content.digests import add_digests
 from casvit_mm.models.checks.query_positions import check_query_positions
 from casvit_mm.models.wrappers import unwrap
@@ -301,7 +301,8 @@ class CASViTRunner(Runner):
         drop_foreign_state(checkpoint, self._checkpoint_folders())
         strict = strict or self._whole_model_wanted
         if not strict:
-            self._keep_known_classes(checkpoint)
+            metainfo = getattr(self.train_dataloader.dataset, 'metainfo', {})
+            keep_classes_of(checkpoint, metainfo, unwrap(self.model), self.logger)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         load_into(self.model, checkpoint, strict=strict, source=str(filename))
         self._has_loaded = True
@@ -335,24 +336,6 @@ class CASViTRunner(Runner):
         if loop.resumed.gradients:
             # mmengine does not know that they were saved.
             self.logger.addFilter(lambda record: LOST_GRADIENTS not in record.getMessage())
-
-    def _keep_known_classes(self, checkpoint: dict[str, Any]) -> None:
-        """Adapts the last layers of a checkpoint to the classes that this run trains."""
-        metainfo = getattr(self.train_dataloader.dataset, 'metainfo', {})
-        meta = checkpoint.get('meta') or {}
-        old = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or ()
-        new = metainfo.get('classes') or ()
-        if not old or not new:
-            return
-        model = unwrap(self.model)
-        checkpoint['state_dict'], known = keep_known_classes(
-            checkpoint['state_dict'], model.state_dict(), list(old), list(new)
-        )
-        if known:
-            self.logger.info(
-                f'The checkpoint knows {len(known)} of the {len(new)} classes; their outputs are '
-                f'kept: {", ".join(known[:20])}{" …" if len(known) > 20 else ""}.'
-            )
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Continues the training run that wrote ``filename``.

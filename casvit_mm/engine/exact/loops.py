@@ -86,7 +86,8 @@ class _Loop:
             count: How many; there are fewer at the beginning of a run.
         """
         epoch, index = self._pass(), self.done
-        left_out, found = self.left_out, []
+        left_out = self.left_out
+        found: list[Spot] = []
         while len(found) < count and epoch >= 0:
             if (epoch, index) not in left_out:
                 found.append((epoch, index))

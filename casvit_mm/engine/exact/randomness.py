@@ -98,5 +98,6 @@ def load_with_care(loader: DataLoader, seed: int) -> None:
         seed: Seed of the run.
     """
     dataset: Any = loader.dataset
-    if not hasattr(dataset, '__getitems__'):
+    # A list takes no attributes, and nothing about its samples is random.
+    if not hasattr(dataset, '__getitems__') and hasattr(dataset, '__dict__'):
         dataset.__getitems__ = SeededSamples(dataset, seed)
