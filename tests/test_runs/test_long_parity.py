@@ -34,9 +34,11 @@ FILES = [
     for name in METRICS
     for key, each in FORMATS.items()
     if each.backend and (name != MASKS or each.whole_detectors)
-    for options in (('--dynamic',) if each.dynamic else ('--size', '160'), ('--half',))
+    for options in (('--dynamic',) if each.dynamic else (), ('--half',))
     if options != ('--half',) or 'fp16' in each.precisions
 ]
+SIDES = {CLASSES: 64}
+"""Sides of the images of a demo, where they are not 160 pixels."""
 
 
 @pytest.fixture(scope='session')
@@ -67,7 +69,7 @@ def exported(trained, tmp_path_factory):
             pytest.skip(f'{package} is not installed')
         if (name, key, options) not in done:
             out = tmp_path_factory.mktemp(key) / f'model{FORMATS[key].suffix}'
-            size = ('--size', '160') if options == ('--half',) else ()
+            size = () if '--dynamic' in options else ('--size', SIDES.get(name, 160))
             tool('export', name, trained(name), '--format', key, *options, *size, '--out', out)
             done[name, key, options] = out
         return done[name, key, options]
