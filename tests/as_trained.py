@@ -13,7 +13,7 @@ from casvit.configs import find_config
 from casvit_mm.models.optional import import_toolbox
 
 # So that scores of random weights differ, and some are high.
-LARGER = {'retina_cls': 3, 'rtm_cls': 4, 'rtm_reg': 8, 'rpn_cls': 5, 'fc_cls': 20}
+LARGER = {'retina_cls': 3, 'rtm_reg': 8, 'rpn_cls': 5, 'fc_cls': 20}
 LIKELY = ('retina_cls', 'rtm_cls')
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 # A score this close to the threshold may fall on either side of it.
 AROUND = 1e-4
+FARTHEST = 40.0
+"""Objects farther apart than this are two objects, not one: pixels, and 1,000 times the score."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def difference(
     expected: Sequence[np.ndarray],
     found: Sequence[np.ndarray],
     score_threshold: float = 0.0,
+    most: int = 0,
 ) -> Difference:
     """Compares the outputs of two runtimes.
 
@@ -90,6 +93,8 @@ def difference(
         found: Those of the other.
         score_threshold: Objects below this score are left out. An object close to it may be
             missing in one of the two.
+        most: The largest number of objects that the network gives; 0 if there is none. If both have
+            that many, others may have taken the places of those that are close to the last one.
     """
     if task == 'classification':
         return Difference(scores=_largest(expected[0] - found[0]))
@@ -100,8 +105,11 @@ def difference(
         return Difference(values=_largest(expected[0] - found[0]) / scale)
     left, right = (_above(each, score_threshold) for each in (expected, found))
     pairs = _pairs(left, right)
+    cut = score_threshold
+    if most and len(left[1]) == len(right[1]) == most:
+        cut = max(cut, float(left[1].min()), float(right[1].min()))
     missing = [
-        scores[index] - score_threshold > AROUND
+        scores[index] - cut > AROUND
         for scores, count, side in ((left[1], len(left[1]), 0), (right[1], len(right[1]), 1))
         for index in set(range(count)) - {pair[side] for pair in pairs}
     ]
@@ -136,7 +144,6 @@ def _pairs(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> list[tupl
     """One-to-one pairs of objects of the same class with the closest boxes and scores."""
     if not len(left[0]) or not len(right[0]):
         return []
-    # In pixels; a score counts as much as the image is wide.
     distances = np.abs(left[0][:, None] - right[0]).max(2)
     distances = distances + 1e3 * np.abs(left[1][:, None] - right[1])
     distances[left[2][:, None] != right[2]] = np.inf
@@ -145,8 +152,7 @@ def _pairs(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> list[tupl
     pairs = []
     for index in order.tolist():
         row, column = divmod(index, distances.shape[1])
-        # Objects farther apart than this are two objects, not one.
-        if not distances[row, column] <= 100:
+        if not distances[row, column] <= FARTHEST:
             break
         if free_left[row] and free_right[column]:
             free_left[row] = free_right[column] = False

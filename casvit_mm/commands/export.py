@@ -223,8 +223,8 @@ def _steps(args: Namespace, pipeline: list[Any]) -> tuple[list[Step], tuple[int,
         size = usual_size(steps)
         if size is None:
             raise CliError(
-                'The test pipeline does not resize images: add --size HEIGHT WIDTH, or --dynamic '
-                'for images of any size.'
+                'The test pipeline does not resize images: add --size HEIGHT WIDTH, as of those '
+                'that the model was trained with, or --dynamic for images of any size.'
             )
     else:
         size = (args.image_size[0], args.image_size[-1])

@@ -1,4 +1,4 @@
-"""Exported models of trained demos: accuracy, and an environment without torch."""
+"""An exported model in several threads, and in an environment without torch."""
 
 import json
 import os
@@ -15,7 +15,6 @@ from PIL import Image
 
 from casvit import Predictor
 from casvit.exported.formats import FORMATS
-from casvit.exported.parity import difference
 from casvit_mm.datasets.shapes.scenes import paint
 
 pytestmark = pytest.mark.long
@@ -29,43 +28,6 @@ def exported(trained_demo, tmp_path_factory):
     out = tmp_path_factory.mktemp('exported') / 'demo.onnx'
     tool('export', DEMO, trained_demo.last, '--dynamic', '--out', out)
     return out
-
-
-def metrics(said):
-    """Box AP and mask AP as the test command prints them."""
-    rows = [line.split() for line in said.splitlines() if line.startswith(('box ', 'mask '))]
-    return {row[0]: float(row[1]) for row in rows}
-
-
-def test_the_exported_demo_has_the_accuracy_of_the_checkpoint(trained_demo, exported, tmp_path):
-    said, _ = tool('test', DEMO, trained_demo.last, '--work-dir', tmp_path / 'a')
-    expected = metrics(said)
-    said, _ = tool('test', DEMO, '--backend', exported, '--work-dir', tmp_path / 'b')
-    found = metrics(said)
-    print(f'checkpoint: {expected}, exported: {found}')
-    assert set(expected) == set(found) == {'box', 'mask'} and expected['box'] > 0.4
-    for name, value in expected.items():
-        assert abs(found[name] - value) <= 0.001
-
-
-def test_photographs_of_any_shape_get_the_same_objects(trained_demo, exported, photographs):
-    files = sorted((photographs / 'coco_mini').rglob('*.jpg'))[:20]
-    assert len(files) == 20
-    checkpoint, file = Predictor(trained_demo.last, config=DEMO), Predictor(exported)
-    objects, worst, pixels = 0, [0.0, 0.0], 0
-    for path in files:
-        left, right = checkpoint(path), file(path)
-        columns = [[each.boxes, each.scores, each.class_ids] for each in (left, right)]
-        found = difference('detection', *columns, score_threshold=0.3)
-        assert found.unmatched == 0
-        objects += found.objects
-        worst = [max(worst[0], found.boxes), max(worst[1], found.scores)]
-        if len(left) == len(right):
-            pixels += int((left.dense_masks != right.dense_masks).sum())
-    print(
-        f'{objects} objects: boxes {worst[0]:.1e} px, scores {worst[1]:.1e}, {pixels} mask pixels'
-    )
-    assert objects > 0 and worst[0] < 1e-2 and worst[1] < 1e-4
 
 
 def test_fifty_images_in_eight_threads_are_bit_for_bit_those_of_one(exported):

@@ -55,7 +55,9 @@ def variants(name):
         if name in MASKS and not each.whole_detectors:
             continue
         yield key, ()
-        if 'fp16' in each.precisions:
+        # OpenVINO computes in fp16, where the close scores of random weights change places: its
+        # files of trained detectors are those of test_long_parity.py.
+        if 'fp16' in each.precisions and (key != 'openvino' or name in WHOLE_IMAGES):
             yield key, ('--half',)
         if each.dynamic:
             yield key, ('--dynamic',)

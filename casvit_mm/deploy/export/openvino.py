@@ -1,8 +1,8 @@
 """OpenVINO's intermediate representation, converted from ONNX."""
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from casvit.backends.openvino import import_without_reports
 from casvit.exported.description import Description
@@ -28,7 +28,16 @@ def write(network: Network, description: Description, file: Path) -> None:
         raise missing_converter('OpenVINO', 'openvino', error) from error
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / 'model.onnx'
-        onnx.write(network, replace(description, precision='fp32'), source)
+        onnx.write(network, description, source)
         model = openvino.convert_model(source)
-    # OpenVINO would halve the weights unless it is told not to.
-    openvino.save_model(model, file, compress_to_fp16=description.precision == 'fp16')
+    if description.precision == 'fp16':
+        _keep_precision(model)
+    # OpenVINO would halve all weights unless it is told not to; those of the ONNX file are.
+    openvino.save_model(model, file, compress_to_fp16=False)
+
+
+def _keep_precision(model: Any) -> None:
+    """Marks what is in fp32: told to compute in fp16, OpenVINO would halve coordinates too."""
+    for node in model.get_ordered_ops():
+        if any(output.get_element_type().get_type_name() == 'f32' for output in node.outputs()):
+            node.get_rt_info()['precise_0'] = ''

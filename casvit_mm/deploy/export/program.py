@@ -12,6 +12,7 @@ from casvit.extras import how_to_install
 from casvit.sentences import first_line
 from casvit_mm.deploy.convolutions import plain_operators
 from casvit_mm.deploy.export.silence import silenced
+from casvit_mm.deploy.lean.resizing import Resizing
 
 OLDEST = '2.7'
 """The first version of torch whose exporter is used here."""
@@ -41,6 +42,14 @@ class Network:
     batches: bool
     outputs: tuple[str, ...]
     whole: nn.Module | None = None
+
+    @property
+    def most(self) -> int:
+        """The largest number of objects that it gives; 0 if there is none, or they are no objects."""
+        module: Any = self.whole or self.module
+        lean = module.network if isinstance(module, Resizing) else module
+        cfg = getattr(lean, 'cfg', None)
+        return 0 if cfg is None else max(cfg.get('max_per_img', 0), 0)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -96,7 +96,8 @@ def compared(
         inputs.append(torch.cat([network.example, network.example.flip(3)]))
     for images in inputs:
         expected = [each.numpy() for each in network(images)]
-        found = difference(description.task, expected, model.network_outputs(images.numpy()))
+        answer = model.network_outputs(images.numpy())
+        found = difference(description.task, expected, answer, most=network.most)
         batch, _, height, width = images.shape
         at = f'{width} x {height} px' + (f', batch of {batch}' if batch > 1 else '')
         if description.task in OBJECT_TASKS:

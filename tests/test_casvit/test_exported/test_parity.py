@@ -44,6 +44,19 @@ def test_an_object_on_the_threshold_may_be_missing():
     assert difference('detection', left, right, 0.3).objects == 0
 
 
+def test_another_object_may_have_taken_the_last_place_of_as_many_as_there_can_be():
+    boxes = np.array([[0, 0, 10, 10], [20, 20, 60, 60], [21, 90, 60, 130]], np.float32)
+    scores = np.array([0.9, 0.8, 0.79995], np.float32)
+    left, right = ([each[[0, last]] for each in (boxes, scores, LABELS)] for last in (1, 2))
+    found = difference('detection', left, right, most=2)
+    assert found.objects == 1 and found.boxes == 0 and STRICT.allows(found)
+    # With room for more, and farther from the last score, it is a difference.
+    assert difference('detection', left, right, most=3).unmatched == 2
+    assert difference('detection', left, right).unmatched == 2
+    right[1][0] = left[1][0] = 0.5
+    assert not STRICT.allows(difference('detection', left, right, most=2))
+
+
 def test_no_objects_at_all_are_no_difference():
     nothing = [BOXES[:0], SCORES[:0], LABELS[:0]]
     assert STRICT.allows(difference('detection', nothing, nothing))
