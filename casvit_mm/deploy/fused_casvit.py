@@ -135,14 +135,19 @@ class Branch(nn.Module):
 def fuse_branch(module: nn.Module, norm: nn.Module) -> nn.Module:
     """One module that is ``x + module(norm(x))`` in eval mode.
 
-    Register what a token mixer of your own becomes with ``@fuse_branch.register``; any other stays
-    as it is, behind its norm.
+    Register what a token mixer of your own becomes with ``@fuse_branch.register``. Any other stays
+    as it is, behind its norm, or with the norm in the layer that ``reads_with`` names.
 
     Args:
         module: Token mixer or MLP.
         norm: The norm before it.
     """
-    return Branch(norm, module)
+    reader = vars(type(module)).get('reads_with')
+    if reader is None or not is_foldable(norm):
+        return Branch(norm, module)
+    module = copy.deepcopy(module)
+    setattr(module, reader, fold_into_next(norm, getattr(module, reader)))
+    return Branch(module)
 
 
 @fuse_branch.register

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from casvit_mm.models.classifier import CASViTClassifier, CASViTClsHead
     from casvit_mm.models.light_mask_head import LightMaskHead
     from casvit_mm.models.light_segmentor import LightEncoderDecoder
-    from casvit_mm.models.mixers import TOKEN_MIXERS, CASMixer
+    from casvit_mm.models.mixers import (
+        TOKEN_MIXERS,
+        CASMixer,
+        EfficientAdditiveMixer,
+        IdentityMixer,
+        PoolingMixer,
+        SelfAttentionMixer,
+        SeparableMixer,
+    )
     from casvit_mm.models.optional import require_mmpretrain
     from casvit_mm.models.separable_conv import SeparableConv2d
     from casvit_mm.models.sizes import classifier_sizes, dense_sizes
@@ -26,10 +34,15 @@ __all__ = [
     'CASViTClassifier',
     'CASViTClsHead',
     'CheckpointError',
+    'EfficientAdditiveMixer',
+    'IdentityMixer',
     'LightEncoderDecoder',
     'LightMaskHead',
     'MissingPackageError',
+    'PoolingMixer',
+    'SelfAttentionMixer',
     'SeparableConv2d',
+    'SeparableMixer',
     'classifier_sizes',
     'dense_sizes',
     'load_into',
@@ -47,10 +60,15 @@ __getattr__, __dir__ = lazy_attributes(
         'CASViTClassifier': 'casvit_mm.models.classifier',
         'CASViTClsHead': 'casvit_mm.models.classifier',
         'CheckpointError': 'casvit_mm.models.checkpoint',
+        'EfficientAdditiveMixer': 'casvit_mm.models.mixers',
+        'IdentityMixer': 'casvit_mm.models.mixers',
         'LightEncoderDecoder': 'casvit_mm.models.light_segmentor',
         'LightMaskHead': 'casvit_mm.models.light_mask_head',
         'MissingPackageError': 'casvit.errors',
+        'PoolingMixer': 'casvit_mm.models.mixers',
+        'SelfAttentionMixer': 'casvit_mm.models.mixers',
         'SeparableConv2d': 'casvit_mm.models.separable_conv',
+        'SeparableMixer': 'casvit_mm.models.mixers',
         'TOKEN_MIXERS': 'casvit_mm.models.mixers',
         'classifier_sizes': 'casvit_mm.models.sizes',
         'dense_sizes': 'casvit_mm.models.sizes',

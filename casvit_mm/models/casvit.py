@@ -28,7 +28,7 @@ from casvit_mm.models.checkpoint.published_layout import adapt_backbone_keys
 from casvit_mm.models.conv_norm import ConvNorms, is_frozen, norm_conv
 from casvit_mm.models.joined_gradients import join_gradients
 from casvit_mm.models.layers import layer_of
-from casvit_mm.models.mixers import CASMixer, build_mixer, depthwise
+from casvit_mm.models.mixers import build_mixer, depthwise, mixer_of_stages
 from casvit_mm.models.recomputation import recomputed
 from casvit_mm.registration import registered_in
 
@@ -158,16 +158,17 @@ class Block(nn.Module):
         self.mlp_norm = build_norm_layer(norm_cfg, channels)[1]
         self.mlp = MLP(channels, act_cfg)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        # What inherits from a class may compute something else than it.
+        self.mixer_takes_norm = vars(type(self.mixer)).get('takes_norm', False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.local_integration(x)
-        x = x + self.drop_path(self._behind(self.mixer_norm, self.mixer, x))
-        return x + self.drop_path(self._behind(self.mlp_norm, self.mlp, x))
+        x = x + self.drop_path(self._behind(self.mixer_norm, self.mixer, x, self.mixer_takes_norm))
+        return x + self.drop_path(self._behind(self.mlp_norm, self.mlp, x, True))
 
-    def _behind(self, norm: nn.Module, module: nn.Module, x: Tensor) -> Tensor:
+    def _behind(self, norm: nn.Module, module: nn.Module, x: Tensor, takes_norm: bool) -> Tensor:
         """``module(norm(x))``."""
-        # What inherits from one of the two may compute something else.
-        if self.folds_norms and type(module) in (CASMixer, MLP) and is_frozen(norm):
+        if self.folds_norms and takes_norm and is_frozen(norm):
             return module(x, norm)
         return module(norm(x))
 
@@ -212,8 +213,9 @@ class CASViT(BaseModule):
             Defaults to True.
         with_cp (bool): Activation checkpointing: recompute the blocks in the backward pass instead
             of storing their activations. Same numbers, less memory, more time. Defaults to False.
-        mixer (dict): Token mixer of the blocks, a config for
-            :data:`casvit_mm.models.TOKEN_MIXERS`. Defaults to ``dict(type='CASMixer')``.
+        mixer (dict | list[dict]): Token mixer of the blocks, a config for
+            :data:`casvit_mm.models.TOKEN_MIXERS`, or a list of four, one for each stage. Defaults
+            to ``dict(type='CASMixer')``.
         init_cfg (dict | list[dict], optional): Initialisation. With ``dict(type='Pretrained',
             checkpoint=FILE)``, FILE is any file that :mod:`casvit_mm.models.checkpoint` reads, a
             published one among them; ``weights='ema'`` takes its moving average.
@@ -250,7 +252,7 @@ class CASViT(BaseModule):
         act_cfg: dict | None = None,
         norm_eval: bool = True,
         with_cp: bool = False,
-        mixer: dict | None = None,
+        mixer: dict | Sequence[dict] | None = None,
         strides: Sequence[int] = (1, 2, 2, 2),
         dilations: Sequence[int] = (1, 1, 1, 1),
         init_cfg: dict | list[dict] | None = None,
@@ -261,7 +263,7 @@ class CASViT(BaseModule):
         check_strides(strides, dilations)
         norm_cfg = norm_cfg or dict(type='BN')
         act_cfg = act_cfg or dict(type='GELU')
-        mixer = mixer or dict(type='CASMixer')
+        mixers = mixer_of_stages(mixer, len(depths))
 
         self.arch = arch
         self.in_channels = in_channels
@@ -278,7 +280,7 @@ class CASViT(BaseModule):
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(
-                    Block(channels[stage], mixer, rate, norm_cfg, act_cfg, dilations[stage])
+                    Block(channels[stage], mixers[stage], rate, norm_cfg, act_cfg, dilations[stage])
                     for rate in drop_path_rates[stage]
                 )
             )

@@ -12,7 +12,7 @@ def fold_frozen_norms(backbone: CASViT) -> None:
     """Lets a backbone compute with its frozen norms folded, in place.
 
     A norm that is in training mode (``norm_eval=False``) works as before, and so does the one
-    before a token mixer that is not :class:`casvit_mm.models.CASMixer`.
+    before a token mixer whose class does not say that it takes one, with ``takes_norm``.
 
     Args:
         backbone: The backbone. Its modules keep their parameters.
