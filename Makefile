@@ -76,11 +76,11 @@ traffic: setup  ## measure what machines send each other in a step, and how fast
 deploy: setup $(FORMAT_RECORDS)  ## train the demos, and measure them in all formats, in an hour and a half
 	$(BENCH) --page $(FORMATS)/deploy_tables.md --records $(FORMAT_RECORDS)
 
-# Sizes are those of the demos' images. What has been trained or measured is kept: remove the folder
-# to start again.
+# The classifier's pipeline does not resize images. What has been trained or measured is kept: remove
+# the folder to start again.
 $(FORMATS)/%.json: $(FORMATS)/%/trained
 	$(BENCH) --formats --evaluate --configs $* --checkpoint $(<D)/$$(cat $(<D)/last_checkpoint) \
-		--image-size $(if $(filter casvit-%,$*),64,160) --out $@
+		$(if $(filter casvit-%,$*),--image-size 64) --out $@
 
 .PRECIOUS: $(FORMATS)/%/trained
 $(FORMATS)/%/trained:

@@ -38,7 +38,7 @@ FILES = [
     if options != ('--half',) or 'fp16' in each.precisions
 ]
 SIDES = {CLASSES: 64}
-"""Sides of the images of a demo, where they are not 160 pixels."""
+"""Sides of the images of a demo whose pipeline does not resize them."""
 
 
 @pytest.fixture(scope='session')
@@ -69,7 +69,8 @@ def exported(trained, tmp_path_factory):
             pytest.skip(f'{package} is not installed')
         if (name, key, options) not in done:
             out = tmp_path_factory.mktemp(key) / f'model{FORMATS[key].suffix}'
-            size = () if '--dynamic' in options else ('--size', SIDES.get(name, 160))
+            fixed = name in SIDES and '--dynamic' not in options
+            size = ('--size', SIDES[name]) if fixed else ()
             tool('export', name, trained(name), '--format', key, *options, *size, '--out', out)
             done[name, key, options] = out
         return done[name, key, options]

@@ -45,7 +45,7 @@ class Network:
 
     @property
     def most(self) -> int:
-        """The largest number of objects that it gives; 0 if there is none, or they are no objects."""
+        """The largest number of objects that it gives; 0 if there is no limit, or no object."""
         module: Any = self.whole or self.module
         lean = module.network if isinstance(module, Resizing) else module
         cfg = getattr(lean, 'cfg', None)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.registry import Registry
 from torch import nn
@@ -23,7 +24,7 @@ def mixer_of_stages(mixer: dict | Sequence[dict] | None, stages: int) -> list[di
     """
     if mixer is None:
         mixer = dict(type='CASMixer')
-    mixers = list(mixer) if isinstance(mixer, (list, tuple)) else [mixer] * stages
+    mixers: list[Any] = list(mixer) if isinstance(mixer, (list, tuple)) else [mixer] * stages
     if len(mixers) != stages or not all(isinstance(each, dict) for each in mixers):
         raise ValueError(
             f'mixer={mixer!r}: expected dict(type=NAME), or a list of {stages} of them, one for '
