@@ -12,6 +12,7 @@ from torch.nn import functional
 from casvit.configs import find_config
 from casvit_mm.deploy import fuse
 from casvit_mm.deploy.convolutions import plain_operators
+from casvit_mm.deploy.export.program import Network, exported_program
 from casvit_mm.deploy.lean import UnsupportedModelError, lean_model
 from casvit_mm.deploy.lean.half import in_half
 from casvit_mm.deploy.lean.whole_image import AdaptiveMean
@@ -109,6 +110,19 @@ def test_an_image_in_which_nothing_is_found_gives_no_objects():
         cfg.score_thr = 1.1
         outputs = lean_model(model)(image(64, 64))
         assert [len(each) for each in outputs] == [0] * len(outputs)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('name', 'objects'), [(DETECTORS[1], 0), (DETECTORS[3], 1)])
+def test_a_program_that_was_exported_for_many_objects_answers_with_none_or_one(name, objects):
+    _, model = trained(name)
+    lean, pixels = lean_model(model), image(96, 96)
+    highest = lean(pixels)[1][:2].tolist()
+    lean.cfg.score_thr = 1.0 if objects == 0 else sum(highest) / 2
+    program = exported_program(Network(lean, pixels, False, False, ())).module()
+    assert [len(each) for each in program(pixels)] == [objects] * (4 if lean.with_masks else 3)
+    for found, expected in zip(program(pixels), lean(pixels), strict=True):
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

@@ -8,6 +8,9 @@ from torchvision.ops import nms
 
 from casvit.exported.decoding import LARGEST_CHANGE
 
+BESIDE = [[-2.0, -2.0, -1.0, -1.0], [-4.0, -4.0, -3.0, -3.0]]
+"""Boxes outside any image, which overlap with nothing."""
+
 
 def as_rows(values: Tensor, length: int) -> Tensor:
     """The values of each anchor in a row. Shape: ``(1, A * length, H, W) -> (H * W * A, length)``.
@@ -97,5 +100,10 @@ def suppressed(
     """
     if not cfg.get('class_agnostic', False):
         boxes = boxes + (groups * extent).to(boxes.dtype)[:, None]
+    # torchvision tells torch.export that at least two boxes are kept, and what is compiled from it
+    # fails on fewer: two beside the image are.
+    boxes = torch.cat([boxes, boxes.new_tensor(BESIDE)])
+    scores = torch.cat([scores, scores.new_full((len(BESIDE),), -1)])
     kept = nms(boxes, scores, float(cfg.get('iou_threshold', cfg.get('iou_thr', 0.5))))
+    kept = kept[: -len(BESIDE)]
     return kept[:count] if count > 0 else kept
