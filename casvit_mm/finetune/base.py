@@ -129,6 +129,8 @@ def _named(args: Namespace, start: Start | None) -> Base:
     if args.task and task != args.task:
         raise CliError(f'The config {name} is for {task}, not for --task {args.task}.')
     backbone = ConfigView(config).model.get('backbone') or {}
+    if type_name(backbone) == 'TimmPyramid':
+        return _peer(args, start, config, task)
     if type_name(backbone) != 'CASViT':
         raise CliError(
             f'The backbone of the config {name} is {type_name(backbone) or "missing"}, not CASViT: '
@@ -147,6 +149,19 @@ def _named(args: Namespace, start: Start | None) -> Base:
             'and no casvit_sizes to choose from: leave out --size.'
         )
     return Base(task, config, _resize(config, size))
+
+
+def _peer(args: Namespace, start: Start | None, config: Config, task: str) -> Base:
+    """A config whose backbone is one to compare CAS-ViT with, which has no sizes."""
+    size = args.size or (start and start.size)
+    if size:
+        source = '--size' if args.size else f'the CAS-ViT in {start.source}' if start else ''
+        raise CliError(
+            f'Size {size.upper()} ({source}) does not fit the config {Path(config.filename).stem}, '
+            f'whose backbone is {config.model.backbone.get("name")}: leave it out, or use a config '
+            'with a CAS-ViT.'
+        )
+    return Base(task, config)
 
 
 def _of_checkpoint(start: Start, task: str) -> Base:
