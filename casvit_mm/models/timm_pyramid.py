@@ -302,7 +302,9 @@ def _within_features(name: str) -> tuple[str, ...]:
 
 def _position(names: list[str], module: str) -> int:
     """Where a module is in the list of all; behind the end if it is left out of the network."""
-    return next((names.index(each) for each in _within_features(module) if each in names), len(names))
+    return next(
+        (names.index(each) for each in _within_features(module) if each in names), len(names)
+    )
 
 
 def _count(module: nn.Module) -> int:
