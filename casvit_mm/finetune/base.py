@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from casvit.errors import CliError
+from casvit.errors import CheckpointError, CliError
 from casvit.files import write_whole
 from casvit.tables import CHECKED_TASKS
 from casvit_mm.config.read import load_config
@@ -80,6 +80,7 @@ def choose_base(args: Namespace, start: Start | None) -> Base:
     Raises:
         CliError: The arguments contradict each other, the checkpoint or the config; or the task
             is unknown.
+        CheckpointError: The checkpoint holds no CAS-ViT, and the config has no other backbone.
     """
     if start is not None:
         require_size(start, args.size)
@@ -87,6 +88,8 @@ def choose_base(args: Namespace, start: Start | None) -> Base:
         if args.heads:
             raise CliError('--heads chooses a config, and so does --config: leave out one of them.')
         return _named(args, start)
+    if start is not None:
+        _require_backbone(start, start.config)
     task = args.task or _task_of(start)
     if start is not None and start.task == task and start.is_whole(task) and not args.heads:
         return _of_checkpoint(start, task)
@@ -136,6 +139,8 @@ def _named(args: Namespace, start: Start | None) -> Base:
             f'The backbone of the config {name} is {type_name(backbone) or "missing"}, not CASViT: '
             'replace it, and the in_channels of what follows, in a config that inherits from it.'
         )
+    if start is not None:
+        _require_backbone(start, config)
     own = backbone.get('arch')
     size = args.size or (start and start.size)
     if not size or size == own:
@@ -149,6 +154,13 @@ def _named(args: Namespace, start: Start | None) -> Base:
             'and no casvit_sizes to choose from: leave out --size.'
         )
     return Base(task, config, _resize(config, size))
+
+
+def _require_backbone(start: Start, config: Config | None) -> None:
+    """Stops if a checkpoint holds no CAS-ViT, unless it is for a config of another backbone."""
+    model = ConfigView(config).model if config is not None else {}
+    if start.foreign and type_name(model.get('backbone') or {}) != 'TimmPyramid':
+        raise CheckpointError(start.foreign)
 
 
 def _peer(args: Namespace, start: Start | None, config: Config, task: str) -> Base:

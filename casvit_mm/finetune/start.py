@@ -58,6 +58,7 @@ class Start:
         family: Name of the shipped config for its head, with ``{}`` for the size; empty if unknown.
         classes: Names of its classes; empty if unknown.
         refused: Why the config that it has is not used; empty if it is, or if there is none.
+        foreign: Why its backbone is no CAS-ViT; empty if it is one.
     """
 
     source: str
@@ -69,6 +70,7 @@ class Start:
     family: str = ''
     classes: tuple[str, ...] = ()
     refused: str = ''
+    foreign: str = ''
 
     @property
     def path(self) -> str:
@@ -82,6 +84,9 @@ class Start:
 
     def is_whole(self, task: str) -> bool:
         """Whether it is loaded as a whole model for a task, not only its backbone."""
+        if self.foreign:
+            # Classifiers of timm name their heads as they like.
+            return any(key.startswith('backbone.') for key in self.weights)
         if self.task == 'classification':
             return task == 'classification'
         return self.has_head
@@ -94,7 +99,7 @@ def read_start(checkpoint: str) -> Start:
         checkpoint: Its file, or any name that mmengine opens.
 
     Raises:
-        CheckpointError: It cannot be read, or holds no CAS-ViT.
+        CheckpointError: It cannot be read.
     """
     source = checkpoint if '://' in checkpoint else str(Path(checkpoint).expanduser())
     content = read_checkpoint(source)
@@ -112,16 +117,18 @@ def read_start(checkpoint: str) -> Start:
     if config is not None:
         task = ConfigView(config).task
     classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or ()
+    size, foreign = _size(weights, source)
     return Start(
         source,
         weights,
         task,
-        _size(weights, source),
+        size,
         config=config,
         recipe=recipe,
         family=family,
         classes=tuple(classes),
         refused=refused,
+        foreign=foreign,
     )
 
 
@@ -160,7 +167,11 @@ def _saved(meta: dict[str, Any], source: str) -> tuple[Config | None, dict[str, 
     return config, read_saved_recipe(text, ConfigView(config).scope), ''
 
 
-def _size(weights: dict[str, Any], source: str) -> str | None:
-    native = native_weights(weights, source)
+def _size(weights: dict[str, Any], source: str) -> tuple[str | None, str]:
+    """The size of the CAS-ViT in a checkpoint, and why it holds none."""
+    try:
+        native = native_weights(weights, source)
+    except CheckpointError as error:
+        return None, str(error)
     prefix = 'backbone.' if any(key.startswith('backbone.') for key in native) else ''
-    return guess_size(native, prefix)
+    return guess_size(native, prefix), ''

@@ -1,15 +1,25 @@
 """Other backbones under the necks, heads and recipes of CAS-ViT: each builds, learns, predicts."""
 
+from argparse import Namespace
+from pathlib import Path
+
 import pytest
+import torch
 from mmengine.config import Config
 from peer_models import HEADS, build_with, losses_and_predictions
 
+from casvit.errors import CheckpointError, CliError
 from casvit.tables import PEERS
+from casvit_mm.finetune.base import choose_base
+from casvit_mm.finetune.start import read_start
+from casvit_mm.models import CASViT
 
 timm = pytest.importorskip('timm')
 for toolbox in ('mmdet', 'mmseg'):
     pytest.importorskip(toolbox)
 
+REPOSITORY = Path(__file__).parents[2]
+NO_FIGURE = '\N{EN DASH}'
 # Every peer with one of the heads; the others are tried where there is time.
 IN_TURN = [(HEADS[index % len(HEADS)], peer) for index, peer in enumerate(PEERS)]
 OTHERS = [(head, peer) for peer in PEERS for head in HEADS if (head, peer) not in IN_TURN]
@@ -62,3 +72,48 @@ def test_one_word_of_a_users_config_chooses_the_peer(configs, tmp_path, head):
     assert cfg.model.backbone.name == 'pvt_v2_b0'
     assert cfg.model.neck.in_channels == [32, 64, 160, 256][-len(cfg.model.neck.in_channels) :]
     assert cfg.model.neck.type == 'FPN'
+
+
+def test_the_page_lists_every_peer_with_its_channels_and_its_published_figure():
+    page = (REPOSITORY / 'docs/baselines.md').read_text(encoding='utf-8')
+    rows = [line for line in page.splitlines() if line.startswith('| ') and '`' in line]
+    assert rows == [
+        f'| {peer.name} | `{peer.timm}` | {", ".join(map(str, peer.channels))} | '
+        f'{peer.box_ap or NO_FIGURE} | {peer.source} |'
+        for peer in PEERS.values()
+    ]
+
+
+# Fine-tuning
+
+
+def finetune_base(config, start=None, size=None):
+    args = Namespace(config=str(config), heads=None, task=None, size=size)
+    return choose_base(args, start)
+
+
+def test_finetune_takes_a_baseline_and_the_weights_of_timm(configs, tmp_path):
+    file = tmp_path / 'repvit.pth'
+    torch.save(timm.create_model('repvit_m1_1').state_dict(), file)
+    start = read_start(str(file))
+    base = finetune_base(configs / 'baselines/retinanet_peer.py', start)
+    assert base.task == 'detection'
+    assert base.config.model.backbone.name == 'resnet50'
+    # Its classifier is no head of a detector: the file is for the backbone.
+    assert not start.is_whole('detection')
+    weights = {f'backbone.network.{key}': value for key, value in start.weights.items()}
+    torch.save({'state_dict': weights, 'meta': {}}, file)
+    assert read_start(str(file)).is_whole('detection')
+
+
+def test_finetune_refuses_what_does_not_fit_a_baseline(configs, tmp_path):
+    peer = configs / 'baselines/mask_rcnn_peer.py'
+    with pytest.raises(CliError, match=r'Size S \(--size\) .*mask_rcnn_peer, whose .* resnet50'):
+        finetune_base(peer, size='s')
+    file = tmp_path / 'backbone.pth'
+    torch.save(CASViT('xs').state_dict(), file)
+    with pytest.raises(CliError, match=r'Size XS \(the CAS-ViT in .*backbone\.pth\)'):
+        finetune_base(peer, read_start(str(file)))
+    torch.save(timm.create_model('resnet18').state_dict(), file)
+    with pytest.raises(CheckpointError, match='holds no CAS-ViT'):
+        finetune_base(configs / 'detection/mask_rcnn_casvit.py', read_start(str(file)))
