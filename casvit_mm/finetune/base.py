@@ -15,7 +15,7 @@ from casvit.tables import CHECKED_TASKS
 from casvit_mm.config.read import load_config
 from casvit_mm.config.text import escape_braces
 from casvit_mm.config.view import ConfigView, type_name
-from casvit_mm.finetune.start import Start, require_size
+from casvit_mm.finetune.start import Start, is_peer, require_size
 
 STANDARD, LIGHT = 'standard', 'light'
 # Light heads are narrow enough to train and run on a CPU.
@@ -88,8 +88,6 @@ def choose_base(args: Namespace, start: Start | None) -> Base:
         if args.heads:
             raise CliError('--heads chooses a config, and so does --config: leave out one of them.')
         return _named(args, start)
-    if start is not None:
-        _require_backbone(start, start.config)
     task = args.task or _task_of(start)
     if start is not None and start.task == task and start.is_whole(task) and not args.heads:
         return _of_checkpoint(start, task)
@@ -132,15 +130,15 @@ def _named(args: Namespace, start: Start | None) -> Base:
     if args.task and task != args.task:
         raise CliError(f'The config {name} is for {task}, not for --task {args.task}.')
     backbone = ConfigView(config).model.get('backbone') or {}
-    if type_name(backbone) == 'TimmPyramid':
+    if is_peer(config):
         return _peer(args, start, config, task)
     if type_name(backbone) != 'CASViT':
         raise CliError(
             f'The backbone of the config {name} is {type_name(backbone) or "missing"}, not CASViT: '
             'replace it, and the in_channels of what follows, in a config that inherits from it.'
         )
-    if start is not None:
-        _require_backbone(start, config)
+    if start is not None and start.foreign:
+        raise CheckpointError(start.foreign)
     own = backbone.get('arch')
     size = args.size or (start and start.size)
     if not size or size == own:
@@ -154,13 +152,6 @@ def _named(args: Namespace, start: Start | None) -> Base:
             'and no casvit_sizes to choose from: leave out --size.'
         )
     return Base(task, config, _resize(config, size))
-
-
-def _require_backbone(start: Start, config: Config | None) -> None:
-    """Stops if a checkpoint holds no CAS-ViT, unless it is for a config of another backbone."""
-    model = ConfigView(config).model if config is not None else {}
-    if start.foreign and type_name(model.get('backbone') or {}) != 'TimmPyramid':
-        raise CheckpointError(start.foreign)
 
 
 def _peer(args: Namespace, start: Start | None, config: Config, task: str) -> Base:

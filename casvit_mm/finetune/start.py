@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from casvit.errors import CheckpointError, CliError
-from casvit_mm.config.view import ConfigView
+from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.inference.saved_config import (
     SavedConfigError,
     read_saved_config,
@@ -92,14 +92,22 @@ class Start:
         return self.has_head
 
 
-def read_start(checkpoint: str) -> Start:
+def is_peer(config: Config | None) -> bool:
+    """Whether the backbone of a config is one to compare CAS-ViT with."""
+    model = ConfigView(config).model if config is not None else {}
+    return type_name(model.get('backbone') or {}) == 'TimmPyramid'
+
+
+def read_start(checkpoint: str, *, any_backbone: bool = False) -> Start:
     """Reads the checkpoint to start from.
 
     Args:
         checkpoint: Its file, or any name that mmengine opens.
+        any_backbone: Whether it may hold another backbone than a CAS-ViT, although it has no
+            config that says so.
 
     Raises:
-        CheckpointError: It cannot be read.
+        CheckpointError: It cannot be read, or holds no CAS-ViT.
     """
     source = checkpoint if '://' in checkpoint else str(Path(checkpoint).expanduser())
     content = read_checkpoint(source)
@@ -118,6 +126,8 @@ def read_start(checkpoint: str) -> Start:
         task = ConfigView(config).task
     classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or ()
     size, foreign = _size(weights, source)
+    if foreign and not any_backbone and not is_peer(config):
+        raise CheckpointError(foreign)
     return Start(
         source,
         weights,

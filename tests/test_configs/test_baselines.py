@@ -87,23 +87,23 @@ def test_the_page_lists_every_peer_with_its_channels_and_its_published_figure():
 # Fine-tuning
 
 
-def finetune_base(config, start=None, size=None):
-    args = Namespace(config=str(config), heads=None, task=None, size=size)
-    return choose_base(args, start)
+def finetune_base(config, checkpoint=None, size=None):
+    start = checkpoint and read_start(str(checkpoint), any_backbone=True)
+    return choose_base(Namespace(config=str(config), heads=None, task=None, size=size), start)
 
 
 def test_finetune_takes_a_baseline_and_the_weights_of_timm(configs, tmp_path):
     file = tmp_path / 'repvit.pth'
     torch.save(timm.create_model('repvit_m1_1').state_dict(), file)
-    start = read_start(str(file))
-    base = finetune_base(configs / 'baselines/retinanet_peer.py', start)
+    base = finetune_base(configs / 'baselines/retinanet_peer.py', file)
+    start = read_start(str(file), any_backbone=True)
     assert base.task == 'detection'
     assert base.config.model.backbone.name == 'resnet50'
     # Its classifier is no head of a detector: the file is for the backbone.
     assert not start.is_whole('detection')
     weights = {f'backbone.network.{key}': value for key, value in start.weights.items()}
     torch.save({'state_dict': weights, 'meta': {}}, file)
-    assert read_start(str(file)).is_whole('detection')
+    assert read_start(str(file), any_backbone=True).is_whole('detection')
 
 
 def test_finetune_refuses_what_does_not_fit_a_baseline(configs, tmp_path):
@@ -113,7 +113,7 @@ def test_finetune_refuses_what_does_not_fit_a_baseline(configs, tmp_path):
     file = tmp_path / 'backbone.pth'
     torch.save(CASViT('xs').state_dict(), file)
     with pytest.raises(CliError, match=r'Size XS \(the CAS-ViT in .*backbone\.pth\)'):
-        finetune_base(peer, read_start(str(file)))
+        finetune_base(peer, file)
     torch.save(timm.create_model('resnet18').state_dict(), file)
     with pytest.raises(CheckpointError, match='holds no CAS-ViT'):
-        finetune_base(configs / 'detection/mask_rcnn_casvit.py', read_start(str(file)))
+        finetune_base(configs / 'detection/mask_rcnn_casvit.py', file)
