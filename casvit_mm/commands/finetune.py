@@ -63,7 +63,7 @@ def run(args: Namespace) -> int:
         require_new_run(
             work_dir, f'Continue that run with `{command("train", config, "--resume")}`'
         )
-    start = _start(args.checkpoint) if args.checkpoint else None
+    start = _start(args) if args.checkpoint else None
     base = choose_base(args, start)
     check_arguments(args, base.task, start)
     load_toolbox(base.config)
