@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from casvit.errors import SizeError
 
@@ -43,7 +43,7 @@ def channels(size: str, out_indices: Sequence[int] = (0, 1, 2, 3)) -> list[int]:
     """The channels of the features of a size: the ``in_channels`` of a neck or head behind it.
 
     Args:
-        size: A key of :data:`ARCHITECTURES`, such as ``'s'``.
+        size: A key of :data:`ARCHITECTURES`, such as ``'s'``, or of :data:`PEERS`.
         out_indices: The stages that the backbone outputs, as in its config.
 
     Returns:
@@ -57,17 +57,18 @@ def channels(size: str, out_indices: Sequence[int] = (0, 1, 2, 3)) -> list[int]:
         >>> channels('s'), channels('s', out_indices=(1, 2, 3))
         ([48, 64, 128, 256], [64, 128, 256])
     """
-    if size not in ARCHITECTURES:
+    known: Architecture | Peer | None = ARCHITECTURES.get(size) or PEERS.get(size)
+    if known is None:
         raise SizeError(
             f'CAS-ViT has no size {size!r}: the sizes are {", ".join(map(repr, ARCHITECTURES))}.'
         )
-    every = ARCHITECTURES[size].channels
-    if unknown := [stage for stage in out_indices if stage not in range(len(every))]:
+    if unknown := [stage for stage in out_indices if stage not in range(len(known.channels))]:
+        name = known.name if isinstance(known, Peer) else 'CAS-ViT'
         raise SizeError(
-            f'CAS-ViT has no stage {unknown[0]!r} (out_indices={out_indices!r}): its stages are '
+            f'{name} has no stage {unknown[0]!r} (out_indices={out_indices!r}): its stages are '
             '0, 1, 2, 3.'
         )
-    return [every[stage] for stage in out_indices]
+    return [known.channels[stage] for stage in out_indices]
 
 
 class PublishedWeights(NamedTuple):
@@ -205,6 +206,11 @@ VARIANTS = {
 norms are folded; ``compiled`` the fused or folded one with ``torch.compile``."""
 
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Mean and standard deviation of ImageNet's images, for red, green and blue from 0 to 255."""
+
+
 @dataclass(frozen=True)
 class Peer:
     """Another backbone to compare with, built by timm.
@@ -212,46 +218,65 @@ class Peer:
     Attributes:
         name: Its name in the publication.
         timm: Its name in timm.
+        channels: Channels of its features of strides 4, 8, 16 and 32.
         box_ap: Published box AP on COCO of Mask R-CNN with FPN, 12 epochs; None if there is no
             such figure.
         source: Where the figure is published.
-        options: Options with which timm builds it for images of any size.
+        mean, std: With which its weights want images normalised: red, green, blue from 0 to 255.
     """
 
     name: str
     timm: str
-    box_ap: float | None
-    source: str
-    options: tuple[tuple[str, Any], ...] = ()
+    channels: tuple[int, int, int, int]
+    box_ap: float | None = None
+    source: str = ''
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
 
 PVT = 'PVTv2, arXiv 2106.13797, and its repository'
 SWIFTFORMER = 'SwiftFormer, arXiv 2303.15446, table 3'
 IFORMER = 'table 5 of iFormer (ICLR 2025)'
 MMDET = 'model zoo of mmdet'
+REPVIT = 'RepViT, its repository'
 
 PEERS: dict[str, Peer] = {
     peer.timm: peer
     for peer in (
-        Peer('ResNet-18', 'resnet18', 34.0, SWIFTFORMER),
-        Peer('ResNet-50', 'resnet50', 38.0, f'{MMDET}, caffe style'),
-        Peer('PVTv2-B0', 'pvt_v2_b0', 38.2, PVT),
-        Peer('PVTv2-B1', 'pvt_v2_b1', 41.8, PVT),
-        Peer('Swin-T', 'swin_tiny_patch4_window7_224', 42.7, MMDET, (('strict_img_size', False),)),
-        Peer('ConvNeXt-T', 'convnext_tiny', 44.2, 'InternImage, arXiv 2211.05778'),
-        Peer('PoolFormer-S12', 'poolformer_s12', 37.3, 'PoolFormer, its repository'),
-        Peer('SwiftFormer-S', 'swiftformer_s', None, ''),
-        Peer('SwiftFormer-L1', 'swiftformer_l1', 41.2, SWIFTFORMER),
-        Peer('SwiftFormer-L3', 'swiftformer_l3', 42.7, SWIFTFORMER),
-        Peer('RepViT-M1.1', 'repvit_m1_1', 39.8, 'RepViT, its repository'),
-        Peer('RepViT-M1.5', 'repvit_m1_5', 41.6, 'RepViT, its repository'),
-        Peer('FastViT-SA12', 'fastvit_sa12', 38.9, IFORMER),
-        Peer('FastViT-SA24', 'fastvit_sa24', 42.0, IFORMER),
-        Peer('MobileNetV4-Conv-M', 'mobilenetv4_conv_medium', None, ''),
-        Peer('EdgeNeXt-S', 'edgenext_small', None, ''),
-        Peer('EfficientViT-B1 (MIT)', 'efficientvit_b1', None, ''),
-        Peer('StarNet-S4', 'starnet_s4', None, ''),
+        Peer('ResNet-18', 'resnet18', (64, 128, 256, 512), 34.0, SWIFTFORMER),
+        Peer('ResNet-50', 'resnet50', (256, 512, 1024, 2048), 38.0, f'{MMDET}, caffe style'),
+        Peer('PVTv2-B0', 'pvt_v2_b0', (32, 64, 160, 256), 38.2, PVT),
+        Peer('PVTv2-B1', 'pvt_v2_b1', (64, 128, 320, 512), 41.8, PVT),
+        Peer('PVTv2-B2', 'pvt_v2_b2', (64, 128, 320, 512), 45.3, PVT),
+        Peer('Swin-T', 'swin_tiny_patch4_window7_224', (96, 192, 384, 768), 42.7, MMDET),
+        Peer(
+            'ConvNeXt-T',
+            'convnext_tiny',
+            (96, 192, 384, 768),
+            44.2,
+            'InternImage, arXiv 2211.05778',
+        ),
+        Peer(
+            'PoolFormer-S12',
+            'poolformer_s12',
+            (64, 128, 320, 512),
+            37.3,
+            'PoolFormer, its repository',
+        ),
+        Peer('SwiftFormer-S', 'swiftformer_s', (48, 64, 168, 224)),
+        Peer('SwiftFormer-L1', 'swiftformer_l1', (48, 96, 192, 384), 41.2, SWIFTFORMER),
+        Peer('SwiftFormer-L3', 'swiftformer_l3', (64, 128, 320, 512), 42.7, SWIFTFORMER),
+        Peer('RepViT-M1.1', 'repvit_m1_1', (64, 128, 256, 512), 39.8, REPVIT),
+        Peer('RepViT-M1.5', 'repvit_m1_5', (64, 128, 256, 512), 41.6, REPVIT),
+        Peer('FastViT-SA12', 'fastvit_sa12', (64, 128, 256, 512), 38.9, IFORMER),
+        Peer('FastViT-SA24', 'fastvit_sa24', (64, 128, 256, 512), 42.0, IFORMER),
+        Peer('MobileNetV4-Conv-M', 'mobilenetv4_conv_medium', (48, 80, 160, 960)),
+        Peer('EdgeNeXt-S', 'edgenext_small', (48, 96, 160, 304)),
+        Peer('EfficientViT-B1 (MIT)', 'efficientvit_b1', (32, 64, 128, 256)),
+        Peer('StarNet-S4', 'starnet_s4', (32, 64, 128, 256)),
+        Peer('TinyViT-5M', 'tiny_vit_5m_224', (64, 128, 160, 320)),
+        Peer('TinyViT-21M', 'tiny_vit_21m_224', (96, 192, 384, 576)),
     )
 }
 """By name in timm. EfficientFormer, and timm's EfficientFormerV2, take images of one size only and
-so cannot be backbones of detectors."""
+so cannot be backbones of detectors; timm has no HorNet."""

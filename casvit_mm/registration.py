@@ -38,6 +38,7 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'LightEncoderDecoder': 'casvit_mm.models.light_segmentor',
         'LightMaskHead': 'casvit_mm.models.light_mask_head',
         'SeparableConv2d': 'casvit_mm.models.separable_conv',
+        'TimmPyramid': 'casvit_mm.models.timm_pyramid',
     },
     DATASETS: {
         'PairsDataset': 'casvit_mm.datasets.pairs_dataset',

@@ -51,8 +51,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--config',
         metavar='CONFIG',
-        help='config to inherit from, of any detector, segmentor or classifier with a CAS-ViT '
-        '(default: the one in the checkpoint, or the one for task, size and heads)',
+        help='config to inherit from, of any detector, segmentor or classifier with a CAS-ViT, or '
+        'one of configs/baselines (default: the one in the checkpoint, or the one for task, size '
+        'and heads)',
     )
     parser.add_argument(
         '--checkpoint',

@@ -7,11 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from casvit.errors import MissingPackageError
 from casvit.tables import PEERS
-
-FIRST_STRIDE = 4
-
+from casvit_mm.models import TimmPyramid
 
 CASVIT_BOX_AP = {'xs': 37.4, 's': 39.8, 'm': 42.3, 't': 43.5}
 """Published box AP of Mask R-CNN, 12 epochs, by size: CAS-ViT, arXiv 2408.03703."""
@@ -31,17 +28,4 @@ def build_peer(name: str) -> nn.Module:
     Raises:
         MissingPackageError: timm is not installed.
     """
-    try:
-        import timm
-    except ImportError as error:
-        raise MissingPackageError(
-            'Peer backbones are built by timm, which is not installed: '
-            "pip install 'casvit-mm[bench]'."
-        ) from error
-    peer = PEERS[name]
-    options = dict(features_only=True, pretrained=False, **dict(peer.options))
-    # By torch's types, an attribute of a module is a tensor or a module.
-    features: Any = timm.create_model(peer.timm, **options)
-    strides = features.feature_info.reduction()
-    wanted = [index for index, stride in enumerate(strides) if stride >= FIRST_STRIDE]
-    return timm.create_model(peer.timm, out_indices=wanted, **options).eval()
+    return TimmPyramid(PEERS[name].timm).eval()

@@ -63,7 +63,7 @@ def run(args: Namespace) -> int:
         require_new_run(
             work_dir, f'Continue that run with `{command("train", config, "--resume")}`'
         )
-    start = _start(args.checkpoint) if args.checkpoint else None
+    start = _start(args) if args.checkpoint else None
     base = choose_base(args, start)
     check_arguments(args, base.task, start)
     load_toolbox(base.config)
@@ -111,10 +111,11 @@ def run(args: Namespace) -> int:
     return _train(file, plan, args, screen)
 
 
-def _start(checkpoint: str) -> Start:
+def _start(args: Namespace) -> Start:
     # The config in a checkpoint names types of its toolbox, which is imported to know them.
-    with loading(f'The checkpoint {checkpoint}'):
-        return read_start(checkpoint)
+    with loading(f'The checkpoint {args.checkpoint}'):
+        # Only the config tells which backbone it is for, and it is read later.
+        return read_start(args.checkpoint, any_backbone=bool(args.config))
 
 
 def _refuse_unsafe_paths(args: Namespace, work_dir: Path) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from casvit.tables import IMAGENET_MEAN, IMAGENET_STD
 from casvit_mm.config.view import ConfigView, nested, type_name
 
-IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+IMAGENET = dict(mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD))
 """Mean and standard deviation of the published weights, for red, green and blue from 0 to 255."""
 
 # Toolboxes and papers round the same values differently.

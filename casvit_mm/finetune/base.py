@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from casvit.errors import CliError
+from casvit.errors import CheckpointError, CliError
 from casvit.files import write_whole
 from casvit.tables import CHECKED_TASKS
 from casvit_mm.config.read import load_config
 from casvit_mm.config.text import escape_braces
 from casvit_mm.config.view import ConfigView, type_name
-from casvit_mm.finetune.start import Start, require_size
+from casvit_mm.finetune.start import Start, is_peer, require_size
 
 STANDARD, LIGHT = 'standard', 'light'
 # Light heads are narrow enough to train and run on a CPU.
@@ -80,6 +80,7 @@ def choose_base(args: Namespace, start: Start | None) -> Base:
     Raises:
         CliError: The arguments contradict each other, the checkpoint or the config; or the task
             is unknown.
+        CheckpointError: The checkpoint holds no CAS-ViT, and the config has no other backbone.
     """
     if start is not None:
         require_size(start, args.size)
@@ -129,11 +130,15 @@ def _named(args: Namespace, start: Start | None) -> Base:
     if args.task and task != args.task:
         raise CliError(f'The config {name} is for {task}, not for --task {args.task}.')
     backbone = ConfigView(config).model.get('backbone') or {}
+    if is_peer(config):
+        return _peer(args, start, config, task)
     if type_name(backbone) != 'CASViT':
         raise CliError(
             f'The backbone of the config {name} is {type_name(backbone) or "missing"}, not CASViT: '
             'replace it, and the in_channels of what follows, in a config that inherits from it.'
         )
+    if start is not None and start.foreign:
+        raise CheckpointError(start.foreign)
     own = backbone.get('arch')
     size = args.size or (start and start.size)
     if not size or size == own:
@@ -147,6 +152,19 @@ def _named(args: Namespace, start: Start | None) -> Base:
             'and no casvit_sizes to choose from: leave out --size.'
         )
     return Base(task, config, _resize(config, size))
+
+
+def _peer(args: Namespace, start: Start | None, config: Config, task: str) -> Base:
+    """A config whose backbone is one to compare CAS-ViT with, which has no sizes."""
+    size = args.size or (start and start.size)
+    if size:
+        source = '--size' if args.size else f'the CAS-ViT in {start.source}' if start else ''
+        raise CliError(
+            f'Size {size.upper()} ({source}) does not fit the config {Path(config.filename).stem}, '
+            f'whose backbone is {config.model.backbone.get("name")}: leave it out, or use a config '
+            'with a CAS-ViT.'
+        )
+    return Base(task, config)
 
 
 def _of_checkpoint(start: Start, task: str) -> Base:

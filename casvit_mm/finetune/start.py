@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from casvit.errors import CheckpointError, CliError
-from casvit_mm.config.view import ConfigView
+from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.inference.saved_config import (
     SavedConfigError,
     read_saved_config,
@@ -58,6 +58,7 @@ class Start:
         family: Name of the shipped config for its head, with ``{}`` for the size; empty if unknown.
         classes: Names of its classes; empty if unknown.
         refused: Why the config that it has is not used; empty if it is, or if there is none.
+        foreign: Why its backbone is no CAS-ViT; empty if it is one.
     """
 
     source: str
@@ -69,6 +70,7 @@ class Start:
     family: str = ''
     classes: tuple[str, ...] = ()
     refused: str = ''
+    foreign: str = ''
 
     @property
     def path(self) -> str:
@@ -82,16 +84,27 @@ class Start:
 
     def is_whole(self, task: str) -> bool:
         """Whether it is loaded as a whole model for a task, not only its backbone."""
+        if self.foreign:
+            # Classifiers of timm name their heads as they like.
+            return any(key.startswith('backbone.') for key in self.weights)
         if self.task == 'classification':
             return task == 'classification'
         return self.has_head
 
 
-def read_start(checkpoint: str) -> Start:
+def is_peer(config: Config | None) -> bool:
+    """Whether the backbone of a config is one to compare CAS-ViT with."""
+    model = ConfigView(config).model if config is not None else {}
+    return type_name(model.get('backbone') or {}) == 'TimmPyramid'
+
+
+def read_start(checkpoint: str, *, any_backbone: bool = False) -> Start:
     """Reads the checkpoint to start from.
 
     Args:
         checkpoint: Its file, or any name that mmengine opens.
+        any_backbone: Whether it may hold another backbone than a CAS-ViT, although it has no
+            config that says so.
 
     Raises:
         CheckpointError: It cannot be read, or holds no CAS-ViT.
@@ -112,16 +125,20 @@ def read_start(checkpoint: str) -> Start:
     if config is not None:
         task = ConfigView(config).task
     classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or ()
+    size, foreign = _size(weights, source)
+    if foreign and not any_backbone and not is_peer(config):
+        raise CheckpointError(foreign)
     return Start(
         source,
         weights,
         task,
-        _size(weights, source),
+        size,
         config=config,
         recipe=recipe,
         family=family,
         classes=tuple(classes),
         refused=refused,
+        foreign=foreign,
     )
 
 
@@ -160,7 +177,11 @@ def _saved(meta: dict[str, Any], source: str) -> tuple[Config | None, dict[str, 
     return config, read_saved_recipe(text, ConfigView(config).scope), ''
 
 
-def _size(weights: dict[str, Any], source: str) -> str | None:
-    native = native_weights(weights, source)
+def _size(weights: dict[str, Any], source: str) -> tuple[str | None, str]:
+    """The size of the CAS-ViT in a checkpoint, and why it holds none."""
+    try:
+        native = native_weights(weights, source)
+    except CheckpointError as error:
+        return None, str(error)
     prefix = 'backbone.' if any(key.startswith('backbone.') for key in native) else ''
-    return guess_size(native, prefix)
+    return guess_size(native, prefix), ''

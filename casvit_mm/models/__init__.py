@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     )
     from casvit_mm.models.optional import require_mmpretrain
     from casvit_mm.models.separable_conv import SeparableConv2d
-    from casvit_mm.models.sizes import classifier_sizes, dense_sizes
+    from casvit_mm.models.sizes import classifier_sizes, dense_peers, dense_sizes
+    from casvit_mm.models.timm_pyramid import TimmPyramid
 
 __all__ = [
     'ARCHITECTURES',
@@ -43,7 +44,9 @@ __all__ = [
     'SelfAttentionMixer',
     'SeparableConv2d',
     'SeparableMixer',
+    'TimmPyramid',
     'classifier_sizes',
+    'dense_peers',
     'dense_sizes',
     'load_into',
     'read_checkpoint',
@@ -70,7 +73,9 @@ __getattr__, __dir__ = lazy_attributes(
         'SeparableConv2d': 'casvit_mm.models.separable_conv',
         'SeparableMixer': 'casvit_mm.models.mixers',
         'TOKEN_MIXERS': 'casvit_mm.models.mixers',
+        'TimmPyramid': 'casvit_mm.models.timm_pyramid',
         'classifier_sizes': 'casvit_mm.models.sizes',
+        'dense_peers': 'casvit_mm.models.sizes',
         'dense_sizes': 'casvit_mm.models.sizes',
         'load_into': 'casvit_mm.models.checkpoint',
         'read_checkpoint': 'casvit_mm.models.checkpoint',

@@ -1,9 +1,9 @@
-"""Config fragments derived from the table of CAS-ViT sizes."""
+"""Config fragments derived from the tables of CAS-ViT sizes and of peers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from casvit.tables import ARCHITECTURES, channels
+from casvit.tables import ARCHITECTURES, PEERS, channels
 
 Stages = Sequence[int] | int
 
@@ -42,6 +42,39 @@ def dense_sizes(
             **{part: _inputs(name, stages) for part, stages in inputs.items()},
         )
         for name, size in ARCHITECTURES.items()
+    }
+
+
+def dense_peers(
+    out_indices: Sequence[int], **inputs: Stages | Mapping[str, Stages]
+) -> dict[str, dict[str, Any]]:
+    """The settings of a detector or segmentor that depend on which peer is its backbone.
+
+    Args:
+        out_indices: Features that the backbone outputs: 0 to 3 for the strides 4, 8, 16, 32.
+        **inputs: Parts of the model that take features of the backbone, as for
+            :func:`dense_sizes`.
+
+    Returns:
+        For every peer of :data:`casvit.tables.PEERS`, by its name in timm, a fragment to merge into
+        ``model``: the backbone's ``type`` and ``name``, the ``in_channels`` of those parts, and
+        the normalisation that its weights want.
+
+    Raises:
+        SizeError: There is no such stage.
+
+    Example:
+        >>> dense_peers((1, 2, 3))['resnet50']['neck']
+        {'in_channels': [512, 1024, 2048]}
+    """
+    inputs = inputs or dict(neck=out_indices)
+    return {
+        name: dict(
+            data_preprocessor=dict(mean=list(peer.mean), std=list(peer.std)),
+            backbone=dict(type='TimmPyramid', name=name),
+            **{part: _inputs(name, stages) for part, stages in inputs.items()},
+        )
+        for name, peer in PEERS.items()
     }
 
 
