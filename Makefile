@@ -79,7 +79,7 @@ deploy: setup $(FORMAT_RECORDS)  ## train the demos, and measure them in all for
 # The classifier's pipeline does not resize images. What has been trained or measured is kept: remove
 # the folder to start again.
 $(FORMATS)/%.json: $(FORMATS)/%/trained
-	$(BENCH) --formats --evaluate --configs $* --checkpoint $(<D)/$$(cat $(<D)/last_checkpoint) \
+	$(BENCH) --formats --evaluate --precision fp32 fp16 --configs $* --checkpoint $(<D)/$$(cat $(<D)/last_checkpoint) \
 		$(if $(filter casvit-%,$*),--image-size 64) --out $@
 
 .PRECIOUS: $(FORMATS)/%/trained

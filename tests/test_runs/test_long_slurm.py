@@ -55,5 +55,10 @@ def test_a_run_whose_time_is_up_twice_does_each_step_once_and_ends(tmp_path, cap
     told = [line for line in slurm.output.splitlines() if 'was told to end' in line]
     assert len(told) == 2, slurm.output
     assert [line['step'] for line in scalars(run) if 'loss' in line] == list(range(1, 41))
-    assert (run / 'epoch_2.pth').is_file()
+    whole = tmp_path / 'whole'
+    alone = Slurm(tmp_path / 'another')
+    assert alone.start(JOB_SCRIPT, DEMO, whole, *options).wait(300) == 0, alone.output
+    ends = [torch.load(each / 'epoch_2.pth', weights_only=True) for each in (run, whole)]
+    weights, expected = (each['state_dict'] for each in ends)
+    assert [name for name, each in weights.items() if not torch.equal(each, expected[name])] == []
     report(capsys, '\n'.join(['Slurm, two machines:', *told]))

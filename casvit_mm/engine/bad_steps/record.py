@@ -29,6 +29,8 @@ FOLDER = 'bad_steps'
 """The folder of these files, in the work dir."""
 LARGEST = 2 * 2**30
 """Bytes that a file may have."""
+LARGEST_SIDE = 2**14
+"""Of an image of a batch, in pixels."""
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 
 
@@ -56,6 +58,8 @@ class BadStep:
         rates: Learning rates, by optimiser or group.
         precision: 'fp32', 'bf16' or 'fp16'.
         is_autocast: Whether torch's autocast chose what is computed in it.
+        padded_to: Height and width that the data preprocessor padded images to, which a hook may
+            have changed; None if it has no such size.
         circumstances: See :func:`casvit_mm.engine.exact.circumstances.circumstances`.
     """
 
@@ -74,6 +78,7 @@ class BadStep:
     rates: dict[str, list[float]]
     precision: str
     is_autocast: bool
+    padded_to: list[int] | None
     circumstances: dict[str, Any]
 
     @classmethod
@@ -94,6 +99,7 @@ class BadStep:
         """
         loop = runner.train_loop
         known = getattr(loop, 'batch', None)
+        size = getattr(unwrap(runner.model).data_preprocessor, 'size', None)
         return cls(
             losses=dict(losses),
             found=list(found),
@@ -110,6 +116,7 @@ class BadStep:
             rates=runner.optim_wrapper.get_lr(),
             precision=precision(runner),
             is_autocast=isinstance(runner.optim_wrapper, AmpOptimWrapper),
+            padded_to=None if size is None else list(size),
             circumstances=circumstances(runner),
         )
 
@@ -193,7 +200,15 @@ def _is_valid(saved: dict[str, Any]) -> bool:
         and isinstance(saved['rates'], dict)
         and saved['precision'] in PRECISIONS
         and type(saved['is_autocast']) is bool
+        and _is_size(saved['padded_to'])
     )
+
+
+def _is_size(value: Any) -> bool:
+    if value is None:
+        return True
+    sides = value if isinstance(value, list) and len(value) == 2 else [0]
+    return all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides)
 
 
 def numbers_in(outputs: Mapping[str, Any]) -> dict[str, float]:

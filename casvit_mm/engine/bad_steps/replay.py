@@ -79,6 +79,8 @@ def replay(model: BaseModel, step: BadStep, device: str = 'cpu') -> Replayed:
     inputs = list(not_finite_in(step.batch))
     model.to(device).train()
     model.zero_grad(set_to_none=True)
+    if step.padded_to is not None:
+        model.data_preprocessor.size = tuple(step.padded_to)
     wrapper: Any = _BackwardOnly(_context(model, step, torch.device(device).type))
     seed_step(step.seed, step.iteration, step.rank)
     with _first_not_finite(model) as first:

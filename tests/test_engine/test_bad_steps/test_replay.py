@@ -84,6 +84,20 @@ def test_the_first_module_whose_output_is_not_finite_is_found_and_what_is_wrong_
     assert 'loss' in step.found and replayed.reproduces(step)
 
 
+class Smaller(Hook):
+    """Pads to another size than the config says, as one that trains with small images first."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        runner.model.data_preprocessor.size = (48, 64)
+
+
+def test_images_are_padded_to_the_size_of_the_step(tmp_path):
+    exact_run(tmp_path, custom_hooks=[Poison(2), Smaller()]).train()
+    model = Random()
+    of_file(tmp_path / 'bad_steps/step_2.pth', model)
+    assert model.data_preprocessor.size == (48, 64)
+
+
 def test_a_step_that_is_finite_here_does_not_reproduce_the_problem(tmp_path):
     exact_run(tmp_path, custom_hooks=[Poison(5, value=200.0)], model=Steep).train()
     step, replayed = of_file(tmp_path / 'bad_steps/step_5.pth', Random())
@@ -206,6 +220,10 @@ CHANGES = [
     dict(precision='os.system'),
     dict(precision=[]),
     dict(is_autocast=1),
+    dict(padded_to=[0, 96]),
+    dict(padded_to=[96]),
+    dict(padded_to='96'),
+    dict(padded_to=[1e9, 96]),
     dict(more=1),
 ]
 
