@@ -24,7 +24,10 @@ OUR_NAMES = frozenset(
     (
         *(('casvit', 'channels'), ('casvit', 'config_path')),
         *(('casvit_mm.datasets.shapes', 'objects'), ('casvit_mm.datasets.shapes', 'single')),
-        *(('casvit_mm.models', 'classifier_sizes'), ('casvit_mm.models', 'dense_sizes')),
+        *(
+            ('casvit_mm.models', name)
+            for name in ('classifier_sizes', 'dense_peers', 'dense_sizes')
+        ),
         ('casvit_mm.models', 'require_mmpretrain'),
     )
 )

@@ -32,7 +32,12 @@ class FinishedRun(NamedTuple):
 @pytest.fixture(autouse=True)
 def no_log_of_an_earlier_run() -> Iterator[None]:
     """Closes log files: here one process runs several commands, which must not share logs."""
+    _close_logs()
     yield
+    _close_logs()
+
+
+def _close_logs() -> None:
     for handler in list(MMLogger.get_current_instance().handlers):
         if hasattr(handler, 'baseFilename'):
             MMLogger.get_current_instance().removeHandler(handler)
