@@ -4,16 +4,13 @@ Source: "CAS-ViT: Convolutional Additive Self-attention Vision Transformers for 
 Applications", arXiv 2408.03703.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, is_grad_enabled, nn
 
 from casvit_mm.models.arguments import (
@@ -22,11 +19,10 @@ from casvit_mm.models.arguments import (
     linear_drop_path,
     resolve_arch,
 )
-from casvit_mm.models.checkpoint.init_cfg import split_pretrained
-from casvit_mm.models.checkpoint.pretrained import load_pretrained_backbone, refuse_fused
+from casvit_mm.models.backbone import Backbone, join_gradients
+from casvit_mm.models.checkpoint.pretrained import refuse_fused
 from casvit_mm.models.checkpoint.published_layout import adapt_backbone_keys
 from casvit_mm.models.conv_norm import ConvNorms, is_frozen, norm_conv
-from casvit_mm.models.joined_gradients import join_gradients
 from casvit_mm.models.layers import layer_of
 from casvit_mm.models.mixers import build_mixer, depthwise, mixer_of_stages
 from casvit_mm.models.recomputation import recomputed
@@ -174,7 +170,7 @@ class Block(nn.Module):
 
 
 @registered_in(MODELS)
-class CASViT(BaseModule):
+class CASViT(Backbone):
     """CAS-ViT backbone: convolutional additive self-attention, linear in the number of pixels.
 
     ::
@@ -188,7 +184,7 @@ class CASViT(BaseModule):
     A stage receives the un-normalised output of the stage before. Stages behind the last one of
     ``out_indices`` are not built, and stages that are not asked for have no output norm. Every
     parameter gets a gradient, as DistributedDataParallel wants, also if the head leaves a level
-    unread: see :func:`casvit_mm.models.joined_gradients.join_gradients`.
+    unread: see :func:`casvit_mm.models.backbone.join_gradients`.
 
     Args:
         arch (str | dict): Size: 'xs', 's', 'm', 't' or 'l', or a dict with ``depths`` and
@@ -239,7 +235,7 @@ class CASViT(BaseModule):
         [(1, 48, 16, 24), (1, 56, 8, 12), (1, 112, 4, 6), (1, 220, 2, 3)]
     """
 
-    init_cfg: dict | list[dict] | None
+    name = 'CASViT'
 
     def __init__(
         self,
@@ -320,40 +316,6 @@ class CASViT(BaseModule):
         if self.with_cp and self.training and is_grad_enabled():
             return recomputed(block, x)
         return block(x)
-
-    def init_weights(self) -> None:
-        """Initialises the weights; a ``Pretrained`` file is read by this package's own reader.
-
-        Raises:
-            CheckpointError: The file cannot be read, or does not fit this backbone.
-        """
-        full_init_cfg = self.init_cfg
-        pretrained, others = split_pretrained(full_init_cfg)
-        if not pretrained and self.norm_eval:
-            print_log(
-                'CASViT starts from random weights with norm_eval=True: its batch norms will not '
-                'normalise. Unless weights are loaded later, set norm_eval=False '
-                '(tools/train.py --from-scratch does).',
-                logger='current',
-                level=logging.WARNING,
-            )
-        self.init_cfg = others
-        super().init_weights()
-        self.init_cfg = full_init_cfg
-        for cfg in pretrained:
-            load_pretrained_backbone(
-                self, cfg['checkpoint'], cfg.get('prefix'), cfg.get('weights', 'model')
-            )
-
-    def train(self, mode: bool = True) -> 'CASViT':
-        """Sets the training mode, leaving frozen stages and, with ``norm_eval``, norms in eval."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
 
     def adapt_state_dict(self, state_dict: dict[str, Tensor], prefix: str = '') -> list[str]:
         """Rewrites published keys and RGB stems in place to what this backbone expects.

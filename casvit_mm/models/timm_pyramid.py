@@ -2,24 +2,18 @@
 
 import difflib
 import importlib
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor, nn
 from torch.nn import functional
 
 from casvit.errors import MissingPackageError
 from casvit.sentences import first_line
 from casvit_mm.models.arguments import check_arguments
-from casvit_mm.models.checkpoint.init_cfg import split_pretrained
-from casvit_mm.models.checkpoint.pretrained import load_pretrained_backbone
-from casvit_mm.models.joined_gradients import join_gradients
+from casvit_mm.models.backbone import Backbone, is_batch_norm, join_gradients
 from casvit_mm.registration import registered_in
 
 STRIDES = (4, 8, 16, 32)
@@ -43,7 +37,7 @@ OTHER_SIZE, ODD_SIZE = (64, 96), (70, 90)
 
 
 @registered_in(MODELS)
-class TimmPyramid(BaseModule):
+class TimmPyramid(Backbone):
     """A model of timm with the features and the arguments of :class:`CASViT`.
 
     Its features of strides 4, 8, 16 and 32 are detected automatically. Nothing is downloaded: its
@@ -80,8 +74,6 @@ class TimmPyramid(BaseModule):
             size only, or an argument has a value that is not allowed.
         MissingPackageError: timm is not installed.
     """
-
-    init_cfg: dict | list[dict] | None
 
     def __init__(
         self,
@@ -136,38 +128,8 @@ class TimmPyramid(BaseModule):
             features = [feature.permute(0, 3, 1, 2) for feature in features]
         return join_gradients(features)
 
-    def init_weights(self) -> None:
-        """Initialises the weights; a ``Pretrained`` file is read by this package's own reader.
-
-        Raises:
-            CheckpointError: The file cannot be read, or does not fit this backbone.
-        """
-        full_init_cfg = self.init_cfg
-        pretrained, others = split_pretrained(full_init_cfg)
-        if not pretrained and self.norm_eval and any(map(_is_batch_norm, self.modules())):
-            print_log(
-                f'{self.name} starts from random weights with norm_eval=True: its batch norms will '
-                'not normalise. Unless weights are loaded later, set norm_eval=False '
-                '(tools/train.py --from-scratch does).',
-                logger='current',
-                level=logging.WARNING,
-            )
-        self.init_cfg = others
-        super().init_weights()
-        self.init_cfg = full_init_cfg
-        for cfg in pretrained:
-            load_pretrained_backbone(
-                self, cfg['checkpoint'], cfg.get('prefix'), cfg.get('weights', 'model')
-            )
-
-    def train(self, mode: bool = True) -> 'TimmPyramid':
-        """Sets the training mode, leaving frozen stages and, with ``norm_eval``, norms in eval."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in filter(_is_batch_norm, self.modules()):
-                module.eval()
-        return self
+    def _keeps_statistics(self) -> bool:
+        return self.norm_eval and any(map(is_batch_norm, self.modules()))
 
     def adapt_state_dict(self, state_dict: dict[str, Tensor], prefix: str = '') -> list[str]:
         """Rewrites the keys of a file of timm in place to those of this backbone.
@@ -289,10 +251,6 @@ def _recompute(name: str, network: Any) -> None:
         raise ValueError(
             f'with_cp=True: timm cannot recompute the activations of {name!r}; leave it out'
         ) from error
-
-
-def _is_batch_norm(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm)
 
 
 def _within_features(name: str) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from torch import nn
 from two_processes import in_two_processes
 
 from casvit_mm.engine import BFloat16OptimWrapper
-from casvit_mm.models import CASViT, joined_gradients
+from casvit_mm.models import CASViT
+from casvit_mm.models import backbone as shared
 from casvit_mm.speed.dense_parts import compiled
 from casvit_mm.speed.folded_norms import fold_frozen_norms
 
@@ -122,7 +123,7 @@ def several(monkeypatch):
     """Says whether this process shall think that it trains with others."""
 
     def say(answer):
-        monkeypatch.setattr(joined_gradients, '_has_several_processes', lambda: answer)
+        monkeypatch.setattr(shared, '_has_several_processes', lambda: answer)
 
     return say
 

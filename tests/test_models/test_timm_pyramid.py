@@ -149,7 +149,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
 def test_random_weights_with_fixed_norms_are_warned_of(monkeypatch):
     messages = []
     monkeypatch.setattr(
-        'casvit_mm.models.timm_pyramid.print_log', lambda text, **_: messages.append(text)
+        'casvit_mm.models.backbone.print_log', lambda text, **_: messages.append(text)
     )
     for name in ('pvt_v2_b0', SMALL):
         TimmPyramid(name).init_weights()

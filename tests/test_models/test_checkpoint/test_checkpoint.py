@@ -46,7 +46,7 @@ def save(tmp_path):
 def log(monkeypatch):
     """The messages that are logged."""
     messages = []
-    for module in ('checkpoint.load', 'checkpoint.pretrained', 'casvit'):
+    for module in ('backbone', 'checkpoint.load', 'checkpoint.pretrained', 'casvit'):
         monkeypatch.setattr(
             f'casvit_mm.models.{module}.print_log', lambda text, **_: messages.append(str(text))
         )
