@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
+from torch import nn
 
 import casvit_mm  # noqa: F401
 from casvit_mm.config.text import escape_braces
@@ -21,6 +22,16 @@ DEMOS = {
 
 # Random weights would give all classes nearly the same score.
 LAST_LAYERS = {'fc_cls': 15, 'retina_cls.weight': 3, 'conv_seg': 40, 'head.fc': 40}
+
+
+def fill_norms(model: nn.Module, spread: float = 0.3) -> None:
+    """Gives every norm random statistics, scale and shift, as a training does."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, spread)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, spread)
 
 
 def build(cfg: Config, seed: int = 0) -> torch.nn.Module:

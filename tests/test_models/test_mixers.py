@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from small_models import fill_norms
 from torch import nn
 
 from casvit_mm.deploy import fuse
@@ -207,12 +208,7 @@ def backbone_of(*names):
     """A small backbone with these mixers, one for each stage, and norms as of training."""
     torch.manual_seed(0)
     backbone = CASViT(TINY, mixer=[dict(type=name) for name in names])
-    for module in backbone.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0, 0.1)
+    fill_norms(backbone, spread=0.1)
     return backbone.eval()
 
 

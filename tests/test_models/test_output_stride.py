@@ -8,6 +8,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
+from small_models import fill_norms
 from torch import nn
 
 from casvit_mm.deploy import fuse
@@ -30,12 +31,8 @@ def as_trained(backbone):
     A channel gate reads the mean over all positions, which differs between resolutions; with
     weights of zero each gate is 1/2.
     """
+    fill_norms(backbone)
     for module in backbone.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0, 0.3)
         if isinstance(module, ChannelGate):
             nn.init.zeros_(module.saliency[1].weight)
     return backbone

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from small_models import fill_norms
 from torch import nn
 
 from casvit_mm.models import CASViT
@@ -14,12 +15,7 @@ def pair(double=True, **options):
     """A backbone with statistics that are neither 0 nor 1, and a twin with its norms folded."""
     torch.manual_seed(0)
     backbone = CASViT(**{'arch': 'xs', **options})
-    for module in backbone.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0, 0.3)
+    fill_norms(backbone)
     backbone = backbone.double() if double else backbone
     twin = copy.deepcopy(backbone)
     fold_frozen_norms(twin)
