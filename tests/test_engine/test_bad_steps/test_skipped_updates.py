@@ -71,14 +71,18 @@ KINDS = {
 }
 
 
-def trained(where, hook, *, accumulated=1, clipped=False, wrapper='OptimWrapper', **options):
+def trained(
+    where, hook, *, accumulated=1, clipped=False, wrapper='OptimWrapper', scale=None, **options
+):
     runner = exact_run(where, custom_hooks=[hook], accumulated=accumulated, **options)
     clip = dict(clip_grad=dict(max_norm=1.0)) if clipped else {}
+    scaling = dict(loss_scale=scale) if scale else {}
     runner.optim_wrapper = dict(
         type=wrapper,
         optimizer=dict(type='AdamW', lr=1e-2),
         accumulative_counts=accumulated,
         **clip,
+        **scaling,
     )
     runner.train()
     return runner
@@ -156,7 +160,8 @@ class ScaledOptimWrapper(AmpOptimWrapper):
 
     def __init__(self, **kwargs):
         OptimWrapper.__init__(self, **kwargs)
-        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.0**127, growth_interval=999)
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        self.loss_scaler = torch.amp.GradScaler(device, init_scale=2.0**127, growth_interval=999)
         self._scale_update_param = None
 
     def optim_context(self, model):
@@ -180,6 +185,20 @@ def test_an_invalid_loss_counts_with_a_loss_scaler_too(tmp_path):
         trained(tmp_path, poison, wrapper='ScaledOptimWrapper', epochs=9)
     left = left_by(exact_run(tmp_path))
     assert all(each.isfinite().all() for each in left.values() if torch.is_tensor(each))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='float16 needs a GPU')
+def test_a_gpu_in_float16_skips_what_overflows_and_still_stops_at_invalid_losses(tmp_path):
+    scale = dict(init_scale=2.0**40, growth_interval=999)
+    good = trained(tmp_path / 'good', Poison(), wrapper='AmpOptimWrapper', scale=scale, epochs=9)
+    left = left_by(good)
+    halved = 40 - math.log2(good.optim_wrapper.loss_scaler.get_scale())
+    assert 3 < halved < good.iter
+    assert left['optimizer 0 step'] == good.iter - halved
+    assert not (tmp_path / 'good' / 'bad_steps').exists()
+    poison = Poison(30, 31, 32)
+    with pytest.raises(InvalidLossError, match='step 32'):
+        trained(tmp_path / 'bad', poison, wrapper='AmpOptimWrapper', scale=scale, epochs=9)
 
 
 def bad_in_one_process(where):
