@@ -45,7 +45,11 @@ def as_trained(name):
 
 @torch.no_grad()
 def _fit_norms(model):
-    """Gives the norms the statistics of two images, so that features differ between places."""
+    """Gives the norms the statistics of two images, so that features differ between places.
+
+    Like photographs, they have both smooth areas and fine detail: without the latter, the features
+    of other images would be many times larger, and differences of rounding with them.
+    """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()
@@ -53,7 +57,9 @@ def _fit_norms(model):
         norm.train()
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(2, 3, 16, 16, generator=generator) * 4 - 2
-    features = model.extract_feat(functional.interpolate(coarse, scale_factor=8, mode='bilinear'))
+    images = functional.interpolate(coarse, scale_factor=16, mode='bilinear')
+    images += 0.5 * torch.randn(images.shape, generator=generator)
+    features = model.extract_feat(images)
     if hasattr(model, 'decode_head'):
         model.decode_head(features)
     elif hasattr(model, 'bbox_head'):
