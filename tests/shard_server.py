@@ -46,6 +46,8 @@ def serving(folder: Path):
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = 'HTTP/1.1'
+        # Otherwise the content of an answer waits 40 ms until its header is acknowledged.
+        disable_nagle_algorithm = True
 
         def setup(self):
             super().setup()

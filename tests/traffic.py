@@ -5,6 +5,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from casvit_mm.engine.launch import RANK_VARIABLES
 IMAGE_SIZE = 128
 """Side of the images in pixels; the number of bytes does not depend on it."""
 REDUCTION = 'gloo:all_reduce'
+BURST = 1 << 18
+"""Bytes that a network device with a limit may send at once after a pause."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +47,22 @@ class Traffic:
         return self.reduced - 4 * self.parameters
 
 
-def count_traffic(config: str) -> Traffic:
+def count_traffic(*configs: str) -> list[Traffic]:
     """Counts what two processes reduce in a step of training, over gloo on this machine.
 
     Args:
-        config: File of the config. Its weights are random, and its images noise.
+        configs: Files of configs. Their weights are random, and their images noise.
+
+    Returns:
+        That of each config.
     """
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, 'traffic.json'))
-        multiprocessing.spawn(_count, (port, config, file), nprocs=2)
-        return Traffic(**load(file))
+        multiprocessing.spawn(_count_all, (port, configs, file), nprocs=2)
+        return [Traffic(**each) for each in load(file)]
 
 
 def step_seconds(compute: float, size: int, processes: int, bandwidth: float) -> float:
@@ -74,7 +80,7 @@ def step_seconds(compute: float, size: int, processes: int, bandwidth: float) ->
     return compute + 8 * size * 2 * (processes - 1) / processes / bandwidth
 
 
-def training_step(config: str, image_size: int = IMAGE_SIZE) -> Callable[[], int]:
+def training_step(config: str, image_size: int = IMAGE_SIZE) -> Callable[..., int]:
     """A training step of a config on an image of noise, to be called in a distributed run.
 
     Args:
@@ -82,7 +88,8 @@ def training_step(config: str, image_size: int = IMAGE_SIZE) -> Callable[[], int
         image_size: Side of the image, in pixels.
 
     Returns:
-        A function that computes gradients, reduces them, and returns the number of parameters.
+        A function that computes gradients, reduces them, unless it is called with
+        ``reduces=False``, and returns the number of parameters.
     """
     cfg = Config.fromfile(config)
     scope = ConfigView(cfg).scope
@@ -100,20 +107,28 @@ def training_step(config: str, image_size: int = IMAGE_SIZE) -> Callable[[], int
     samples = [ground_truth(scope, image_size) for _ in images]
     trained = [each for each in model.parameters() if each.requires_grad]
 
-    def step() -> int:
-        loss, _ = model.parse_losses(wrapped(images, samples, mode='loss'))
-        loss.backward()
+    def step(reduces: bool = True) -> int:
+        with nullcontext() if reduces else wrapped.no_sync():
+            loss, _ = model.parse_losses(wrapped(images, samples, mode='loss'))
+            loss.backward()
         model.zero_grad()
         return sum(map(torch.numel, trained))
 
     return step
 
 
-def _count(rank: int, port: int, config: str, file: str) -> None:
+def _count_all(rank: int, port: int, configs: tuple[str, ...], file: str) -> None:
     values = (rank, 2, rank, '127.0.0.1', port)
     os.environ.update(zip(RANK_VARIABLES, map(str, values), strict=True))
     torch.set_num_threads(1)
     distributed.init_process_group('gloo')
+    found = [asdict(_count(each)) for each in configs]
+    if rank == 0:
+        dump(found, file)
+    distributed.destroy_process_group()
+
+
+def _count(config: str) -> Traffic:
     step = training_step(config)
     # The first step ends with finding which gradients to send together.
     step()
@@ -125,6 +140,4 @@ def _count(rank: int, port: int, config: str, file: str) -> None:
         if event.name == REDUCTION
         for shape in event.input_shapes
     ]
-    if rank == 0:
-        dump(asdict(Traffic(parameters, 4 * sum(sizes))), file)
-    distributed.destroy_process_group()
+    return Traffic(parameters, 4 * sum(sizes))

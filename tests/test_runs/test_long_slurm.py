@@ -13,6 +13,7 @@ from long_runs import report, scalars
 from quick_runs import DEMO, QUICK
 
 from casvit_mm.datasets.shapes.objects import generate
+from casvit_mm.models.checkpoint import read_checkpoint
 
 JOB_SCRIPT = Path(__file__).parents[2] / 'tools' / 'slurm_job.sh'
 pytestmark = [
@@ -58,7 +59,7 @@ def test_a_run_whose_time_is_up_twice_does_each_step_once_and_ends(tmp_path, cap
     whole = tmp_path / 'whole'
     alone = Slurm(tmp_path / 'another')
     assert alone.start(JOB_SCRIPT, DEMO, whole, *options).wait(300) == 0, alone.output
-    ends = [torch.load(each / 'epoch_2.pth', weights_only=True) for each in (run, whole)]
+    ends = [read_checkpoint(each / 'epoch_2.pth') for each in (run, whole)]
     weights, expected = (each['state_dict'] for each in ends)
     assert [name for name, each in weights.items() if not torch.equal(each, expected[name])] == []
     report(capsys, '\n'.join(['Slurm, two machines:', *told]))

@@ -6,6 +6,7 @@ import time
 import pytest
 from long_runs import report
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from quick_runs import DEMO
 from shard_server import serving
@@ -13,6 +14,7 @@ from shard_server import serving
 from casvit.configs import find_config
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.edit import reroot
+from casvit_mm.config.view import ConfigView
 from casvit_mm.datasets.formats.find import read_dataset
 from casvit_mm.datasets.shapes.objects import generate
 from casvit_mm.datasets.shards.plan import plan_of
@@ -27,6 +29,7 @@ def loader_of(root, workers):
     cfg = Config.fromfile(find_config(DEMO))
     reroot(cfg, str(root))
     load_toolbox(cfg)
+    init_default_scope(ConfigView(cfg).scope)
     options = cfg.train_dataloader
     options.update(num_workers=workers, persistent_workers=workers > 0)
     return Runner.build_dataloader(options, seed=0)
