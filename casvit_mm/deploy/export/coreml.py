@@ -7,8 +7,8 @@ from casvit.exported.description import INPUT, KEY, Description
 from casvit_mm.deploy.export.program import (
     ExportError,
     Network,
+    converting,
     missing_converter,
-    reason_of,
     traced,
 )
 from casvit_mm.deploy.export.silence import silenced
@@ -33,27 +33,22 @@ def write(network: Network, description: Description, file: Path) -> None:
         raise missing_converter('Core ML', 'coremltools', error) from error
     half = description.precision == 'fp16'
     program = traced(network, network.example.float())
-    try:
-        with silenced():
-            model = coremltools.convert(
-                program,
-                inputs=[
-                    coremltools.ImageType(
-                        name=INPUT,
-                        shape=tuple(network.example.shape),
-                        color_layout=coremltools.colorlayout.RGB,
-                    )
-                ],
-                outputs=[coremltools.TensorType(name=name) for name in network.outputs],
-                convert_to='mlprogram',
-                minimum_deployment_target=coremltools.target.iOS16,
-                compute_precision=getattr(coremltools.precision, 'FLOAT16' if half else 'FLOAT32'),
-                skip_model_load=True,
-            )
-    except Exception as error:
-        raise ExportError(
-            f'coremltools cannot convert the model: {reason_of(error)} Try another format.'
-        ) from error
+    with converting('coremltools'):
+        model = coremltools.convert(
+            program,
+            inputs=[
+                coremltools.ImageType(
+                    name=INPUT,
+                    shape=tuple(network.example.shape),
+                    color_layout=coremltools.colorlayout.RGB,
+                )
+            ],
+            outputs=[coremltools.TensorType(name=name) for name in network.outputs],
+            convert_to='mlprogram',
+            minimum_deployment_target=coremltools.target.iOS16,
+            compute_precision=getattr(coremltools.precision, 'FLOAT16' if half else 'FLOAT32'),
+            skip_model_load=True,
+        )
     model.user_defined_metadata[KEY] = description.to_json()
     model.short_description, model.version = description.model, description.casvit
     with silenced():

@@ -4,13 +4,11 @@ from pathlib import Path
 
 from casvit.exported.description import Description
 from casvit_mm.deploy.export.program import (
-    ExportError,
     Network,
+    converting,
     exported_program,
     missing_converter,
-    reason_of,
 )
-from casvit_mm.deploy.export.silence import silenced
 
 
 def write(network: Network, description: Description, file: Path) -> None:
@@ -31,12 +29,7 @@ def write(network: Network, description: Description, file: Path) -> None:
     except ImportError as error:
         raise missing_converter('ExecuTorch', 'executorch', error) from error
     program = exported_program(network)
-    try:
-        with silenced():
-            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-            content = lowered.to_executorch().buffer
-    except Exception as error:
-        raise ExportError(
-            f'ExecuTorch cannot convert the model: {reason_of(error)} Try another format.'
-        ) from error
+    with converting('ExecuTorch'):
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        content = lowered.to_executorch().buffer
     file.write_bytes(content)

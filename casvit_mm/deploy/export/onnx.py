@@ -7,8 +7,12 @@ from typing import Any
 import torch
 
 from casvit.exported.description import INPUT, KEY, Description
-from casvit_mm.deploy.export.program import Network, exported_program, missing_converter
-from casvit_mm.deploy.export.silence import silenced
+from casvit_mm.deploy.export.program import (
+    Network,
+    converting,
+    exported_program,
+    missing_converter,
+)
 from casvit_mm.deploy.lean.half import in_half
 
 OPSET = 18
@@ -38,7 +42,7 @@ def write(network: Network, description: Description, file: Path) -> None:
 
     Raises:
         MissingPackageError: onnx or onnxscript cannot be imported.
-        ExportError: The network cannot be traced.
+        ExportError: The network cannot be traced or converted.
     """
     try:
         import onnx
@@ -48,7 +52,7 @@ def write(network: Network, description: Description, file: Path) -> None:
     if description.precision == 'fp16':
         network = replace(network, module=in_half(network.module))
     program = exported_program(network)
-    with silenced():
+    with converting("torch's ONNX exporter"):
         exported: Any = torch.onnx.export(
             program,
             (),

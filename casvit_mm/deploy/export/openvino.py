@@ -7,7 +7,7 @@ from typing import Any
 from casvit.backends.openvino import import_without_reports
 from casvit.exported.description import Description
 from casvit_mm.deploy.export import onnx
-from casvit_mm.deploy.export.program import Network, missing_converter
+from casvit_mm.deploy.export.program import Network, converting, missing_converter
 
 
 def write(network: Network, description: Description, file: Path) -> None:
@@ -20,7 +20,7 @@ def write(network: Network, description: Description, file: Path) -> None:
 
     Raises:
         MissingPackageError: openvino, onnx or onnxscript cannot be imported.
-        ExportError: The network cannot be traced.
+        ExportError: The network cannot be traced or converted.
     """
     try:
         openvino = import_without_reports()
@@ -29,7 +29,8 @@ def write(network: Network, description: Description, file: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / 'model.onnx'
         onnx.write(network, description, source)
-        model = openvino.convert_model(source)
+        with converting('OpenVINO'):
+            model = openvino.convert_model(source)
     if description.precision == 'fp16':
         _keep_precision(model)
     # OpenVINO would halve all weights unless it is told not to; those of the ONNX file are.

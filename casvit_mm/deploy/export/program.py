@@ -1,5 +1,7 @@
 """Traces a lean model: the program that the formats are made from."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +119,27 @@ def traced(network: Network, example: Tensor) -> Any:
     except Exception as error:
         raise ExportError(
             f'The model cannot be traced: {reason_of(error)} Try another format.'
+        ) from error
+
+
+@contextmanager
+def converting(converter: str) -> Iterator[None]:
+    """Context of what a package does to convert a network, silently.
+
+    Args:
+        converter: Its name.
+
+    Raises:
+        ExportError: It fails, for other reasons than the disk or the memory.
+    """
+    try:
+        with silenced():
+            yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ExportError(
+            f'{converter} cannot convert the model: {reason_of(error)} Try another format.'
         ) from error
 
 

@@ -102,8 +102,10 @@ def suppressed(
         boxes = boxes + (groups * extent).to(boxes.dtype)[:, None]
     # torchvision tells torch.export that at least two boxes are kept, and what is compiled from it
     # fails on fewer: two beside the image are.
+    inside = boxes.shape[0]
     boxes = torch.cat([boxes, boxes.new_tensor(BESIDE)])
     scores = torch.cat([scores, scores.new_full((len(BESIDE),), -1)])
     kept = nms(boxes, scores, float(cfg.get('iou_threshold', cfg.get('iou_thr', 0.5))))
-    kept = kept[: -len(BESIDE)]
+    # A slice would do, but OpenVINO takes its length for negative if nothing is known to be kept.
+    kept = kept[places_where(kept < inside)]
     return kept[:count] if count > 0 else kept
