@@ -131,7 +131,7 @@ def _backbone(case: Case, image: Tensor) -> Subject:
     return _subject(model, image)
 
 
-def _subject(model: nn.Module, image: Tensor) -> Subject:
+def _subject(model: _Backbone, image: Tensor) -> Subject:
     return Subject(
         model,
         predict=lambda: model.backbone(image),
@@ -153,7 +153,7 @@ def _mixer(case: Case) -> tuple[nn.Module, Tensor]:
 
 def first_mixer(backbone: CASViT) -> nn.Module:
     """The token mixer of the first block."""
-    return backbone.stages[0][0].mixer
+    return backbone.get_submodule('stages.0.0.mixer')
 
 
 def first_features(size: str, side: int, batch: int = 1, device: str = 'cpu') -> Tensor:
@@ -187,7 +187,8 @@ def _merged(peer: nn.Module) -> nn.Module:
 
 def _trained_peer(case: Case, image: Tensor) -> Callable[[], None]:
     keep_freed_memory()
-    model = _Backbone(build_peer(case.model)).train().to(case.device)
+    model = _Backbone(build_peer(case.model))
+    model.train().to(case.device)
     to_channels_last(model)
     subject = _subject(model, image)
     return lambda: _train(subject, image)
