@@ -43,9 +43,7 @@ class Candidate:
 
     def build(self) -> nn.Module:
         """Builds the backbone with random weights, in eval mode."""
-        backbone = MODELS.build(self.backbone)
-        backbone.init_weights()
-        return backbone.eval()
+        return MODELS.build(self.backbone).eval()
 
 
 def mixer_candidates(size: str, names: Sequence[str] | None = None) -> list[Candidate]:

@@ -39,7 +39,8 @@ def growth_of_macs(
 
     Returns:
         ``points`` (pixels, MACs) and the ``exponent``; under ``steepest`` the ``operator`` whose
-        MACs grow fastest, by torch's name, and its ``exponent``. None if the module has no MACs.
+        MACs grow fastest, by torch's name, and its ``exponent``: of those that grow equally fast to
+        two decimals, the one with most MACs. None if the module has no MACs.
     """
     counted = [(pixels, macs_by_operator(module, each)) for pixels, each in inputs]
     points = [(pixels, sum(counts.values())) for pixels, counts in counted]
@@ -50,7 +51,8 @@ def growth_of_macs(
         for name in counted[0][1]
         if all(counts.get(name) for _, counts in counted)
     }
-    steepest = max(exponents, key=lambda name: exponents[name])
+    _, largest = counted[-1]
+    steepest = max(exponents, key=lambda name: (round(exponents[name], 2), largest[name]))
     return {
         'points': points,
         'exponent': power_law(points)[0],

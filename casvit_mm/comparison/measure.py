@@ -12,7 +12,7 @@ from casvit_mm.comparison.candidates import Candidate
 from casvit_mm.comparison.facts import facts, growth_of_macs
 from casvit_mm.comparison.growing import measure_growth
 from casvit_mm.comparison.plan import Settings, growth_cases, speed_group
-from casvit_mm.comparison.receptive_field import receptive_field, set_statistics
+from casvit_mm.comparison.receptive_field import open_branches, receptive_field, set_statistics
 
 IMAGES = 8
 GROWTH_TURNS = 3
@@ -69,6 +69,7 @@ def _receptive_field(backbone: nn.Module, settings: Settings) -> dict[str, Any]:
     # The same images for all candidates, on all devices.
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(IMAGES, 3, side, side, generator=generator).to(settings.device)
+    open_branches(backbone)
     set_statistics(backbone, images)
     return receptive_field(backbone, images)
 

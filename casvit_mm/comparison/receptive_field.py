@@ -15,6 +15,8 @@ from casvit_mm.models.backbone import is_batch_norm
 
 SHARES = (0.2, 0.5, 0.9)
 CELLS = 64
+NEAR_ZERO = 0.01
+SMALLEST = torch.finfo(torch.float64).tiny
 # Powers of ten; what is smaller is shown like it.
 DEEPEST = -4.0
 
@@ -37,7 +39,7 @@ def receptive_field(backbone: nn.Module, images: Tensor) -> dict[str, Any]:
     found = energy(backbone, images)
     height, width = found.shape
     cells = adaptive_avg_pool2d(found[None], (min(CELLS, height), min(CELLS, width)))[0]
-    powers = (cells / cells.max()).log10().clamp(min=DEEPEST)
+    powers = (cells / cells.max().clamp(min=SMALLEST)).log10().clamp(min=DEEPEST)
     return {
         'side': max(height, width),
         'sides': {f'{share:.0%}': side_of_square(found, share) for share in SHARES},
@@ -49,21 +51,25 @@ def receptive_field(backbone: nn.Module, images: Tensor) -> dict[str, Any]:
 def energy(backbone: nn.Module, images: Tensor) -> Tensor:
     """The mean size of the gradients of the central feature of the last level.
 
+    Its channels are added with random signs: in backbones that end in a layer norm their plain sum
+    is the same for all images, and has no gradient.
+
     Args:
         backbone: In eval mode.
         images: Images to average over. Shape: ``(N, C, H, W)``.
 
     Returns:
-        The gradient of the sum of the channels at the centre of the last level with respect to each
-        pixel: its absolute value, summed over the channels of the image, averaged over the images.
-        Shape: ``(H, W)``, float64, on the CPU.
+        The gradient of this sum with respect to each pixel: its absolute value, summed over the
+        channels of the image, averaged over the images. Shape: ``(H, W)``, float64, on the CPU.
     """
     total = torch.zeros(images.shape[2:], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
     for image in images.split(1):
         pixels = image.clone().requires_grad_()
         last = backbone(pixels)[-1]
-        centre = last[:, :, last.shape[2] // 2, last.shape[3] // 2].sum()
-        (gradient,) = torch.autograd.grad(centre, pixels)
+        signs = 2 * torch.randint(2, last.shape[1:2], generator=generator) - 1
+        centre = last[0, :, last.shape[2] // 2, last.shape[3] // 2]
+        (gradient,) = torch.autograd.grad((centre * signs.to(centre)).sum(), pixels)
         total += gradient.abs().sum((0, 1)).double().cpu()
     return total / len(images)
 
@@ -103,6 +109,23 @@ def side_of_square(energy: Tensor, share: float) -> int:
     held = rings.cumsum(0)
     radius = int(torch.searchsorted(held, share * float(held[-1])))
     return min(2 * radius + 1, max(height, width))
+
+
+@torch.no_grad()
+def open_branches(backbone: nn.Module) -> None:
+    """Sets the scales of residual branches that training starts near zero to 1, in place.
+
+    They are parameters that have one small value, other than biases: weights of the last norm of a
+    branch in ResNet, layer scales in ConvNeXt and others. With them the backbone would hardly look
+    beyond its downsampling layers.
+
+    Args:
+        backbone: With random weights.
+    """
+    for name, parameter in backbone.named_parameters():
+        first = parameter.flatten()[0]
+        if 'bias' not in name and first.abs() < NEAR_ZERO and (parameter == first).all():
+            parameter.fill_(1)
 
 
 @torch.no_grad()

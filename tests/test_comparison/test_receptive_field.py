@@ -7,6 +7,7 @@ from torch import nn
 from casvit_mm.comparison.receptive_field import (
     centre_of,
     energy,
+    open_branches,
     receptive_field,
     set_statistics,
     side_of_square,
@@ -61,6 +62,17 @@ def test_the_signs_of_gradients_do_not_cancel_and_channels_are_added():
     assert energy(Levels(layer), torch.zeros(1, 2, 3, 3))[1, 1] == 5
 
 
+def test_a_layer_norm_at_the_end_hides_nothing():
+    class Normalised(nn.LayerNorm):
+        def forward(self, x):
+            return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    torch.manual_seed(0)
+    backbone = Levels(nn.Conv2d(1, 6, 3, padding=1), Normalised(6)).double()
+    found = energy(backbone, images().double())
+    assert found[6:9, 6:9].min() > 1e-3 and found.sum() == found[6:9, 6:9].sum()
+
+
 def test_a_mean_over_the_image_sees_all_of_it():
     # 19 of 20 rows and columns are 90.25%.
     backbone = Levels(nn.AdaptiveAvgPool2d(1))
@@ -76,6 +88,18 @@ def test_the_map_is_in_powers_of_ten_of_its_strongest_cell():
     # Two pixels a cell: the field of rows 63 to 65 has one row in one cell, and two in the next.
     assert found['map'][32][32] == 0 and found['map'][31][31] == -0.6
     assert found['map'][0][0] == -4
+
+
+def test_branches_that_start_near_zero_are_opened_and_biases_stay():
+    layers = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(2), nn.BatchNorm2d(2))
+    layers.layer_scale = nn.Parameter(1e-5 * torch.ones(3, 1, 1))
+    nn.init.zeros_(layers[1].weight)
+    nn.init.constant_(layers[2].weight, 0.5)
+    kernel = layers[0].weight.clone()
+    open_branches(layers)
+    assert layers[1].weight.tolist() == [1, 1] and layers.layer_scale.flatten().tolist() == [1] * 3
+    assert layers[2].weight.tolist() == [0.5, 0.5] and layers[1].bias.tolist() == [0, 0]
+    assert torch.equal(layers[0].weight, kernel)
 
 
 def test_norms_get_the_statistics_of_the_images_and_stay_in_eval_mode():

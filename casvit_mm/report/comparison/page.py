@@ -33,8 +33,8 @@ self-attention are counted, although PyTorch does not keep them.
 The *receptive field* is the effective one: the side of the smallest square that holds 50% or 90% of
 the gradients of the central feature of the last level, for random images
 ([Luo et al.](https://arxiv.org/abs/1701.04128)). Batch norms have the statistics of these images.
-Training changes receptive fields. Backbones whose branches start with a scale near zero, such as
-ConvNeXt, hardly look beyond their downsampling layers before it.
+Residual branches that training would start near zero, as those of ResNet and ConvNeXt, have scale
+1. Training changes receptive fields.
 
 *Box AP* is published (COCO, Mask R-CNN with FPN, 12 epochs) and was not measured here. It is -
 if we know of no published figure.
@@ -59,8 +59,9 @@ GROWTH = """\
 
 A power law, fitted to images of {sides} pixels a side: exponent 1 is linear in the number of
 pixels, 2 quadratic. The token mixer is that of the first stage, alone. MACs are counted by
-operator, so the attention in a mixer shows next to its linear layers. Times are eager; the fixed
-cost of a call makes their exponent smaller. A mixer without MACs, or one that does nothing, has -.
+operator, so the attention in a mixer shows next to its linear layers. Times are eager: the fastest
+call of each turn, and the median of the turns. The fixed cost of a call makes their exponent
+smaller. A mixer without MACs, or one that does nothing, has -.
 """
 
 

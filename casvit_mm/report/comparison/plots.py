@@ -65,7 +65,7 @@ def _area(record: dict[str, Any]) -> bytes | None:
         least, most = min(exponents), max(exponents)
         span = f'{least:.2f}' if len(others) == 1 else f'{least:.2f} to {most:.2f}'
         pixels, ms = _points(each['growth']['model']['seconds'])
-        label = f'other backbones, exponent {span}' if index == 0 else None
+        label = f'{span}  other backbones' if index == 0 else None
         right.plot(pixels, ms, color='0.75', linewidth=1, zorder=1, label=label)
     if not left.lines and not right.lines:
         return None
@@ -78,13 +78,13 @@ def _area(record: dict[str, Any]) -> bytes | None:
         axes.set_ylabel('measured time in ms, eager (log scale)')
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend(frameon=False, fontsize=9)
+            axes.legend(frameon=False, fontsize=9, title='exponent of the fit', alignment='left')
     return png(figure)
 
 
 def _series(axes: Axes, seconds: dict[str, Any], label: str, **style: Any) -> None:
     pixels, ms = _points(seconds)
-    axes.plot(pixels, ms, markersize=5, label=f'{label}, {seconds["exponent"]:.2f}', **style)
+    axes.plot(pixels, ms, markersize=5, label=f'{seconds["exponent"]:.2f}  {label}', **style)
 
 
 def _points(seconds: dict[str, Any]) -> tuple[list[float], list[float]]:
@@ -116,12 +116,12 @@ def _receptive_fields(record: dict[str, Any]) -> bytes:
         row, column = field['centre']
         corner = (column + 0.5 - half / 2, row + 0.5 - half / 2)
         axes.add_patch(Rectangle(corner, half, half, fill=False, edgecolor='white', linewidth=1.2))
-        axes.set_title(f'{each["label"]}\n50 %: {half} px', fontsize=8)
+        axes.set_title(f'{each["label"]}\n50%: {half} px', fontsize=8)
         axes.set_xlim(0, side)
         axes.set_ylim(side, 0)
         axes.set_xticks([])
         axes.set_yticks([])
-    bar = figure.colorbar(shown, ax=panels, fraction=0.02, ticks=range(-4, 1))
+    bar = figure.colorbar(shown, ax=panels, fraction=0.02, pad=0.02, shrink=0.8, ticks=range(-4, 1))
     bar.ax.set_yticklabels(['≤ 0.0001', '0.001', '0.01', '0.1', '1'], fontsize=8)
     bar.set_label('energy, relative to the strongest cell', fontsize=8)
     return png(figure)

@@ -23,8 +23,8 @@ def cost_table(record: dict[str, Any]) -> str:
         'parameters, M',
         'GMACs',
         'activations, M',
-        'receptive field, 50 %, px',
-        '90 %, px',
+        'receptive field, px (50%)',
+        'px (90%)',
         'box AP (published)',
         'source',
     )
