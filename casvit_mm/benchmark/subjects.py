@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from casvit.tables import channels
 from casvit_mm.benchmark.cases import EXPORTED, Case
-from casvit_mm.benchmark.formats.backbone import run_exported
 from casvit_mm.benchmark.peers import build_peer
 from casvit_mm.benchmark.reference import Reference
 from casvit_mm.config.edit import drop_pretrained
@@ -69,6 +68,9 @@ def prepare(case: Case) -> Callable[[], float | None]:
         mixer, features = _mixer(case)
         return lambda: _infer(lambda: mixer(features), features)
     if case.variant == EXPORTED:
+        # The exporter would add to the memory of all other cases.
+        from casvit_mm.benchmark.formats.backbone import run_exported
+
         return run_exported(_to_export(case), image)
     if case.kind == 'peer' and case.mode == 'inference':
         network = _peer(case)

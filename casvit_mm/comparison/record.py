@@ -43,12 +43,12 @@ def open_record(folder: Path, settings: Settings) -> dict[str, Any]:
     if not file.exists():
         return new
     record = read_record(file)
-    for part in ('settings', 'machine'):
+    for part, same in (('settings', 'with the same settings'), ('machine', 'on that machine')):
         if differing := _difference(record[part], new[part]):
             name, before, now = differing
             raise ComparisonError(
                 f'{file} was measured with {name} {before}, and this would be {now}: choose '
-                f'another folder with --out, or measure with the same {part}.'
+                f'another folder with --out, or measure {same}.'
             )
     return record
 

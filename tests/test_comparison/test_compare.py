@@ -19,7 +19,7 @@ from casvit_mm.report.comparison.times import standings_of
 
 SETTINGS = Settings('xs', 64, ('eager', 'exported'), (32, 48, 64), 8, 1, 0.01, 1, 'cpu')
 QUICK = (
-    '--no-peers --mixers IdentityMixer --variants eager --image-size 32 --growth-sizes 32 48 64 '
+    '--no-peers --mixers CASMixer --variants eager --image-size 32 --growth-sizes 32 48 64 '
     '--batch-size 1 --turns 1 --seconds 0.01 --threads 1 --device cpu'
 )
 
@@ -191,15 +191,16 @@ def test_what_is_measured_is_kept_and_not_measured_again(tmp_path, capsys, monke
     command = [*QUICK.split(), '--out', str(out)]
     assert run_tool('compare', command) == 0
     said = capsys.readouterr().out
-    assert f'record: {out / "compare.json"}' in said and '| Identity |' in said
+    assert f'record: {out / "compare.json"}' in said and '| CAS-ViT XS |' in said
     record = json.loads((out / 'compare.json').read_text())
     (entry,) = record['models'].values()
     assert not entry['speed']['failures']
-    assert [case['mode'] for case in entry['speed']['cases'][1:]] == ['inference', 'training']
+    assert [case['mode'] for case in entry['speed']['cases']] == ['inference', 'training']
     assert set(entry['growth']) == {'model', 'mixer'}
     assert entry['growth']['model']['seconds']['points'][0][0] == 32**2
     assert {each.name for each in out.iterdir()} == {
         'compare.json',
+        'accuracy.png',
         'area.png',
         'receptive_fields.png',
     }
@@ -223,7 +224,7 @@ def test_what_is_measured_is_kept_and_not_measured_again(tmp_path, capsys, monke
     arguments = ['--page', str(page), '--records', str(out / 'compare.json')]
     assert run_tool('compare', arguments) == 0
     text = page.read_text()
-    assert 'casvit compare --mixers IdentityMixer --no-peers --size xs --image-size 32' in text
+    assert 'casvit compare --mixers CASMixer --no-peers --size xs --image-size 32' in text
     assert '](out/area.png)' in text
 
 
