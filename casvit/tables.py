@@ -205,6 +205,10 @@ VARIANTS = {
 ``eager`` this package's, channels last; ``fused`` a fused model; ``folded`` a model whose frozen
 norms are folded; ``compiled`` the fused or folded one with ``torch.compile``."""
 
+COMPARED_VARIANTS = ('eager', 'compiled', 'exported')
+"""Variants of inference in which backbones are compared; ``exported`` is an ONNX file of the fused
+model."""
+
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'fuse': ('fuse', 'make inference faster, with the same results'),
     'export': ('export', 'write a file that runs without PyTorch'),
     'bench': ('bench', 'measure the speed of CAS-ViT on this machine'),
+    'compare': ('compare', 'compare token mixers and other backbones'),
     'replay': ('replay', 'compute again a training step whose loss was not finite'),
     'publish_model': ('publish_model', 'write a clean checkpoint to share'),
     'print_config': ('print_config', 'print a config with its bases resolved'),

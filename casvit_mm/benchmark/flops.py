@@ -1,9 +1,11 @@
 """Counts parameters and multiply-accumulates (MACs) of a model and its backbone."""
 
+from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mmengine.analysis import FlopAnalyzer
+from mmengine.analysis import ActivationAnalyzer, FlopAnalyzer
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from mmdet.models import TwoStageDetector
     from mmdet.structures import DetDataSample
 
+ATTENTION = 'aten::scaled_dot_product_attention'
 CLASSIFIER = (224, 224)
 PAPERS = {(800, 1333): (800, 1280)}
 
@@ -93,12 +96,61 @@ def macs(model: nn.Module, image: Tensor) -> int:
     Returns:
         Their number, as counted by mmengine's analyser.
     """
+    return sum(macs_by_operator(model, image).values())
+
+
+def macs_by_operator(model: nn.Module, image: Tensor) -> dict[str, int]:
+    """Multiply-accumulates of one forward pass, by torch's names of operators.
+
+    Args:
+        model: The module.
+        image: Its input. Shape: ``(1, C, H, W)``.
+    """
     analyzer = FlopAnalyzer(model, (image,))
+    analyzer.set_op_handle(ATTENTION, lambda inputs, outputs: sum(_products(inputs)[0]))
+    return _counted(analyzer)
+
+
+def activations(model: nn.Module, image: Tensor) -> int:
+    """Values that the convolutions, linear layers and matrix products of a forward pass give.
+
+    The scores of all pairs in self-attention are among them, although PyTorch does not keep them.
+
+    Args:
+        model: The module.
+        image: Its input. Shape: ``(1, C, H, W)``.
+
+    Returns:
+        Their number, as counted by mmengine's analyser.
+
+    Source: "Designing Network Design Spaces", arXiv 2003.13678, for convolutions.
+    """
+    analyzer = ActivationAnalyzer(model, (image,))
+    analyzer.set_op_handle(ATTENTION, lambda inputs, outputs: sum(_products(inputs)[1]))
+    return sum(_counted(analyzer).values())
+
+
+def _counted(analyzer: FlopAnalyzer | ActivationAnalyzer) -> dict[str, int]:
     analyzer.unsupported_ops_warnings(False)
     analyzer.uncalled_modules_warnings(False)
     analyzer.tracer_warnings('none')
     with torch.no_grad():
-        return int(analyzer.total())
+        return {name: int(number) for name, number in analyzer.by_operator().items()}
+
+
+def _products(inputs: Sequence[Any]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """MACs and results of the two matrix products that torch computes as one operator.
+
+    Args:
+        inputs: Query, key and value, among others. Shape: ``(..., N, D)``, ``(..., M, D)`` and
+            ``(..., M, E)``.
+    """
+    query, key, value = (each.type().sizes() for each in inputs[:3])
+    rows = prod(query[:-1])
+    return (
+        (rows * key[-2] * query[-1], rows * key[-2] * value[-1]),
+        (rows * key[-2], rows * value[-1]),
+    )
 
 
 class _Tensors(nn.Module):

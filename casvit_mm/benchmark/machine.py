@@ -11,7 +11,7 @@ import torch
 from casvit_mm.speed.dense_parts import PRECISIONS
 from casvit_mm.speed.matrix_products import computes, flops_per_second, least_seconds
 
-PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy')
+PACKAGES = ('torch', 'onedl-mmengine', 'mmengine', 'onedl-mmcv', 'mmcv', 'numpy', 'timm')
 RUNTIMES = ('onnxruntime', 'openvino', 'ncnn', 'executorch')
 COPIED = 256 * 1024**2
 GEMM = (4096, 1024, 1024)

@@ -41,15 +41,30 @@ class Group:
         cases: The cases.
         yardstick: The case that all others are compared with; if None, each is compared with the
             reference at the same image and batch size.
+        may_fail: Whether cases that cannot be started are left out, with the reason in the record;
+            the yardstick is needed in any case.
     """
 
     title: str
     cases: tuple[Case, ...]
     yardstick: Case | None = None
+    may_fail: bool = False
 
 
 class BenchmarkError(UserError, RuntimeError):
-    """A case could not be measured; the message says which, and why."""
+    """A case could not be measured; the message says which, and why.
+
+    Args:
+        what: The case.
+        reason: Why.
+
+    Attributes:
+        reason: Why, without the case.
+    """
+
+    def __init__(self, what: object, reason: str) -> None:
+        super().__init__(f'{what} could not be measured: {reason}')
+        self.reason = reason
 
 
 class MeasuringProcess:
@@ -122,7 +137,7 @@ class MeasuringProcess:
         self.said.seek(0)
         said = self.said.read().strip().splitlines()
         reason = said[-1] if said else f'it ended with code {code}'
-        return BenchmarkError(f'{self.what} could not be measured: {reason}')
+        return BenchmarkError(self.what, reason)
 
 
 class Worker(MeasuringProcess):
@@ -184,7 +199,8 @@ def measure(
     Yields:
         A record of each group as soon as it is measured: its title, the index of the yardstick,
         and under ``cases`` for each case its settings, the median time of every turn, their
-        spread, and the entries that :func:`add_ratios` adds.
+        spread, and the entries that :func:`add_ratios` adds. If cases may fail, ``failures`` has
+        the settings of those that did, and the ``reason``.
 
     Raises:
         BenchmarkError: A case could not be measured.
@@ -198,20 +214,28 @@ def measure(
 def _measure_group(
     group: Group, threads: int, turns: int, seconds: float, bar: Progress
 ) -> dict[str, Any]:
+    failures = []
     with ExitStack() as stack:
         workers = []
         for case in group.cases:
             bar.set_description(f'{case.label} {case.mode}: {case.name}')
-            workers.append(stack.enter_context(_worker(case, threads)))
+            try:
+                workers.append(stack.enter_context(_worker(case, threads)))
+            except BenchmarkError as error:
+                if not group.may_fail or case == group.yardstick:
+                    raise
+                failures.append({**asdict(case), 'name': case.name, 'reason': error.reason})
             bar.update()
         for turn in range(turns):
             for worker in workers if turn % 2 == 0 else reversed(workers):
                 worker.measure(seconds)
                 bar.update()
         results = [worker.result() for worker in workers]
-    yardstick = group.cases.index(group.yardstick) if group.yardstick else None
+    measured = [worker.case for worker in workers]
+    yardstick = measured.index(group.yardstick) if group.yardstick else None
     add_ratios(results, yardstick)
-    return {'title': group.title, 'yardstick': yardstick, 'cases': results}
+    record = {'title': group.title, 'yardstick': yardstick, 'cases': results}
+    return {**record, 'failures': failures} if group.may_fail else record
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
-from casvit_mm.benchmark.cases import Case
+from casvit.tables import channels
+from casvit_mm.benchmark.cases import EXPORTED, Case
 from casvit_mm.benchmark.peers import build_peer
 from casvit_mm.benchmark.reference import Reference
 from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.view import ConfigView
-from casvit_mm.deploy import Acceleration, accelerate
+from casvit_mm.deploy import Acceleration, accelerate, fuse
 from casvit_mm.models import CASViT
 from casvit_mm.speed.dense_parts import (
     PRECISIONS,
@@ -63,9 +64,19 @@ def prepare(case: Case) -> Callable[[], float | None]:
     """
     torch.manual_seed(0)
     image = torch.randn(case.batch_size, 3, case.image_size, case.image_size, device=case.device)
-    if case.kind == 'peer':
+    if case.part == 'mixer':
+        mixer, features = _mixer(case)
+        return lambda: _infer(lambda: mixer(features), features)
+    if case.variant == EXPORTED:
+        # The exporter would add to the memory of all other cases.
+        from casvit_mm.benchmark.formats.backbone import run_exported
+
+        return run_exported(_to_export(case), image)
+    if case.kind == 'peer' and case.mode == 'inference':
         network = _peer(case)
         return lambda: _infer(lambda: network(image), image)
+    if case.kind == 'peer':
+        return _trained_peer(case, image)
     subject = _full_model(case, image) if case.kind == 'config' else _backbone(case, image)
     change(subject.model, case)
     if case.mode == 'inference':
@@ -117,8 +128,12 @@ class _Backbone(nn.Module):
 
 
 def _backbone(case: Case, image: Tensor) -> Subject:
-    model = _Backbone(CASViT(case.model))
+    model = _Backbone(_casvit(case))
     model.train(case.mode == 'training').to(case.device)
+    return _subject(model, image)
+
+
+def _subject(model: _Backbone, image: Tensor) -> Subject:
     return Subject(
         model,
         predict=lambda: model.backbone(image),
@@ -126,13 +141,66 @@ def _backbone(case: Case, image: Tensor) -> Subject:
     )
 
 
+def _casvit(case: Case) -> CASViT:
+    return CASViT(case.model, mixer=None if case.mixer is None else dict(type=case.mixer))
+
+
+def _mixer(case: Case) -> tuple[nn.Module, Tensor]:
+    """The token mixer of the first stage, and features for it, in channels last."""
+    mixer = first_mixer(_casvit(case)).eval().to(case.device)
+    features = first_features(case.model, case.image_size, case.batch_size, case.device)
+    mixer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return mixer, features.contiguous(memory_format=torch.channels_last)
+
+
+def first_mixer(backbone: CASViT) -> nn.Module:
+    """The token mixer of the first block."""
+    return backbone.get_submodule('stages.0.0.mixer')
+
+
+def first_features(size: str, side: int, batch: int = 1, device: str = 'cpu') -> Tensor:
+    """Features of the size that the first stage has for images.
+
+    Args:
+        size: Size of a CAS-ViT.
+        side: Side of the square images, in pixels.
+        batch: How many they are.
+        device: The device.
+
+    Returns:
+        Random numbers. Shape: ``(batch, C, side / 4, side / 4)``, rounded up.
+    """
+    rows = -(-side // 4)
+    return torch.randn(batch, channels(size)[0], rows, rows, device=device)
+
+
+def _to_export(case: Case) -> nn.Module:
+    if case.kind == 'backbone':
+        return fuse(_casvit(case).eval())
+    return _merged(build_peer(case.model))
+
+
+def _merged(peer: nn.Module) -> nn.Module:
+    """A peer with its branches merged, if its authors merge them for inference."""
+    from timm.utils.model import reparameterize_model
+
+    return reparameterize_model(peer)
+
+
+def _trained_peer(case: Case, image: Tensor) -> Callable[[], None]:
+    keep_freed_memory()
+    model = _Backbone(build_peer(case.model))
+    model.train().to(case.device)
+    to_channels_last(model)
+    subject = _subject(model, image)
+    return lambda: _train(subject, image)
+
+
 def _peer(case: Case) -> Callable[[Tensor], list[Tensor]]:
     model = build_peer(case.model).to(case.device)
     if case.variant != 'reference':
-        from timm.utils.model import reparameterize_model
-
         keep_freed_memory()
-        model = reparameterize_model(model)
+        model = _merged(model)
         # Torch's types leave this argument out.
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network: Callable[[Tensor], list[Tensor]] = model

@@ -9,6 +9,7 @@ It reads commands from its standard input and answers each with a line of JSON a
   end                {"peak_memory": bytes, "operators": shares of the time}, then it exits
 """
 
+import importlib
 import json
 import sys
 import time
@@ -39,6 +40,8 @@ def main() -> None:
     """Measures the case given as JSON in the first argument, with the threads in the second."""
     case, threads = Case(**json.loads(sys.argv[1])), int(sys.argv[2])
     torch.set_num_threads(threads)
+    for name in case.imports:
+        importlib.import_module(name)
     if case.kind == 'config':
         forget_broken_packages()
     start = time.perf_counter()

@@ -167,7 +167,12 @@ class TimmPyramid(Backbone):
                 module.requires_grad_(False)
 
 
-def _timm() -> Any:
+def require_timm() -> Any:
+    """Imports timm.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
     try:
         return importlib.import_module('timm')
     except ImportError as error:
@@ -179,7 +184,7 @@ def _timm() -> Any:
 
 def _create(name: str, options: Mapping[str, Any]) -> Any:
     """A model of timm that outputs features, with random weights."""
-    timm = _timm()
+    timm = require_timm()
     # Other names would be looked up on a hub.
     if not isinstance(name, str) or not timm.is_model(name):
         near = difflib.get_close_matches(str(name), timm.list_models(), n=3)
@@ -216,7 +221,7 @@ def _of_any_size(name: str, in_channels: int, options: Mapping[str, Any]) -> tup
     """
     network = _create(name, options)
     # timm has no record of models without weights.
-    if not getattr(_timm().get_pretrained_cfg(name), 'fixed_input_size', False):
+    if not getattr(require_timm().get_pretrained_cfg(name), 'fixed_input_size', False):
         return network, False
     if not _takes(network, in_channels, OTHER_SIZE):
         try:

@@ -103,6 +103,20 @@ def test_a_full_model_is_split_into_its_backbone_and_the_rest(configs):
     assert head.count('|') == first.count('|') == second.count('|')
 
 
+def test_a_case_that_cannot_start_may_be_left_out_with_the_reason():
+    yardstick = Case('xs', 'eager', image_size=32)
+    broken = Case('xs', 'eager', image_size=32, mixer='NobodysMixer')
+    (group,) = measure(
+        [Group('XS', (broken, yardstick), yardstick, may_fail=True)], threads=1, turns=1, seconds=0
+    )
+    assert [case['mixer'] for case in group['cases']] == [None]
+    assert group['yardstick'] == 0 and group['cases'][0]['ratio']['median'] == 1
+    (failure,) = group['failures']
+    assert (
+        failure['mixer'] == 'NobodysMixer' and 'not a registered token mixer' in failure['reason']
+    )
+
+
 def test_if_a_process_fails_the_error_gives_the_reason():
     with pytest.raises(BenchmarkError, match=r"device='nowhere'.*(nowhere|device)"):
         Worker(Case('xs', 'reference', device='nowhere'), threads=1)
@@ -116,7 +130,10 @@ def test_if_a_process_fails_the_error_gives_the_reason():
         (dict(mode='dreaming'), 'inference, training'),
         (dict(variant='fused', mode='training'), 'reference, eager, folded, compiled'),
         (dict(model='resnet18', variant='fused'), 'ResNet-18; known: reference, eager, compiled'),
-        (dict(model='resnet18', mode='training'), 'ResNet-18; known: none'),
+        (dict(model='resnet18', mode='training', variant='compiled'), 'ResNet-18; known: eager'),
+        (dict(mixer='CASMixer', variant='reference'), 'known: eager, fused, compiled, exported'),
+        (dict(model='resnet18', part='mixer'), "part='mixer' .*ResNet-18; known: model"),
+        (dict(variant='exported', mode='training'), 'reference, eager, folded, compiled'),
         (dict(model='nothing'), 'nothing.* neither a config file nor one of xs, .*resnet18'),
     ],
     ids=str,

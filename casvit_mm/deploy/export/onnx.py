@@ -44,13 +44,34 @@ def write(network: Network, description: Description, file: Path) -> None:
         MissingPackageError: onnx or onnxscript cannot be imported.
         ExportError: The network cannot be traced or converted.
     """
+    if description.precision == 'fp16':
+        network = replace(network, module=in_half(network.module))
+    model = converted(network)
+    import onnx
+
+    _name_dimensions(model.graph)
+    # Shapes of values inside have other names, and runtimes find them out themselves.
+    del model.graph.value_info[:]
+    _forget_sources(model)
+    model.producer_name, model.producer_version = 'casvit-mm', description.casvit
+    model.doc_string = description.model
+    onnx.helper.set_model_props(model, {KEY: description.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, str(file))
+
+
+def converted(network: Network) -> Any:
+    """The ``onnx.ModelProto`` of a network, without a description.
+
+    Raises:
+        MissingPackageError: onnx or onnxscript cannot be imported.
+        ExportError: The network cannot be traced.
+    """
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError as error:
         raise missing_converter('ONNX', 'onnx', error) from error
-    if description.precision == 'fp16':
-        network = replace(network, module=in_half(network.module))
     program = exported_program(network)
     with converting("torch's ONNX exporter"):
         exported: Any = torch.onnx.export(
@@ -62,16 +83,7 @@ def write(network: Network, description: Description, file: Path) -> None:
             output_names=list(network.outputs),
             verbose=False,
         )
-    model = exported.model_proto
-    _name_dimensions(model.graph)
-    # Shapes of values inside have other names, and runtimes find them out themselves.
-    del model.graph.value_info[:]
-    _forget_sources(model)
-    model.producer_name, model.producer_version = 'casvit-mm', description.casvit
-    model.doc_string = description.model
-    onnx.helper.set_model_props(model, {KEY: description.to_json()})
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save_model(model, str(file))
+    return exported.model_proto
 
 
 def _forget_sources(model: Any) -> None:

@@ -1,0 +1,109 @@
+"""Compares the token mixers of CAS-ViT, and other backbones, on this machine.
+
+  casvit compare --out comparison
+      CAS-ViT XS with every registered token mixer, and 21 other backbones (they need timm), on
+      images of 512x512: several hours on a CPU
+  casvit compare --mixers CASMixer SelfAttentionMixer --no-peers --image-size 224 --out quick
+  casvit compare --custom-imports my_parts --mixers MyMixer --out comparison
+      a mixer of your own, registered in my_parts.py: docs/extend.md
+  casvit compare --page compare.md --records comparison/compare.json
+      measures nothing: writes a page with tables and plots from records, one for each machine
+
+For each: parameters, MACs and activations; latency, and images per second in batches, in PyTorch,
+compiled and exported to ONNX; a training step and its memory; how the cost grows with the area of
+the image; and the effective receptive field. Weights are random. Published accuracy is shown as
+such, and left empty if nobody published it.
+
+Processes take turns, as in `casvit bench`. What is measured is kept after each model in
+FOLDER/compare.json: the same command again goes on where it stopped, and more names add to it.
+"""
+
+from argparse import ArgumentParser
+
+from casvit.cli import arguments
+from casvit.tables import ARCHITECTURES, COMPARED_VARIANTS, PEERS
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument(
+        '--size',
+        choices=tuple(ARCHITECTURES),
+        default='xs',
+        help='size of the CAS-ViT that has the token mixers (default: xs)',
+    )
+    parser.add_argument(
+        '--mixers', nargs='+', metavar='NAME', help='registered token mixers (default: all)'
+    )
+    parser.add_argument(
+        '--custom-imports',
+        nargs='+',
+        default=[],
+        metavar='MODULE',
+        help='modules to import first, which register mixers of your own',
+    )
+    peers = parser.add_mutually_exclusive_group()
+    peers.add_argument(
+        '--peers',
+        nargs='+',
+        metavar='NAME',
+        help=f'other backbones, by their names in timm: {", ".join(PEERS)} (default: all)',
+    )
+    peers.add_argument('--no-peers', action='store_true', help='compare token mixers only')
+    parser.add_argument(
+        '--image-size',
+        type=arguments.positive_int,
+        default=512,
+        metavar='N',
+        help='side of the square image, in pixels (default: 512)',
+    )
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        choices=COMPARED_VARIANTS,
+        default=list(COMPARED_VARIANTS),
+        help='variants of inference to measure (default: all)',
+    )
+    parser.add_argument(
+        '--growth-sizes',
+        nargs='+',
+        type=arguments.positive_int,
+        metavar='N',
+        help='sides of the images with which the growth of the cost is measured, at least three '
+        '(default: five, from half of --image-size to twice as much)',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=arguments.positive_int,
+        default=8,
+        metavar='N',
+        help='images per batch for the throughput (default: 8)',
+    )
+    parser.add_argument(
+        '--turns',
+        type=arguments.positive_int,
+        default=5,
+        metavar='N',
+        help='number of turns of each case (default: 5)',
+    )
+    parser.add_argument(
+        '--seconds',
+        type=arguments.above_zero,
+        default=1.0,
+        metavar='S',
+        help='length of a turn (default: 1)',
+    )
+    parser.add_argument(
+        '--threads',
+        type=arguments.positive_int,
+        metavar='N',
+        help="threads of each process (default: torch's)",
+    )
+    arguments.add_device(parser)
+    parser.add_argument(
+        '--out', metavar='FOLDER', help='folder of the record compare.json and its plots'
+    )
+    parser.add_argument('--page', metavar='FILE.md', help='write the page from --records')
+    parser.add_argument(
+        '--records', nargs='+', metavar='FILE.json', help='records that --out wrote earlier'
+    )

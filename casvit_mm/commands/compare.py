@@ -1,0 +1,141 @@
+"""Compares the token mixers of CAS-ViT, and other backbones, on this machine."""
+
+import importlib
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from casvit.errors import CliError
+from casvit.files import write_whole
+from casvit.sentences import first_line, reason_of
+from casvit.tables import COMPARED_VARIANTS
+from casvit_mm.comparison.candidates import Candidate, mixer_candidates, peer_candidates
+from casvit_mm.comparison.measure import measure_candidate
+from casvit_mm.comparison.plan import Settings
+from casvit_mm.comparison.record import command_of, keep_record, open_record, read_record
+from casvit_mm.models.timm_pyramid import require_timm
+from casvit_mm.report.comparison.page import comparison_page
+from casvit_mm.report.comparison.plots import comparison_plots
+from casvit_mm.report.comparison.tables import cost_table, growth_table, speed_table
+from casvit_mm.speed.devices import usable_device
+
+# Sides of the images for the growth of the cost, as multiples of that of the others.
+GROWTH = (0.5, 0.75, 1, 1.5, 2)
+
+
+def run(args: Namespace) -> int:
+    """Measures, and prints tables.
+
+    Args:
+        args: The parsed arguments.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: A name is unknown, the device does not exist, a model could not be measured, the
+            record is of other settings, or a file could not be read or written.
+    """
+    if bool(args.page) != bool(args.records):
+        raise CliError('--page needs --records, from which it is written, and the reverse.')
+    if args.page:
+        return _write_page(
+            Path(args.page).expanduser(), [Path(each).expanduser() for each in args.records]
+        )
+    if not args.out:
+        raise CliError('Say where to keep what is measured with --out FOLDER.')
+    folder = Path(args.out).expanduser()
+    candidates = _candidates(args)
+    settings = _settings(args)
+    record = open_record(folder, settings)
+    keep_record(record, folder)
+    left = [each for each in candidates if each.key not in record['models']]
+    for index, candidate in enumerate(left, 1):
+        print(f'{index}/{len(left)} {candidate.label}', file=sys.stderr, flush=True)
+        record['models'][candidate.key] = measure_candidate(
+            candidate, settings, args.custom_imports
+        )
+        keep_record(record, folder)
+    print('\n\n'.join(table(record) for table in (cost_table, speed_table, growth_table)))
+    for file in _write_plots(record, folder).values():
+        print(f'plot: {file}')
+    print(f'record: {folder / "compare.json"}')
+    return 0
+
+
+def _candidates(args: Namespace) -> list[Candidate]:
+    # The folder from which the command is run, as for `python -m`.
+    if args.custom_imports and '' not in sys.path:
+        sys.path.insert(0, '')
+    for module in args.custom_imports:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise CliError(
+                f'--custom-imports {module} cannot be imported: {first_line(error)}.'
+            ) from error
+    peers: list[Candidate] = []
+    if not args.no_peers:
+        peers = peer_candidates(args.peers)
+        require_timm()
+    return [*mixer_candidates(args.size, args.mixers), *peers]
+
+
+def _settings(args: Namespace) -> Settings:
+    sides = args.growth_sizes or [int(factor * args.image_size) for factor in GROWTH]
+    return Settings(
+        size=args.size,
+        image_size=args.image_size,
+        # In the order of the tables.
+        variants=tuple(each for each in COMPARED_VARIANTS if each in args.variants),
+        growth_sizes=tuple(sorted(set(sides))),
+        batch_size=args.batch_size,
+        turns=args.turns,
+        seconds=args.seconds,
+        threads=args.threads or torch.get_num_threads(),
+        device=usable_device(args.device),
+    )
+
+
+def _write_page(page: Path, files: list[Path]) -> int:
+    """Writes the page, and the plots of each record next to it."""
+    if len({file.parent.resolve() for file in files}) < len(files):
+        raise CliError('Two --records are in one folder, but each has plots of the same names.')
+    records = [read_record(file) for file in files]
+    for file, record in zip(files, records, strict=True):
+        if not record['models']:
+            raise CliError(f'{file} has no model yet: measure one with casvit compare --out.')
+    plots = [
+        {name: _address(plot, page) for name, plot in _write_plots(record, file.parent).items()}
+        for record, file in zip(records, files, strict=True)
+    ]
+    names = ' '.join(map(str, files))
+    command = f'casvit compare --page {page} --records {names}'
+    measured = [command_of(record) for record in records]
+    _write(comparison_page(records, plots, measured, command), page)
+    print(f'page: {page}')
+    return 0
+
+
+def _address(file: Path, page: Path) -> str:
+    """A file as a link on a page."""
+    return Path(os.path.relpath(file, page.parent)).as_posix()
+
+
+def _write_plots(record: dict[str, Any], folder: Path) -> dict[str, Path]:
+    files = {}
+    for name, plot in comparison_plots(record).items():
+        files[name] = folder / f'{name}.png'
+        _write(plot, files[name])
+    return files
+
+
+def _write(content: str | bytes, path: Path) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise CliError(f'{path} cannot be written: {reason_of(error)}.') from error

@@ -1,0 +1,138 @@
+"""Writes the page on token mixers and other backbones, from records of ``casvit compare``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from casvit_mm.report.comparison.tables import cost_table, failures, growth_table, speed_table
+from casvit_mm.report.comparison.times import standings_of
+from casvit_mm.report.speed.peers import front
+from casvit_mm.report.speed.table import machine_name
+
+INTRODUCTION = """\
+# Token mixers and other backbones, compared
+
+CAS-ViT {size} with each of its [token mixers](extend.md#a-token-mixer), and the
+[other backbones](baselines.md) in its place. Only the mixer, or only the backbone, differs.
+Everything here was measured with random weights, except for the box AP, which is copied from
+publications.
+
+This page is written by
+
+```bash
+{command}
+```
+"""
+
+COST = """\
+## Cost and receptive field
+
+For one image of {side}x{side}. A MAC is one multiplication and one addition. *Activations* are the
+values that convolutions, linear layers and matrix products give; the scores of all pairs in
+self-attention are counted, although PyTorch does not keep them.
+
+The *receptive field* is the effective one: the side of the smallest square that holds 50% or 90% of
+the gradients of the central feature of the last level, for random images
+([Luo et al.](https://arxiv.org/abs/1701.04128)). Batch norms have the statistics of these images.
+Residual branches that training would start near zero, as those of ResNet and ConvNeXt, have scale
+1. Training changes receptive fields.
+
+*Box AP* is published (COCO, Mask R-CNN with FPN, 12 epochs) and was not measured here. It is -
+if we know of no published figure.
+"""
+
+MACHINE = """\
+## {machine}
+
+```bash
+{command}
+```
+
+Milliseconds for one image of {side}x{side}, images per second in batches of {batch}, and a training
+step: forward and backward with {training} images and frozen norm statistics, with the peak memory
+of its {memory}. *Eager* is PyTorch in channels last, *compiled* uses `torch.compile` (CAS-ViT is
+fused first), *exported* is an ONNX file of this size, run by ONNX Runtime. Each backbone took turns
+with CAS-ViT {size}: through it, times that were measured one after the other are compared.
+"""
+
+GROWTH = """\
+### How the cost grows with the area
+
+A power law, fitted to images of {sides} pixels a side: exponent 1 is linear in the number of
+pixels, 2 quadratic. The token mixer is that of the first stage, alone. MACs are counted by
+operator, so the attention in a mixer shows next to its linear layers. Times are eager: the fastest
+call of each turn, and the median of the turns. The fixed cost of a call makes their exponent
+smaller. A mixer without MACs, or one that does nothing, has -.
+"""
+
+
+def comparison_page(
+    records: Sequence[dict[str, Any]],
+    plots: Sequence[Mapping[str, str]],
+    measured: Sequence[str],
+    command: str,
+) -> str:
+    """Writes the page.
+
+    Args:
+        records: Records of ``casvit compare``, one for each machine. What does not depend on the
+            machine is taken from the first.
+        plots: For each record, the paths of the plots of
+            :func:`casvit_mm.report.comparison.plots.comparison_plots`, relative to the page.
+        measured: For each record, the command that measured it.
+        command: The command that writes the page.
+
+    Returns:
+        Markdown.
+    """
+    first, settings = records[0], records[0]['settings']
+    size = settings['size'].upper()
+    parts = [
+        INTRODUCTION.format(size=size, command=command),
+        COST.format(side=settings['image_size']),
+        cost_table(first) + '\n',
+    ]
+    if 'receptive_fields' in plots[0]:
+        parts.append(f'![Effective receptive fields]({plots[0]["receptive_fields"]})\n')
+    for record, drawn, done in zip(records, plots, measured, strict=True):
+        parts += _of_machine(record, drawn, done)
+    return '\n'.join(parts)
+
+
+def _of_machine(record: dict[str, Any], plots: Mapping[str, str], command: str) -> Iterator[str]:
+    settings = record['settings']
+    steps = (
+        case['batch_size']
+        for entry in record['models'].values()
+        for case in entry['speed']['cases']
+        if case['mode'] == 'training'
+    )
+    yield MACHINE.format(
+        machine=machine_name(record),
+        command=command,
+        side=settings['image_size'],
+        batch=settings['batch_size'],
+        training=next(steps, 'no'),
+        memory='GPU' if record['machine'].get('gpu') else 'process',
+        size=settings['size'].upper(),
+    )
+    versions = record['machine']['versions']
+    yield f'torch {versions["torch"]}; {record["date"]}.\n'
+    yield speed_table(record) + '\n'
+    standing = standings_of(record)
+    if line := front(standing):
+        names = ', '.join(each.label for each in line)
+        known = sum(each.box_ap is not None for each in standing)
+        yield (
+            f'Of the {known} with a published box AP, no other one is both faster and at least as '
+            f'accurate as these, fastest first: {names}.\n'
+        )
+    if 'accuracy' in plots:
+        yield f'![Published box AP against measured latency]({plots["accuracy"]})\n'
+    sides = ', '.join(map(str, settings['growth_sizes']))
+    yield GROWTH.format(sides=sides)
+    yield growth_table(record) + '\n'
+    if 'area' in plots:
+        yield f'![Time against the area of the image]({plots["area"]})\n'
+    if lines := failures(record):
+        yield '### Not measured\n'
+        yield '\n'.join(f'- {line}' for line in lines) + '\n'
