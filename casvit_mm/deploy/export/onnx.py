@@ -65,7 +65,7 @@ def converted(network: Network) -> Any:
 
     Raises:
         MissingPackageError: onnx or onnxscript cannot be imported.
-        ExportError: The network cannot be traced.
+        ExportError: The network cannot be traced or converted.
     """
     try:
         import onnx  # noqa: F401
