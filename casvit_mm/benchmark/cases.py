@@ -69,6 +69,11 @@ class Case:
                     f'known: {", ".join(values) or "none"}'
                 )
 
+    def __str__(self) -> str:
+        shape = f'{self.batch_size} x {self.image_size} px'
+        device = '' if self.device == 'cpu' else f', on {self.device}'
+        return f'{self.label} ({self.mode}, {self.name}, {shape}{device})'
+
     def _variants(self) -> tuple[str, ...]:
         known = variants(self.model, self.mode)
         if self.mode == 'inference' and self.kind != 'config':

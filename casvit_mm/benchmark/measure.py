@@ -7,6 +7,7 @@ ratios are computed between neighbouring turns.
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -136,8 +137,12 @@ class MeasuringProcess:
         code = self.process.wait()
         self.said.seek(0)
         said = self.said.read().strip().splitlines()
-        reason = said[-1] if said else f'it ended with code {code}'
-        return BenchmarkError(self.what, reason)
+        if code < 0:
+            # What it said last, a warning perhaps, is not why it was ended.
+            name = signal.Signals(-code).name
+            memory = '; perhaps there was not enough memory' if name == 'SIGKILL' else ''
+            return BenchmarkError(self.what, f'its process was ended by {name}{memory}')
+        return BenchmarkError(self.what, said[-1] if said else f'it ended with code {code}')
 
 
 class Worker(MeasuringProcess):
@@ -218,7 +223,7 @@ def _measure_group(
     with ExitStack() as stack:
         workers = []
         for case in group.cases:
-            bar.set_description(f'{case.label} {case.mode}: {case.name}')
+            bar.set_description(str(case))
             try:
                 workers.append(stack.enter_context(_worker(case, threads)))
             except BenchmarkError as error:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -86,12 +87,18 @@ def accuracies(name, folder, *model):
     return [logged[each] / (100 if each in PERCENT else 1) for each in METRICS[name]]
 
 
+@pytest.fixture(scope='session')
+def of_checkpoint(trained, tmp_path_factory):
+    """Tests the checkpoint of a demo once."""
+    return cache(lambda name: accuracies(name, tmp_path_factory.mktemp(name), trained(name)))
+
+
 @pytest.mark.parametrize(('name', 'key', 'options'), FILES)
 def test_an_exported_file_has_the_accuracy_of_the_checkpoint(
-    name, key, options, trained, exported, tmp_path, capsys
+    name, key, options, of_checkpoint, exported, tmp_path, capsys
 ):
     file = exported(name, key, options)
-    expected = accuracies(name, tmp_path / 'checkpoint', trained(name))
+    expected = of_checkpoint(name)
     found = accuracies(name, tmp_path / 'file', '--backend', file, '--trust')
     shown = [f'{left:.4f} {right:.4f}' for left, right in zip(expected, found, strict=True)]
     report(capsys, f'{name} {key} {" ".join(options)}: {", ".join(shown)}')
