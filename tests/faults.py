@@ -138,13 +138,13 @@ class Tell(Hook):
 
     Args:
         pace: Seconds that each step takes.
-        fault: As for `Run`.
+        fault: As for `Run`; none by default.
         since: As for `Run`.
     """
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, pace, fault, since):
+    def __init__(self, pace, fault='', since=0):
         self.pace, self.fault, self.since = pace, fault, since
         self.is_failing = False
 
