@@ -22,7 +22,7 @@ from casvit_mm.comparison.candidates import Candidate, ComparisonError
 from casvit_mm.comparison.trained.plan import Run
 from casvit_mm.comparison.trained.recipe import FACTORS, SIDE, TASKS, run_config
 from casvit_mm.config.text import escape_braces
-from casvit_mm.engine.checkpoints import latest_checkpoint, traces_of_run
+from casvit_mm.engine.checkpoints import RECENT, latest_checkpoint, traces_of_run
 
 FOLDER = 'runs'
 SAID, PROCESS, SIDES = 'output.txt', 'process.json', 'sides.json'
@@ -95,6 +95,8 @@ def carry_out(
         with _noting_time(result, seconds):
             _train(config, how, 60 * how.minutes - seconds)
         result |= _results(run, config, how)
+        # As large as the last checkpoint, and no longer of use.
+        (folder / RECENT).unlink(missing_ok=True)
     except _FailedError as error:
         result['failure'] = str(error)
     result['step_seconds'] = _step_seconds(folder)
@@ -174,7 +176,9 @@ def _reason(said: str, code: int) -> str:
     if code < 0:
         return f'it was killed by signal {-code}'
     lines = said.strip().splitlines() or [f'it ended with code {code}']
-    return lines[-1].removeprefix('Error: ')[:LONGEST_REASON]
+    # Below the traceback of a bug, `casvit train` says that it is one.
+    said = lines[-2] if 'this is a bug' in lines[-1] and len(lines) > 1 else lines[-1]
+    return said.removeprefix('casvit train: error: ')[:LONGEST_REASON]
 
 
 def _require_free(folder: Path) -> None:
