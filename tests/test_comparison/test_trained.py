@@ -171,6 +171,7 @@ def test_all_runs_are_kept_and_only_failed_ones_are_done_again(trained, tmp_path
     assert row in text and '](out/trained_detection.png)' in text
     assert '- Pooling, detection, rate 1, seed 0: it broke.' in text
     assert 'casvit compare --train --mixers CASMixer PoolingMixer --no-peers --size xs' in text
+    assert 'rates of 0.1, 0.3, 1 times' in text and 'each of the seeds 0, 1, 2.' in text
     assert 'smallest one' not in text and 'GMACs' not in text
     assert 'They are of 3 seeds' in text.replace('\n  ', ' ')
 

@@ -31,6 +31,8 @@ TRAINED = """\
 Cost and speed were measured with random weights, box AP under *Cost and receptive field* is copied
 from publications, and some of the backbones were trained for minutes, at the end of the page."""
 
+ONLY_TRAINED = 'They were trained for minutes, from random weights.'
+
 COST = """\
 ## Cost and receptive field
 
@@ -95,10 +97,10 @@ def comparison_page(
         Markdown.
     """
     size = records[0]['settings']['size'].upper()
-    weights = TRAINED if any(trained) else RANDOM
-    parts = [INTRODUCTION.format(size=size, command=command, weights=weights)]
     of_all = list(zip(records, plots, measured, strict=True))
     speeds = [each for each in of_all if each[0]['models']]
+    weights = RANDOM if not any(trained) else TRAINED if speeds else ONLY_TRAINED
+    parts = [INTRODUCTION.format(size=size, command=command, weights=weights)]
     for record, drawn, _ in speeds[:1]:
         parts += [COST.format(side=record['settings']['image_size']), cost_table(record) + '\n']
         if 'receptive_fields' in drawn:

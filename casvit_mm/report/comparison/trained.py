@@ -18,10 +18,10 @@ SECTION = """\
 Each backbone was trained from random weights on a generated dataset, with images of {side}x{side}
 and {batch} images a step, in the place of the backbone of a demo: a RetinaNet for detection, a
 Semantic FPN for segmentation. Head, recipe, number of steps and order of the images are the same;
-each backbone has its own initialisation. The learning rate is the best of those that were tried
-({rates} times that of the demo), in one run each{share}; then there was one run for each of the
-seeds {seeds}. The table has the mean of these runs, half the range of their values, and the means
-for test images of other sizes, without training for them.
+each backbone has its own initialisation.
+
+{search} The tables have the mean of these runs, half the range of their values, and the means for
+test images of other sizes, for which nothing was trained.
 
 ### What can be concluded
 
@@ -103,15 +103,12 @@ def trained_section(
     """
     trained = record['trained']
     settings, summary = trained['settings'], trained['summary']
-    several = len(settings['rates']) > 1
     yield SECTION.format(
         machine=machine_name(trained),
         command=command,
         side=summary['side'],
         batch=summary['batch_size'],
-        rates=', '.join(f'{each:g}' for each in settings['rates']),
-        share=f' of 1/{summary["search_share"]} of the steps' if several else '',
-        seeds=', '.join(map(str, settings['seeds'])),
+        search=_search(settings, summary['search_share']),
         seeds_count=count_of(len(settings['seeds']), 'seed'),
     )
     if line := _edges(record):
@@ -126,6 +123,20 @@ def trained_section(
     if summary['unfinished']:
         yield '### Not finished\n'
         yield '\n'.join(f'- {line}' for line in summary['unfinished']) + '\n'
+
+
+def _search(settings: dict[str, Any], share: int) -> str:
+    """How the learning rate was chosen, and the seeds."""
+    rates = ', '.join(f'{each:g}' for each in settings['rates'])
+    seeds = f'the seeds {", ".join(map(str, settings["seeds"]))}'
+    if len(settings['rates']) == 1:
+        return (
+            f'The learning rate is {rates} times that of the demo, with a run for each of {seeds}.'
+        )
+    return (
+        f'For each backbone, learning rates of {rates} times that of the demo were tried, in one\n'
+        f'run each of 1/{share} of the steps; the best one was used in a run for each of {seeds}.'
+    )
 
 
 def _edges(record: dict[str, Any]) -> str:
