@@ -22,13 +22,13 @@ Processes take turns, as in `casvit bench`. What is measured is kept after each 
 FOLDER/compare.json: the same command again goes on where it stopped, and more names add to it.
 
 With --train, each is trained from random weights on the generated datasets, in the recipe of the
-demos at 128x128: a RetinaNet for detection, a Semantic FPN for segmentation. Only the backbone
-differs. All of a task have the same number of steps (--steps); a third of them for each learning
-rate of --rates, then all for each seed with the best one, whose models are also tested with images
-of 0.5 to 2 times the size. A run is a `casvit train` of its own in FOLDER/runs. If it fails, or
-takes longer than --minutes, the others go on; the same command again does what is left, and
-resumes from checkpoints. So short a training shows what learns quickly, not what is best in the
-end: the page says what can be concluded.
+demos: a RetinaNet for detection, a Semantic FPN for segmentation. Only the backbone differs. All of
+a task have the same number of steps (--steps); a third of them for each learning rate of --rates,
+then all for each seed with the best one, whose models are also tested with images of 0.5 to 2 times
+the size. A run is a `casvit train` of its own in FOLDER/runs. If it fails, or takes longer than
+--minutes, the others go on; the same command again does what is left, and resumes from checkpoints.
+So short a training shows what learns quickly, not what is best in the end: the page says what can
+be concluded.
 """
 
 from argparse import ArgumentParser
@@ -154,8 +154,7 @@ def _add_training(parser: ArgumentParser) -> None:
         nargs='+',
         type=arguments.positive_int,
         metavar='N',
-        help='training steps of 4 images, one number for each of --tasks or one for all '
-        f'(default: {steps})',
+        help=f'training steps, one number for each of --tasks or one for all (default: {steps})',
     )
     group.add_argument(
         '--rates',

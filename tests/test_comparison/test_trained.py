@@ -21,7 +21,7 @@ from casvit_mm.comparison.trained.plan import (
     left_runs,
     steps_left,
 )
-from casvit_mm.comparison.trained.recipe import FACTORS, SIDE, run_config
+from casvit_mm.comparison.trained.recipe import TASKS, run_config
 from casvit_mm.report.comparison.trained_plots import trained_plots
 
 STEPS = dict(detection=30, segmentation=60)
@@ -101,7 +101,7 @@ def test_configs_differ_in_the_backbone_and_its_channels_only(task):
         for step in ours[f'{split}_dataloader'].dataset.pipeline
         if step['type'] == 'Resize'
     ]
-    assert sides == [(SIDE, SIDE)] * 3
+    assert sides == [(TASKS[task].side,) * 2] * 3
 
 
 def test_the_neck_has_the_channels_of_a_peer():
@@ -114,8 +114,9 @@ def test_the_neck_has_the_channels_of_a_peer():
 
 
 def test_sides_of_test_images_are_multiples_of_the_largest_stride():
-    assert all(factor * SIDE % 32 == 0 for factor in FACTORS)
-    assert 1 in FACTORS
+    for task in TASKS.values():
+        assert task.side in task.sides and all(side % 32 == 0 for side in task.sides)
+        assert (min(task.sides), max(task.sides)) == (task.side / 2, 2 * task.side)
 
 
 COMMAND = (

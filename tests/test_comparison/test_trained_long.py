@@ -11,6 +11,7 @@ from long_runs import report
 
 from casvit.tables import COMPARED_TASKS
 from casvit_mm.comparison.trained.execute import FOLDER, PROCESS
+from casvit_mm.comparison.trained.recipe import TASKS
 from casvit_mm.engine.checkpoints import traces_of_run
 
 pytestmark = pytest.mark.long
@@ -53,6 +54,6 @@ def test_a_killed_comparison_goes_on_where_it_stopped(tmp_path, capsys):
     for task in COMPARED_TASKS:
         scores = trained['summary']['scores'][task]
         assert {each['label'] for each in scores} == {'CAS-ViT XS', 'Pooling'}
-        assert all([side for side, _ in each['sides']] == [64, 128, 192, 256] for each in scores)
+        assert all([side for side, _ in each['sides']] == TASKS[task].sides for each in scores)
         assert (tmp_path / 'out' / f'trained_{task}.png').is_file()
     report(capsys, done.stdout)

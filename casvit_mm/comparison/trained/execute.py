@@ -20,7 +20,7 @@ from casvit.sentences import reason_of
 from casvit_mm.benchmark.convergence import RunError, read_run
 from casvit_mm.comparison.candidates import Candidate, ComparisonError
 from casvit_mm.comparison.trained.plan import Run
-from casvit_mm.comparison.trained.recipe import FACTORS, SIDE, TASKS, run_config
+from casvit_mm.comparison.trained.recipe import TASKS, run_config
 from casvit_mm.config.text import escape_braces
 from casvit_mm.engine.checkpoints import RECENT, latest_checkpoint, traces_of_run
 
@@ -124,11 +124,11 @@ def _results(run: Run, config: Path, how: Circumstances) -> dict[str, Any]:
     """The metric of a trained run; for a final one, also at other sizes of the test images."""
     folder, task = config.parent, TASKS[run.task]
     try:
-        found = {SIDE: read_run(folder)['metrics'][task.metric]}
+        found = {task.side: read_run(folder)['metrics'][task.metric]}
     except (RunError, KeyError):
         # It was interrupted before its validation, or has detected nothing.
         found = {}
-    sides = [int(factor * SIDE) for factor in FACTORS] if run.final else [SIDE]
+    sides = task.sides if run.final else [task.side]
     if others := [str(side) for side in sides if side not in found]:
         file = folder / SIDES
         checkpoint = latest_checkpoint(folder)
@@ -140,7 +140,7 @@ def _results(run: Run, config: Path, how: Circumstances) -> dict[str, Any]:
     values = [[side, task.scale * found[side]] for side in sides]
     if not all(math.isfinite(value) for _, value in values):
         raise _FailedError(f'its {task.title} is not a number')
-    return dict(value=dict(values)[SIDE], sides=values if run.final else [])
+    return dict(value=dict(values)[task.side], sides=values if run.final else [])
 
 
 def _call(command: Sequence[str], folder: Path, how: Circumstances, seconds: float | None) -> None:

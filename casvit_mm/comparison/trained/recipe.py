@@ -12,13 +12,6 @@ from casvit_mm.comparison.trained.plan import Run
 from casvit_mm.config.read import load_config
 from casvit_mm.config.view import ConfigView, as_list, type_name
 
-SIDE = 128
-"""Side of the training images, in pixels: half of it, and one and a half times as much, are still
-multiples of the largest stride."""
-
-BATCH_SIZE = 4
-"""Training images of a step."""
-
 FACTORS = (0.5, 1, 1.5, 2)
 """Sides of the test images, as multiples of the side in training."""
 
@@ -38,21 +31,31 @@ class Task:
         config: Name of the demo's config.
         metric: What its evaluator calls the metric.
         title: The name of the metric for people.
+        side: Side of the training images, in pixels: half of it, and one and a half times as much,
+            are still multiples of the largest stride.
+        batch_size: Training images of a step.
         scale: What a value of the evaluator is multiplied with, to be a percentage.
     """
 
     config: str
     metric: str
     title: str
+    side: int
+    batch_size: int
     scale: float
+
+    @property
+    def sides(self) -> list[int]:
+        """Sides of the test images, in pixels."""
+        return [int(factor * self.side) for factor in FACTORS]
 
 
 TASKS: dict[str, Task] = dict(
     zip(
         COMPARED_TASKS,
         (
-            Task('retinanet_casvit-xs_demo_shapes', 'coco/bbox_mAP', 'box AP', 100),
-            Task('semantic_fpn_casvit-xs_demo_shapes', 'mIoU', 'mIoU', 1),
+            Task('retinanet_casvit-xs_demo_shapes', 'coco/bbox_mAP', 'box AP', 128, 4, 100),
+            Task('semantic_fpn_casvit-xs_demo_shapes', 'mIoU', 'mIoU', 64, 10, 1),
         ),
         strict=True,
     )
@@ -62,8 +65,8 @@ TASKS: dict[str, Task] = dict(
 def run_config(run: Run, candidate: Candidate, imports: Sequence[str] = ()) -> Config:
     """The config of a run.
 
-    It is that of the demo, with another backbone and its channels, at :data:`SIDE` pixels, and with
-    a schedule that scales with the number of steps.
+    It is that of the demo, with another backbone and its channels, images of one size, and a
+    schedule that scales with the number of steps.
 
     Args:
         run: The run.
@@ -73,7 +76,8 @@ def run_config(run: Run, candidate: Candidate, imports: Sequence[str] = ()) -> C
     Returns:
         A complete config, without a work dir.
     """
-    cfg = load_config(TASKS[run.task].config)
+    task = TASKS[run.task]
+    cfg = load_config(task.config)
     cfg.model.backbone = candidate.backbone
     backbone: Any = candidate.build()
     cfg.model.neck.in_channels = list(backbone.out_channels)
@@ -81,7 +85,8 @@ def run_config(run: Run, candidate: Candidate, imports: Sequence[str] = ()) -> C
     cfg.optim_wrapper.optimizer.lr *= run.rate
     cfg.randomness = dict(seed=run.seed)
     _schedule(cfg, run.steps)
-    set_side(cfg, SIDE)
+    cfg.train_dataloader.batch_size = task.batch_size
+    set_side(cfg, task.side)
     return cfg
 
 
@@ -109,7 +114,6 @@ def _schedule(cfg: Config, steps: int) -> None:
         dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warm),
         dict(type='CosineAnnealingLR', by_epoch=False, eta_min=0.0, **cosine),
     ]
-    cfg.train_dataloader.batch_size = BATCH_SIZE
     cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
     cfg.train_dataloader.batch_sampler = None
     cfg.log_processor.by_epoch = False

@@ -12,7 +12,7 @@ from casvit_mm.comparison.trained.plan import (
     search_runs,
     settings_of,
 )
-from casvit_mm.comparison.trained.recipe import BATCH_SIZE, SIDE, TASKS
+from casvit_mm.comparison.trained.recipe import TASKS
 
 
 def summary(trained: dict[str, Any]) -> dict[str, Any]:
@@ -22,9 +22,9 @@ def summary(trained: dict[str, Any]) -> dict[str, Any]:
         trained: ``trained`` of a record, as of :func:`casvit_mm.comparison.record.open_trained`.
 
     Returns:
-        - ``side`` and ``batch_size`` of the training images, and ``search_share``: the runs that
-          search the learning rate have one in so many steps.
-        - ``metrics``: the name of the metric for people, by task.
+        - ``search_share``: the runs that search the learning rate have one in so many steps.
+        - ``metrics``, the name of the metric for people, ``side`` of the training images in pixels
+          and ``batch_size``, by task.
         - ``scores``: by task, a list of the candidates with a finished final run, the best first.
           Each has ``label``, ``kind``, its best ``rate``; ``values``, the metric of each finished
           final run in percent, and their ``mean``; ``sides``, pairs of the side of the test images
@@ -33,8 +33,8 @@ def summary(trained: dict[str, Any]) -> dict[str, Any]:
     """
     tasks = [task for task in TASKS if any(r['task'] == task for r in trained['runs'].values())]
     return dict(
-        side=SIDE,
-        batch_size=BATCH_SIZE,
+        side={task: TASKS[task].side for task in tasks},
+        batch_size={task: TASKS[task].batch_size for task in tasks},
         search_share=SEARCH_SHARE,
         metrics={task: TASKS[task].title for task in tasks},
         scores={task: _scores(trained, task) for task in tasks},

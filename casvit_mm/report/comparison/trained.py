@@ -15,10 +15,9 @@ SECTION = """\
 {command}
 ```
 
-Each backbone was trained from random weights on a generated dataset, with images of {side}x{side}
-and {batch} images a step, in the place of the backbone of a demo: a RetinaNet for detection, a
-Semantic FPN for segmentation. Head, recipe, number of steps and order of the images are the same;
-each backbone has its own initialisation.
+Each backbone was trained from random weights on a generated dataset, in the place of the backbone
+of a demo: a RetinaNet for detection, a Semantic FPN for segmentation. Head, recipe, number of steps
+and order of the images are the same; each backbone has its own initialisation.
 
 {search} The tables have the mean of these runs, half the range of their values, and the means for
 test images of other sizes, for which nothing was trained.
@@ -63,7 +62,7 @@ def trained_tables(record: dict[str, Any]) -> list[str]:
 
 def _table(summary: dict[str, Any], task: str) -> str:
     found, title = summary['scores'][task], summary['metrics'][task]
-    others = [side for side, _ in found[0]['sides'] if side != summary['side']]
+    others = [side for side, _ in found[0]['sides'] if side != summary['side'][task]]
     titles = (
         f'backbone ({task})',
         'learning rate',
@@ -106,8 +105,6 @@ def trained_section(
     yield SECTION.format(
         machine=machine_name(trained),
         command=command,
-        side=summary['side'],
-        batch=summary['batch_size'],
         search=_search(settings, summary['search_share']),
         seeds_count=count_of(len(settings['seeds']), 'seed'),
     )
@@ -117,6 +114,8 @@ def trained_section(
     yield f'torch {versions["torch"]}; {trained["date"]}.\n'
     for task, table in zip(trained_tasks(record), trained_tables(record), strict=True):
         yield f'### {task.capitalize()}, {count_of(settings["steps"][task], "step")}\n'
+        side, batch = summary['side'][task], summary['batch_size'][task]
+        yield f'A step has {batch} images of {side}x{side}.\n'
         yield table + '\n'
         if file := plots.get(f'trained_{task}'):
             yield f'![{summary["metrics"][task]} by the size of the test images]({file})\n'

@@ -45,7 +45,7 @@ def _plot(record: dict[str, Any], task: str, latency: dict[str, float]) -> bytes
         axes.grid(alpha=0.3)
         axes.set_ylabel(f'{summary["metrics"][task]}, mean of the seeds, in percent')
     order = [each['label'] for each in trained['models'].values()]
-    _sides(panels[0], found, order, summary['side'])
+    _sides(panels[0], found, order, summary['side'][task])
     if measured:
         _latency(figure, panels[1], measured, latency)
     return png(figure)
