@@ -34,8 +34,8 @@ test images of other sizes, for which nothing was trained.
   small and generated, and a backbone that learns slowly at first may win in the end.
 - Anything from a difference that is no larger than the ranges. They are of {seeds_count}: the next
   one can be outside of them.
-- Anything from a task in which all values are about the same and low, such as the mIoU of predicting
-  the background everywhere: then the training was too short (`--steps`).
+- Anything from a task in which all values are about the same and low, such as the mIoU of
+  predicting the background everywhere: then the training was too short (`--steps`).
 - That a backbone is at its best. The rates are few and far apart, each was tried with one seed, the
   recipe was made for CAS-ViT, and weight decay and warm-up were not searched.
 - Which backbone learns most in a given time: all have the same number of steps, and a step takes
