@@ -209,6 +209,16 @@ COMPARED_VARIANTS = ('eager', 'compiled', 'exported')
 """Variants of inference in which backbones are compared; ``exported`` is an ONNX file of the fused
 model."""
 
+COMPARED_TASKS = ('detection', 'segmentation')
+"""Tasks for which backbones are trained to be compared."""
+
+COMPARED_STEPS = {'detection': 200, 'segmentation': 400}
+"""Training steps of these tasks: about two minutes on a CPU core with CAS-ViT XS."""
+
+TRAINED_PEERS = ('resnet18', 'pvt_v2_b0', 'swiftformer_s')
+"""Small peers that are trained to be compared: convolutions only, self-attention, and additive
+attention."""
+
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)

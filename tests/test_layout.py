@@ -22,7 +22,7 @@ MAY_IMPORT = {
     'engine': {'models', 'speed', 'deploy', 'config', 'datasets'},
     'finetune': {'models', 'config', 'datasets', 'inference', 'engine'},
     'benchmark': {'models', 'speed', 'deploy', 'config', 'datasets', 'engine'},
-    'comparison': {'models', 'benchmark'},
+    'comparison': {'models', 'config', 'engine', 'benchmark'},
     'report': {'config', 'datasets'},
 }
 ALL = set(MAY_IMPORT)

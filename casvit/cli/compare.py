@@ -6,6 +6,10 @@
   casvit compare --mixers CASMixer SelfAttentionMixer --no-peers --image-size 224 --out quick
   casvit compare --custom-imports my_parts --mixers MyMixer --out comparison
       a mixer of your own, registered in my_parts.py: docs/extend.md
+  casvit compare --train --out comparison
+      trains them instead: all token mixers and three small other backbones, hours on a CPU;
+      into the same record
+  casvit compare --train --tasks detection --mixers CASMixer PoolingMixer --no-peers --out brief
   casvit compare --page compare.md --records comparison/compare.json
       measures nothing: writes a page with tables and plots from records, one for each machine
 
@@ -16,12 +20,28 @@ such, and left empty if nobody published it.
 
 Processes take turns, as in `casvit bench`. What is measured is kept after each model in
 FOLDER/compare.json: the same command again goes on where it stopped, and more names add to it.
+
+With --train, each is trained from random weights on the generated datasets, in the recipe of the
+demos: a RetinaNet for detection, a Semantic FPN for segmentation. Only the backbone differs. All of
+a task have the same number of steps (--steps); a third of them for each learning rate of --rates,
+then all for each seed with the best one, whose models are also tested with images of 0.5 to 2 times
+the size. A run is a `casvit train` of its own in FOLDER/runs. If it fails, or takes longer than
+--minutes, the others go on; the same command again does what is left, and resumes from checkpoints.
+So short a training shows what learns quickly, not what is best in the end: the page says what can
+be concluded.
 """
 
 from argparse import ArgumentParser
 
 from casvit.cli import arguments
-from casvit.tables import ARCHITECTURES, COMPARED_VARIANTS, PEERS
+from casvit.tables import (
+    ARCHITECTURES,
+    COMPARED_STEPS,
+    COMPARED_TASKS,
+    COMPARED_VARIANTS,
+    PEERS,
+    TRAINED_PEERS,
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -47,52 +67,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--peers',
         nargs='+',
         metavar='NAME',
-        help=f'other backbones, by their names in timm: {", ".join(PEERS)} (default: all)',
+        help=f'other backbones, by their names in timm: {", ".join(PEERS)} (default: all; '
+        f'with --train {", ".join(TRAINED_PEERS)})',
     )
     peers.add_argument('--no-peers', action='store_true', help='compare token mixers only')
-    parser.add_argument(
-        '--image-size',
-        type=arguments.positive_int,
-        default=512,
-        metavar='N',
-        help='side of the square image, in pixels (default: 512)',
-    )
-    parser.add_argument(
-        '--variants',
-        nargs='+',
-        choices=COMPARED_VARIANTS,
-        default=list(COMPARED_VARIANTS),
-        help='variants of inference to measure (default: all)',
-    )
-    parser.add_argument(
-        '--growth-sizes',
-        nargs='+',
-        type=arguments.positive_int,
-        metavar='N',
-        help='sides of the images with which the growth of the cost is measured, at least three '
-        '(default: five, from half of --image-size to twice as much)',
-    )
-    parser.add_argument(
-        '--batch-size',
-        type=arguments.positive_int,
-        default=8,
-        metavar='N',
-        help='images per batch for the throughput (default: 8)',
-    )
-    parser.add_argument(
-        '--turns',
-        type=arguments.positive_int,
-        default=5,
-        metavar='N',
-        help='number of turns of each case (default: 5)',
-    )
-    parser.add_argument(
-        '--seconds',
-        type=arguments.above_zero,
-        default=1.0,
-        metavar='S',
-        help='length of a turn (default: 1)',
-    )
     parser.add_argument(
         '--threads',
         type=arguments.positive_int,
@@ -106,4 +84,101 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--page', metavar='FILE.md', help='write the page from --records')
     parser.add_argument(
         '--records', nargs='+', metavar='FILE.json', help='records that --out wrote earlier'
+    )
+    _add_measuring(parser)
+    _add_training(parser)
+
+
+def _add_measuring(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('measuring')
+    group.add_argument(
+        '--image-size',
+        type=arguments.positive_int,
+        default=512,
+        metavar='N',
+        help='side of the square image, in pixels (default: 512)',
+    )
+    group.add_argument(
+        '--variants',
+        nargs='+',
+        choices=COMPARED_VARIANTS,
+        default=list(COMPARED_VARIANTS),
+        help='variants of inference to measure (default: all)',
+    )
+    group.add_argument(
+        '--growth-sizes',
+        nargs='+',
+        type=arguments.positive_int,
+        metavar='N',
+        help='sides of the images with which the growth of the cost is measured, at least three '
+        '(default: five, from half of --image-size to twice as much)',
+    )
+    group.add_argument(
+        '--batch-size',
+        type=arguments.positive_int,
+        default=8,
+        metavar='N',
+        help='images per batch for the throughput (default: 8)',
+    )
+    group.add_argument(
+        '--turns',
+        type=arguments.positive_int,
+        default=5,
+        metavar='N',
+        help='number of turns of each case (default: 5)',
+    )
+    group.add_argument(
+        '--seconds',
+        type=arguments.above_zero,
+        default=1.0,
+        metavar='S',
+        help='length of a turn (default: 1)',
+    )
+
+
+def _add_training(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('training')
+    group.add_argument(
+        '--train', action='store_true', help='train the candidates instead of measuring them'
+    )
+    group.add_argument(
+        '--tasks',
+        nargs='+',
+        choices=COMPARED_TASKS,
+        default=list(COMPARED_TASKS),
+        help='tasks to train for (default: all)',
+    )
+    steps = ', '.join(f'{number} for {task}' for task, number in COMPARED_STEPS.items())
+    group.add_argument(
+        '--steps',
+        nargs='+',
+        type=arguments.positive_int,
+        metavar='N',
+        help=f'training steps, one number for each of --tasks or one for all (default: {steps})',
+    )
+    group.add_argument(
+        '--rates',
+        nargs='+',
+        type=arguments.above_zero,
+        default=[0.1, 0.3, 1.0],
+        metavar='X',
+        help="learning rates to try, as multiples of the demo's (default: 0.1 0.3 1); a single one "
+        'is used without a search',
+    )
+    group.add_argument(
+        '--seeds',
+        nargs='+',
+        type=int,
+        default=[0, 1, 2],
+        metavar='N',
+        help='seeds of the runs with the best learning rate; the first one is for the search, too '
+        '(default: 0 1 2)',
+    )
+    group.add_argument(
+        '--minutes',
+        type=arguments.above_zero,
+        default=3.0,
+        metavar='M',
+        help='stop a training that takes longer, and go on with the next; with more minutes, the '
+        'same command resumes it (default: 3)',
     )

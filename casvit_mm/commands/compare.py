@@ -12,15 +12,23 @@ import torch
 from casvit.errors import CliError
 from casvit.files import write_whole
 from casvit.sentences import first_line, reason_of
-from casvit.tables import COMPARED_VARIANTS
+from casvit.tables import COMPARED_VARIANTS, TRAINED_PEERS
+from casvit_mm.commands.compare_training import train
 from casvit_mm.comparison.candidates import Candidate, mixer_candidates, peer_candidates
 from casvit_mm.comparison.measure import measure_candidate
 from casvit_mm.comparison.plan import Settings
-from casvit_mm.comparison.record import command_of, keep_record, open_record, read_record
+from casvit_mm.comparison.record import (
+    command_of,
+    keep_record,
+    open_record,
+    read_record,
+    trained_command_of,
+)
 from casvit_mm.models.timm_pyramid import require_timm
 from casvit_mm.report.comparison.page import comparison_page
 from casvit_mm.report.comparison.plots import comparison_plots
 from casvit_mm.report.comparison.tables import cost_table, growth_table, speed_table
+from casvit_mm.report.comparison.trained import trained_tables
 from casvit_mm.speed.devices import usable_device
 
 # Sides of the images for the growth of the cost, as multiples of that of the others.
@@ -51,6 +59,10 @@ def run(args: Namespace) -> int:
     folder = Path(args.out).expanduser()
     candidates = _candidates(args)
     settings = _settings(args)
+    if args.train:
+        record = train(args, candidates, settings, folder)
+        print('\n\n'.join(trained_tables(record)))
+        return _end(record, folder)
     record = open_record(folder, settings)
     keep_record(record, folder)
     left = [each for each in candidates if each.key not in record['models']]
@@ -61,6 +73,10 @@ def run(args: Namespace) -> int:
         )
         keep_record(record, folder)
     print('\n\n'.join(table(record) for table in (cost_table, speed_table, growth_table)))
+    return _end(record, folder)
+
+
+def _end(record: dict[str, Any], folder: Path) -> int:
     for file in _write_plots(record, folder).values():
         print(f'plot: {file}')
     print(f'record: {folder / "compare.json"}')
@@ -80,7 +96,7 @@ def _candidates(args: Namespace) -> list[Candidate]:
             ) from error
     peers: list[Candidate] = []
     if not args.no_peers:
-        peers = peer_candidates(args.peers)
+        peers = peer_candidates(args.peers or (TRAINED_PEERS if args.train else None))
         require_timm()
     return [*mixer_candidates(args.size, args.mixers), *peers]
 
@@ -107,7 +123,7 @@ def _write_page(page: Path, files: list[Path]) -> int:
         raise CliError('Two --records are in one folder, but each has plots of the same names.')
     records = [read_record(file) for file in files]
     for file, record in zip(files, records, strict=True):
-        if not record['models']:
+        if not record['models'] and not record.get('trained', {}).get('runs'):
             raise CliError(f'{file} has no model yet: measure one with casvit compare --out.')
     plots = [
         {name: _address(plot, page) for name, plot in _write_plots(record, file.parent).items()}
@@ -116,7 +132,8 @@ def _write_page(page: Path, files: list[Path]) -> int:
     names = ' '.join(map(str, files))
     command = f'casvit compare --page {page} --records {names}'
     measured = [command_of(record) for record in records]
-    _write(comparison_page(records, plots, measured, command), page)
+    trained = [trained_command_of(each) if each.get('trained') else '' for each in records]
+    _write(comparison_page(records, plots, measured, command, trained), page)
     print(f'page: {page}')
     return 0
 

@@ -13,6 +13,7 @@ from casvit_mm import __version__
 from casvit_mm.benchmark.machine import describe
 from casvit_mm.comparison.candidates import ComparisonError
 from casvit_mm.comparison.plan import Settings
+from casvit_mm.comparison.trained.plan import TrainedSettings
 
 NAME = 'compare.json'
 
@@ -31,26 +32,67 @@ def open_record(folder: Path, settings: Settings) -> dict[str, Any]:
     Raises:
         ComparisonError: The record cannot be read, or is of other settings or another machine.
     """
-    new: dict[str, Any] = {
-        'date': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d'),
-        'casvit_mm': __version__,
-        'machine': describe(settings.device, settings.threads),
-        # As JSON has it, to compare with a record that was read.
-        'settings': json.loads(json.dumps(asdict(settings))),
-        'models': {},
-    }
+    new = _new(settings.device, settings.threads, settings)
     file = folder / NAME
     if not file.exists():
         return new
     record = read_record(file)
-    for part, same in (('settings', 'with the same settings'), ('machine', 'on that machine')):
-        if differing := _difference(record[part], new[part]):
-            name, before, now = differing
-            raise ComparisonError(
-                f'{file} was measured with {name} {before}, and this would be {now}: choose '
-                f'another folder with --out, or measure {same}.'
-            )
+    if not record['models']:
+        # It has trained candidates only, which have settings of their own.
+        return {**record, **new}
+    _require_same(file, record, new, 'measured')
     return record
+
+
+def open_trained(folder: Path, speed: Settings, trained: TrainedSettings) -> dict[str, Any]:
+    """The record in a folder, to go on with trained candidates, or a new one.
+
+    Args:
+        folder: The folder, which need not exist.
+        speed: Settings of measurements, for a new record, and the device and threads to train with.
+        trained: The settings of the training runs.
+
+    Returns:
+        As of :func:`open_record`, and ``trained``: a dict with ``date``, ``casvit_mm``,
+        ``machine``, ``settings``; ``models``, the ``label`` and ``kind`` of each candidate by its
+        key; and ``runs``, the results by the names of the runs, as of
+        :func:`casvit_mm.comparison.trained.execute.carry_out`. The command adds ``summary``, as of
+        :func:`casvit_mm.comparison.trained.summary.summary`.
+
+    Raises:
+        ComparisonError: The record cannot be read, or its runs are of other settings or another
+            machine.
+    """
+    file = folder / NAME
+    machine = (speed.device, speed.threads)
+    record = read_record(file) if file.exists() else _new(*machine, speed)
+    new = {**_new(*machine, trained), 'runs': {}}
+    if 'trained' in record:
+        _require_same(file, record['trained'], new, 'trained')
+    else:
+        record['trained'] = new
+    return record
+
+
+def _new(device: str, threads: int, settings: Settings | TrainedSettings) -> dict[str, Any]:
+    return {
+        'date': datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%d'),
+        'casvit_mm': __version__,
+        'machine': describe(device, threads),
+        # As JSON has it, to compare with a record that was read.
+        'settings': json.loads(json.dumps(asdict(settings))),
+        'models': {},
+    }
+
+
+def _require_same(file: Path, before: dict[str, Any], new: dict[str, Any], done: str) -> None:
+    for part, same in (('settings', 'use the same settings'), ('machine', 'go on on that machine')):
+        if differing := _difference(before[part], new[part]):
+            name, old, now = differing
+            raise ComparisonError(
+                f'{file} was {done} with {name} {old}, and this would be {now}: choose '
+                f'another folder with --out, or {same}.'
+            )
 
 
 def read_record(file: Path) -> dict[str, Any]:
@@ -104,6 +146,29 @@ def command_of(record: dict[str, Any]) -> str:
         f'--batch-size {settings["batch_size"]} --turns {settings["turns"]} '
         f'--seconds {settings["seconds"]:g} --threads {settings["threads"]} '
         f'--device {settings["device"]} --out FOLDER'
+    )
+
+
+def trained_command_of(record: dict[str, Any]) -> str:
+    """The command that repeats the training runs of a record.
+
+    Args:
+        record: The record.
+    """
+    trained = record['trained']
+    settings, names = trained['settings'], {'mixer': '', 'peer': ''}
+    for key, entry in trained['models'].items():
+        names[entry['kind']] += f' {key}'
+    mixers = f' --mixers{names["mixer"]}' if names['mixer'] else ''
+    peers = f' --peers{names["peer"]}' if names['peer'] else ' --no-peers'
+    used = {each['task'] for each in trained['runs'].values()}
+    tasks = [task for task in settings['steps'] if task in used]
+    rates, seeds = (' '.join(f'{each:g}' for each in settings[key]) for key in ('rates', 'seeds'))
+    steps = ' '.join(str(settings['steps'][task]) for task in tasks)
+    return (
+        f'casvit compare --train{mixers}{peers} --size {settings["size"]} '
+        f'--tasks {" ".join(tasks)} --steps {steps} --rates {rates} --seeds {seeds} '
+        f'--threads {trained["machine"]["threads"]} --out FOLDER'
     )
 
 

@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 OURS, OTHERS = '#c2410c', '#2563a8'
+# Of series, distinct without colour vision, too; the first is for CAS-ViT itself.
+COLOURS = (OURS, '#2563a8', '#0d9488', '#9333ea', '#ca8a04', '#475569', '#be185d', '#15803d')
+MARKERS = 'osD^vPX*'
 DPI = 130
 # Offsets of a name from its point, in points, and the alignment of its text.
 PLACES = (((-5, 5), 'right'), ((6, 4), 'left'), ((-5, -10), 'right'), ((6, -10), 'left'))

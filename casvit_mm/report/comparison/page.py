@@ -5,6 +5,7 @@ from typing import Any
 
 from casvit_mm.report.comparison.tables import cost_table, failures, growth_table, speed_table
 from casvit_mm.report.comparison.times import standings_of
+from casvit_mm.report.comparison.trained import trained_section
 from casvit_mm.report.speed.peers import front
 from casvit_mm.report.speed.table import machine_name
 
@@ -13,8 +14,7 @@ INTRODUCTION = """\
 
 CAS-ViT {size} with each of its [token mixers](extend.md#a-token-mixer), and the
 [other backbones](baselines.md) in its place. Only the mixer, or only the backbone, differs.
-Everything here was measured with random weights, except for the box AP, which is copied from
-publications.
+{weights}
 
 This page is written by
 
@@ -22,6 +22,16 @@ This page is written by
 {command}
 ```
 """
+
+RANDOM = """\
+Everything here was measured with random weights, except for the box AP, which is copied from
+publications."""
+
+TRAINED = """\
+Cost and speed were measured with random weights, box AP under *Cost and receptive field* is copied
+from publications, and some of the backbones were trained for minutes, at the end of the page."""
+
+ONLY_TRAINED = 'They were trained for minutes, from random weights.'
 
 COST = """\
 ## Cost and receptive field
@@ -70,6 +80,7 @@ def comparison_page(
     plots: Sequence[Mapping[str, str]],
     measured: Sequence[str],
     command: str,
+    trained: Sequence[str] = (),
 ) -> str:
     """Writes the page.
 
@@ -80,21 +91,25 @@ def comparison_page(
             :func:`casvit_mm.report.comparison.plots.comparison_plots`, relative to the page.
         measured: For each record, the command that measured it.
         command: The command that writes the page.
+        trained: For each record, the command that trained its candidates; empty if none did.
 
     Returns:
         Markdown.
     """
-    first, settings = records[0], records[0]['settings']
-    size = settings['size'].upper()
-    parts = [
-        INTRODUCTION.format(size=size, command=command),
-        COST.format(side=settings['image_size']),
-        cost_table(first) + '\n',
-    ]
-    if 'receptive_fields' in plots[0]:
-        parts.append(f'![Effective receptive fields]({plots[0]["receptive_fields"]})\n')
-    for record, drawn, done in zip(records, plots, measured, strict=True):
-        parts += _of_machine(record, drawn, done)
+    size = records[0]['settings']['size'].upper()
+    of_all = list(zip(records, plots, measured, strict=True))
+    speeds = [each for each in of_all if each[0]['models']]
+    weights = RANDOM if not any(trained) else TRAINED if speeds else ONLY_TRAINED
+    parts = [INTRODUCTION.format(size=size, command=command, weights=weights)]
+    for record, drawn, _ in speeds[:1]:
+        parts += [COST.format(side=record['settings']['image_size']), cost_table(record) + '\n']
+        if 'receptive_fields' in drawn:
+            parts.append(f'![Effective receptive fields]({drawn["receptive_fields"]})\n')
+    for each in speeds:
+        parts += _of_machine(*each)
+    for (record, drawn, _), done in zip(of_all, trained, strict=False):
+        if done:
+            parts += trained_section(record, drawn, done)
     return '\n'.join(parts)
 
 

@@ -10,13 +10,11 @@ from matplotlib.patches import Rectangle
 
 from casvit_mm.report.comparison.tables import works
 from casvit_mm.report.comparison.times import standings_of
-from casvit_mm.report.figures import OURS, plain_ticks, png, without_frame
+from casvit_mm.report.comparison.trained_plots import trained_plots
+from casvit_mm.report.figures import COLOURS, MARKERS, plain_ticks, png, without_frame
 from casvit_mm.report.speed.plots import accuracy_plot
 
 COLUMNS = 6
-# Distinct without colour vision, too; the first is for CAS-ViT itself.
-COLOURS = (OURS, '#2563a8', '#0d9488', '#9333ea', '#ca8a04', '#475569', '#be185d', '#15803d')
-MARKERS = 'osD^vPX*'
 
 
 def comparison_plots(record: dict[str, Any]) -> dict[str, bytes]:
@@ -27,16 +25,21 @@ def comparison_plots(record: dict[str, Any]) -> dict[str, bytes]:
 
     Returns:
         PNG files by name: ``accuracy``, published box AP against measured latency; ``area``, time
-        against the area of the image; ``receptive_fields``.
+        against the area of the image; ``receptive_fields``; and those of
+        :func:`casvit_mm.report.comparison.trained_plots.trained_plots`.
     """
-    if not record['models']:
-        return {}
-    plots = {
+    plots: dict[str, bytes | None] = dict(trained_plots(record))
+    if record['models']:
+        plots |= _measured(record)
+    return {name: plot for name, plot in plots.items() if plot is not None}
+
+
+def _measured(record: dict[str, Any]) -> dict[str, bytes | None]:
+    return {
         'accuracy': accuracy_plot(standings_of(record)),
         'area': _area(record),
         'receptive_fields': _receptive_fields(record),
     }
-    return {name: plot for name, plot in plots.items() if plot is not None}
 
 
 def _area(record: dict[str, Any]) -> bytes | None:

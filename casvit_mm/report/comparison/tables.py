@@ -28,7 +28,7 @@ def cost_table(record: dict[str, Any]) -> str:
         'box AP (published)',
         'source',
     )
-    return _table(titles, (_cost(entry) for entry in record['models'].values()))
+    return table_of(titles, (_cost(entry) for entry in record['models'].values()))
 
 
 def _cost(entry: dict[str, Any]) -> list[str]:
@@ -73,7 +73,7 @@ def speed_table(record: dict[str, Any]) -> str:
                 f'{step["peak_memory"] / 2**20:.0f}' if step else NONE,
             ]
         )
-    return _table(titles, rows)
+    return table_of(titles, rows)
 
 
 def growth_table(record: dict[str, Any]) -> str:
@@ -96,7 +96,7 @@ def growth_table(record: dict[str, Any]) -> str:
         for entry in record['models'].values()
         for part, growth in entry['growth'].items()
     )
-    return _table(titles, rows)
+    return table_of(titles, rows)
 
 
 def works(growth: dict[str, Any]) -> bool:
@@ -149,7 +149,8 @@ def _rate(batch: int, seconds: float | None) -> str:
     return NONE if seconds is None else f'{batch / seconds:.3g}'
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table_of(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of titles and rows."""
     lines = [f'| {" | ".join(titles)} |', f'| {" | ".join("---" for _ in titles)} |']
     lines += [f'| {" | ".join(row)} |' for row in rows]
     return '\n'.join(lines)

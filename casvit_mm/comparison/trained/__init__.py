@@ -1,0 +1,1 @@
+"""Short trainings of candidates: the same recipe, in which only the backbone differs."""
