@@ -36,6 +36,7 @@ class Interruption:
         # Python handles signals in the main thread only; elsewhere, somebody else has to.
         if threading.current_thread() is threading.main_thread():
             self._before = {each: signal.signal(each, self._note) for each in SIGNALS}
+            _ACTIVE.append(self)
         return self
 
     def __exit__(
@@ -46,7 +47,18 @@ class Interruption:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._before:
+            _ACTIVE.remove(self)
         self._before.clear()
+
+    def leave_to_child(self) -> None:
+        """Lets SIGTERM end a process that was just forked, unless it has to wait for a checkpoint.
+
+        The pools of evaluators end their processes with it. Python's own handler would not run in
+        one that has just begun to wait for a lock, and the pool would wait for it for ever.
+        """
+        if not self.waits:
+            signal.signal(signal.SIGTERM, self._before[signal.SIGTERM])
 
     @property
     def is_noted(self) -> bool:
@@ -78,6 +90,18 @@ class Interruption:
         if again or not self.waits:
             _end(number)
         self._number, self._since = number, time.monotonic()
+
+
+_ACTIVE: list[Interruption] = []
+
+
+def _leave_to_child() -> None:
+    for each in _ACTIVE:
+        each.leave_to_child()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_leave_to_child)
 
 
 def _end(number: int) -> None:
