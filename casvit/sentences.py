@@ -1,6 +1,7 @@
 """Phrases that messages share."""
 
 import os
+import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,19 @@ def reason_of(error: OSError) -> str:
         if taken is not None:
             return f'{taken} is a file, not a folder'
     return error.strerror or str(error)
+
+
+def end_of_process(code: int) -> str:
+    """How a process ended, to complete a sentence.
+
+    Args:
+        code: Its exit code; negative if a signal ended it.
+    """
+    if code >= 0:
+        return f'ended with code {code}'
+    name = signal.Signals(-code).name
+    memory = '; perhaps there was not enough memory' if name == 'SIGKILL' else ''
+    return f'was ended by {name}{memory}'
 
 
 def first_line(error: Exception) -> str:

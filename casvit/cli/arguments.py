@@ -206,6 +206,27 @@ def add_drawing(parser: ArgumentParser) -> None:
     group.add_argument('--no-boxes', action='store_true', help='do not draw boxes')
 
 
+def add_turns(parser: ArgumentParser | argparse._ArgumentGroup, default: int) -> None:
+    """--turns, for commands that measure cases side by side."""
+    parser.add_argument(
+        '--turns',
+        type=positive_int,
+        default=default,
+        metavar='N',
+        help=f'number of turns of each case (default: {default})',
+    )
+
+
+def add_threads(parser: ArgumentParser) -> None:
+    """--threads, for commands that start processes of their own."""
+    parser.add_argument(
+        '--threads',
+        type=positive_int,
+        metavar='N',
+        help="threads of each process (default: torch's)",
+    )
+
+
 def add_device(parser: ArgumentParser) -> None:
     """--device."""
     parser.add_argument(

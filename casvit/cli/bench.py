@@ -90,22 +90,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='images per batch (default: 1)',
     )
-    parser.add_argument(
-        '--turns',
-        type=arguments.positive_int,
-        default=9,
-        metavar='N',
-        help='number of turns of each case (default: 9)',
-    )
+    arguments.add_turns(parser, 9)
     parser.add_argument(
         '--seconds', type=float, default=2.0, metavar='S', help='length of a turn (default: 2)'
     )
-    parser.add_argument(
-        '--threads',
-        type=arguments.positive_int,
-        metavar='N',
-        help="threads of each process (default: torch's)",
-    )
+    arguments.add_threads(parser)
     arguments.add_device(parser)
     parser.add_argument('--out', metavar='FILE.json', help='write the record to this file')
     parser.add_argument(

@@ -71,12 +71,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         f'with --train {", ".join(TRAINED_PEERS)})',
     )
     peers.add_argument('--no-peers', action='store_true', help='compare token mixers only')
-    parser.add_argument(
-        '--threads',
-        type=arguments.positive_int,
-        metavar='N',
-        help="threads of each process (default: torch's)",
-    )
+    arguments.add_threads(parser)
     arguments.add_device(parser)
     parser.add_argument(
         '--out', metavar='FOLDER', help='folder of the record compare.json and its plots'
@@ -120,13 +115,7 @@ def _add_measuring(parser: ArgumentParser) -> None:
         metavar='N',
         help='images per batch for the throughput (default: 8)',
     )
-    group.add_argument(
-        '--turns',
-        type=arguments.positive_int,
-        default=5,
-        metavar='N',
-        help='number of turns of each case (default: 5)',
-    )
+    arguments.add_turns(group, 5)
     group.add_argument(
         '--seconds',
         type=arguments.above_zero,

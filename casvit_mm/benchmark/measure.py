@@ -7,7 +7,6 @@ ratios are computed between neighbouring turns.
 
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import IO, Any, TypedDict, cast
 
 from casvit.errors import UserError
 from casvit.exported.timing import ANSWER
+from casvit.sentences import end_of_process
 from casvit.terminal.progress import Progress
 from casvit_mm.benchmark.cases import Case
 
@@ -137,12 +137,10 @@ class MeasuringProcess:
         code = self.process.wait()
         self.said.seek(0)
         said = self.said.read().strip().splitlines()
-        if code < 0:
-            # What it said last, a warning perhaps, is not why it was ended.
-            name = signal.Signals(-code).name
-            memory = '; perhaps there was not enough memory' if name == 'SIGKILL' else ''
-            return BenchmarkError(self.what, f'its process was ended by {name}{memory}')
-        return BenchmarkError(self.what, said[-1] if said else f'it ended with code {code}')
+        # What a process said that a signal ended, a warning perhaps, is not why it was ended.
+        if code < 0 or not said:
+            return BenchmarkError(self.what, f'its process {end_of_process(code)}')
+        return BenchmarkError(self.what, said[-1])
 
 
 class Worker(MeasuringProcess):

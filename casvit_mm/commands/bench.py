@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 import torch
 
 from casvit.errors import CliError
-from casvit.files import write_whole
-from casvit.sentences import reason_of
 from casvit_mm import __version__
 from casvit_mm.benchmark.convergence import read_run
 from casvit_mm.benchmark.growth import growth
@@ -20,6 +17,12 @@ from casvit_mm.benchmark.measure import measure
 from casvit_mm.benchmark.pipeline import time_pipeline
 from casvit_mm.benchmark.plan import add_facts, groups
 from casvit_mm.commands.bench_formats import formats_record
+from casvit_mm.commands.pages import (
+    address,
+    not_written,
+    require_page_and_records,
+    write_file,
+)
 from casvit_mm.commands.toolbox import load_toolbox
 from casvit_mm.config.channels import require_matching_channels
 from casvit_mm.config.edit import reroot
@@ -54,8 +57,7 @@ def run(args: Namespace) -> int:
         raise CliError(
             '--data-root belongs to --pipelines and --evaluate: models are measured without data.'
         )
-    if bool(args.page) != bool(args.records):
-        raise CliError('--page needs --records, from which it is written, and the reverse.')
+    require_page_and_records(args)
     if args.page:
         return _write_page(Path(args.page).expanduser(), args.records)
     if args.out:
@@ -111,7 +113,7 @@ def _pipelines(args: Namespace) -> list[dict[str, Any]]:
 def _keep(record: dict[str, Any], args: Namespace) -> None:
     """Writes the record to the file that --out names, if any."""
     if args.out:
-        _write(json.dumps(record, indent=1) + '\n', Path(args.out).expanduser())
+        write_file(json.dumps(record, indent=1) + '\n', Path(args.out).expanduser())
 
 
 def _measure(record: dict[str, Any], args: Namespace) -> None:
@@ -150,7 +152,7 @@ def _write_page(page: Path, names: list[str]) -> int:
     if any('formats' in each for each in records):
         if not all('formats' in each for each in records):
             raise CliError('--records of --formats have a page of their own: name only those.')
-        _write(formats_page(records, command), page)
+        write_file(formats_page(records, command), page)
         print(f'page: {page}')
         return 0
     images: dict[str, dict[str, str]] = {}
@@ -165,13 +167,12 @@ def _write_page(page: Path, names: list[str]) -> int:
         folders[folder] = machine
         for name, plot in speed_plots(of_it).items():
             file = folder / f'{name}.png'
-            _write(plot, file)
+            write_file(plot, file)
             print(f'plot: {file}')
-            address = Path(os.path.relpath(file, page.parent)).as_posix()
-            images.setdefault(machine, {})[name] = address
+            images.setdefault(machine, {})[name] = address(file, page)
     tables = page.with_name(f'{page.stem}_tables{page.suffix}')
-    _write(speed_page(records, tables.name, images), page)
-    _write(tables_page(records, command, page.name), tables)
+    write_file(speed_page(records, tables.name, images), page)
+    write_file(tables_page(records, command, page.name), tables)
     print(f'page: {page}\ntables: {tables}')
     return 0
 
@@ -189,20 +190,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise CliError(f'{path} is not a record written by casvit bench --out.') from error
 
 
-def _write(content: str | bytes, path: Path) -> None:
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise _not_written(path, error) from error
-
-
 def _require_folder_of(path: Path) -> None:
     """Stops before minutes of measuring if their record cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _not_written(path, error) from error
-
-
-def _not_written(path: Path, error: OSError) -> CliError:
-    return CliError(f'{path} cannot be written: {reason_of(error)}.')
+        raise not_written(path, error) from error

@@ -1,7 +1,6 @@
 """Compares the token mixers of CAS-ViT, and other backbones, on this machine."""
 
 import importlib
-import os
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 import torch
 
 from casvit.errors import CliError
-from casvit.files import write_whole
-from casvit.sentences import first_line, reason_of
+from casvit.sentences import first_line
 from casvit.tables import COMPARED_VARIANTS, TRAINED_PEERS
 from casvit_mm.commands.compare_training import train
+from casvit_mm.commands.pages import address, require_page_and_records, write_file
 from casvit_mm.comparison.candidates import Candidate, mixer_candidates, peer_candidates
 from casvit_mm.comparison.measure import measure_candidate
 from casvit_mm.comparison.plan import Settings
@@ -48,8 +47,7 @@ def run(args: Namespace) -> int:
         UserError: A name is unknown, the device does not exist, a model could not be measured, the
             record is of other settings, or a file could not be read or written.
     """
-    if bool(args.page) != bool(args.records):
-        raise CliError('--page needs --records, from which it is written, and the reverse.')
+    require_page_and_records(args)
     if args.page:
         return _write_page(
             Path(args.page).expanduser(), [Path(each).expanduser() for each in args.records]
@@ -126,33 +124,21 @@ def _write_page(page: Path, files: list[Path]) -> int:
         if not record['models'] and not record.get('trained', {}).get('runs'):
             raise CliError(f'{file} has no model yet: measure one with casvit compare --out.')
     plots = [
-        {name: _address(plot, page) for name, plot in _write_plots(record, file.parent).items()}
+        {name: address(plot, page) for name, plot in _write_plots(record, file.parent).items()}
         for record, file in zip(records, files, strict=True)
     ]
     names = ' '.join(map(str, files))
     command = f'casvit compare --page {page} --records {names}'
     measured = [command_of(record) for record in records]
     trained = [trained_command_of(each) if each.get('trained') else '' for each in records]
-    _write(comparison_page(records, plots, measured, command, trained), page)
+    write_file(comparison_page(records, plots, measured, command, trained), page)
     print(f'page: {page}')
     return 0
-
-
-def _address(file: Path, page: Path) -> str:
-    """A file as a link on a page."""
-    return Path(os.path.relpath(file, page.parent)).as_posix()
 
 
 def _write_plots(record: dict[str, Any], folder: Path) -> dict[str, Path]:
     files = {}
     for name, plot in comparison_plots(record).items():
         files[name] = folder / f'{name}.png'
-        _write(plot, files[name])
+        write_file(plot, files[name])
     return files
-
-
-def _write(content: str | bytes, path: Path) -> None:
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise CliError(f'{path} cannot be written: {reason_of(error)}.') from error

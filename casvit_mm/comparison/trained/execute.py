@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from casvit.files import write_whole
-from casvit.sentences import reason_of
+from casvit.sentences import end_of_process, reason_of
 from casvit_mm.benchmark.convergence import RunError, read_run
 from casvit_mm.comparison.candidates import Candidate, ComparisonError
 from casvit_mm.comparison.trained.plan import Run
@@ -173,9 +173,9 @@ def _call(command: Sequence[str], folder: Path, how: Circumstances, seconds: flo
 
 
 def _reason(said: str, code: int) -> str:
-    if code < 0:
-        return f'it was killed by signal {-code}'
-    lines = said.strip().splitlines() or [f'it ended with code {code}']
+    lines = said.strip().splitlines()
+    if code < 0 or not lines:
+        return f'it {end_of_process(code)}'
     # Below the traceback of a bug, `casvit train` says that it is one.
     said = lines[-2] if 'this is a bug' in lines[-1] and len(lines) > 1 else lines[-1]
     return said.removeprefix('casvit train: error: ')[:LONGEST_REASON]
