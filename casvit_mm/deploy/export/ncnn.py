@@ -2,11 +2,24 @@
 
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from casvit.exported.description import INPUT, Description
 from casvit_mm.deploy.export.program import ExportError, Network, missing_converter, traced
+
+HALVES = 0x01306B47
+"""What stands before weights in fp16; 0 stands before those in fp32."""
+SIZES = {
+    'InnerProduct': '2',
+    'Convolution': '6',
+    'ConvolutionDepthWise': '6',
+    'Deconvolution': '6',
+    'DeconvolutionDepthWise': '6',
+}
+"""The option that says how many weights a layer has."""
 
 
 def write(network: Network, description: Description, file: Path) -> None:
@@ -28,26 +41,81 @@ def write(network: Network, description: Description, file: Path) -> None:
     # ncnn computes in floating point only, and takes the pixels as such numbers.
     example = network.example.float()
     shape = ','.join(str(side) for side in example.shape)
-    with tempfile.TemporaryDirectory() as folder:
-        traced(network, example).save(str(Path(folder) / 'model.pt'))
-        half = int(description.precision == 'fp16')
-        done = subprocess.run(
-            [EXEC_PATH, 'model.pt', f'inputshape=[{shape}]f32', f'fp16={half}'],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors='replace',
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        traced(network, example).save(str(folder / 'model.pt'))
+        graph, weights = _converted(EXEC_PATH, folder, shape, fp16=0)
+        if description.precision == 'fp16':
+            weights = exact_halves(graph, weights, _converted(EXEC_PATH, folder, shape, fp16=1)[1])
+    file.write_text(_named(graph, network.outputs))
+    file.with_suffix('.bin').write_bytes(weights)
+
+
+def _converted(pnnx: str, folder: Path, shape: str, fp16: int) -> tuple[str, bytes]:
+    """The graph and the weights that pnnx makes of the trace in a folder."""
+    graph, weights = (folder / f'model.ncnn.{suffix}' for suffix in ('param', 'bin'))
+    for each in (graph, weights):
+        each.unlink(missing_ok=True)
+    done = subprocess.run(
+        [pnnx, 'model.pt', f'inputshape=[{shape}]f32', f'fp16={fp16}'],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors='replace',
+    )
+    # pnnx says nothing by its exit code if an operator has no counterpart in ncnn.
+    if done.returncode != 0 or not graph.is_file() or not weights.is_file():
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise ExportError(
+            f'pnnx cannot convert the model (code {done.returncode}'
+            f'{": " + lines[-1] if lines else ""}). Try another format.'
         )
-        graph, weights = (Path(folder) / f'model.ncnn.{suffix}' for suffix in ('param', 'bin'))
-        # pnnx says nothing by its exit code if an operator has no counterpart in ncnn.
-        if done.returncode != 0 or not graph.is_file() or not weights.is_file():
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            raise ExportError(
-                f'pnnx cannot convert the model (code {done.returncode}'
-                f'{": " + lines[-1] if lines else ""}). Try another format.'
-            )
-        file.write_text(_named(graph.read_text(), network.outputs))
-        file.with_suffix('.bin').write_bytes(weights.read_bytes())
+    return graph.read_text(), weights.read_bytes()
+
+
+def exact_halves(graph: str, single: bytes, half: bytes) -> bytes:
+    """The weights of a graph, each rounded to the nearest number in fp16.
+
+    pnnx cuts the last digits off, and writes 0 for all below 6e-5: these are nearly all weights of
+    a convolution if a norm that divided by large deviations was folded into it.
+
+    Args:
+        graph: The text of the .param file.
+        single: The .bin file that pnnx writes in fp32.
+        half: The one that it writes in fp16.
+
+    Returns:
+        The .bin file in fp16; ``half`` itself if the three do not fit together.
+    """
+    singles, halves = np.frombuffer(single, '<u4'), np.frombuffer(half, '<u4').copy()
+    here, there = 0, 0
+    for size in _sizes(graph):
+        rest = min(len(singles) - here, len(halves) - there)
+        # Up to the next weights that are in fp16, the files are the same.
+        differ = singles[here : here + rest] != halves[there : there + rest]
+        skip = int(differ.argmax()) if differ.any() else rest
+        here, there = here + skip + 1, there + skip + 1
+        values = singles[here : here + size].view('<f4')
+        found = halves[there : there + (size + 1) // 2].view('<f2')[:size]
+        if len(values) < size or len(found) < size or halves[there - 1] != HALVES:
+            return half
+        with np.errstate(over='ignore'):
+            nearest = values.astype('<f2')
+        if not np.allclose(found, nearest, rtol=2**-9, atol=2**-13):
+            return half
+        found[:] = nearest
+        here, there = here + size, there + (size + 1) // 2
+    return halves.tobytes() if np.array_equal(singles[here:], halves[there:]) else half
+
+
+def _sizes(graph: str) -> Iterator[int]:
+    """How many weights the layers have that can have them in fp16, in their order."""
+    for line in graph.splitlines()[2:]:
+        words = line.split()
+        if key := SIZES.get(words[0]):
+            # Type, name, numbers of inputs and outputs, their names, and options.
+            options = words[4 + int(words[2]) + int(words[3]) :]
+            yield int(dict(option.split('=', 1) for option in options)[key])
 
 
 def _named(graph: str, outputs: Sequence[str]) -> str:
