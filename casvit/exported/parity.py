@@ -7,8 +7,11 @@ import numpy as np
 
 # A score this close to the threshold may fall on either side of it.
 AROUND = 1e-4
-FARTHEST = 40.0
-"""Objects farther apart than this are two objects, not one: pixels, and 1,000 times the score."""
+APART = 4.0
+"""Boxes whose sides are farther apart than this are two objects, not one, in pixels: if each of two
+overlapping boxes is suppressed by the other in one of the runtimes, they differ by about ten."""
+UNLIKE = 40.0
+"""So are objects that differ by more than this: in pixels, and 1,000 times the score."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Tolerance:
 TOLERANCES = {
     'fp32': Tolerance(boxes=1e-2, scores=1e-4, masks=1e-3, values=1e-4),
     # Which of two overlapping boxes is suppressed may hang on the last digit of fp16.
-    'fp16': Tolerance(boxes=4.0, scores=3e-2, masks=6e-2, values=2e-2, unmatched=0.05),
+    'fp16': Tolerance(boxes=APART, scores=3e-2, masks=6e-2, values=2e-2, unmatched=0.05),
 }
 """By the precision of the exported file."""
 
@@ -144,15 +147,15 @@ def _pairs(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> list[tupl
     """One-to-one pairs of objects of the same class with the closest boxes and scores."""
     if not len(left[0]) or not len(right[0]):
         return []
-    distances = np.abs(left[0][:, None] - right[0]).max(2)
-    distances = distances + 1e3 * np.abs(left[1][:, None] - right[1])
-    distances[left[2][:, None] != right[2]] = np.inf
+    apart = np.abs(left[0][:, None] - right[0]).max(2)
+    distances = apart + 1e3 * np.abs(left[1][:, None] - right[1])
+    distances[(left[2][:, None] != right[2]) | (apart > APART)] = np.inf
     order = np.argsort(distances, axis=None, kind='stable')
     free_left, free_right = np.ones(len(left[0]), bool), np.ones(len(right[0]), bool)
     pairs = []
     for index in order.tolist():
         row, column = divmod(index, distances.shape[1])
-        if not distances[row, column] <= FARTHEST:
+        if not distances[row, column] <= UNLIKE:
             break
         if free_left[row] and free_right[column]:
             free_left[row] = free_right[column] = False

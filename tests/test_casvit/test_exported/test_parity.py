@@ -83,3 +83,11 @@ def test_in_fp16_one_object_of_twenty_may_be_suppressed_in_one_of_the_two():
     assert half.allows(Difference(unmatched=1, objects=19))
     assert not half.allows(Difference(unmatched=2, objects=19))
     assert not TOLERANCES['fp32'].allows(Difference(unmatched=1, objects=1000))
+
+
+def test_overlapping_boxes_that_suppress_each_other_in_one_runtime_only_are_two_objects():
+    # Their scores are so close that rounding decides which one stays.
+    kept = [np.array([[57.7, 71.6, 95.3, 118.9]], np.float32), SCORES[:1], LABELS[:1]]
+    other = [np.array([[66.9, 71.8, 109.3, 118.8]], np.float32), SCORES[:1] - 2e-5, LABELS[:1]]
+    found = difference('detection', kept, other)
+    assert found.unmatched == 2 and found.boxes == 0
