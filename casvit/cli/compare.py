@@ -1,8 +1,8 @@
 """Compares the token mixers of CAS-ViT, and other backbones, on this machine.
 
   casvit compare --out comparison
-      CAS-ViT XS with every registered token mixer, and 21 other backbones (they need timm), on
-      images of 512x512: several hours on a CPU
+      CAS-ViT XS with every registered token mixer, its sizes S, M and T, and 21 other backbones
+      (they need timm), on images of 512x512: several hours on a CPU
   casvit compare --mixers CASMixer SelfAttentionMixer --no-peers --image-size 224 --out quick
   casvit compare --custom-imports my_parts --mixers MyMixer --out comparison
       a mixer of your own, registered in my_parts.py: docs/extend.md
@@ -61,6 +61,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=[],
         metavar='MODULE',
         help='modules to import first, which register mixers of your own',
+    )
+    parser.add_argument(
+        '--other-sizes',
+        nargs='+',
+        choices=tuple(ARCHITECTURES),
+        metavar='SIZE',
+        help='other sizes of CAS-ViT, with its own mixer (default: all whose box AP is published; '
+        'none with --no-peers or --train)',
     )
     peers = parser.add_mutually_exclusive_group()
     peers.add_argument(

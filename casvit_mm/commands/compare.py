@@ -11,12 +11,19 @@ import torch
 from casvit.errors import CliError
 from casvit.sentences import first_line
 from casvit.tables import COMPARED_VARIANTS, TRAINED_PEERS
+from casvit_mm.benchmark.peers import CASVIT_BOX_AP
 from casvit_mm.commands.compare_training import train
 from casvit_mm.commands.pages import address, require_page_and_records, write_file
-from casvit_mm.comparison.candidates import Candidate, mixer_candidates, peer_candidates
+from casvit_mm.comparison.candidates import (
+    Candidate,
+    mixer_candidates,
+    peer_candidates,
+    size_candidates,
+)
 from casvit_mm.comparison.measure import measure_candidate
 from casvit_mm.comparison.plan import Settings
 from casvit_mm.comparison.record import (
+    add_imports,
     command_of,
     keep_record,
     open_record,
@@ -62,6 +69,7 @@ def run(args: Namespace) -> int:
         print('\n\n'.join(trained_tables(record)))
         return _end(record, folder)
     record = open_record(folder, settings)
+    add_imports(record, args.custom_imports)
     keep_record(record, folder)
     left = [each for each in candidates if each.key not in record['models']]
     for index, candidate in enumerate(left, 1):
@@ -96,7 +104,23 @@ def _candidates(args: Namespace) -> list[Candidate]:
     if not args.no_peers:
         peers = peer_candidates(args.peers or (TRAINED_PEERS if args.train else None))
         require_timm()
-    return [*mixer_candidates(args.size, args.mixers), *peers]
+    return [
+        *mixer_candidates(args.size, args.mixers),
+        *size_candidates(_other_sizes(args)),
+        *peers,
+    ]
+
+
+def _other_sizes(args: Namespace) -> list[str]:
+    if args.other_sizes is None:
+        if args.no_peers or args.train:
+            return []
+        return [size for size in CASVIT_BOX_AP if size != args.size]
+    if args.size in args.other_sizes:
+        raise CliError(
+            f'--other-sizes names {args.size}, which is the --size with the token mixers.'
+        )
+    return list(args.other_sizes)
 
 
 def _settings(args: Namespace) -> Settings:

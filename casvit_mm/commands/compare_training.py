@@ -11,7 +11,7 @@ from casvit.sentences import count_of
 from casvit.tables import COMPARED_STEPS, COMPARED_TASKS
 from casvit_mm.comparison.candidates import Candidate
 from casvit_mm.comparison.plan import Settings
-from casvit_mm.comparison.record import keep_record, open_trained
+from casvit_mm.comparison.record import add_imports, keep_record, open_trained
 from casvit_mm.comparison.trained.execute import Circumstances, carry_out
 from casvit_mm.comparison.trained.plan import (
     Run,
@@ -50,6 +50,7 @@ def train(
     trained = record['trained']
     for each in candidates:
         trained['models'][each.key] = dict(label=each.label, kind=each.kind)
+    add_imports(record, args.custom_imports)
     trained['summary'] = summary(trained)
     keep_record(record, folder)
     how = Circumstances(folder, args.custom_imports, args.minutes, speed.threads, speed.device)

@@ -1,4 +1,4 @@
-"""What is compared: CAS-ViT with each registered token mixer, and other backbones."""
+"""What is compared: CAS-ViT with each registered token mixer, its sizes, and other backbones."""
 
 import re
 from collections.abc import Sequence
@@ -18,6 +18,10 @@ DEFAULT_MIXER: str = mixer_of_stages(None, 1)[0]['type']
 """The mixer that CAS-ViT has if its config names none."""
 
 
+SIZE_PREFIX = 'casvit-'
+"""Before a size of CAS-ViT, in the key of a candidate."""
+
+
 class ComparisonError(UserError, ValueError):
     """A comparison cannot be made; the message says why."""
 
@@ -27,10 +31,13 @@ class Candidate:
     """A backbone to compare.
 
     Attributes:
-        key: Its name in a record: a registered token mixer, or a key of
+        key: Its name in a record: a registered token mixer, ``casvit-`` and a size, or a key of
             :data:`casvit.tables.PEERS`.
         label: Its name for people.
-        kind: ``'mixer'`` or ``'peer'``.
+        kind: ``'mixer'``; ``'size'``, a CAS-ViT of another size than those with the mixers; or
+            ``'peer'``.
+        model: Its size, or its key of :data:`casvit.tables.PEERS`.
+        mixer: The token mixer that takes the place of that of CAS-ViT; None if none does.
         backbone: Its config, without weights.
         published: ``box_ap`` on COCO and its ``source``; ``box_ap`` is None if nobody published it.
     """
@@ -38,6 +45,8 @@ class Candidate:
     key: str
     label: str
     kind: str
+    model: str
+    mixer: str | None
     backbone: dict[str, Any]
     published: dict[str, Any]
 
@@ -66,6 +75,26 @@ def mixer_candidates(size: str, names: Sequence[str] | None = None) -> list[Cand
     return [_with_mixer(size, name) for name in (known if names is None else names)]
 
 
+def size_candidates(sizes: Sequence[str]) -> list[Candidate]:
+    """CAS-ViT in other sizes, with its own token mixer.
+
+    Args:
+        sizes: Keys of :data:`casvit.tables.ARCHITECTURES`.
+    """
+    return [
+        Candidate(
+            key=SIZE_PREFIX + size,
+            label=f'CAS-ViT {size.upper()}',
+            kind='size',
+            model=size,
+            mixer=None,
+            backbone=dict(type='CASViT', arch=size, norm_eval=False),
+            published=published_casvit(size),
+        )
+        for size in sizes
+    ]
+
+
 def peer_candidates(names: Sequence[str] | None = None) -> list[Candidate]:
     """Other backbones.
 
@@ -85,6 +114,8 @@ def peer_candidates(names: Sequence[str] | None = None) -> list[Candidate]:
             key=name,
             label=PEERS[name].name,
             kind='peer',
+            model=name,
+            mixer=None,
             backbone=dict(type='TimmPyramid', name=name, norm_eval=False),
             published=dict(box_ap=PEERS[name].box_ap, source=PEERS[name].source),
         )
@@ -98,6 +129,8 @@ def _with_mixer(size: str, name: str) -> Candidate:
         key=name,
         label=f'CAS-ViT {size.upper()}' if ours else words_of(name),
         kind='mixer',
+        model=size,
+        mixer=name,
         backbone=dict(type='CASViT', arch=size, mixer=dict(type=name), norm_eval=False),
         # Nobody trained the other mixers in this backbone.
         published=published_casvit(size) if ours else dict(box_ap=None, source=''),

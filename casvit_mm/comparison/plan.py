@@ -64,7 +64,7 @@ def speed_group(candidate: Candidate, settings: Settings, imports: Sequence[str]
     """
     shared: dict[str, Any] = dict(image_size=settings.image_size, device=settings.device)
     yardstick = Case(settings.size, 'eager', mixer=DEFAULT_MIXER, **shared)
-    options = {**shared, **_model(candidate, settings, imports)}
+    options = {**shared, **_model(candidate, imports)}
     cases = [
         Case(variant=variant, batch_size=batch, **options)
         for batch in dict.fromkeys((1, settings.batch_size))
@@ -89,9 +89,9 @@ def growth_cases(
         imports: Modules that register mixers.
 
     Returns:
-        The whole backbone, and the mixer of a CAS-ViT, for each size.
+        The whole backbone, and the token mixer of a candidate of that kind, for each size.
     """
-    options = dict(device=settings.device, **_model(candidate, settings, imports))
+    options = dict(device=settings.device, **_model(candidate, imports))
     return [
         Case(variant='eager', image_size=side, part=part, **options)
         for part in (PARTS if candidate.kind == 'mixer' else PARTS[:1])
@@ -99,8 +99,7 @@ def growth_cases(
     ]
 
 
-def _model(candidate: Candidate, settings: Settings, imports: Sequence[str]) -> dict[str, Any]:
+def _model(candidate: Candidate, imports: Sequence[str]) -> dict[str, Any]:
     """The options of a case that say which model it is."""
-    if candidate.kind == 'peer':
-        return dict(model=candidate.key, mixer=None, imports=())
-    return dict(model=settings.size, mixer=candidate.key, imports=tuple(imports))
+    needed = () if candidate.mixer is None else tuple(imports)
+    return dict(model=candidate.model, mixer=candidate.mixer, imports=needed)

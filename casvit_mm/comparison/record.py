@@ -2,16 +2,16 @@
 
 import datetime
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from casvit.files import write_whole
 from casvit.sentences import reason_of
-from casvit.tables import PEERS
 from casvit_mm import __version__
 from casvit_mm.benchmark.machine import describe
-from casvit_mm.comparison.candidates import ComparisonError
+from casvit_mm.comparison.candidates import SIZE_PREFIX, ComparisonError
 from casvit_mm.comparison.plan import Settings
 from casvit_mm.comparison.trained.plan import TrainedSettings
 
@@ -26,8 +26,8 @@ def open_record(folder: Path, settings: Settings) -> dict[str, Any]:
         settings: The settings of the measurements to come.
 
     Returns:
-        ``date``, ``casvit_mm``, ``machine``, ``settings``, and ``models``: what has been measured,
-        by key of the candidate.
+        ``date``, ``casvit_mm``, ``machine``, ``settings``; ``imports``, the modules that register
+        mixers; and ``models``: what has been measured, by key of the candidate.
 
     Raises:
         ComparisonError: The record cannot be read, or is of other settings or another machine.
@@ -81,6 +81,7 @@ def _new(device: str, threads: int, settings: Settings | TrainedSettings) -> dic
         'machine': describe(device, threads),
         # As JSON has it, to compare with a record that was read.
         'settings': json.loads(json.dumps(asdict(settings))),
+        'imports': [],
         'models': {},
     }
 
@@ -112,6 +113,16 @@ def read_record(file: Path) -> dict[str, Any]:
         raise ComparisonError(f'{file} is not a record written by casvit compare --out.') from error
 
 
+def add_imports(record: dict[str, Any], modules: Iterable[str]) -> None:
+    """Adds modules that register mixers to a record, for the command that repeats it.
+
+    Args:
+        record: The record.
+        modules: Their names.
+    """
+    record['imports'] = list(dict.fromkeys([*record.get('imports', []), *modules]))
+
+
 def keep_record(record: dict[str, Any], folder: Path) -> None:
     """Writes a record into its folder.
 
@@ -132,15 +143,9 @@ def command_of(record: dict[str, Any]) -> str:
         record: The record.
     """
     settings = record['settings']
-    names = {
-        kind: [key for key, entry in record['models'].items() if entry['kind'] == kind]
-        for kind in ('mixer', 'peer')
-    }
-    chosen = f' --mixers {" ".join(names["mixer"])}' if names['mixer'] else ''
-    if set(names['peer']) != set(PEERS):
-        chosen += f' --peers {" ".join(names["peer"])}' if names['peer'] else ' --no-peers'
     return (
-        f'casvit compare{chosen} --size {settings["size"]} --image-size {settings["image_size"]} '
+        f'casvit compare{_chosen(record["models"], record)} --size {settings["size"]} '
+        f'--image-size {settings["image_size"]} '
         f'--variants {" ".join(settings["variants"])} '
         f'--growth-sizes {" ".join(map(str, settings["growth_sizes"]))} '
         f'--batch-size {settings["batch_size"]} --turns {settings["turns"]} '
@@ -156,20 +161,32 @@ def trained_command_of(record: dict[str, Any]) -> str:
         record: The record.
     """
     trained = record['trained']
-    settings, names = trained['settings'], {'mixer': '', 'peer': ''}
-    for key, entry in trained['models'].items():
-        names[entry['kind']] += f' {key}'
-    mixers = f' --mixers{names["mixer"]}' if names['mixer'] else ''
-    peers = f' --peers{names["peer"]}' if names['peer'] else ' --no-peers'
+    settings = trained['settings']
     used = {each['task'] for each in trained['runs'].values()}
     tasks = [task for task in settings['steps'] if task in used]
     rates, seeds = (' '.join(f'{each:g}' for each in settings[key]) for key in ('rates', 'seeds'))
     steps = ' '.join(str(settings['steps'][task]) for task in tasks)
     return (
-        f'casvit compare --train{mixers}{peers} --size {settings["size"]} '
+        f'casvit compare --train{_chosen(trained["models"], record)} --size {settings["size"]} '
         f'--tasks {" ".join(tasks)} --steps {steps} --rates {rates} --seeds {seeds} '
         f'--threads {trained["machine"]["threads"]} --out FOLDER'
     )
+
+
+def _chosen(models: Mapping[str, dict[str, Any]], record: dict[str, Any]) -> str:
+    """The options that name the candidates."""
+    names: dict[str, list[str]] = {'mixer': [], 'size': [], 'peer': []}
+    for key, entry in models.items():
+        names[entry['kind']].append(
+            key.removeprefix(SIZE_PREFIX) if entry['kind'] == 'size' else key
+        )
+    options = dict(zip(names, ('--mixers', '--other-sizes', '--peers'), strict=True))
+    words = [f'{options[kind]} {" ".join(found)}' for kind, found in names.items() if found]
+    if not names['peer']:
+        words.append('--no-peers')
+    if imports := record.get('imports'):
+        words.append(f'--custom-imports {" ".join(imports)}')
+    return ''.join(f' {each}' for each in words)
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, Any, Any] | None:

@@ -10,8 +10,14 @@ from quick_runs import run_tool
 
 from casvit.tables import PEERS
 from casvit_mm.comparison import candidates
-from casvit_mm.comparison.candidates import mixer_candidates, peer_candidates, words_of
+from casvit_mm.comparison.candidates import (
+    mixer_candidates,
+    peer_candidates,
+    size_candidates,
+    words_of,
+)
 from casvit_mm.comparison.plan import Settings, growth_cases, speed_group
+from casvit_mm.comparison.record import command_of
 from casvit_mm.models import TOKEN_MIXERS
 from casvit_mm.report.comparison.page import comparison_page
 from casvit_mm.report.comparison.plots import comparison_plots
@@ -175,7 +181,7 @@ def test_all_cases_of_a_candidate_take_turns_with_cas_vit():
     default, *others = mixer_candidates('xs', [candidates.DEFAULT_MIXER, 'IdentityMixer'])
     own = speed_group(default, SETTINGS)
     assert own.yardstick == own.cases[0] and len(own.cases) == 5
-    for each in (*others, *peer_candidates(['resnet18'])):
+    for each in (*others, *size_candidates(['s']), *peer_candidates(['resnet18'])):
         group = speed_group(each, SETTINGS)
         assert group.yardstick == own.yardstick == group.cases[0] and len(group.cases) == 6
         shapes = [(case.variant, case.batch_size, case.mode) for case in group.cases[1:]]
@@ -228,6 +234,38 @@ def test_what_is_measured_is_kept_and_not_measured_again(tmp_path, capsys, monke
     assert '](out/area.png)' in text
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'sizes'),
+    [
+        ('--peers resnet18', ['s', 'm', 't']),
+        ('--peers resnet18 --size m', ['xs', 's', 't']),
+        ('--other-sizes l s --no-peers', ['l', 's']),
+        ('--no-peers', []),
+    ],
+)
+def test_other_sizes_with_published_accuracy_are_compared_too(
+    arguments, sizes, record, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip('timm')
+
+    def measured(candidate, *_):
+        entry = copy.deepcopy(record['models']['CASMixer'])
+        return {**entry, 'label': candidate.label, 'kind': candidate.kind}
+
+    monkeypatch.setattr('casvit_mm.commands.compare.measure_candidate', measured)
+    command = f'--mixers CASMixer {arguments} --custom-imports json --out {tmp_path}'
+    assert run_tool('compare', command.split()) == 0
+    said = capsys.readouterr().out
+    assert all(f'| CAS-ViT {size.upper()} |' in said for size in sizes)
+    found = json.loads((tmp_path / 'compare.json').read_text())
+    peers = ['resnet18'] if 'resnet18' in arguments else []
+    assert list(found['models']) == ['CASMixer', *(f'casvit-{size}' for size in sizes), *peers]
+    chosen = ' --other-sizes ' + ' '.join(sizes) if sizes else ''
+    peers = ' --peers resnet18' if peers else ' --no-peers'
+    expected = f'casvit compare --mixers CASMixer{chosen}{peers} --custom-imports json --size '
+    assert command_of(found).startswith(expected)
+
+
 REFUSALS = [
     ('', 'with --out FOLDER'),
     ('--page page.md', '--page needs --records'),
@@ -236,6 +274,7 @@ REFUSALS = [
     ('--page page.md --records empty/compare.json', 'has no model yet'),
     ('--page page.md --records empty/compare.json empty/a.json', 'are in one folder'),
     ('--out a --mixers NobodysMixer', 'no token mixer NobodysMixer; there are CASMixer'),
+    ('--out a --other-sizes s xs', '--other-sizes names xs, which is the --size'),
     ('--out a --peers nobody', 'There is no peer nobody; there are resnet18'),
     ('--out a --no-peers --growth-sizes 32 64 32', 'at least 3 different sizes'),
     ('--out a --no-peers --custom-imports nobodys_module', 'nobodys_module cannot be imported'),
@@ -281,12 +320,12 @@ def test_a_mixer_of_ones_own_and_a_peer_are_measured_in_all_variants(tmp_path, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'my_mixer.py').write_text(OWN_MIXER)
     arguments = (
-        '--custom-imports my_mixer --mixers HalvingMixer --peers resnet18 --image-size 64 '
-        '--turns 1 --seconds 0.01 --threads 1 --device cpu --out out'
+        '--custom-imports my_mixer --mixers HalvingMixer --other-sizes s --peers resnet18 '
+        '--image-size 64 --turns 1 --seconds 0.01 --threads 1 --device cpu --out out'
     )
     assert run_tool('compare', arguments.split()) == 0
     record = json.loads((tmp_path / 'out' / 'compare.json').read_text())
-    assert list(record['models']) == ['HalvingMixer', 'resnet18']
+    assert list(record['models']) == ['HalvingMixer', 'casvit-s', 'resnet18']
     for entry in record['models'].values():
         assert not entry['speed']['failures']
         assert len(entry['speed']['cases']) == 8

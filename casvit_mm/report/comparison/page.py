@@ -12,7 +12,7 @@ from casvit_mm.report.speed.table import machine_name
 INTRODUCTION = """\
 # Token mixers and other backbones, compared
 
-CAS-ViT {size} with each of its [token mixers](extend.md#a-token-mixer), and the
+CAS-ViT {size} with each of its [token mixers](extend.md#a-token-mixer), and other sizes and
 [other backbones](baselines.md) in its place. Only the mixer, or only the backbone, differs.
 {weights}
 

@@ -62,7 +62,9 @@ def _area(record: dict[str, Any]) -> bytes | None:
         for each in drawn:
             _series(axes, each['growth'][part]['seconds'], each['label'], **styles[each['label']])
         axes.set_title(title, fontsize=11)
-    others = [each for each in entries if each['kind'] == 'peer' and works(each['growth']['model'])]
+    others = [
+        each for each in entries if each['kind'] != 'mixer' and works(each['growth']['model'])
+    ]
     exponents = [each['growth']['model']['seconds']['exponent'] for each in others]
     for index, each in enumerate(others):
         least, most = min(exponents), max(exponents)

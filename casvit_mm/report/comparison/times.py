@@ -21,7 +21,7 @@ def cases_of(record: dict[str, Any], entry: dict[str, Any]) -> list[dict[str, An
     common = median(_yardsticks(record))
     group = entry['speed']
     # The yardstick leads the group if it is not one of the model's own cases.
-    alien = entry['kind'] == 'peer' or group['cases'][0]['mixer'] != group['cases'][-1]['mixer']
+    alien = group['cases'][0]['mixer'] != group['cases'][-1]['mixer']
     own = group['cases'][1:] if alien else group['cases']
     return [{**case, 'time': common / case['ratio']['median']} for case in own]
 
@@ -56,7 +56,7 @@ def standings_of(record: dict[str, Any]) -> list[Standing]:
             found.append(
                 Standing(
                     entry['label'],
-                    entry['kind'] == 'mixer',
+                    entry['kind'] != 'peer',
                     best['variant'],
                     best['time'],
                     time_of(cases, 'eager', 1),

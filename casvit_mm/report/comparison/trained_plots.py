@@ -78,7 +78,7 @@ def _latency(
     figure: Figure, axes: Axes, measured: list[dict[str, Any]], latency: dict[str, float]
 ) -> None:
     points = [(1000 * latency[each['label']], each['mean']) for each in measured]
-    ours = [each['kind'] == 'mixer' for each in measured]
+    ours = [each['kind'] != 'peer' for each in measured]
     for (ms, mean), each, own in zip(points, measured, ours, strict=True):
         axes.errorbar(
             ms,
