@@ -9,6 +9,7 @@ from typing import Any
 
 from casvit.files import write_whole
 from casvit.sentences import reason_of
+from casvit.tables import PEERS, TRAINED_PEERS
 from casvit_mm import __version__
 from casvit_mm.benchmark.machine import describe
 from casvit_mm.comparison.candidates import SIZE_PREFIX, ComparisonError
@@ -144,7 +145,7 @@ def command_of(record: dict[str, Any]) -> str:
     """
     settings = record['settings']
     return (
-        f'casvit compare{_chosen(record["models"], record)} --size {settings["size"]} '
+        f'casvit compare{_chosen(record["models"], record, PEERS)} --size {settings["size"]} '
         f'--image-size {settings["image_size"]} '
         f'--variants {" ".join(settings["variants"])} '
         f'--growth-sizes {" ".join(map(str, settings["growth_sizes"]))} '
@@ -166,22 +167,29 @@ def trained_command_of(record: dict[str, Any]) -> str:
     tasks = [task for task in settings['steps'] if task in used]
     rates, seeds = (' '.join(f'{each:g}' for each in settings[key]) for key in ('rates', 'seeds'))
     steps = ' '.join(str(settings['steps'][task]) for task in tasks)
+    chosen = _chosen(trained['models'], record, TRAINED_PEERS)
     return (
-        f'casvit compare --train{_chosen(trained["models"], record)} --size {settings["size"]} '
+        f'casvit compare --train{chosen} --size {settings["size"]} '
         f'--tasks {" ".join(tasks)} --steps {steps} --rates {rates} --seeds {seeds} '
         f'--threads {trained["machine"]["threads"]} --out FOLDER'
     )
 
 
-def _chosen(models: Mapping[str, dict[str, Any]], record: dict[str, Any]) -> str:
-    """The options that name the candidates."""
+def _chosen(
+    models: Mapping[str, dict[str, Any]], record: dict[str, Any], usual_peers: Iterable[str]
+) -> str:
+    """The options that name the candidates; the usual peers need none."""
     names: dict[str, list[str]] = {'mixer': [], 'size': [], 'peer': []}
     for key, entry in models.items():
         names[entry['kind']].append(
             key.removeprefix(SIZE_PREFIX) if entry['kind'] == 'size' else key
         )
     options = dict(zip(names, ('--mixers', '--other-sizes', '--peers'), strict=True))
-    words = [f'{options[kind]} {" ".join(found)}' for kind, found in names.items() if found]
+    words = [
+        f'{options[kind]} {" ".join(found)}'
+        for kind, found in names.items()
+        if found and not (kind == 'peer' and set(found) == set(usual_peers))
+    ]
     if not names['peer']:
         words.append('--no-peers')
     if imports := record.get('imports'):

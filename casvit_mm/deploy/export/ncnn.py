@@ -76,8 +76,8 @@ def _converted(pnnx: str, folder: Path, shape: str, fp16: int) -> tuple[str, byt
 def exact_halves(graph: str, single: bytes, half: bytes) -> bytes:
     """The weights of a graph, each rounded to the nearest number in fp16.
 
-    pnnx cuts the last digits off, and writes 0 for all below 6e-5: these are nearly all weights of
-    a convolution if a norm that divided by large deviations was folded into it.
+    pnnx writes 0 for all below 6e-5, the subnormal numbers: these are nearly all weights of a
+    convolution if a norm that divided by large deviations was folded into it.
 
     Args:
         graph: The text of the .param file.
