@@ -104,11 +104,10 @@ def _candidates(args: Namespace) -> list[Candidate]:
     if not args.no_peers:
         peers = peer_candidates(args.peers or (TRAINED_PEERS if args.train else None))
         require_timm()
-    return [
-        *mixer_candidates(args.size, args.mixers),
-        *size_candidates(_other_sizes(args)),
-        *peers,
-    ]
+    mixers = mixer_candidates(args.size, args.mixers)
+    sizes = size_candidates(_other_sizes(args))
+    # What is named twice is compared once.
+    return list({each.key: each for each in (*mixers, *sizes, *peers)}.values())
 
 
 def _other_sizes(args: Namespace) -> list[str]:

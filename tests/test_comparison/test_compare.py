@@ -239,7 +239,7 @@ def test_what_is_measured_is_kept_and_not_measured_again(tmp_path, capsys, monke
     [
         ('--peers resnet18', ['s', 'm', 't']),
         ('--peers resnet18 --size m', ['xs', 's', 't']),
-        ('--other-sizes l s --no-peers', ['l', 's']),
+        ('--other-sizes l s l --no-peers', ['l', 's']),
         ('--no-peers', []),
     ],
 )

@@ -113,9 +113,16 @@ def _sizes(graph: str) -> Iterator[int]:
     for line in graph.splitlines()[2:]:
         words = line.split()
         if key := SIZES.get(words[0]):
-            # Type, name, numbers of inputs and outputs, their names, and options.
-            options = words[4 + int(words[2]) + int(words[3]) :]
+            options = words[_end_of_names(words) :]
             yield int(dict(option.split('=', 1) for option in options)[key])
+
+
+def _end_of_names(words: Sequence[str]) -> int:
+    """Where the options of a layer begin.
+
+    Before them stand its type, its name, the numbers of its inputs and outputs, and their names.
+    """
+    return 4 + int(words[2]) + int(words[3])
 
 
 def _named(graph: str, outputs: Sequence[str]) -> str:
@@ -123,9 +130,8 @@ def _named(graph: str, outputs: Sequence[str]) -> str:
     names = {'in0': INPUT, **{f'out{place}': name for place, name in enumerate(outputs)}}
     lines = graph.splitlines()
     for place, line in enumerate(lines[2:], 2):
-        # Type, name, numbers of inputs and outputs, their names, and options.
         words = line.split()
-        last = 4 + int(words[2]) + int(words[3])
+        last = _end_of_names(words)
         words[4:last] = [names.get(word, word) for word in words[4:last]]
         lines[place] = ' '.join(words)
     return '\n'.join(lines) + '\n'
