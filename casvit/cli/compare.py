@@ -10,6 +10,8 @@
       trains them instead: all token mixers and three small other backbones, hours on a CPU;
       into the same record
   casvit compare --train --tasks detection --mixers CASMixer PoolingMixer --no-peers --out brief
+  casvit compare --train --jobs 8 --threads 2 --out comparison
+      eight at a time: for a GPU and 16 cores
   casvit compare --page compare.md --records comparison/compare.json
       measures nothing: writes a page with tables and plots from records, one for each machine
 
@@ -170,6 +172,14 @@ def _add_training(parser: ArgumentParser) -> None:
         metavar='N',
         help='seeds of the runs with the best learning rate; the first one is for the search, too '
         '(default: 0 1 2)',
+    )
+    group.add_argument(
+        '--jobs',
+        type=arguments.positive_int,
+        default=1,
+        metavar='N',
+        help='train so many candidates side by side, each with --threads: for a GPU, which a small '
+        'model does not fill, or many cores (default: 1)',
     )
     group.add_argument(
         '--minutes',

@@ -1,8 +1,10 @@
-"""Trains the candidates of a comparison, one run after the other: ``casvit compare --train``."""
+"""Trains the candidates of a comparison: ``casvit compare --train``."""
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from casvit.tables import COMPARED_STEPS, COMPARED_TASKS
 from casvit_mm.comparison.candidates import Candidate
 from casvit_mm.comparison.plan import Settings
 from casvit_mm.comparison.record import add_imports, keep_record, open_trained
-from casvit_mm.comparison.trained.execute import Circumstances, carry_out
+from casvit_mm.comparison.trained.execute import Circumstances, carry_out, write_config
 from casvit_mm.comparison.trained.plan import (
     Run,
     TrainedSettings,
@@ -53,21 +55,18 @@ def train(
     add_imports(record, args.custom_imports)
     trained['summary'] = summary(trained)
     keep_record(record, folder)
-    how = Circumstances(folder, args.custom_imports, args.minutes, speed.threads, speed.device)
+    how = Circumstances(
+        folder, args.custom_imports, args.minutes, speed.threads, speed.device, args.jobs
+    )
     known = {each.key: each for each in candidates}
-    progress = _Progress(tasks, list(known), settings, trained['runs'])
-    tried: set[str] = set()
-    while run := _next(tasks, list(known), settings, trained['runs'], tried):
-        tried.add(run.name)
-        seconds = trained['runs'].get(run.name, {}).get('seconds', 0.0)
-        if how.is_spent(seconds):
-            continue
-        result = carry_out(run, known[run.model], how, seconds)
-        progress.add(run, result.pop('elapsed'))
-        trained['runs'][run.name] = result
-        trained['summary'] = summary(trained)
-        keep_record(record, folder)
-        print(progress.line(run, known[run.model].label, result), file=sys.stderr, flush=True)
+    progress = _Progress(tasks, list(known), settings, trained['runs'], args.jobs)
+    with closing(_carried_out(tasks, known, settings, trained['runs'], how)) as done:
+        for run, result in done:
+            progress.add(run, result.pop('elapsed'))
+            trained['runs'][run.name] = result
+            trained['summary'] = summary(trained)
+            keep_record(record, folder)
+            print(progress.line(run, known[run.model].label, result), file=sys.stderr, flush=True)
     return record
 
 
@@ -94,15 +93,36 @@ def trained_settings(args: Namespace) -> TrainedSettings:
     return TrainedSettings(args.size, tuple(args.rates), tuple(args.seeds), steps)
 
 
-def _next(
+def _carried_out(
     tasks: Sequence[str],
-    models: Sequence[str],
+    known: Mapping[str, Candidate],
     settings: TrainedSettings,
-    runs: dict[str, Any],
-    tried: set[str],
-) -> Run | None:
-    # Found anew after each run: the results of a search decide what comes next.
-    return next(left_runs(tasks, models, settings, runs, frozenset(tried)), None)
+    runs: Mapping[str, dict[str, Any]],
+    how: Circumstances,
+) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Carries out the runs that are left, and yields each as soon as it is done.
+
+    The caller adds the results to ``runs``: those of a search decide what comes next.
+    """
+    tried: set[str] = set()
+    running: dict[Future[dict[str, Any]], Run] = {}
+    with ThreadPoolExecutor(how.jobs) as pool:
+        try:
+            while True:
+                for run in left_runs(tasks, list(known), settings, runs, frozenset(tried)):
+                    if len(running) == how.jobs:
+                        break
+                    seconds = runs.get(run.name, {}).get('seconds', 0.0)
+                    tried.add(run.name)
+                    if not how.is_spent(seconds):
+                        config = write_config(run, known[run.model], how)
+                        running[pool.submit(carry_out, run, config, how, seconds)] = run
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        finally:
+            how.stopped.set()
 
 
 class _Progress:
@@ -114,8 +134,10 @@ class _Progress:
         models: Sequence[str],
         settings: TrainedSettings,
         runs: dict[str, Any],
+        jobs: int,
     ) -> None:
         self.plan = (tasks, models, settings, runs)
+        self.jobs = jobs
         self.seconds = dict.fromkeys(tasks, 0.0)
         self.steps = dict.fromkeys(tasks, 0)
 
@@ -140,7 +162,8 @@ class _Progress:
 
     def _left(self) -> float:
         everywhere = sum(self.seconds.values()) / sum(self.steps.values())
-        return sum(
+        seconds = sum(
             steps * (self.seconds[task] / self.steps[task] if self.steps[task] else everywhere)
             for task, steps in steps_left(*self.plan).items()
         )
+        return seconds / self.jobs

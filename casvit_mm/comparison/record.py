@@ -168,10 +168,12 @@ def trained_command_of(record: dict[str, Any]) -> str:
     rates, seeds = (' '.join(f'{each:g}' for each in settings[key]) for key in ('rates', 'seeds'))
     steps = ' '.join(str(settings['steps'][task]) for task in tasks)
     chosen = _chosen(trained['models'], record, TRAINED_PEERS)
+    device = 'cuda' if 'gpu' in trained['machine'] else 'cpu'
     return (
         f'casvit compare --train{chosen} --size {settings["size"]} '
         f'--tasks {" ".join(tasks)} --steps {steps} --rates {rates} --seeds {seeds} '
-        f'--threads {trained["machine"]["threads"]} --out FOLDER'
+        f'--threads {trained["machine"]["threads"]} --device {device} '
+        f'--jobs {trained["summary"]["jobs"]} --out FOLDER'
     )
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import time
 from dataclasses import asdict
 from io import BytesIO
+from threading import Barrier, Thread
 
 import psutil
 import pytest
@@ -13,7 +15,8 @@ from quick_runs import run_tool
 from casvit.tables import COMPARED_TASKS, PEERS, TRAINED_PEERS
 from casvit_mm.commands import compare_training
 from casvit_mm.comparison.candidates import mixer_candidates, peer_candidates
-from casvit_mm.comparison.trained.execute import FOLDER, PROCESS
+from casvit_mm.comparison.trained import execute
+from casvit_mm.comparison.trained.execute import FOLDER, PROCESS, Circumstances
 from casvit_mm.comparison.trained.plan import (
     Run,
     TrainedSettings,
@@ -113,9 +116,9 @@ def test_the_neck_has_the_channels_of_a_peer():
     assert set(TRAINED_PEERS) <= set(PEERS)
 
 
-def test_sides_of_test_images_are_multiples_of_the_largest_stride():
+def test_test_images_have_half_to_twice_the_side_of_training_images():
     for task in TASKS.values():
-        assert task.side in task.sides and all(side % 32 == 0 for side in task.sides)
+        assert task.side in task.sides and task.side % 32 == 0
         assert (min(task.sides), max(task.sides)) == (task.side / 2, 2 * task.side)
 
 
@@ -131,10 +134,12 @@ def trained(monkeypatch):
     """Names of the runs that were carried out; they take no time, and one of them fails."""
     done = []
 
-    def carry_out(run, candidate, how, seconds):
+    def carry_out(run, config, how, seconds):
+        assert config.is_file() and config.parent.name == run.name
         done.append(run.name)
         value = {0.1: 10.0, 0.3: 30.0, 1.0: 20.0}[run.rate] + run.seed
         result = dict(asdict(run), seconds=61.0 + seconds, elapsed=70.0, step_seconds=0.5)
+        result['jobs'] = how.jobs
         if run.name == BROKEN:
             return dict(result, failure='it broke', value=None, sides=[])
         sides = [[64, value / 2], [128, value], [192, value], [256, value / 3]]
@@ -184,6 +189,66 @@ def test_all_runs_are_kept_and_only_failed_ones_are_done_again(trained, tmp_path
         capsys.readouterr()
         assert run_tool('compare', [*command, *option]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_runs_are_carried_out_side_by_side(trained, tmp_path, monkeypatch, capsys):
+    one = compare_training.carry_out
+    # Nobody passes before three have come.
+    together = Barrier(3, timeout=60)
+
+    def carry_out(run, config, how, seconds):
+        together.wait()
+        return one(run, config, how, seconds)
+
+    monkeypatch.setattr(compare_training, 'carry_out', carry_out)
+    command = COMMAND.replace('CASMixer ', '').replace('30', '33')
+    assert run_tool('compare', [*command.split(), '--jobs', '3', '--out', str(tmp_path)]) == 0
+    assert len(trained) == 6
+    said = capsys.readouterr()
+    assert 'ms a step, 3 side by side' in said.out
+    # Three searches of 70 s, and three runs of three times as many steps: 3.5 to 4.3 minutes.
+    assert '(search): failed: it broke, 61 s; about 4 min left' in said.err
+    page = tmp_path / 'page.md'
+    record = str(tmp_path / 'compare.json')
+    assert run_tool('compare', ['--page', str(page), '--records', record]) == 0
+    assert '--device cpu --jobs 3 --out FOLDER' in page.read_text()
+
+
+def test_processes_of_all_runs_end_when_the_command_is_stopped(tmp_path, monkeypatch):
+    how = Circumstances(tmp_path, [], 60.0, 1, 'cpu', 2)
+    config = tmp_path / 'config.py'
+    endless = ['http.server', '0', '--bind', '127.0.0.1']
+    monkeypatch.setattr(execute, '_train', lambda *_: execute._call(endless, tmp_path, how, None))
+    run = Run(TASK, MODEL, 1.0, 0, 30, True)
+    results = []
+    thread = Thread(target=lambda: results.append(execute.carry_out(run, config, how)))
+    thread.start()
+    while not (tmp_path / PROCESS).exists():
+        time.sleep(0.05)
+    process = psutil.Process(json.loads((tmp_path / PROCESS).read_text())['pid'])
+    how.stopped.set()
+    thread.join(60)
+    assert results[0]['failure'] == 'it was stopped'
+    assert not process.is_running()
+
+
+@pytest.mark.parametrize(
+    ('device', 'listed', 'seen'),
+    [
+        ('cpu', '0,1', ''),
+        ('cuda', '2,3', '2,3'),
+        ('cuda:0', None, '0'),
+        ('cuda:1', None, '1'),
+        ('cuda:1', '2,3', '3'),
+        ('cuda:0', 'GPU-8f', 'GPU-8f'),
+    ],
+)
+def test_a_run_sees_the_chosen_device_only(device, listed, seen, monkeypatch):
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if listed is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', listed)
+    found = {**os.environ, **execute._visible(device)}
+    assert found['CUDA_VISIBLE_DEVICES'] == seen
 
 
 def test_a_rate_at_the_edge_of_those_tried_is_named(trained, tmp_path):

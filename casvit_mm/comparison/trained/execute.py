@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import psutil
@@ -27,6 +28,7 @@ from casvit_mm.engine.checkpoints import RECENT, latest_checkpoint, traces_of_ru
 FOLDER = 'runs'
 SAID, PROCESS, SIDES = 'output.txt', 'process.json', 'sides.json'
 LONGEST_REASON = 200
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Circumstances:
         imports: Modules that register mixers.
         minutes: Time that a training may take, over all calls.
         threads: Threads of a process.
-        device: ``'cpu'`` hides the GPUs.
+        device: ``'cpu'``, or a GPU as torch names it: processes see no other one.
+        jobs: How many runs are carried out side by side.
+        stopped: Set to end the processes of all runs.
     """
 
     folder: Path
@@ -46,6 +50,8 @@ class Circumstances:
     minutes: float
     threads: int
     device: str
+    jobs: int = 1
+    stopped: Event = field(default_factory=Event)
 
     def is_spent(self, seconds: float) -> bool:
         """Whether a training that took so many seconds may not go on."""
@@ -56,14 +62,42 @@ class _FailedError(Exception):
     """A process failed; the message is the reason."""
 
 
-def carry_out(
-    run: Run, candidate: Candidate, how: Circumstances, seconds: float = 0.0
-) -> dict[str, Any]:
-    """Trains a candidate, or continues from the last checkpoint of the run, and evaluates it.
+def write_config(run: Run, candidate: Candidate, how: Circumstances) -> Path:
+    """Writes the config of a run into its folder.
+
+    It is a step of its own because mmengine reads configs in one thread only.
 
     Args:
         run: The run.
         candidate: Its candidate.
+        how: The circumstances.
+
+    Returns:
+        The config.
+
+    Raises:
+        ComparisonError: Another process is training the run, or its folder cannot be written.
+    """
+    folder = how.folder / FOLDER / run.name
+    _require_free(folder)
+    config = folder / 'config.py'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = escape_braces(run_config(run, candidate, how.imports).pretty_text)
+        write_whole(config, f'# Written by casvit compare --train.\n{text}')
+    except OSError as error:
+        raise ComparisonError(f'{folder} cannot be written: {reason_of(error)}.') from error
+    return config
+
+
+def carry_out(run: Run, config: Path, how: Circumstances, seconds: float = 0.0) -> dict[str, Any]:
+    """Trains a candidate, or continues from the last checkpoint of the run, and evaluates it.
+
+    Runs that are carried out side by side may call it from several threads.
+
+    Args:
+        run: The run.
+        config: Its config, in its folder.
         how: The circumstances.
         seconds: What earlier calls have spent on its training.
 
@@ -73,24 +107,14 @@ def carry_out(
         - ``failure``: why there is no result; else None.
         - ``value``: the metric of the task, in percent.
         - ``sides``: for a final run, pairs of the side of the test images in pixels and the metric.
-        - ``step_seconds``: median time of a training step.
+        - ``step_seconds``: median time of a training step, beside the other ``jobs`` - 1.
         - ``seconds``: time that all calls have spent on its training; ``elapsed``: this call, with
           the evaluation.
-
-    Raises:
-        ComparisonError: Another process is training the run, or its folder cannot be written.
     """
-    folder = how.folder / FOLDER / run.name
-    _require_free(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        config = folder / 'config.py'
-        text = escape_braces(run_config(run, candidate, how.imports).pretty_text)
-        write_whole(config, f'# Written by casvit compare --train.\n{text}')
-    except OSError as error:
-        raise ComparisonError(f'{folder} cannot be written: {reason_of(error)}.') from error
+    folder = config.parent
     begun = time.monotonic()
     result: dict[str, Any] = {**asdict(run), 'failure': None, 'value': None, 'sides': []}
+    result['jobs'] = how.jobs
     try:
         with _noting_time(result, seconds):
             _train(config, how, 60 * how.minutes - seconds)
@@ -145,9 +169,7 @@ def _results(run: Run, config: Path, how: Circumstances) -> dict[str, Any]:
 
 def _call(command: Sequence[str], folder: Path, how: Circumstances, seconds: float | None) -> None:
     """Runs a module in a process, and waits for it."""
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(how.threads)}
-    if how.device == 'cpu':
-        environment['CUDA_VISIBLE_DEVICES'] = ''
+    environment = {**os.environ, 'OMP_NUM_THREADS': str(how.threads), **_visible(how.device)}
     with (folder / SAID).open('a+', encoding='utf-8', errors='replace') as said:
         start = said.tell()
         with subprocess.Popen(
@@ -160,9 +182,7 @@ def _call(command: Sequence[str], folder: Path, how: Circumstances, seconds: flo
             try:
                 created = psutil.Process(process.pid).create_time()
                 write_whole(folder / PROCESS, json.dumps(dict(pid=process.pid, created=created)))
-                code = process.wait(seconds)
-            except subprocess.TimeoutExpired as error:
-                raise _FailedError(f'it took longer than {how.minutes:g} minutes') from error
+                code = _wait(process, how, seconds)
             finally:
                 # It resumes from its last checkpoint, which is whole.
                 process.kill()
@@ -170,6 +190,28 @@ def _call(command: Sequence[str], folder: Path, how: Circumstances, seconds: flo
         if code:
             said.seek(start)
             raise _FailedError(_reason(said.read(), code))
+
+
+def _wait(process: subprocess.Popen[bytes], how: Circumstances, seconds: float | None) -> int:
+    """The exit code of a process that may take so many seconds, and may be stopped."""
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    while (code := process.poll()) is None:
+        if time.monotonic() > end:
+            raise _FailedError(f'it took longer than {how.minutes:g} minutes')
+        if how.stopped.wait(POLL_SECONDS):
+            raise _FailedError('it was stopped')
+    return code
+
+
+def _visible(device: str) -> dict[str, str]:
+    """The environment in which a process sees a device only, which is its first one then."""
+    kind, _, index = device.partition(':')
+    if kind == 'cuda' and not index:
+        return {}
+    listed = os.environ.get('CUDA_VISIBLE_DEVICES')
+    if kind == 'cuda' and listed:
+        index = listed.split(',')[int(index)]
+    return {'CUDA_VISIBLE_DEVICES': index}
 
 
 def _reason(said: str, code: int) -> str:

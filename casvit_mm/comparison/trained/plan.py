@@ -153,7 +153,7 @@ def left_runs(
         models: Keys of the candidates.
         settings: The settings.
         runs: Results of runs by their names, as in a record.
-        tried: Names of failed runs that are not tried again.
+        tried: Names of runs that were begun, and are not begun again.
     """
     for task in tasks:
         for model in models:
@@ -162,7 +162,7 @@ def left_runs(
                 *final_runs(task, model, settings, runs),
             ):
                 result = runs.get(run.name)
-                if result is None or (not is_finished(result) and run.name not in tried):
+                if run.name not in tried and (result is None or not is_finished(result)):
                     yield run
 
 

@@ -23,6 +23,7 @@ def summary(trained: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         - ``search_share``: the runs that search the learning rate have one in so many steps.
+        - ``jobs``: how many runs were carried out side by side, at most.
         - ``metrics``, the name of the metric for people, ``side`` of the training images in pixels
           and ``batch_size``, by task.
         - ``scores``: by task, a list of the candidates with a finished final run, the best first.
@@ -36,6 +37,7 @@ def summary(trained: dict[str, Any]) -> dict[str, Any]:
         side={task: TASKS[task].side for task in tasks},
         batch_size={task: TASKS[task].batch_size for task in tasks},
         search_share=SEARCH_SHARE,
+        jobs=max((run['jobs'] for run in trained['runs'].values()), default=1),
         metrics={task: TASKS[task].title for task in tasks},
         scores={task: _scores(trained, task) for task in tasks},
         unfinished=[line for task in tasks for line in _unfinished(trained, task)],

@@ -71,7 +71,7 @@ def _table(summary: dict[str, Any], task: str) -> str:
         f'{title}, mean ± half the range',
         'each seed',
         *(f'{title} at {side} px' for side in others),
-        'ms a step',
+        'ms a step' if summary['jobs'] == 1 else f'ms a step, {summary["jobs"]} side by side',
     )
     rows = []
     for each in found:
