@@ -32,7 +32,9 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
     Returns:
         The exit code of the process.
     """
-    if isinstance(error, KeyboardInterrupt):
+    if _was_interrupted(error):
+        if debug:
+            traceback.print_exception(error)
         print(f'\n{prog}: interrupted', file=sys.stderr)
         return INTERRUPTED
     if isinstance(error, BrokenPipeError) and _is_closed(sys.stdout):
@@ -60,6 +62,16 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
     who = prog if rank == '0' else f'{prog} (process {rank})'
     print(printable_lines(f'{who}: error: {sentence}{hint}'), file=sys.stderr)
     return 2
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether it is Ctrl-C, or was raised by code that took Ctrl-C for an error of its own."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, KeyboardInterrupt):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _is_closed(stream: TextIO) -> bool:

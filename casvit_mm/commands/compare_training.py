@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
@@ -99,7 +99,7 @@ def _carried_out(
     settings: TrainedSettings,
     runs: Mapping[str, dict[str, Any]],
     how: Circumstances,
-) -> Iterator[tuple[Run, dict[str, Any]]]:
+) -> Generator[tuple[Run, dict[str, Any]], None, None]:
     """Carries out the runs that are left, and yields each as soon as it is done.
 
     The caller adds the results to ``runs``: those of a search decide what comes next.

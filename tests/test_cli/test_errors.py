@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import Registry
 from torch._inductor import config as inductor_config
 
@@ -45,6 +46,17 @@ def test_debug_shows_the_traceback_of_a_user_error(capsys):
 
 def test_an_interrupt_is_one_line_and_exit_code_130(capsys):
     assert present(KeyboardInterrupt(), 'casvit train', debug=False) == 130
+    assert capsys.readouterr().err.strip() == 'casvit train: interrupted'
+
+
+def test_an_interrupt_that_a_library_took_for_an_error_of_its_own_is_still_one(monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', interrupted)
+    error = raised(lambda: Config(dict(lr=0.1)).pretty_text)
+    assert isinstance(error, SyntaxError)
+    assert present(error, 'casvit train', debug=False) == 130
     assert capsys.readouterr().err.strip() == 'casvit train: interrupted'
 
 

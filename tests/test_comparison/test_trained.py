@@ -96,6 +96,9 @@ def test_configs_differ_in_the_backbone_and_its_channels_only(task):
     assert third.optim_wrapper.optimizer.lr == ours.optim_wrapper.optimizer.lr / 2
     ours.model.backbone = other.model.backbone
     assert ours.to_dict() == other.to_dict()
+    # It is the batch that the learning rate is for.
+    batch = TASKS[task].batch_size
+    assert ours.train_dataloader.batch_size == ours.auto_scale_lr.base_batch_size == batch
     assert ours.train_cfg.max_iters == ours.train_cfg.val_interval == 30
     assert max(each['end'] for each in ours.param_scheduler) == 30
     sides = [

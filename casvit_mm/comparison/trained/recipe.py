@@ -85,6 +85,7 @@ def run_config(run: Run, candidate: Candidate, imports: Sequence[str] = ()) -> C
     cfg.randomness = dict(seed=run.seed)
     _schedule(cfg, run.steps)
     cfg.train_dataloader.batch_size = task.batch_size
+    cfg.auto_scale_lr.base_batch_size = task.batch_size
     set_side(cfg, task.side)
     return cfg
 
