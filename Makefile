@@ -58,7 +58,7 @@ bench: setup  ## run all measurements of the page on speed, in an hour and a qua
 	$(BENCH) --mode training --turns 5 --seconds 1.5 --out $(SPEED)/training.json
 	$(BENCH) --mode training --variants reference eager folded --precision bf16 \
 		--turns 5 --seconds 1.5 --out $(SPEED)/training_bf16.json
-	$(BENCH) --sizes xs s m t --variants fused compiled --peers --turns 5 --seconds 0.4 \
+	$(BENCH) --sizes xs s m t --variants fused static --peers --turns 5 --seconds 0.4 \
 		--out $(SPEED)/peers.json
 	$(BENCH) --sizes xs m --variants fused --image-size 256 512 1024 2048 \
 		--turns 3 --seconds 0.5 --out $(SPEED)/area.json

@@ -46,7 +46,9 @@ class Predictor:
         batch_size: Images, or tiles, per batch; only images of the same size share a batch.
         weights: 'model', or 'ema' for the moving average, if the checkpoint has both.
         fuse: Fold batch norms into convolutions: the same results, faster.
-        compile: Compile the model: a minute or more for the first image, then faster.
+        compile: Compile the model: a minute or more for the first image, then faster. True is for
+            images of any size; 'static' compiles anew for each size, up to eight of them, which is
+            faster still, as for tiles or the frames of a camera.
         precision: 'fp32', 'bf16' or 'fp16'.
         trust: Whether to unpickle the file without any check, so that it can run any code with
             your rights. By default it is read as data, and refused if it holds more.
@@ -75,7 +77,7 @@ class Predictor:
         batch_size: int = 1,
         weights: str = 'model',
         fuse: bool = False,
-        compile: bool = False,
+        compile: bool | str = False,
         precision: str = 'fp32',
         trust: bool = False,
     ) -> None:

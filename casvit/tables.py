@@ -197,15 +197,19 @@ LAYOUTS = ('native', 'published')
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 """Precisions for the backbone, neck and dense heads of a model."""
 
+COMPILATIONS = (False, True, 'static')
+"""How a model is compiled: not at all, for images of any size, or anew for each size."""
+
 VARIANTS = {
-    'inference': ('reference', 'eager', 'fused', 'compiled'),
+    'inference': ('reference', 'eager', 'fused', 'compiled', 'static'),
     'training': ('reference', 'eager', 'folded', 'compiled'),
 }
 """Variants that a benchmark can measure, by mode. ``reference`` is the published forward pass;
 ``eager`` this package's, channels last; ``fused`` a fused model; ``folded`` a model whose frozen
-norms are folded; ``compiled`` the fused or folded one with ``torch.compile``."""
+norms are folded; ``compiled`` the fused or folded one with ``torch.compile``, for images of any
+size; ``static`` the fused one, compiled for this size only."""
 
-COMPARED_VARIANTS = ('eager', 'compiled', 'exported')
+COMPARED_VARIANTS = ('eager', 'static', 'exported')
 """Variants of inference in which backbones are compared; ``exported`` is an ONNX file of the fused
 model."""
 

@@ -10,7 +10,7 @@ from casvit.backends import Backend
 from casvit.errors import MissingPackageError, UserError
 from casvit.extras import how_to_install
 from casvit.sentences import first_line
-from casvit.tables import PRECISIONS, SCORE_THRESHOLD
+from casvit.tables import COMPILATIONS, PRECISIONS, SCORE_THRESHOLD
 from casvit.weights.trust import trusting
 
 
@@ -26,7 +26,7 @@ def load(
     score_threshold: float | None = None,
     weights: str = 'model',
     fuse: bool = False,
-    compile: bool = False,
+    compile: bool | str = False,
     precision: str = 'fp32',
     trust: bool = False,
 ) -> Backend:
@@ -53,6 +53,9 @@ def load(
         )
     if precision not in PRECISIONS:
         raise UnusableOptionError(f'precision={precision!r}: expected {", ".join(PRECISIONS)}.')
+    if compile not in COMPILATIONS:
+        expected = ', '.join(map(repr, COMPILATIONS))
+        raise UnusableOptionError(f'compile={compile!r}: expected {expected}.')
     device = usable_device(device)
     require_precision(precision, device)
     threshold = SCORE_THRESHOLD if score_threshold is None else score_threshold

@@ -16,9 +16,9 @@
       measures nothing: writes a page with tables and plots from records, one for each machine
 
 For each: parameters, MACs and activations; latency, and images per second in batches, in PyTorch,
-compiled and exported to ONNX; a training step and its memory; how the cost grows with the area of
-the image; and the effective receptive field. Weights are random. Published accuracy is shown as
-such, and left empty if nobody published it.
+compiled for this size, and exported to ONNX; a training step and its memory; how the cost grows
+with the area of the image; and the effective receptive field. Weights are random. Published
+accuracy is shown as such, and left empty if nobody published it.
 
 Processes take turns, as in `casvit bench`. What is measured is kept after each model in
 FOLDER/compare.json: the same command again goes on where it stopped, and more names add to it.

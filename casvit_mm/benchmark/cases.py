@@ -6,10 +6,10 @@ from pathlib import Path
 from casvit.tables import ARCHITECTURES, PEERS, VARIANTS
 from casvit_mm.speed.dense_parts import PRECISIONS
 
-PEER_VARIANTS = {'inference': ('reference', 'eager', 'compiled'), 'training': ('eager',)}
+PEER_VARIANTS = {'inference': ('reference', 'eager', 'static'), 'training': ('eager',)}
 """For a peer, ``reference`` is the model as timm builds it, in NCHW; ``eager`` is in channels last
-and, for inference, has its branches merged if its authors merge them; ``compiled`` is the latter
-with ``torch.compile`` for a fixed size, with weights as constants, so that norms are folded."""
+and, for inference, has its branches merged if its authors merge them; ``static`` is the latter
+with ``torch.compile`` for this size only, with weights as constants, so that norms are folded."""
 
 REFERENCE = 'reference'
 EXPORTED = 'exported'

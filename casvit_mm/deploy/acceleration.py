@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from casvit.tables import COMPILATIONS
 from casvit_mm.deploy.fusion import fuse, is_fused
 from casvit_mm.models.wrappers import unwrap
 from casvit_mm.speed.dense_parts import (
@@ -30,23 +31,27 @@ class Acceleration:
 
     Attributes:
         fuse: Fold batch norms and more, exactly; see :func:`casvit_mm.deploy.fuse`.
-        compile: Compile the dense parts for images of any size with ``torch.compile``: the
-            first image takes a minute or more, all others less than before.
+        compile: Compile the dense parts with ``torch.compile``: the first image takes a minute or
+            more, all others less than before. True is for images of any size; ``'static'`` compiles
+            anew for each size, up to torch's limit of eight sizes, which is faster still.
         precision: A key of :data:`PRECISIONS`: what the dense parts compute in. bf16 and fp16 are
             fast on GPUs; bf16 also on some CPUs with instructions for it, and slow on others.
         keep_memory: Have the process keep freed memory for its next tensors; see
             :func:`casvit_mm.speed.freed_memory.keep_freed_memory`.
 
     Raises:
-        ValueError: The precision is not known.
+        ValueError: The precision, or the way to compile, is not known.
     """
 
     fuse: bool = False
-    compile: bool = False
+    compile: bool | str = False
     precision: str = 'fp32'
     keep_memory: bool = False
 
     def __post_init__(self) -> None:
+        if self.compile not in COMPILATIONS:
+            known = ', '.join(map(repr, COMPILATIONS))
+            raise ValueError(f'compile={self.compile!r} is unknown; known: {known}')
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f'precision={self.precision!r} is unknown; known: {", ".join(PRECISIONS)}'
@@ -73,7 +78,7 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
     inner = unwrap(model)
     if acceleration.keep_memory:
         keep_freed_memory()
-    compile_parts = acceleration.compile or any(
+    compilation = acceleration.compile or any(
         is_compiled(part.forward) for part in per_image(inner)
     )
     if acceleration.fuse and not is_fused(inner):
@@ -85,8 +90,12 @@ def accelerate(model: nn.Module, acceleration: Acceleration) -> nn.Module:
     if acceleration.fuse or acceleration.compile:
         to_channels_last(inner)
     for part in per_image(inner):
-        if compile_parts and not is_compiled(part.forward):
-            part.forward = compiled(in_full_precision(part.forward), constant_weights=True)
+        if compilation and not is_compiled(part.forward):
+            part.forward = compiled(
+                in_full_precision(part.forward),
+                dynamic=compilation != 'static',
+                constant_weights=True,
+            )
     for part in dense_parts(inner):
         plain = in_full_precision(part.forward)
         if acceleration.precision != 'fp32':

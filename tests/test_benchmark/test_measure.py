@@ -125,13 +125,13 @@ def test_if_a_process_fails_the_error_gives_the_reason():
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        (dict(variant='magic'), 'reference, eager, fused, compiled'),
+        (dict(variant='magic'), 'reference, eager, fused, compiled, static'),
         (dict(precision='fp8'), 'fp32, bf16, fp16'),
         (dict(mode='dreaming'), 'inference, training'),
         (dict(variant='fused', mode='training'), 'reference, eager, folded, compiled'),
-        (dict(model='resnet18', variant='fused'), 'ResNet-18; known: reference, eager, compiled'),
+        (dict(model='resnet18', variant='fused'), 'ResNet-18; known: reference, eager, static'),
         (dict(model='resnet18', mode='training', variant='compiled'), 'ResNet-18; known: eager'),
-        (dict(mixer='CASMixer', variant='reference'), 'known: eager, fused, compiled, exported'),
+        (dict(mixer='CASMixer', variant='reference'), 'known: eager, fused, compiled, static'),
         (dict(model='resnet18', part='mixer'), "part='mixer' .*ResNet-18; known: model"),
         (dict(variant='exported', mode='training'), 'reference, eager, folded, compiled'),
         (dict(model='nothing'), 'nothing.* neither a config file nor one of xs, .*resnet18'),

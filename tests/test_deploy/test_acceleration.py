@@ -1,6 +1,7 @@
 """Compilation and lower precision of a whole model's dense parts."""
 
 import copy
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from mmengine.hooks import EMAHook
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from casvit_mm.deploy import Acceleration, AccelerationHook, accelerate, is_fused
+from casvit_mm.deploy import Acceleration, AccelerationHook, accelerate, acceleration, is_fused
 from casvit_mm.models import CASViT
 from casvit_mm.speed.dense_parts import at_precision, compiled, is_compiled
 from casvit_mm.speed.matrix_products import works_in
@@ -58,14 +59,16 @@ def test_twenty_sizes_of_images_take_at_most_two_compilations():
 
 
 @pytest.mark.skipif(torch.__version__ < '2.4', reason='torch before 2.4 compiles for minutes')
-def test_a_compiled_model_answers_as_the_plain_one_for_images_of_several_sizes():
+@pytest.mark.parametrize('compile', [True, 'static'])
+def test_a_compiled_model_answers_as_the_plain_one_for_images_of_several_sizes(compile):
     torch.manual_seed(0)
     torch._dynamo.reset()
     backbone = CASViT(dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32))).eval()
     model = nn.Module()
     model.backbone = copy.deepcopy(backbone)
-    accelerate(model, Acceleration(fuse=True, compile=True))
-    for height, width in ((320, 320), (352, 416)):
+    accelerate(model, Acceleration(fuse=True, compile=compile))
+    # Each more size takes a static model as long as the first one.
+    for height, width in ((320, 320), (352, 416))[: 1 if compile == 'static' else None]:
         image = torch.randn(1, 3, height, width)
         with torch.no_grad():
             for level, reference in zip(model.backbone(image), backbone(image), strict=True):
@@ -121,6 +124,33 @@ def test_a_precision_reaches_what_is_computed():
     product, count = at_precision(function, torch.bfloat16)((torch.eye(2), torch.eye(2)))
     assert seen == [torch.bfloat16]
     assert product.dtype == torch.float32 and count.dtype == torch.int64
+
+
+def test_each_size_is_compiled_anew_where_that_is_asked_for(monkeypatch):
+    torch._dynamo.reset()
+    backbone = CASViT(dict(depths=(1, 1, 1, 1), channels=(8, 16, 24, 32))).eval()
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(acceleration, 'compiled', partial(compiled, backend=count))
+    model = nn.Module()
+    model.backbone = copy.deepcopy(backbone)
+    accelerate(model, Acceleration(fuse=True, compile='static'))
+    for number, height in ((1, 320), (1, 320), (2, 352), (3, 384)):
+        image = torch.randn(1, 3, height, 320)
+        with torch.no_grad():
+            for level, reference in zip(model.backbone(image), backbone(image), strict=True):
+                assert (level - reference).abs().max() <= 1e-5 * reference.abs().max()
+        assert len(graphs) == number
+
+
+@pytest.mark.parametrize('compile', ['dynamic', None, 2])
+def test_an_unknown_way_to_compile_is_named(compile):
+    with pytest.raises(ValueError, match=r"known: False, True, 'static'"):
+        Acceleration(compile=compile)
 
 
 def test_an_unknown_precision_is_named():

@@ -14,7 +14,7 @@ class AccelerationHook(Hook):
 
     Args:
         fuse (bool): See :class:`Acceleration` for all arguments. Defaults to False.
-        compile (bool): Defaults to False.
+        compile (bool | str): Defaults to False.
         precision (str): Defaults to 'fp32'.
         keep_memory (bool): Defaults to False.
     """
@@ -22,7 +22,7 @@ class AccelerationHook(Hook):
     def __init__(
         self,
         fuse: bool = False,
-        compile: bool = False,
+        compile: bool | str = False,
         precision: str = 'fp32',
         keep_memory: bool = False,
     ) -> None:

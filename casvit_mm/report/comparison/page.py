@@ -59,8 +59,9 @@ MACHINE = """\
 
 Milliseconds for one image of {side}x{side}, images per second in batches of {batch}, and a training
 step: forward and backward with {training} images and frozen norm statistics, with the peak memory
-of its {memory}. *Eager* is PyTorch in channels last, *compiled* uses `torch.compile` (CAS-ViT is
-fused first), *exported* is an ONNX file of this size, run by ONNX Runtime. Each backbone took turns
+of its {memory}. *Eager* is PyTorch in channels last, *static* is compiled with `torch.compile` for
+images of this size (CAS-ViT is fused first, as `Predictor(…, fuse=True, compile='static')` does),
+*exported* is an ONNX file of this size, run by ONNX Runtime. Each backbone took turns
 with CAS-ViT {size}: through it, times that were measured one after the other are compared.
 """
 

@@ -47,7 +47,8 @@ medians, with quartiles over the turns in brackets. The variants are:
 - *eager*: the forward pass of this package, in channels last.
 - *folded* (training): as *eager*, with frozen norms folded into the adjacent convolutions.
 - *fused* (inference): the model after `fuse`.
-- *compiled*: the folded or fused model, compiled with `torch.compile`.
+- *compiled*: the folded or fused model, compiled with `torch.compile` for images of any size.
+- *static* (inference): the same, compiled for images of this size only.
 
 In float32, all variants compute the same result, within 1e-5 of the largest value. All but the
 reference keep freed memory, as `--fuse` and `--compile` do. Full models have random weights and
@@ -70,9 +71,7 @@ the Pareto front if no other one is both faster and at least as accurate; the ta
 CAS-ViT S, M and T on it. Latency is computed as the median latency of a common yardstick, divided
 by the speed-up of the backbone over it in neighbouring turns.
 
-Other backbones are compiled for this image size only, which is faster; CAS-ViT is compiled for all
-sizes. EfficientFormer, and EfficientFormerV2 in timm, take images of one size only and are left
-out.
+EfficientFormer, and EfficientFormerV2 in timm, take images of one size only and are left out.
 """
 
 CONVERGENCE = """\
