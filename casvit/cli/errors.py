@@ -32,7 +32,10 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
     Returns:
         The exit code of the process.
     """
-    if _was_interrupted(error):
+    interrupted = isinstance(error, KeyboardInterrupt)
+    sentence = None if interrupted else explain(error)
+    # What went wrong while it ended, such as a full disk, is worth its sentence.
+    if interrupted or (sentence is None and _was_interrupted(error)):
         if debug:
             traceback.print_exception(error)
         print(f'\n{prog}: interrupted', file=sys.stderr)
@@ -42,7 +45,6 @@ def present(error: BaseException, prog: str, *, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED
     where = _log_traceback(error)
-    sentence = explain(error)
     if sentence is None:
         traceback.print_exception(error)
         saved = f' Its traceback is also in {where}.' if where else ''

@@ -60,12 +60,16 @@ def describe(device: str, threads: int) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Name of the CPU."""
+    """Name of the CPU, on Linux with the number of its model.
+
+    Virtual machines give CPUs of different speed the same name; the number tells them apart.
+    """
     file = Path('/proc/cpuinfo')
-    if file.exists():
-        for line in file.read_text().splitlines():
-            if line.startswith('model name'):
-                return line.partition(':')[2].strip()
+    first, *_ = file.read_text().split('\n\n') if file.exists() else ['']
+    pairs = (line.partition(':') for line in first.splitlines())
+    facts = {name.strip(): value.strip() for name, _, value in pairs}
+    if name := facts.get('model name'):
+        return f'{name} (model {facts["model"]})' if 'model' in facts else name
     return platform.processor() or platform.machine()
 
 

@@ -60,6 +60,17 @@ def test_an_interrupt_that_a_library_took_for_an_error_of_its_own_is_still_one(m
     assert capsys.readouterr().err.strip() == 'casvit train: interrupted'
 
 
+def test_an_error_that_users_can_mend_is_named_even_if_it_came_up_after_an_interrupt(capsys):
+    def ended():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise CheckpointError('The disk is full.')  # noqa: B904
+
+    assert present(raised(ended), 'casvit train', debug=False) == 2
+    assert capsys.readouterr().err == 'casvit train: error: The disk is full.\n'
+
+
 def test_a_bug_keeps_its_traceback_and_exit_code_1(capsys):
     error = raised(lambda: {}['missing'])
     assert present(error, 'casvit train', debug=False) == 1
