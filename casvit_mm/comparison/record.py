@@ -12,11 +12,12 @@ from casvit.sentences import reason_of
 from casvit.tables import PEERS, TRAINED_PEERS
 from casvit_mm import __version__
 from casvit_mm.benchmark.machine import describe
-from casvit_mm.comparison.candidates import SIZE_PREFIX, ComparisonError
+from casvit_mm.comparison.candidates import DEFAULT_MIXER, SIZE_PREFIX, ComparisonError
 from casvit_mm.comparison.plan import Settings
 from casvit_mm.comparison.trained.plan import TrainedSettings
 
 NAME = 'compare.json'
+KINDS = ('mixer', 'size', 'peer')
 
 
 def open_record(folder: Path, settings: Settings) -> dict[str, Any]:
@@ -125,16 +126,27 @@ def add_imports(record: dict[str, Any], modules: Iterable[str]) -> None:
 
 
 def keep_record(record: dict[str, Any], folder: Path) -> None:
-    """Writes a record into its folder.
+    """Writes a record into its folder, with its models in the order of the tables.
+
+    These are the mixers, that of CAS-ViT first, the sizes, and the peers as
+    :data:`casvit.tables.PEERS` has them, in whichever order they were measured.
 
     Raises:
         ComparisonError: It cannot be written.
     """
     file = folder / NAME
+    record['models'] = dict(sorted(record['models'].items(), key=_place))
     try:
         write_whole(file, json.dumps(record) + '\n')
     except OSError as error:
         raise ComparisonError(f'{file} cannot be written: {reason_of(error)}.') from error
+
+
+def _place(item: tuple[str, dict[str, Any]]) -> tuple[int, int]:
+    key, entry = item
+    peers = list(PEERS)
+    within = peers.index(key) if key in peers else int(key != DEFAULT_MIXER)
+    return KINDS.index(entry['kind']), within
 
 
 def command_of(record: dict[str, Any]) -> str:
@@ -181,7 +193,7 @@ def _chosen(
     models: Mapping[str, dict[str, Any]], record: dict[str, Any], usual_peers: Iterable[str]
 ) -> str:
     """The options that name the candidates; the usual peers need none."""
-    names: dict[str, list[str]] = {'mixer': [], 'size': [], 'peer': []}
+    names: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for key, entry in models.items():
         names[entry['kind']].append(
             key.removeprefix(SIZE_PREFIX) if entry['kind'] == 'size' else key

@@ -17,7 +17,7 @@ from casvit_mm.comparison.candidates import (
     words_of,
 )
 from casvit_mm.comparison.plan import Settings, growth_cases, speed_group
-from casvit_mm.comparison.record import command_of
+from casvit_mm.comparison.record import command_of, keep_record
 from casvit_mm.models import TOKEN_MIXERS
 from casvit_mm.report.comparison.page import comparison_page
 from casvit_mm.report.comparison.plots import comparison_plots
@@ -232,6 +232,16 @@ def test_what_is_measured_is_kept_and_not_measured_again(tmp_path, capsys, monke
     text = page.read_text()
     assert 'casvit compare --mixers CASMixer --no-peers --size xs --image-size 32' in text
     assert '](out/area.png)' in text
+
+
+def test_models_have_the_order_of_the_tables_however_they_were_measured(tmp_path):
+    first, *peers = PEERS
+    order = ['CASMixer', 'PoolingMixer', 'IdentityMixer', 'casvit-s', 'casvit-m', first, peers[-1]]
+    kinds = dict.fromkeys(order[:3], 'mixer') | dict.fromkeys(order[3:5], 'size')
+    measured = [order[-1], 'PoolingMixer', 'casvit-s', 'CASMixer', first, 'casvit-m', order[2]]
+    record = dict(models={key: dict(kind=kinds.get(key, 'peer')) for key in measured})
+    keep_record(record, tmp_path)
+    assert list(json.loads((tmp_path / 'compare.json').read_text())['models']) == order
 
 
 @pytest.mark.parametrize(

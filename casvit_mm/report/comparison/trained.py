@@ -19,8 +19,7 @@ Each backbone was trained from random weights on a generated dataset, in the pla
 of a demo: a RetinaNet for detection, a Semantic FPN for segmentation. Head, recipe, number of steps
 and order of the images are the same; each backbone has its own initialisation.
 
-{search} The tables have the mean of these runs, half the range of their values, and the means for
-test images of other sizes, for which nothing was trained.
+{runs}
 
 ### What can be concluded
 
@@ -41,6 +40,12 @@ test images of other sizes, for which nothing was trained.
 - Which backbone learns most in a given time: all have the same number of steps, and a step takes
   longer with one than with another.
 """
+
+
+TABLES = (
+    'The tables have the mean of these runs, half the range of their values, and the means for '
+    'test images of other sizes, for which nothing was trained.'
+)
 
 
 def trained_tasks(record: dict[str, Any]) -> list[str]:
@@ -107,7 +112,7 @@ def trained_section(
     yield SECTION.format(
         machine=machine_name(trained),
         command=command,
-        search=_search(settings, summary['search_share']),
+        runs=fill(f'{_search(settings, summary["search_share"])} {TABLES}', 100),
         seeds_count=count_of(len(settings['seeds']), 'seed'),
     )
     if line := _edges(record):
@@ -135,7 +140,7 @@ def _search(settings: dict[str, Any], share: int) -> str:
             f'The learning rate is {rates} times that of the demo, with a run for each of {seeds}.'
         )
     return (
-        f'For each backbone, learning rates of {rates} times that of the demo were tried, in one\n'
+        f'For each backbone, learning rates of {rates} times that of the demo were tried, in one '
         f'run each of 1/{share} of the steps; the best one was used in a run for each of {seeds}.'
     )
 
