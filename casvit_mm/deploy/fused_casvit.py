@@ -71,9 +71,9 @@ class FusedCASMixer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         qk = self.qk(x)
         saliency = gate_products(self.spatial, self.neighbours(qk)).sigmoid()
-        q, k = (
-            each * gate for each, gate in zip(qk.chunk(2, 1), saliency.chunk(2, 1), strict=True)
-        )
+        # The compiler of torch 2.1 does not trace zip(strict=True).
+        (q, k), (q_gate, k_gate) = qk.chunk(2, 1), saliency.chunk(2, 1)
+        q, k = q * q_gate, k * k_gate
         pooled = torch.cat([q.mean((2, 3), keepdim=True), k.mean((2, 3), keepdim=True)], 1)
         q_weight, k_weight = gate_products(self.channel, pooled).sigmoid().chunk(2, 1)
         similarity = weighted_pair(q, q_weight, k, k_weight)

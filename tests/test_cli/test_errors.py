@@ -53,7 +53,9 @@ def test_an_interrupt_that_a_library_took_for_an_error_of_its_own_is_still_one(m
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
+    # mmengine imports it with its module, or when it is needed.
     monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', interrupted)
+    monkeypatch.setattr('mmengine.config.config.FormatCode', interrupted, raising=False)
     error = raised(lambda: Config(dict(lr=0.1)).pretty_text)
     assert isinstance(error, SyntaxError)
     assert present(error, 'casvit train', debug=False) == 130
