@@ -217,7 +217,7 @@ COMPARED_TASKS = ('detection', 'segmentation')
 """Tasks for which backbones are trained to be compared."""
 
 COMPARED_STEPS = {'detection': 200, 'segmentation': 700}
-"""Training steps of these tasks: about two minutes on a CPU core with CAS-ViT XS."""
+"""Training steps of these tasks: two to three minutes on two CPU cores with CAS-ViT XS."""
 
 TRAINED_PEERS = ('resnet18', 'pvt_v2_b0', 'swiftformer_s')
 """Small peers that are trained to be compared: convolutions only, self-attention, and additive
