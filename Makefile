@@ -50,7 +50,8 @@ security: setup  ## try hostile and damaged files at everything that reads weigh
 reliability: setup  ## kill runs and take hosts away from them, and resume
 	$(RUN) -m pytest -q -m "long or not long" tests/test_engine/test_exact \
 		tests/test_engine/test_resume tests/test_engine/test_full_disk.py \
-		tests/test_runs/test_two_processes.py tests/test_runs/test_long_hosts.py
+		tests/test_runs/test_two_processes.py tests/test_runs/test_long_hosts.py \
+		tests/test_runs/test_long_slurm.py
 
 bench: setup  ## run all measurements of the page on speed, in an hour and a quarter
 	$(BENCH) --variants reference fused compiled --precision $(PRECISION) --seconds 1 \

@@ -1,10 +1,11 @@
-"""Slurm on one machine: as much of ``srun``, ``sbatch`` and ``scontrol`` as our scripts use.
+"""Slurm imitated: as much of ``srun``, ``sbatch``, ``scancel`` and ``scontrol`` as our scripts use.
 
 A job gets the environment variables that Slurm sets, and its machines are all this one. As a
-script, this module is the commands ``srun`` and ``scontrol``; :class:`Slurm` runs jobs as
-``sbatch`` does.
+script, this module is the commands; :class:`Slurm` runs jobs as ``sbatch`` does. What it does for
+signals is what Slurm 22.05 was seen to do: ``real_slurm.py``.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ class Slurm:
     def __init__(self, folder, python=sys.executable):
         self.folder = Path(folder)
         self.folder.mkdir()
-        for name in ('srun', 'scontrol'):
+        for name in COMMANDS:
             command = self.folder / name
             command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{__file__}" {name} "$@"\n')
             command.chmod(0o755)
@@ -37,7 +38,6 @@ class Slurm:
             'OMP_NUM_THREADS': '1',
             'FAKE_SLURM': str(self.folder),
         }
-        self.restarts = 0
 
     @property
     def is_requeued(self):
@@ -50,20 +50,19 @@ class Slurm:
         notes = self.folder / 'srun.txt'
         return [line.split('\t') for line in notes.read_text().splitlines()]
 
-    def start(self, script, *arguments, nodes=2, gpus=1, restart=False):
-        """Starts a job as ``sbatch SCRIPT ARGUMENTS`` does, with its output in one file."""
-        (self.folder / 'requeued').unlink(missing_ok=True)
-        self.restarts = self.restarts + 1 if restart else 0
+    def start(self, script, *arguments, **variables):
+        """Starts a job as ``sbatch SCRIPT ARGUMENTS`` does, on two machines with a GPU each."""
+        self.is_in('RUNNING')
         told = dict(
             SLURM_JOB_ID=JOB,
             SLURM_JOB_NAME='casvit',
             SLURM_JOB_PARTITION='gpus',
-            SLURM_JOB_NUM_NODES=str(nodes),
-            SLURM_GPUS_ON_NODE=str(gpus),
+            SLURM_JOB_NUM_NODES='2',
+            SLURM_JOB_CPUS_PER_NODE='12,6',
+            SLURM_GPUS_ON_NODE='1',
             SLURM_SUBMIT_DIR=str(Path(__file__).parents[1]),
+            **variables,
         )
-        if self.restarts:
-            told['SLURM_RESTART_COUNT'] = str(self.restarts)
         # Slurm runs a copy of the script, in the folder of the daemon.
         copy = self.folder / 'slurm_script'
         copy.write_bytes(Path(script).read_bytes())
@@ -75,6 +74,15 @@ class Slurm:
                 stderr=output,
                 cwd=self.folder,
             )
+
+    def is_in(self, state, preempted_at='None'):
+        """Notes what ``scontrol show job`` says of the job."""
+        said = f'JobId={JOB} JobState={state} Reason=None PreemptTime={preempted_at} Power='
+        (self.folder / 'job.txt').write_text(said)
+
+    def tell_run(self):
+        """Sends SIGTERM to the run, as Slurm does if it cancels or preempts a job."""
+        send(self.folder, signal.SIGTERM)
 
     @property
     def output(self):
@@ -90,8 +98,9 @@ class Slurm:
 
 
 def srun(arguments):
-    """Runs a command on each machine; passes SIGTERM on to all its processes, as Slurm does."""
-    with Path(os.environ['FAKE_SLURM'], 'srun.txt').open('a') as notes:
+    """Runs a command on each machine; kills it there if it gets a SIGTERM itself."""
+    folder = Path(os.environ['FAKE_SLURM'])
+    with (folder / 'srun.txt').open('a') as notes:
         notes.write('\t'.join(each for each in arguments if each.startswith('--')) + '\n')
     start = next(place for place, each in enumerate(arguments) if not each.startswith('-'))
     options = dict(each[2:].split('=', 1) for each in arguments[:start])
@@ -110,26 +119,41 @@ def srun(arguments):
         )
         for number in range(machines)
     ]
-
-    def forward(*_):
-        for process in processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, forward)
+    (folder / 'tasks.txt').write_text(' '.join(str(process.pid) for process in processes))
+    signal.signal(signal.SIGTERM, lambda *_: send(folder, signal.SIGKILL))
     return max(abs(process.wait()) for process in processes)
 
 
+def send(folder, number):
+    """Sends a signal to all processes of the job but its script."""
+    for task in (folder / 'tasks.txt').read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(task), number)
+
+
+def scancel(arguments):
+    """Sends SIGTERM to the run of a job."""
+    if arguments != ['--signal=TERM', JOB]:
+        return 1
+    send(Path(os.environ['FAKE_SLURM']), signal.SIGTERM)
+    return 0
+
+
 def scontrol(arguments):
-    """Lists the machines of a job, or notes that it is to be run again."""
+    """Lists the machines of a job, shows it, or notes that it is to be run again."""
+    folder = Path(os.environ['FAKE_SLURM'])
     if arguments[:2] == ['show', 'hostnames']:
         print('127.0.0.1\n127.0.0.1')
+    elif arguments == ['--oneliner', 'show', 'job', JOB]:
+        print((folder / 'job.txt').read_text())
     elif arguments == ['requeue', JOB]:
-        Path(os.environ['FAKE_SLURM'], 'requeued').touch()
+        (folder / 'requeued').touch()
     else:
         return 1
     return 0
 
 
+COMMANDS = {'srun': srun, 'scancel': scancel, 'scontrol': scontrol}
+
 if __name__ == '__main__':
-    sys.exit({'srun': srun, 'scontrol': scontrol}[sys.argv[1]](sys.argv[2:]))
+    sys.exit(COMMANDS[sys.argv[1]](sys.argv[2:]))

@@ -2,9 +2,9 @@
 #SBATCH --ntasks-per-node=1
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --signal=B:TERM@120
-# A job of Slurm that goes on until the run is finished. Before its time is up, the run saves its state,
-# and the job is put back into the queue, as Slurm does if it preempts the job or loses a machine.
+#SBATCH --signal=B:USR1@120
+# A job of Slurm that goes on until the run is finished. Before its time is up, or if Slurm preempts it,
+# the run saves its state and the job is put back into the queue, as Slurm does if it loses a machine.
 #
 #   sbatch --partition=PARTITION --nodes=2 --gres=gpu:8 --cpus-per-task=40 --time=4:00:00 \
 #       tools/slurm_job.sh CONFIG WORK_DIR [arguments of tools/train.py]
@@ -19,18 +19,27 @@ fi
 export GPUS_PER_NODE=${GPUS_PER_NODE:-${SLURM_GPUS_ON_NODE:-8}}
 export GPUS=$((SLURM_JOB_NUM_NODES * GPUS_PER_NODE))
 
-told=
-trap 'told=yes; kill -TERM "$run" 2>/dev/null || true' TERM
+# SIGUSR1 reaches this shell alone: time is nearly up. A signal to srun would kill the run at once, so
+# Slurm passes it on.
+time_is_up=
+trap 'time_is_up=yes; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
+# SIGTERM reaches the run as well: the job is cancelled, and this shell waits until the run is saved.
+trap : TERM
 "$SLURM_SUBMIT_DIR/tools/slurm_train.sh" "$SLURM_JOB_PARTITION" "$SLURM_JOB_NAME" "$@" &
 run=$!
 code=0
 wait "$run" || code=$?
-# The signal ends the wait, but not yet the run.
+# A signal ends the wait, but not yet the run.
 while kill -0 "$run" 2>/dev/null; do
     code=0
     wait "$run" || code=$?
 done
-if [ -n "$told" ] && [ "$code" -ne 0 ]; then
-    scontrol requeue "$SLURM_JOB_ID"
+# If a partition gives the jobs it preempts a time of grace, only the run is told, and Slurm takes a job
+# that ends in this time for failed. A job that is cancelled is not RUNNING any more.
+if [ "$code" -ne 0 ]; then
+    job=$(scontrol --oneliner show job "$SLURM_JOB_ID")
+    if [[ $job == *' JobState=RUNNING '* && ($time_is_up || $job == *' PreemptTime='[0-9]*) ]]; then
+        scontrol requeue "$SLURM_JOB_ID"
+    fi
 fi
 exit "$code"

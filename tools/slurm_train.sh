@@ -3,8 +3,8 @@
 #
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of tools/train.py]
 #
-# Environment variables: GPUS (8 in total), GPUS_PER_NODE (8), CPUS_PER_TASK (5 for each GPU), PORT,
-# MAX_RESTARTS as for dist_train.sh, and SRUN_ARGS for further arguments of srun.
+# Environment variables: GPUS (8 in total), GPUS_PER_NODE (8), CPUS_PER_TASK (for each GPU: 5, and in a
+# job what it has), PORT, MAX_RESTARTS as for dist_train.sh, and SRUN_ARGS for further arguments of srun.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
@@ -26,6 +26,13 @@ if [ $((gpus % gpus_per_node)) -ne 0 ]; then
     exit 2
 fi
 nodes=$((gpus / gpus_per_node))
+# srun refuses more than a job has, and does not ask the job itself. Machines may differ: "40(x2),36".
+if [ -n "${CPUS_PER_TASK:-}" ] || [ -z "${SLURM_JOB_CPUS_PER_NODE:-}" ]; then
+    cpus=$((${CPUS_PER_TASK:-5} * gpus_per_node))
+else
+    fewest=$(tr ',' '\n' <<<"$SLURM_JOB_CPUS_PER_NODE" | sed 's/(.*//' | sort -n | head -n 1)
+    cpus=${SLURM_CPUS_PER_TASK:-$fewest}
+fi
 tools=$(cd "$(dirname "$0")" && pwd)
 
 # One torchrun on each machine: its processes meet at the first machine of the job.
@@ -49,7 +56,7 @@ exec srun \
     --nodes="$nodes" \
     --ntasks="$nodes" \
     --ntasks-per-node=1 \
-    --cpus-per-task="$((${CPUS_PER_TASK:-5} * gpus_per_node))" \
+    --cpus-per-task="$cpus" \
     --kill-on-bad-exit=1 \
     ${SRUN_ARGS:-} \
     bash -c "$start" "${PYTHON:-python}" "$nodes" "$gpus_per_node" "${MAX_RESTARTS:-0}" "${PORT:-29500}" \

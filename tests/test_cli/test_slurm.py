@@ -74,13 +74,45 @@ def test_a_job_that_ends_by_itself_is_not_run_again(slurm, code):
     assert slurm.output.count('torchrun') == 2
 
 
+@pytest.mark.parametrize(
+    ('variables', 'cpus'),
+    [({}, 6), ({'SLURM_CPUS_PER_TASK': '4'}, 4), ({'CPUS_PER_TASK': '3'}, 3)],
+)
+def test_a_run_gets_the_processors_that_its_job_has_on_every_machine(slurm, variables, cpus):
+    assert slurm.start(TOOLS / 'slurm_job.sh', 'CONFIG', 'DIR', '0', **variables).wait(30) == 0
+    (options,) = slurm.steps
+    assert f'--cpus-per-task={cpus}' in options
+
+
 def test_a_job_whose_time_is_up_lets_its_run_save_and_is_run_again(slurm):
     job = slurm.start(TOOLS / 'slurm_job.sh', 'CONFIG', 'DIR', 'waits')
     slurm.wait_for('torchrun', times=2)
-    os.kill(job.pid, signal.SIGTERM)
+    os.kill(job.pid, signal.SIGUSR1)
     assert job.wait(30) == 1
     assert slurm.output.count('saved') == 2
     assert slurm.is_requeued
+
+
+def test_a_job_that_saves_itself_while_it_is_preempted_is_run_again(slurm):
+    job = slurm.start(TOOLS / 'slurm_job.sh', 'CONFIG', 'DIR', 'waits')
+    slurm.wait_for('torchrun', times=2)
+    slurm.is_in('RUNNING', preempted_at='2026-11-27T17:39:35')
+    slurm.tell_run()
+    assert job.wait(30) == 1
+    assert slurm.is_requeued
+
+
+@pytest.mark.parametrize('first', [(), (signal.SIGUSR1,)])
+def test_a_job_that_is_cancelled_is_saved_and_not_run_again(slurm, first):
+    job = slurm.start(TOOLS / 'slurm_job.sh', 'CONFIG', 'DIR', 'waits')
+    slurm.wait_for('torchrun', times=2)
+    slurm.is_in('COMPLETING')
+    for number in (*first, signal.SIGTERM):
+        os.kill(job.pid, number)
+    slurm.tell_run()
+    assert job.wait(30) == 1
+    assert slurm.output.count('saved') == 2
+    assert not slurm.is_requeued
 
 
 def test_the_script_of_a_job_does_nothing_outside_of_a_job(slurm):
