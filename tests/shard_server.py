@@ -107,8 +107,9 @@ def _answer(request, folder, behaviour):
             request.close_connection = True
         else:
             for start in range(0, len(content), 1 << 16):
-                request.wfile.write(content[start : start + (1 << 16)])
+                # Before the client can have it, and look here.
                 behaviour.sent += min(1 << 16, len(content) - start)
+                request.wfile.write(content[start : start + (1 << 16)])
     except OSError:
         # The client has seen enough.
         request.close_connection = True

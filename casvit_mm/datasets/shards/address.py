@@ -47,6 +47,10 @@ def split_address(address: str) -> tuple[str, str]:
             f'or for another machine {PREFIX}+https://HOST/FOLDER{ENDING}.'
         )
     parts = path.split('/')
+    protocol = prefix.partition('+')[2]
+    # First: other messages have the whole address.
+    if protocol:
+        _check_user(protocol, parts[0])
     end = next((i for i, part in enumerate(parts) if part.endswith(ENDING)), None)
     if end is None:
         raise DatasetError(
@@ -58,7 +62,6 @@ def split_address(address: str) -> tuple[str, str]:
     name = '/'.join(part for part in parts[end + 1 :] if part not in ('', '.'))
     if name and (issue := name_issue(name)):
         raise DatasetError(f'{address!r} is not a file of a sharded dataset: its name {issue}.')
-    protocol = prefix.partition('+')[2]
     if protocol in HTTP:
         _check_url(address, f'{protocol}://{folder}')
     return (f'{protocol}://{folder}' if protocol else folder), name
@@ -93,8 +96,22 @@ def _check_url(address: str, url: str) -> None:
         valid = False
     if not valid:
         raise DatasetError(f'{address!r} names no valid host.')
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.query or parts.fragment:
         raise DatasetError(
-            f'The address of {parts.hostname} has a user, a query or a fragment, which are not '
-            'supported: use a protocol with credentials of its own, such as s3 or sftp.'
+            f'The address of {parts.hostname} has a query or a fragment, which are not supported: '
+            'use a protocol with credentials of its own, such as s3 or sftp.'
+        )
+
+
+def _check_user(protocol: str, host: str) -> None:
+    user, at, name = host.rpartition('@')
+    if at and protocol in HTTP:
+        raise DatasetError(
+            f'The address of {name} has a user, which is not supported: use a protocol with '
+            'credentials of its own, such as s3 or sftp.'
+        )
+    if ':' in user:
+        raise DatasetError(
+            f'The address of {name} has a password, which would be in logs and configs: use a key, '
+            'or what the package of the protocol reads, such as environment variables.'
         )

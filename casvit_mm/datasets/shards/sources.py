@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from casvit.errors import DatasetError, MissingPackageError
@@ -107,7 +110,7 @@ def source_of(folder: str, patience: Patience) -> Source:
         from casvit_mm.datasets.shards.web import HttpSource
 
         return HttpSource(folder, patience)
-    return FsspecSource(folder, protocol, patience) if protocol else LocalSource(folder)
+    return FsspecSource(folder, patience) if protocol else LocalSource(folder)
 
 
 class LocalSource:
@@ -149,52 +152,79 @@ class LocalSource:
 
 
 class FsspecSource:
-    """A folder in the storage of a protocol of fsspec, which torch requires."""
+    """A folder in the storage of a protocol of fsspec, which torch requires.
 
-    def __init__(self, folder: str, protocol: str, patience: Patience) -> None:
-        import fsspec
+    Its packages differ in what they do about a connection that is gone or silent. So after every
+    failure a new one is made, and what has not returned in time is given up.
+    """
 
+    def __init__(self, folder: str, patience: Patience) -> None:
+        if '::' in folder:
+            raise DatasetError(
+                f"{folder!r} has '::', by which fsspec chains protocols: choose another name."
+            )
         self.folder, self.patience = folder, patience
-        try:
-            # Instances of the cache may hold connections of another process.
-            self.files = fsspec.filesystem(protocol, skip_instance_cache=True, **patience.options)
-        except ImportError as error:
-            raise MissingPackageError(
-                f'{protocol}:// needs a package that is not installed: {first_line(error)}.'
-            ) from error
-        except Exception as error:
-            # Whatever the package of the protocol raises for options or credentials.
-            raise StorageError(f'{folder} cannot be opened: {first_line(error)}.') from error
+        self._files: tuple[Any, str] | None = None
+        self.patience.retried(folder, lambda end: within(end, self._connected))
 
     def read(self, name: str, start: int, length: int, total: int) -> bytes:
         """Reads a part of a file."""
         address = f'{self.folder}/{name}'
-        if (size := self._size(address)) != total:
+        if (size := self._size(name)) != total:
             raise another_size(address, size, total)
-        return self._part(address, start, length)
+        return self._part(name, start, length)
 
     def read_all(self, name: str, limit: int) -> bytes:
         """Reads a file of unknown size."""
-        address = f'{self.folder}/{name}'
-        return self._part(address, 0, min(self._size(address), limit + 1))
+        return self._part(name, 0, min(self._size(name), limit + 1))
 
-    def _size(self, address: str) -> int:
-        return int(self._tried(address, lambda: self.files.size(address)))
+    def _size(self, name: str) -> int:
+        return int(self._tried(name, lambda files, path: files.size(path)))
 
-    def _part(self, address: str, start: int, length: int) -> bytes:
+    def _part(self, name: str, start: int, length: int) -> bytes:
         content = self._tried(
-            address, lambda: self.files.cat_file(address, start=start, end=start + length)
+            name, lambda files, path: files.cat_file(path, start=start, end=start + length)
         )
         if len(content) != length:
             raise StorageError(
-                f'{address} answers with {len(content):,} instead of {length:,} bytes.'
+                f'{self.folder}/{name} answers with {len(content):,} instead of {length:,} bytes.'
             )
         return bytes(content)
 
-    def _tried(self, address: str, action: Callable[[], Any]) -> Any:
-        def once(_: float) -> Any:
+    def _connected(self) -> tuple[Any, str]:
+        if self._files is None:
+            from fsspec.core import url_to_fs
+
             try:
-                return action()
+                # Instances of the cache may hold connections of another process.
+                self._files = url_to_fs(
+                    self.folder, skip_instance_cache=True, **self.patience.options
+                )
+            except ImportError as error:
+                protocol = self.folder.partition('://')[0]
+                raise MissingPackageError(
+                    f'{protocol}:// needs a package that is not installed: {first_line(error)}.'
+                ) from error
+            except (TypeError, ValueError) as error:
+                # Options that the package does not have.
+                raise StorageError(
+                    f'{self.folder} cannot be opened: {first_line(error)}.'
+                ) from error
+            except PermissionError as error:
+                raise StorageError(
+                    f'{self.folder} may not be read: {first_line(error)}.'
+                ) from error
+            except Exception as error:
+                raise TransientError(first_line(error)) from error
+        return self._files
+
+    def _tried(self, name: str, action: Callable[[Any, str], Any]) -> Any:
+        address = f'{self.folder}/{name}'
+
+        def once() -> Any:
+            files, root = self._connected()
+            try:
+                return action(files, f'{root}/{name}')
             except FileNotFoundError as error:
                 raise missing(address) from error
             except PermissionError as error:
@@ -203,7 +233,43 @@ class FsspecSource:
                 # Every package has its own errors of connections.
                 raise TransientError(first_line(error)) from error
 
-        return self.patience.retried(address, once)
+        def attempt(end: float) -> Any:
+            try:
+                return within(end, once)
+            except TransientError:
+                self._files = None
+                raise
+
+        return self.patience.retried(address, attempt)
+
+
+def within(end: float, action: Callable[[], Result]) -> Result:
+    """Does something in a thread, which is left alone if it has not ended in time.
+
+    Args:
+        end: The time, as of :func:`time.monotonic`.
+        action: What is called; its errors are raised here.
+
+    Raises:
+        TransientError: It has not ended.
+    """
+    future: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:
+            future.set_exception(error)
+
+    started = time.monotonic()
+    # A daemon: the process does not wait for it at its end, as for threads of an executor.
+    Thread(target=work, daemon=True).start()
+    try:
+        return future.result(max(0.0, end - started))
+    except FutureTimeoutError:
+        if future.done():
+            raise
+        raise TransientError(f'no answer within {end - started:.0f} s') from None
 
 
 def missing(address: str) -> DatasetError:

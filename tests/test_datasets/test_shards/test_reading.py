@@ -2,11 +2,13 @@
 
 import multiprocessing
 import pickle
+from contextlib import nullcontext
 from pathlib import Path
 
 import mmengine.fileio as fileio
 import numpy as np
 import pytest
+from ftp_server import FtpServer
 from mmcv.transforms import LoadImageFromFile
 from shard_server import read_into
 
@@ -15,18 +17,14 @@ from casvit_mm.datasets.shards.address import split_address
 from casvit_mm.datasets.shards.backend import ShardsBackend
 from casvit_mm.datasets.shards.sources import StorageError
 
-WHERE = ('shards://{folder}', 'shards+http://{host}/coco.shards', 'shards+memory://coco.shards')
+WHERE = ('shards://{folder}', 'shards+http://{host}/coco.shards', 'shards+ftp://{ftp}/coco.shards')
 
 
 @pytest.fixture(params=WHERE, ids=('folder', 'http', 'fsspec'))
 def root(request, shards, server):
     """The address of the same shards in a folder, on a web server, and in storage of fsspec."""
-    if 'memory' in request.param:
-        import fsspec
-
-        memory = fsspec.filesystem('memory')
-        memory.put(str(shards), '/coco.shards', recursive=True)
-    return request.param.format(folder=shards, host=server[0])
+    with FtpServer(shards.parent) if 'ftp' in request.param else nullcontext() as ftp:
+        yield request.param.format(folder=shards, host=server[0], ftp=ftp and ftp.host)
 
 
 def test_every_file_is_read_as_it_was(root, dataset):
@@ -85,6 +83,10 @@ def test_addresses_joined_on_windows_are_understood():
         ('shards+http:///a.shards/1.jpg', 'no valid host'),
         ('shards+http://me:secret@host/a.shards/1.jpg', 'has a user'),
         ('shards+http://host:x/a.shards/1.jpg', 'no valid host'),
+        ('shards+https://me:secret@host/a/1.jpg', 'has a user'),
+        ('shards+https://host/a.shards?key=1', "ends in '.shards'"),
+        ('shards+https://host?key=1/a.shards/1.jpg', 'a query'),
+        ('shards+sftp://me:secret@host/a.shards/1.jpg', 'host has a password'),
     ],
 )
 def test_addresses_that_lead_elsewhere_are_refused(address, words):

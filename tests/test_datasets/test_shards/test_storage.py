@@ -1,9 +1,11 @@
-"""Web servers that fail, stall, or answer with something else."""
+"""Web servers and other storage that fail, stall, or answer with something else."""
 
 import time
 
 import pytest
+from ftp_server import FtpServer
 
+from casvit.errors import DatasetError
 from casvit_mm.datasets.shards import content
 from casvit_mm.datasets.shards.backend import ShardsBackend
 from casvit_mm.datasets.shards.sources import StorageError
@@ -98,3 +100,55 @@ def test_a_shard_of_another_size_is_refused(where, size, shards, server):
     content._opened.clear()
     with pytest.raises(StorageError, match='index does not belong to it'):
         ShardsBackend().get(name)
+
+
+@pytest.fixture
+def ftp(shards):
+    """A storage that fsspec reads, of the folder of the shards."""
+    with FtpServer(shards.parent) as server:
+        yield server
+
+
+def test_a_storage_of_fsspec_that_was_gone_for_a_while_is_read_again(ftp, dataset):
+    address = f'shards+ftp://{ftp.host}/coco.shards/train'
+    assert ShardsBackend().get(f'{address}/a.jpg') == (dataset / 'train' / 'a.jpg').read_bytes()
+    ftp.stop()
+    ftp.start()
+    assert ShardsBackend().get(f'{address}/b.png') == (dataset / 'train' / 'b.png').read_bytes()
+
+
+@pytest.mark.parametrize('known', [False, True])
+def test_a_storage_of_fsspec_that_says_nothing_is_given_up_in_time(ftp, known):
+    backend = ShardsBackend(time_limit=1)
+    address = f'shards+ftp://{ftp.host}/coco.shards/train/a.jpg'
+    if known:
+        backend.get(address)
+    ftp.be_silent()
+    started = time.monotonic()
+    with pytest.raises(StorageError, match=r'cannot be read: no answer within 1 s'):
+        backend.get(address)
+    assert time.monotonic() - started < 10
+
+
+def test_a_storage_of_fsspec_that_is_gone_is_named_with_the_reason(ftp):
+    ftp.stop()
+    with pytest.raises(StorageError, match=rf'ftp://{ftp.host}/.* cannot be read: .*refused.*3 tr'):
+        ShardsBackend(tries=3).get(f'shards+ftp://{ftp.host}/coco.shards/train/a.jpg')
+
+
+def test_a_file_that_a_storage_of_fsspec_does_not_have_is_named_at_once(ftp):
+    with pytest.raises(StorageError, match=r'other\.shards/index\.jsonl does not exist'):
+        ShardsBackend().get(f'shards+ftp://{ftp.host}/other.shards/train/a.jpg')
+
+
+def test_addresses_that_fsspec_would_chain_are_refused(ftp):
+    with pytest.raises(DatasetError, match='chains protocols'):
+        ShardsBackend().get(f'shards+ftp://{ftp.host}/file::x/coco.shards/train/a.jpg')
+
+
+@pytest.mark.parametrize(
+    'where', ['shards+ftp://host/a.shards/1.jpg', 'shards+memory://a.shards/1']
+)
+def test_options_that_a_protocol_does_not_have_are_an_error_at_once(where):
+    with pytest.raises(DatasetError):
+        ShardsBackend(port='twenty').get(where)
