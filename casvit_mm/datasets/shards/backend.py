@@ -21,8 +21,10 @@ class ShardsBackend(BaseStorageBackend):
     ``shards+https://HOST/FOLDER.shards/NAME``. Every file is verified by its checksum.
 
     Args:
-        timeout (float): Seconds without any data after which a try has failed. Defaults to 20.
-        time_limit (float): Seconds after which a file is not tried again. Defaults to 120.
+        timeout (float): Seconds without any data after which a try has failed, on a web server.
+            Defaults to 20.
+        time_limit (float): Seconds after which a file is not tried again, and storage other than
+            web servers is given up. Defaults to 120.
         tries (int): Number of tries. Defaults to 6.
         **options: Options of fsspec's file system for the protocol.
     """
