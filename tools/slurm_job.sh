@@ -22,7 +22,7 @@ export GPUS=$((SLURM_JOB_NUM_NODES * GPUS_PER_NODE))
 # SIGUSR1 reaches this shell alone: time is nearly up. A signal to srun would kill the run at once, so
 # Slurm passes it on.
 time_is_up=
-trap 'time_is_up=yes; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
+trap 'time_is_up=yes; scancel --signal=TERM "$SLURM_JOB_ID" || true' USR1
 # SIGTERM reaches the run as well: the job is cancelled, and this shell waits until the run is saved.
 trap : TERM
 "$SLURM_SUBMIT_DIR/tools/slurm_train.sh" "$SLURM_JOB_PARTITION" "$SLURM_JOB_NAME" "$@" &
@@ -37,7 +37,7 @@ done
 # If a partition gives the jobs it preempts a time of grace, only the run is told, and Slurm takes a job
 # that ends in this time for failed. A job that is cancelled is not RUNNING any more.
 if [ "$code" -ne 0 ]; then
-    job=$(scontrol --oneliner show job "$SLURM_JOB_ID")
+    job=$(scontrol --oneliner show job "$SLURM_JOB_ID") || true
     if [[ $job == *' JobState=RUNNING '* && ($time_is_up || $job == *' PreemptTime='[0-9]*) ]]; then
         scontrol requeue "$SLURM_JOB_ID"
     fi

@@ -30,7 +30,7 @@ nodes=$((gpus / gpus_per_node))
 if [ -n "${CPUS_PER_TASK:-}" ] || [ -z "${SLURM_JOB_CPUS_PER_NODE:-}" ]; then
     cpus=$((${CPUS_PER_TASK:-5} * gpus_per_node))
 else
-    fewest=$(tr ',' '\n' <<<"$SLURM_JOB_CPUS_PER_NODE" | sed 's/(.*//' | sort -n | head -n 1)
+    fewest=$(tr ',' '\n' <<<"$SLURM_JOB_CPUS_PER_NODE" | sed 's/(.*//' | sort -n | sed -n 1p)
     cpus=${SLURM_CPUS_PER_TASK:-$fewest}
 fi
 tools=$(cd "$(dirname "$0")" && pwd)
