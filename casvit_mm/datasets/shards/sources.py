@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -254,23 +252,25 @@ def within(end: float, action: Callable[[], Result]) -> Result:
     Raises:
         TransientError: It has not ended.
     """
-    future: Future[Result] = Future()
+    results: list[Result] = []
+    errors: list[BaseException] = []
 
     def work() -> None:
         try:
-            future.set_result(action())
+            results.append(action())
         except BaseException as error:
-            future.set_exception(error)
+            errors.append(error)
 
-    started = time.monotonic()
-    # A daemon: the process does not wait for it at its end, as for threads of an executor.
-    Thread(target=work, daemon=True).start()
-    try:
-        return future.result(max(0.0, end - started))
-    except FutureTimeoutError:
-        if future.done():
-            raise
-        raise TransientError(f'no answer within {end - started:.0f} s') from None
+    seconds = max(0.0, end - time.monotonic())
+    # A daemon: the process does not wait for it at its end.
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TransientError(f'no answer within {seconds:.0f} s')
+    return results[0]
 
 
 def missing(address: str) -> DatasetError:
