@@ -206,13 +206,10 @@ class FsspecSource:
                 raise MissingPackageError(
                     f'{protocol}:// needs a package that is not installed: {first_line(error)}.'
                 ) from error
-            except (TypeError, ValueError) as error:
-                # Options that the package does not have.
+            except (TypeError, ValueError, PermissionError) as error:
+                # Options or credentials that the package does not take: not for another try.
                 reason = first_line(error)
                 raise StorageError(f'{self.folder} cannot be opened: {reason}.') from error
-            except PermissionError as error:
-                reason = first_line(error)
-                raise StorageError(f'{self.folder} may not be read: {reason}.') from error
             except Exception as error:
                 raise TransientError(first_line(error)) from error
         return self._files
