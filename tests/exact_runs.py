@@ -131,16 +131,19 @@ def exact_run(
         param_scheduler=[warm_up, plateau],
         train_cfg=train_cfg,
         val_cfg=dict(),
-        val_evaluator=dict(type='MeanOutput'),
         default_hooks={'logger': None, 'checkpoint': checkpoint},
         custom_hooks=[
             dict(type='EMAHook', momentum=0.1),
             dict(type='EarlyStoppingHook', monitor='toy/accuracy', patience=9),
             *own,
         ],
-        randomness=dict(seed=0),
         cfg=dict(),
-        **{'log_level': 'ERROR', **options},
+        **{
+            'val_evaluator': dict(type='MeanOutput'),
+            'randomness': dict(seed=0),
+            'log_level': 'ERROR',
+            **options,
+        },
     )
 
 

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import distributed, multiprocessing
@@ -22,12 +23,14 @@ def in_two_processes(function: Callable[..., None], *arguments: Any) -> None:
         port = free.getsockname()[1]
     # A new process would import everything again; one that uses a GPU cannot be forked.
     forks = sys.platform == 'linux' and not torch.cuda.is_available()
-    multiprocessing.start_processes(
-        _process,
-        (port, function, arguments),
-        nprocs=2,
-        start_method='fork' if forks else 'spawn',
-    )
+    # The two compute on the CPU: a machine may have one GPU only.
+    with patch.dict(os.environ, CUDA_VISIBLE_DEVICES=''):
+        multiprocessing.start_processes(
+            _process,
+            (port, function, arguments),
+            nprocs=2,
+            start_method='fork' if forks else 'spawn',
+        )
 
 
 def _process(rank: int, port: int, function: Callable[..., None], arguments: tuple) -> None:

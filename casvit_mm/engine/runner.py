@@ -27,6 +27,7 @@ from casvit_mm.engine.disk.vis_backend import tolerant
 from casvit_mm.engine.exact.loops import exact_loop
 from casvit_mm.engine.exact.rewinds import STATE
 from casvit_mm.engine.exact.state import state_of_checkpoint
+from casvit_mm.engine.hooks.determinism import DeterminismHook, prepare_libraries
 from casvit_mm.engine.hooks.invalid_loss import StopOnInvalidLossHook
 from casvit_mm.engine.hooks.normalisation import NormalisationHook
 from casvit_mm.engine.hooks.run_state import InterruptionHook, RunStateHook
@@ -103,6 +104,14 @@ class CASViTRunner(Runner):
             cfg = FormattedOnce.of(cfg)
         super().__init__(*args, cfg=cfg, **kwargs)
         self._reader = LastRead(self.cfg.get('load_weights', 'model'))
+
+    def set_randomness(
+        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        """Sets the random state, and lets a deterministic run be one on a GPU, too."""
+        if deterministic:
+            prepare_libraries()
+        super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Builds the logger; on the terminal, commands show less than it logs."""
@@ -192,6 +201,8 @@ class CASViTRunner(Runner):
             normalisation=dict(type=NormalisationHook),
             run_state=dict(type=RunStateHook),
         )
+        if self.deterministic:
+            own['determinism'] = dict(type=DeterminismHook)
         hooks = {**own, **(hooks or {})}
         for name in own:
             if hooks[name] is None:

@@ -105,7 +105,8 @@ class Constant(Random):
     def forward(self, *samples, mode='tensor'):
         output = super().forward(*samples, mode=mode)
         if mode == 'loss' and torch.stack(samples).isnan().any():
-            output = dict(loss=super().forward(torch.zeros(2), torch.ones(2), mode=mode)['loss'])
+            whole = torch.zeros_like(samples[0]), torch.ones_like(samples[0])
+            output = dict(loss=super().forward(*whole, mode=mode)['loss'])
             output['loss_other'] = torch.tensor(math.inf)
         return output
 
