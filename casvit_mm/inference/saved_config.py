@@ -20,6 +20,7 @@ from casvit_mm.config.view import ConfigView
 from casvit_mm.inference.config_text import RefusedError, short_of, shortened, text_of, values_of
 from casvit_mm.inference.pipeline import is_loading
 from casvit_mm.models.checkpoint.meta import is_names, is_palette
+from casvit_mm.models.mixers import TOKEN_MIXERS
 from casvit_mm.models.optional import TOOLBOXES, import_toolbox
 
 IMPORTED = frozenset(('casvit_mm', 'casvit_mm.safe_loading'))
@@ -225,11 +226,11 @@ class _Types:
 
     @property
     def of_models(self) -> Container[str]:
-        """Names of model parts, and of operators that mmcv looks up by name."""
+        """Names of model parts and token mixers, and of operators that mmcv looks up by name."""
         from mmcv import ops
 
         registries = ('MODELS', 'TASK_UTILS', 'BATCH_AUGMENTS')
-        return _Names(self._scope, registries, frozenset(ops.__all__))
+        return _Names(self._scope, registries, frozenset((*ops.__all__, *TOKEN_MIXERS.module_dict)))
 
     @property
     def of_transforms(self) -> Container[str]:

@@ -1,11 +1,14 @@
 """Where a trained model gets its pipeline and class names from."""
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
+from small_models import DEMOS, write_checkpoint
 
+from casvit import Predictor
 from casvit_mm.config.view import ConfigView
 from casvit_mm.inference.image_model import ImageModel
 
@@ -93,3 +96,13 @@ def test_names_may_come_from_a_file(segmentor, tmp_path):
     (tmp_path / 'names.txt').write_text('\n'.join(CLASSES))
     found = names(segmentor, tmp_path, {}, metainfo=dict(classes=str(tmp_path / 'names.txt')))
     assert found[: len(CLASSES)] == CLASSES
+
+
+def test_models_with_other_token_mixers_are_used_from_their_checkpoints(configs, tmp_path):
+    cfg = Config.fromfile(configs / DEMOS['semantic'])
+    names = ('SelfAttentionMixer', 'SeparableMixer', 'EfficientAdditiveMixer', 'PoolingMixer')
+    cfg.model.backbone.mixer = [dict(type=name) for name in names]
+    file = write_checkpoint(cfg, tmp_path / 'mixed.pth')
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    plain, fused = (Predictor(file, device='cpu', fuse=fuse) for fuse in (False, True))
+    assert (plain(image).class_ids == fused(image).class_ids).mean() > 0.99

@@ -12,6 +12,7 @@ from casvit_mm.config.text import escape_braces
 from casvit_mm.config.view import ConfigView
 from casvit_mm.inference import config_text
 from casvit_mm.inference.saved_config import SavedConfigError, read_saved_config
+from casvit_mm.models import TOKEN_MIXERS
 
 SMALL = dict(
     default_scope='mmdet',
@@ -140,6 +141,13 @@ def test_keys_that_are_not_names_are_read():
 def test_a_data_preprocessor_next_to_the_model_becomes_part_of_it():
     part = dict(type='DetDataPreprocessor', mean=[1, 2, 3])
     assert read_saved_config(text(data_preprocessor=part), 'a.pth').model.data_preprocessor == part
+
+
+@pytest.mark.parametrize('name', [*TOKEN_MIXERS.module_dict])
+def test_every_token_mixer_of_this_package_is_known(name):
+    for mixer in (dict(type=name), [dict(type=name)] * 2 + [dict(type='CASMixer')] * 2):
+        model = dict(type='RetinaNet', backbone=dict(type='CASViT', arch='xs', mixer=mixer))
+        assert read_saved_config(text(model=model), 'a.pth').model.backbone.mixer == mixer
 
 
 def test_a_checkpoint_without_a_config_asks_for_one():
