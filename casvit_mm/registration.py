@@ -38,6 +38,7 @@ CLASSES: dict[Registry, dict[str, str]] = {
         'LightEncoderDecoder': 'casvit_mm.models.light_segmentor',
         'LightMaskHead': 'casvit_mm.models.light_mask_head',
         'SeparableConv2d': 'casvit_mm.models.separable_conv',
+        'SteadyFocalLoss': 'casvit_mm.models.losses.focal_loss',
         'TimmPyramid': 'casvit_mm.models.timm_pyramid',
     },
     DATASETS: {

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from casvit_mm.models.classifier import CASViTClassifier, CASViTClsHead
     from casvit_mm.models.light_mask_head import LightMaskHead
     from casvit_mm.models.light_segmentor import LightEncoderDecoder
+    from casvit_mm.models.losses.focal_loss import SteadyFocalLoss
     from casvit_mm.models.mixers import (
         TOKEN_MIXERS,
         CASMixer,
@@ -44,6 +45,7 @@ __all__ = [
     'SelfAttentionMixer',
     'SeparableConv2d',
     'SeparableMixer',
+    'SteadyFocalLoss',
     'TimmPyramid',
     'classifier_sizes',
     'dense_peers',
@@ -72,6 +74,7 @@ __getattr__, __dir__ = lazy_attributes(
         'SelfAttentionMixer': 'casvit_mm.models.mixers',
         'SeparableConv2d': 'casvit_mm.models.separable_conv',
         'SeparableMixer': 'casvit_mm.models.mixers',
+        'SteadyFocalLoss': 'casvit_mm.models.losses.focal_loss',
         'TOKEN_MIXERS': 'casvit_mm.models.mixers',
         'TimmPyramid': 'casvit_mm.models.timm_pyramid',
         'classifier_sizes': 'casvit_mm.models.sizes',

@@ -29,7 +29,7 @@ model = dict(
         # The levels share the head, but not their batch statistics.
         norm_cfg=dict(type='GN', num_groups=16),
         # The published focal loss (gamma 2, alpha 0.25) is slow to separate the classes.
-        loss_cls=dict(gamma=0.5, alpha=0.5),
+        loss_cls=dict(type='SteadyFocalLoss', gamma=0.5, alpha=0.5),
         # A loss on the IoU works better in so few steps than an L1 loss on encoded boxes.
         reg_decoded_bbox=True,
         loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0),

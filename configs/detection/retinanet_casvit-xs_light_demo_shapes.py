@@ -19,7 +19,7 @@ model = dict(
         num_classes=len(_base_.shapes_classes),
         anchor_generator=dict(scales_per_octave=3, ratios=[1.0], strides=[4, 8, 16, 32]),
         # The published focal loss (gamma 2, alpha 0.25) is slow to separate the classes.
-        loss_cls=dict(gamma=0.5, alpha=0.5),
+        loss_cls=dict(type='SteadyFocalLoss', gamma=0.5, alpha=0.5),
         # A loss on the IoU works better in so few steps than an L1 loss on encoded boxes.
         reg_decoded_bbox=True,
         loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0),

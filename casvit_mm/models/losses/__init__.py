@@ -1,0 +1,1 @@
+"""Losses of the demos, beside those of the toolboxes."""
