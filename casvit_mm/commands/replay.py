@@ -100,6 +100,10 @@ def _lines(step: BadStep, replayed: Replayed) -> list[str]:
     else:
         where = 'none'
     lines.append(f'first module whose output is not finite: {where}')
+    lines.append(
+        'first module on the way back whose output has a gradient that is not finite: '
+        f'{replayed.backward_module or "none"}'
+    )
     broken = replayed.gradients
     lines.append(
         f'weights whose gradient is not finite: {len(broken):,} of {replayed.weights:,}'

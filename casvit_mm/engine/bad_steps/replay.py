@@ -31,6 +31,8 @@ class Replayed:
         inputs: Places in the batch whose values are not finite.
         module: The first module whose output is not finite; '' if there is none.
         module_input_is_finite: Whether its input was.
+        backward_module: The first module, on the way back from the loss, whose output has a
+            gradient that is not finite; '' if there is none.
         gradients: Weights whose gradient is not finite.
         weights: Number of weights with a gradient.
     """
@@ -39,6 +41,7 @@ class Replayed:
     inputs: list[str]
     module: str
     module_input_is_finite: bool
+    backward_module: str
     gradients: list[str]
     weights: int
 
@@ -91,6 +94,7 @@ def replay(model: BaseModel, step: BadStep, device: str = 'cpu') -> Replayed:
         inputs=inputs,
         module=first.get('module', ''),
         module_input_is_finite=first.get('input', True),
+        backward_module=first.get('backward', ''),
         gradients=[name for name, each in gradients.items() if not is_finite(each)],
         weights=len(gradients),
     )
@@ -134,13 +138,24 @@ def _context(
 
 @contextmanager
 def _first_not_finite(model: nn.Module) -> Iterator[dict[str, Any]]:
-    """Context that notes the first module whose output is not finite, and whether its input is."""
+    """Context that notes the first modules that are not finite, forwards and backwards.
+
+    The keys are ``module``, the first whose output is not finite; ``input``, whether its input is;
+    and ``backward``, the first on the way back whose output has a gradient that is not.
+    """
     first: dict[str, Any] = {}
 
     def watch(name: str) -> Callable[..., None]:
+        def look_back(gradient: Tensor) -> None:
+            if not is_finite(gradient):
+                first.setdefault('backward', name)
+
         def look(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if not first and not all(map(is_finite, _tensors(output))):
+            if 'module' not in first and not all(map(is_finite, _tensors(output))):
                 first.update(module=name, input=all(map(is_finite, _tensors((args, kwargs)))))
+            for each in _tensors(output):
+                if each.requires_grad:
+                    each.register_hook(look_back)
 
         return look
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from exact_runs import Random, exact_run
 from hostile import HOSTILE, mark
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from two_processes import in_two_processes
@@ -40,10 +41,10 @@ class Steep(Random):
         return output
 
 
-def of_file(path, model):
+def of_file(path, model, device=None):
     step, content = read_bad_step(path)
     load_into(model, content, strict=True, source=str(path))
-    return step, replay(model, step)
+    return step, replay(model, step, device or get_device())
 
 
 def warnings_of(runner):
@@ -72,6 +73,8 @@ def test_a_step_computed_again_has_the_same_losses_bit_for_bit(options, tmp_path
     assert replayed.gradients == ['layers.3.bias'] and replayed.weights == 6
     assert replayed.reproduces(step) and replayed.is_exact(step)
     assert replayed.module == '' and replayed.inputs == []
+    # The weight is used by the loss itself.
+    assert replayed.backward_module == ''
 
 
 def test_the_first_module_whose_output_is_not_finite_is_found_and_what_is_wrong_in_the_batch(
@@ -82,6 +85,26 @@ def test_the_first_module_whose_output_is_not_finite_is_found_and_what_is_wrong_
     assert replayed.inputs == ['batch.0'] and replayed.module == 'data_preprocessor'
     assert replayed.module_input_is_finite is False
     assert 'loss' in step.found and replayed.reproduces(step)
+
+
+class Rooted(Random):
+    """Has the root of zero in its loss, behind the activations of a layer."""
+
+    def forward(self, *samples, mode='tensor'):
+        output = super().forward(*samples, mode=mode)
+        if mode == 'loss' and torch.stack(samples).max() > 100:
+            first = self.layers[0](torch.stack(samples))
+            output['loss_root'] = self.layers[3]((first * 0).sqrt()).sum()
+        return output
+
+
+def test_the_first_module_on_the_way_back_whose_gradient_is_not_finite_is_found(tmp_path):
+    exact_run(tmp_path, custom_hooks=[Poison(3, value=200.0)], model=Rooted).train()
+    step, replayed = of_file(tmp_path / 'bad_steps/step_3.pth', Rooted())
+    assert step.found == ['gradient'] and replayed.module == ''
+    # Layer 3 comes first on the way back, and its gradients are finite.
+    assert replayed.backward_module == 'layers.0'
+    assert replayed.gradients == ['layers.0.weight', 'layers.0.bias']
 
 
 class Smaller(Hook):
@@ -123,7 +146,7 @@ def bad_gradient_in_one_process(where):
 def test_the_file_holds_the_batch_of_the_process_whose_own_gradient_is_not_finite(tmp_path):
     in_two_processes(bad_gradient_in_one_process, str(tmp_path))
     assert [file.name for file in (tmp_path / 'bad_steps').iterdir()] == ['step_3.pth']
-    step, replayed = of_file(tmp_path / 'bad_steps/step_3.pth', Steep())
+    step, replayed = of_file(tmp_path / 'bad_steps/step_3.pth', Steep(), 'cpu')
     # Each process has 7 of the 14 images: two batches in a pass.
     assert (step.rank, step.found) == (1, ['gradient'])
     assert (step.passes, step.positions) == (1, [1, 3, 5, 7])
