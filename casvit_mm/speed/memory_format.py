@@ -5,6 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+ONEDNN_BLOCK = 16
+"""Channels that oneDNN computes together."""
+
 
 def to_channels_last(model: nn.Module) -> None:
     """Converts the backbone of a model to channels last (NHWC), in place.
@@ -24,6 +27,32 @@ def to_channels_last(model: nn.Module) -> None:
         of_mmcv = type(module).__module__.startswith('mmcv.ops.')
         if of_mmcv and _ordinary_layout not in module._forward_pre_hooks.values():
             module.register_forward_pre_hook(_ordinary_layout, with_kwargs=True)
+
+
+def overrun(model: nn.Module) -> str:
+    """The name of a convolution whose gradient would damage memory in channels last on a CPU.
+
+    For 1x1 convolutions with a stride and fewer input channels than a block, oneDNN writes past its
+    memory in the backward pass, and the process dies later, if at all with a message.
+
+    Args:
+        model: A model.
+
+    Returns:
+        The first such convolution; '' if there is none.
+
+    Source: https://github.com/uxlfoundation/oneDNN/issues/6035
+    """
+    for name, module in model.named_modules():
+        if (
+            isinstance(module, nn.Conv2d)
+            and set(module.kernel_size) == {1}
+            and max(module.stride) > 1
+            and module.groups == 1
+            and module.in_channels < ONEDNN_BLOCK
+        ):
+            return name
+    return ''
 
 
 def _ordinary_layout(

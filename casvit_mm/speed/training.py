@@ -17,7 +17,7 @@ from casvit_mm.speed.dense_parts import PRECISIONS, compiled
 from casvit_mm.speed.folded_norms import fold_frozen_norms, is_frozen_in
 from casvit_mm.speed.freed_memory import keep_freed_memory
 from casvit_mm.speed.matrix_products import gains_from
-from casvit_mm.speed.memory_format import to_channels_last
+from casvit_mm.speed.memory_format import overrun, to_channels_last
 
 # Measured to be faster in this version; versions between 2.1 and this one were not measured.
 FAST_CHANNELS_LAST = digit_version('2.13')
@@ -121,11 +121,9 @@ def train_faster(
     tell = tell or (lambda sentence: None)
     if speed.keep_memory and not keep_freed_memory():
         tell('speed.keep_memory: only supported by the C library of Linux (glibc).')
-    if speed.channels_last and not lay_out(model, speed, next(model.parameters()).device.type):
-        tell(
-            f'speed.channels_last: ignored, as torch {torch.__version__} is faster in the ordinary '
-            'layout.'
-        )
+    device = next(model.parameters()).device.type
+    if speed.channels_last and not lay_out(model, speed, device):
+        tell(f'speed.channels_last: ignored, as {_against_channels_last(model, device)}.')
     if speed.fold_norms:
         _fold(model, tell)
     if speed.compile:
@@ -143,11 +141,24 @@ def lay_out(model: nn.Module, speed: TrainingSpeed, device: str) -> bool:
     Returns:
         Whether that is the order of ``channels_last``.
     """
-    slow = device == 'cpu' and digit_version(torch.__version__) < FAST_CHANNELS_LAST
-    if not speed.channels_last or slow:
+    if not speed.channels_last or _against_channels_last(model, device):
         return False
     to_channels_last(model)
     return True
+
+
+def _against_channels_last(model: nn.Module, device: str) -> str:
+    """Why a model is not trained in channels last on a device; '' if it is."""
+    if device != 'cpu':
+        return ''
+    if digit_version(torch.__version__) < FAST_CHANNELS_LAST:
+        return f'torch {torch.__version__} is faster in the ordinary layout'
+    if name := overrun(model.get_submodule('backbone')):
+        return (
+            f'oneDNN writes past its memory there: backbone.{name} is a 1x1 convolution with a '
+            'stride and few channels'
+        )
+    return ''
 
 
 def compiler_options(model: nn.Module) -> dict[str, Any]:

@@ -194,6 +194,23 @@ def test_all_runs_are_kept_and_only_failed_ones_are_done_again(trained, tmp_path
         assert message in capsys.readouterr().err
 
 
+def test_the_time_of_a_step_may_be_unknown_and_the_tables_say_so(trained, tmp_path, monkeypatch):
+    full = compare_training.carry_out
+
+    def carry_out(run, config, how, seconds):
+        short = run.model == 'PoolingMixer' or run.seed == 1
+        return full(run, config, how, seconds) | (dict(step_seconds=None) if short else {})
+
+    monkeypatch.setattr(compare_training, 'carry_out', carry_out)
+    out = tmp_path / 'out'
+    assert run_tool('compare', [*COMMAND.split(), '--out', str(out)]) == 0
+    page = tmp_path / 'page.md'
+    arguments = ['--page', str(page), '--records', str(out / 'compare.json')]
+    assert run_tool('compare', arguments) == 0
+    rows = [line for line in page.read_text().splitlines() if ' 31.0 ± 1.0 ' in line]
+    assert [row.split(' | ')[-1] for row in rows] == ['500 |', '- |']
+
+
 def test_runs_are_carried_out_side_by_side(trained, tmp_path, monkeypatch, capsys):
     one = compare_training.carry_out
     # Nobody passes before three have come.

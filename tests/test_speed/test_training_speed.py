@@ -13,10 +13,10 @@ from torch.profiler import profile
 
 from casvit_mm.engine.hooks.training_speed import TrainingSpeedHook
 from casvit_mm.engine.optim.bfloat16 import BFloat16OptimWrapper
-from casvit_mm.models import CASViT
+from casvit_mm.models import CASViT, TimmPyramid
 from casvit_mm.models.mixers import depthwise
 from casvit_mm.speed.dense_parts import compiled
-from casvit_mm.speed.memory_format import to_channels_last
+from casvit_mm.speed.memory_format import overrun, to_channels_last
 from casvit_mm.speed.training import (
     FAST_CHANNELS_LAST,
     TrainingSpeed,
@@ -94,6 +94,35 @@ def test_a_torch_that_is_slower_in_channels_last_keeps_the_ordinary_layout(
     detector = Detector()
     TrainingSpeedHook(TrainingSpeed(channels_last=True)).before_train(Runner(detector))
     assert detector.backbone.stem[0].weight.is_contiguous() != converts
+
+
+@pytest.mark.parametrize(
+    ('options', 'breaks'),
+    [
+        (dict(stride=2), True),
+        (dict(stride=(1, 3)), True),
+        (dict(stride=2, padding=1), True),
+        (dict(stride=1), False),
+        (dict(stride=2, groups=3), False),
+    ],
+    ids=str,
+)
+def test_convolutions_at_which_onednn_overruns_its_memory_are_found(options, breaks):
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.Conv2d(3, 24, 1, **options))
+    assert overrun(model) == ('1' if breaks else '')
+    assert overrun(nn.Conv2d(16, 24, 1, stride=2)) == ''
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU computes it without oneDNN')
+def test_a_model_that_would_damage_memory_keeps_the_ordinary_layout(monkeypatch, caplog):
+    monkeypatch.setattr(torch, '__version__', '2.13.0')
+    detector = Detector()
+    detector.backbone = TimmPyramid('fastvit_t8')
+    with caplog.at_level('INFO'):
+        TrainingSpeedHook(TrainingSpeed(channels_last=True)).before_train(Runner(detector))
+    assert 'oneDNN writes past its memory there: backbone.network.stem_0.' in caplog.text
+    kernels = [each for each in detector.backbone.parameters() if each.dim() == 4]
+    assert all(each.is_contiguous() for each in kernels)
 
 
 class Model(nn.Module):

@@ -1,6 +1,6 @@
 """What the runs of a record amount to, for tables and plots."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from statistics import mean, median
 from typing import Any
 
@@ -29,7 +29,8 @@ def summary(trained: dict[str, Any]) -> dict[str, Any]:
         - ``scores``: by task, a list of the candidates with a finished final run, the best first.
           Each has ``label``, ``kind``, its best ``rate``; ``values``, the metric of each finished
           final run in percent, and their ``mean``; ``sides``, pairs of the side of the test images
-          in pixels and the mean metric; and ``step_seconds``, the median time of a training step.
+          in pixels and the mean metric; and ``step_seconds``, the median time of a training step,
+          None if the runs were too short.
         - ``unfinished``: a sentence for each run that is left to do, or failed.
     """
     tasks = [task for task in TASKS if any(r['task'] == task for r in trained['runs'].values())]
@@ -59,10 +60,16 @@ def _scores(trained: dict[str, Any], task: str) -> list[dict[str, Any]]:
                     values=values,
                     mean=mean(values),
                     sides=_mean_sides(done),
-                    step_seconds=median(each['step_seconds'] for each in done),
+                    step_seconds=_median(each['step_seconds'] for each in done),
                 )
             )
     return sorted(found, key=lambda each: -each['mean'])
+
+
+def _median(seconds: Iterable[float | None]) -> float | None:
+    """The median of what is known; the first steps of a run are not timed."""
+    known = [each for each in seconds if each is not None]
+    return median(known) if known else None
 
 
 def _mean_sides(done: list[dict[str, Any]]) -> list[list[float]]:

@@ -88,7 +88,7 @@ def _table(summary: dict[str, Any], task: str) -> str:
                 f'{each["mean"]:.1f} ± {(max(values) - min(values)) / 2:.1f}',
                 ', '.join(f'{value:.1f}' for value in values),
                 *(f'{sides[side]:.1f}' for side in others),
-                f'{1000 * each["step_seconds"]:.0f}',
+                '-' if each['step_seconds'] is None else f'{1000 * each["step_seconds"]:.0f}',
             ]
         )
     return table_of(titles, rows)
