@@ -85,6 +85,7 @@ PALETTE: Check = ('a list of RGB colours', is_palette)
 COUNT: Check = ('an integer from 0 to 2**32', _is_count)
 DATASET_META: dict[str, Check] = {'classes': NAMES, 'palette': PALETTE}
 META: dict[str, Check] = {
+    'cfg': ('the text of a config', lambda value: isinstance(value, str)),
     'dataset_meta': ('a dict', lambda value: isinstance(value, Mapping)),
     **DATASET_META,
     **dict.fromkeys(('epoch', 'iter', 'seed'), COUNT),

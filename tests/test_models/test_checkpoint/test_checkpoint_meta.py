@@ -166,6 +166,13 @@ def test_counts_that_are_not_integers_are_ignored_with_a_note(key, value):
     assert f'meta.{key}' in note and 'an integer from 0 to 2**32' in note
 
 
+@pytest.mark.parametrize('value', [torch.ones(2), b'model = 1', {'model': 1}, ['a'], 7], ids=repr)
+def test_a_config_that_is_no_text_is_ignored_with_a_note(value, write):
+    usable, (note,) = usable_meta(dict(cfg=value))
+    assert not usable and 'meta.cfg' in note and 'expected the text of a config' in note
+    assert read_checkpoint(write(dict(cfg=value, epoch=3)))['meta'] == dict(epoch=3)
+
+
 def test_metadata_nested_too_deeply_for_json_is_ignored(tmp_path):
     file = tmp_path / 'deep.safetensors'
     save_file(WEIGHTS, file, metadata={'dataset_meta': '[' * 100_000, 'epoch': '3'})
