@@ -170,8 +170,11 @@ def compiler_options(model: nn.Module) -> dict[str, Any]:
     Returns:
         Keyword arguments of ``torch.compile``.
     """
-    on_cpu = next(model.parameters()).device.type == 'cpu'
-    if not on_cpu or digit_version(torch.__version__) < FAST_CHANNELS_LAST:
+    if next(model.parameters()).device.type != 'cpu':
+        return {}
+    if overrun(model):
+        return {'options': {'layout_optimization': False}}
+    if digit_version(torch.__version__) < FAST_CHANNELS_LAST:
         return {}
     # The compiler chooses NHWC for graphs with convolutions. A backward graph has only their
     # gradients: by default, the input of each depthwise one is copied into an order between NHWC

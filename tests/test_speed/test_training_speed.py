@@ -2,6 +2,8 @@
 
 import copy
 import logging
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -123,6 +125,24 @@ def test_a_model_that_would_damage_memory_keeps_the_ordinary_layout(monkeypatch,
     assert 'oneDNN writes past its memory there: backbone.network.stem_0.' in caplog.text
     kernels = [each for each in detector.backbone.parameters() if each.dim() == 4]
     assert all(each.is_contiguous() for each in kernels)
+
+
+COMPILED = """
+import torch
+from torch import nn
+from casvit_mm.speed.training import compiler_options
+model = nn.Sequential(nn.Conv2d(3, 64, 1, stride=2), nn.ReLU())
+call = torch.compile(model, **compiler_options(model))
+call(torch.rand(2, 3, 256, 256)).square().sum().backward()
+# The damage shows when memory is used again.
+torch.rand(2, 3, 256, 256).contiguous(memory_format=torch.channels_last)
+print(torch.isfinite(model[0].weight.grad).all().item())
+"""
+
+
+def test_a_compiled_backward_pass_damages_no_memory_either():
+    ended = subprocess.run([sys.executable, '-c', COMPILED], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout.strip()) == (0, 'True'), ended.stderr
 
 
 class Model(nn.Module):
