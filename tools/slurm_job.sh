@@ -21,19 +21,18 @@ export GPUS=$((SLURM_JOB_NUM_NODES * GPUS_PER_NODE))
 
 # SIGUSR1 reaches this shell alone: time is nearly up. A signal to srun would kill the run at once, so
 # Slurm passes it on.
-time_is_up=
-trap 'time_is_up=yes; scancel --signal=TERM "$SLURM_JOB_ID" || true' USR1
+time_is_up= is_told=
+trap 'time_is_up=yes is_told=yes; scancel --signal=TERM "$SLURM_JOB_ID" || true' USR1
 # SIGTERM reaches the run as well: the job is cancelled, and this shell waits until the run is saved.
-trap : TERM
+trap is_told=yes TERM
 "$SLURM_SUBMIT_DIR/tools/slurm_train.sh" "$SLURM_JOB_PARTITION" "$SLURM_JOB_NAME" "$@" &
 run=$!
-code=0
-wait "$run" || code=$?
-# A signal ends the wait, but not yet the run.
-while kill -0 "$run" 2>/dev/null; do
-    code=0
+# A signal ends the wait, and the code is then that of the signal.
+while
+    is_told='' code=0
     wait "$run" || code=$?
-done
+    [ -n "$is_told" ]
+do :; done
 # If a partition gives the jobs it preempts a time of grace, only the run is told, and Slurm takes a job
 # that ends in this time for failed. A job that is cancelled is not RUNNING any more.
 if [ "$code" -ne 0 ]; then

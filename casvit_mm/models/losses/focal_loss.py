@@ -12,16 +12,17 @@ with toolbox('mmdet'):
     from mmdet.registry import MODELS
 
 CERTAIN = 15.0
-"""Logit from which on a right prediction is not made any surer: its loss is below 1e-9."""
+"""Logit from which on a right prediction is not made any surer: its loss is below 1e-8."""
 
 
 @registered_in(MODELS)
 class SteadyFocalLoss(FocalLoss):
     """mmdet's ``FocalLoss``, with finite gradients for any ``gamma``.
 
-    Its factor ``(1 - p) ** gamma`` has an infinite slope at ``p = 1`` if gamma is below 1. A single
-    prediction that is right and so sure that its probability rounds to 1 made all gradients of the
-    step NaN, on CPUs. Here, the logits of right predictions end at 15. Everything else is the same.
+    Its factor ``(1 - p) ** gamma`` has an infinite slope at ``p = 1`` if gamma is below 1. On CPUs,
+    a single prediction that is right and so sure that its probability rounds to 1 makes all
+    gradients of the step NaN. Here, the logits of right predictions end at 15. Everything else is
+    the same.
 
     Args:
         use_sigmoid, gamma, alpha, reduction, loss_weight, activated: As for ``FocalLoss``.
