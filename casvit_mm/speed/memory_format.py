@@ -33,7 +33,7 @@ def overrun(model: nn.Module) -> str:
     """The name of a convolution whose gradient would damage memory in channels last on a CPU.
 
     For 1x1 convolutions with a stride and fewer input channels than a block, oneDNN writes past its
-    memory in the backward pass, and the process dies later, if at all with a message.
+    memory in the backward pass. The process dies some time later, often without a message.
 
     Args:
         model: A model.

@@ -50,7 +50,7 @@ def test_usual_predictions_have_the_loss_and_gradients_of_mmdet_bit_for_bit(gamm
 @pytest.mark.parametrize('size', [20.0, 90.0, 1000.0])
 def test_certain_predictions_have_finite_gradients(gamma, dtype, size):
     logits = torch.full((6, 3), -size)
-    # Right, wrong, right, wrong, and the background once wrong.
+    # The first sample is right; in the second and the last, a wrong class is found.
     logits[0, 0] = logits[1, 1] = logits[5, 0] = size
     _, theirs = gradient(FocalLoss(gamma=gamma), logits, LABELS)
     assert theirs.isnan().any()

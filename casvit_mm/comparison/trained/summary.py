@@ -67,7 +67,7 @@ def _scores(trained: dict[str, Any], task: str) -> list[dict[str, Any]]:
 
 
 def _median(seconds: Iterable[float | None]) -> float | None:
-    """The median of what is known; the first steps of a run are not timed."""
+    """The median of what is known: a run that ended before its first line in the log has none."""
     known = [each for each in seconds if each is not None]
     return median(known) if known else None
 
