@@ -229,65 +229,144 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 """Mean and standard deviation of ImageNet's images, for red, green and blue from 0 to 255."""
 
 
+class PublishedAccuracy(NamedTuple):
+    """The accuracy of a backbone as others publish it, not measured here.
+
+    Attributes:
+        box_ap: Box AP on COCO of Mask R-CNN with FPN, 12 epochs; None if there is no such figure.
+        source: Where the box AP is published.
+        miou: mIoU on ADE20K of Semantic FPN, images of 512x512; None if there is no such figure.
+        miou_source: Where the mIoU is published.
+    """
+
+    box_ap: float | None = None
+    source: str = ''
+    miou: float | None = None
+    miou_source: str = ''
+
+
+UNPUBLISHED = PublishedAccuracy()
+
+
 @dataclass(frozen=True)
 class Peer:
-    """Another backbone to compare with, built by timm.
+    """Another backbone to compare with.
 
     Attributes:
         name: Its name in the publication.
-        timm: Its name in timm.
+        key: Its name in configs and commands: that in timm, if timm builds it.
         channels: Channels of its features of strides 4, 8, 16 and 32.
-        box_ap: Published box AP on COCO of Mask R-CNN with FPN, 12 epochs; None if there is no
-            such figure.
-        source: Where the figure is published.
+        published: Its published accuracy.
+        backbone: The class that builds it, by its registered name.
         mean, std: With which its weights want images normalised: red, green, blue from 0 to 255.
     """
 
     name: str
-    timm: str
+    key: str
     channels: tuple[int, int, int, int]
-    box_ap: float | None = None
-    source: str = ''
+    published: PublishedAccuracy = UNPUBLISHED
+    backbone: str = 'TimmPyramid'
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
 
 PVT = 'PVTv2, arXiv 2106.13797, and its repository'
+PVT_SEGMENTATION = 'PVTv2, arXiv 2106.13797, table 5'
 SWIFTFORMER = 'SwiftFormer, arXiv 2303.15446, table 3'
 IFORMER = 'table 5 of iFormer (ICLR 2025)'
 MMDET = 'model zoo of mmdet'
+POOLFORMER = 'PoolFormer, its repository'
 REPVIT = 'RepViT, its repository'
 
 PEERS: dict[str, Peer] = {
-    peer.timm: peer
+    peer.key: peer
     for peer in (
-        Peer('ResNet-18', 'resnet18', (64, 128, 256, 512), 34.0, SWIFTFORMER),
-        Peer('ResNet-50', 'resnet50', (256, 512, 1024, 2048), 38.0, f'{MMDET}, caffe style'),
-        Peer('PVTv2-B0', 'pvt_v2_b0', (32, 64, 160, 256), 38.2, PVT),
-        Peer('PVTv2-B1', 'pvt_v2_b1', (64, 128, 320, 512), 41.8, PVT),
-        Peer('PVTv2-B2', 'pvt_v2_b2', (64, 128, 320, 512), 45.3, PVT),
-        Peer('Swin-T', 'swin_tiny_patch4_window7_224', (96, 192, 384, 768), 42.7, MMDET),
+        Peer(
+            'ResNet-18',
+            'resnet18',
+            (64, 128, 256, 512),
+            PublishedAccuracy(34.0, SWIFTFORMER, 32.9, PVT_SEGMENTATION),
+        ),
+        Peer(
+            'ResNet-50',
+            'resnet50',
+            (256, 512, 1024, 2048),
+            PublishedAccuracy(38.0, f'{MMDET}, caffe style', 36.7, PVT_SEGMENTATION),
+        ),
+        Peer(
+            'PVTv2-B0',
+            'pvt_v2_b0',
+            (32, 64, 160, 256),
+            PublishedAccuracy(38.2, PVT, 37.2, PVT_SEGMENTATION),
+        ),
+        Peer(
+            'PVTv2-B1',
+            'pvt_v2_b1',
+            (64, 128, 320, 512),
+            PublishedAccuracy(41.8, PVT, 42.5, PVT_SEGMENTATION),
+        ),
+        Peer(
+            'PVTv2-B2',
+            'pvt_v2_b2',
+            (64, 128, 320, 512),
+            PublishedAccuracy(45.3, PVT, 45.2, PVT_SEGMENTATION),
+        ),
+        Peer(
+            'Swin-T',
+            'swin_tiny_patch4_window7_224',
+            (96, 192, 384, 768),
+            PublishedAccuracy(42.7, MMDET, 41.5, IFORMER),
+        ),
         Peer(
             'ConvNeXt-T',
             'convnext_tiny',
             (96, 192, 384, 768),
-            44.2,
-            'InternImage, arXiv 2211.05778',
+            PublishedAccuracy(44.2, 'InternImage, arXiv 2211.05778', 41.4, IFORMER),
         ),
         Peer(
             'PoolFormer-S12',
             'poolformer_s12',
             (64, 128, 320, 512),
-            37.3,
-            'PoolFormer, its repository',
+            PublishedAccuracy(37.3, POOLFORMER, 37.2, POOLFORMER),
         ),
+        Peer('HorNet-T', 'hornet_tiny', (64, 128, 256, 512), backbone='HorNetPyramid'),
         Peer('SwiftFormer-S', 'swiftformer_s', (48, 64, 168, 224)),
-        Peer('SwiftFormer-L1', 'swiftformer_l1', (48, 96, 192, 384), 41.2, SWIFTFORMER),
-        Peer('SwiftFormer-L3', 'swiftformer_l3', (64, 128, 320, 512), 42.7, SWIFTFORMER),
-        Peer('RepViT-M1.1', 'repvit_m1_1', (64, 128, 256, 512), 39.8, REPVIT),
-        Peer('RepViT-M1.5', 'repvit_m1_5', (64, 128, 256, 512), 41.6, REPVIT),
-        Peer('FastViT-SA12', 'fastvit_sa12', (64, 128, 256, 512), 38.9, IFORMER),
-        Peer('FastViT-SA24', 'fastvit_sa24', (64, 128, 256, 512), 42.0, IFORMER),
+        Peer(
+            'SwiftFormer-L1',
+            'swiftformer_l1',
+            (48, 96, 192, 384),
+            PublishedAccuracy(41.2, SWIFTFORMER, 41.4, SWIFTFORMER),
+        ),
+        Peer(
+            'SwiftFormer-L3',
+            'swiftformer_l3',
+            (64, 128, 320, 512),
+            PublishedAccuracy(42.7, SWIFTFORMER, 43.9, SWIFTFORMER),
+        ),
+        Peer(
+            'RepViT-M1.1',
+            'repvit_m1_1',
+            (64, 128, 256, 512),
+            PublishedAccuracy(39.8, REPVIT, 40.6, REPVIT),
+        ),
+        Peer(
+            'RepViT-M1.5',
+            'repvit_m1_5',
+            (64, 128, 256, 512),
+            PublishedAccuracy(41.6, REPVIT, 43.6, REPVIT),
+        ),
+        Peer(
+            'FastViT-SA12',
+            'fastvit_sa12',
+            (64, 128, 256, 512),
+            PublishedAccuracy(38.9, IFORMER, 38.0, IFORMER),
+        ),
+        Peer(
+            'FastViT-SA24',
+            'fastvit_sa24',
+            (64, 128, 256, 512),
+            PublishedAccuracy(42.0, IFORMER, 41.0, IFORMER),
+        ),
         Peer('MobileNetV4-Conv-M', 'mobilenetv4_conv_medium', (48, 80, 160, 960)),
         Peer('EdgeNeXt-S', 'edgenext_small', (48, 96, 160, 304)),
         Peer('EfficientViT-B1 (MIT)', 'efficientvit_b1', (32, 64, 128, 256)),
@@ -296,5 +375,5 @@ PEERS: dict[str, Peer] = {
         Peer('TinyViT-21M', 'tiny_vit_21m_224', (96, 192, 384, 576)),
     )
 }
-"""By name in timm. EfficientFormer, and timm's EfficientFormerV2, take images of one size only and
-so cannot be backbones of detectors; timm has no HorNet."""
+"""By their names in configs and commands. EfficientFormer, and EfficientFormerV2 in timm, take
+images of one size only and so cannot be backbones of detectors."""

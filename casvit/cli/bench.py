@@ -53,7 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--peers',
         nargs='*',
         metavar='NAME',
-        help=f'other backbones, by their names in timm: {", ".join(PEERS)} (default: all)',
+        help=f'other backbones, by their names in configs: {", ".join(PEERS)} (default: all)',
     )
     parser.add_argument(
         '--variants',

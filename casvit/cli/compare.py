@@ -77,7 +77,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--peers',
         nargs='+',
         metavar='NAME',
-        help=f'other backbones, by their names in timm: {", ".join(PEERS)} (default: all; '
+        help=f'other backbones, by their names in configs: {", ".join(PEERS)} (default: all; '
         f'with --train {", ".join(TRAINED_PEERS)})',
     )
     peers.add_argument('--no-peers', action='store_true', help='compare token mixers only')

@@ -1,22 +1,34 @@
-"""Other backbones to compare CAS-ViT with, built by timm.
+"""Other backbones to compare CAS-ViT with: how they are built, and the accuracy of CAS-ViT."""
 
-Published results are copied from papers, with their source, and are never measured here.
-"""
-
+import re
 from typing import Any
 
+from mmengine.registry import MODELS
 from torch import nn
 
-from casvit.tables import PEERS
-from casvit_mm.models import TimmPyramid
+from casvit.tables import PEERS, PUBLISHED_WEIGHTS, PublishedAccuracy
 
-CASVIT_BOX_AP = {'xs': 37.4, 's': 39.8, 'm': 42.3, 't': 43.5}
-"""Published box AP of Mask R-CNN, 12 epochs, by size: CAS-ViT, arXiv 2408.03703."""
+SOURCE = 'CAS-ViT, arXiv 2408.03703'
 
 
-def published_casvit(size: str) -> dict[str, Any]:
-    """Published accuracy of a CAS-ViT, in the form used for peers."""
-    return {'box_ap': CASVIT_BOX_AP.get(size), 'source': 'CAS-ViT, arXiv 2408.03703'}
+def published_casvit(size: str) -> PublishedAccuracy:
+    """The published accuracy of a CAS-ViT.
+
+    Args:
+        size: A key of :data:`casvit.tables.ARCHITECTURES`.
+    """
+    box_ap = _figure(f'mask_rcnn_casvit-{size}_fpn_1x_coco', 'box AP')
+    miou = _figure(f'semantic_fpn_casvit-{size}_40k_ade20k-512x512', 'mIoU')
+    return PublishedAccuracy(box_ap, SOURCE if box_ap else '', miou, SOURCE if miou else '')
+
+
+def peer_backbone(name: str) -> dict[str, Any]:
+    """The config of a peer that outputs feature maps of strides 4 to 32, without weights.
+
+    Args:
+        name: A key of :data:`casvit.tables.PEERS`.
+    """
+    return dict(type=PEERS[name].backbone, name=name)
 
 
 def build_peer(name: str) -> nn.Module:
@@ -26,6 +38,13 @@ def build_peer(name: str) -> nn.Module:
         name: A key of :data:`casvit.tables.PEERS`.
 
     Raises:
-        MissingPackageError: timm is not installed.
+        MissingPackageError: The package that builds it is not installed.
     """
-    return TimmPyramid(PEERS[name].timm).eval()
+    backbone: nn.Module = MODELS.build(peer_backbone(name))
+    return backbone.eval()
+
+
+def _figure(weights: str, metric: str) -> float | None:
+    known = PUBLISHED_WEIGHTS.get(weights)
+    found = known and re.search(rf'{metric} ([\d.]+)', known.figure)
+    return float(found[1]) if found else None

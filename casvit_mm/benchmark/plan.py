@@ -52,13 +52,12 @@ def add_facts(case: dict[str, Any], limits: Limits) -> None:
         if precision in limits['gemm_flops_per_second']:
             least = roofline(*shape, limits, precision=precision, training=training)
             case['roofline'] = asdict(least)
-        case['published'] = published_casvit(case['model'])
+        case['published'] = published_casvit(case['model'])._asdict()
     elif case['kind'] == 'config':
         # Records may be published, so they must not contain local paths.
         case['model'] = case['label']
     elif case['kind'] == 'peer':
-        peer = PEERS[case['model']]
-        case['published'] = {'box_ap': peer.box_ap, 'source': peer.source}
+        case['published'] = PEERS[case['model']].published._asdict()
 
 
 def _peers(args: Namespace) -> list[str]:

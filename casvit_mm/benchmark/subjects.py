@@ -22,6 +22,7 @@ from casvit_mm.config.edit import drop_pretrained
 from casvit_mm.config.view import ConfigView
 from casvit_mm.deploy import Acceleration, accelerate, fuse
 from casvit_mm.models import CASViT
+from casvit_mm.models.pyramids.timm_pyramid import require_timm
 from casvit_mm.speed.dense_parts import (
     PRECISIONS,
     at_precision,
@@ -184,6 +185,7 @@ def _to_export(case: Case) -> nn.Module:
 
 def _merged(peer: nn.Module) -> nn.Module:
     """A peer with its branches merged, if its authors merge them for inference."""
+    require_timm()
     from timm.utils.model import reparameterize_model
 
     return reparameterize_model(peer)

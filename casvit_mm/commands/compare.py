@@ -10,8 +10,7 @@ import torch
 
 from casvit.errors import CliError
 from casvit.sentences import first_line
-from casvit.tables import COMPARED_VARIANTS, TRAINED_PEERS
-from casvit_mm.benchmark.peers import CASVIT_BOX_AP
+from casvit.tables import COMPARED_VARIANTS, PUBLISHED_SIZES, TRAINED_PEERS
 from casvit_mm.commands.compare_training import train
 from casvit_mm.commands.pages import address, require_page_and_records, write_file
 from casvit_mm.comparison.candidates import (
@@ -30,7 +29,7 @@ from casvit_mm.comparison.record import (
     read_record,
     trained_command_of,
 )
-from casvit_mm.models.timm_pyramid import require_timm
+from casvit_mm.models.pyramids.timm_pyramid import require_timm
 from casvit_mm.report.comparison.page import comparison_page
 from casvit_mm.report.comparison.plots import comparison_plots
 from casvit_mm.report.comparison.tables import cost_table, growth_table, speed_table
@@ -78,7 +77,8 @@ def run(args: Namespace) -> int:
             candidate, settings, args.custom_imports
         )
         keep_record(record, folder)
-    print('\n\n'.join(table(record) for table in (cost_table, speed_table, growth_table)))
+    tables = cost_table(record['models']), speed_table(record), growth_table(record)
+    print('\n\n'.join(tables))
     return _end(record, folder)
 
 
@@ -114,7 +114,7 @@ def _other_sizes(args: Namespace) -> list[str]:
     if args.other_sizes is None:
         if args.no_peers or args.train:
             return []
-        return [size for size in CASVIT_BOX_AP if size != args.size]
+        return [size for size in PUBLISHED_SIZES if size != args.size]
     if args.size in args.other_sizes:
         raise CliError(
             f'--other-sizes names {args.size}, which is the --size with the token mixers.'

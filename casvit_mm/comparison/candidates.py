@@ -9,8 +9,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from casvit.errors import UserError
-from casvit.tables import PEERS
-from casvit_mm.benchmark.peers import published_casvit
+from casvit.tables import PEERS, UNPUBLISHED, PublishedAccuracy
+from casvit_mm.benchmark.peers import peer_backbone, published_casvit
 from casvit_mm.models import TOKEN_MIXERS
 from casvit_mm.models.mixers.registry import mixer_of_stages
 
@@ -39,7 +39,7 @@ class Candidate:
         model: Its size, or its key of :data:`casvit.tables.PEERS`.
         mixer: The token mixer that takes the place of that of CAS-ViT; None if none does.
         backbone: Its config, without weights.
-        published: ``box_ap`` on COCO and its ``source``; ``box_ap`` is None if nobody published it.
+        published: Its accuracy as others publish it.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Candidate:
     model: str
     mixer: str | None
     backbone: dict[str, Any]
-    published: dict[str, Any]
+    published: PublishedAccuracy
 
     def build(self) -> nn.Module:
         """Builds the backbone with random weights, in eval mode."""
@@ -116,8 +116,8 @@ def peer_candidates(names: Sequence[str] | None = None) -> list[Candidate]:
             kind='peer',
             model=name,
             mixer=None,
-            backbone=dict(type='TimmPyramid', name=name, norm_eval=False),
-            published=dict(box_ap=PEERS[name].box_ap, source=PEERS[name].source),
+            backbone=dict(**peer_backbone(name), norm_eval=False),
+            published=PEERS[name].published,
         )
         for name in (PEERS if names is None else names)
     ]
@@ -133,7 +133,7 @@ def _with_mixer(size: str, name: str) -> Candidate:
         mixer=name,
         backbone=dict(type='CASViT', arch=size, mixer=dict(type=name), norm_eval=False),
         # Nobody trained the other mixers in this backbone.
-        published=published_casvit(size) if ours else dict(box_ap=None, source=''),
+        published=published_casvit(size) if ours else UNPUBLISHED,
     )
 
 

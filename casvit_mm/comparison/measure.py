@@ -29,7 +29,7 @@ def measure_candidate(
         imports: Modules that register mixers.
 
     Returns:
-        - ``label``, ``kind``, ``published``: those of the candidate.
+        - ``label``, ``kind``, ``published``: those of the candidate; the last one as a dict.
         - ``facts``: as of :func:`casvit_mm.comparison.facts.facts`.
         - ``receptive_field``: as of :mod:`casvit_mm.comparison.receptive_field`.
         - ``speed``: a group of cases, as of :func:`casvit_mm.benchmark.measure.measure`.
@@ -44,7 +44,7 @@ def measure_candidate(
     entry: dict[str, Any] = {
         'label': candidate.label,
         'kind': candidate.kind,
-        'published': candidate.published,
+        'published': candidate.published._asdict(),
         'facts': facts(backbone, settings.image_size),
         'receptive_field': _receptive_field(backbone, settings),
     }

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from casvit.errors import CheckpointError, CliError
+from casvit.tables import PEERS
 from casvit_mm.config.view import ConfigView, type_name
 from casvit_mm.inference.saved_config import (
     SavedConfigError,
@@ -95,7 +96,7 @@ class Start:
 def is_peer(config: Config | None) -> bool:
     """Whether the backbone of a config is one to compare CAS-ViT with."""
     model = ConfigView(config).model if config is not None else {}
-    return type_name(model.get('backbone') or {}) == 'TimmPyramid'
+    return type_name(model.get('backbone') or {}) in {peer.backbone for peer in PEERS.values()}
 
 
 def read_start(checkpoint: str, *, any_backbone: bool = False) -> Start:

@@ -1,4 +1,4 @@
-"""The CAS-ViT model: sizes, token mixers, backbone, classifier, and checkpoint loading."""
+"""Models: CAS-ViT with its sizes and token mixers, other backbones, and checkpoint loading."""
 
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
         SeparableMixer,
     )
     from casvit_mm.models.optional import require_mmpretrain
+    from casvit_mm.models.pyramids.hornet_pyramid import HorNetPyramid
+    from casvit_mm.models.pyramids.timm_pyramid import TimmPyramid
     from casvit_mm.models.separable_conv import SeparableConv2d
     from casvit_mm.models.sizes import classifier_sizes, dense_peers, dense_sizes
-    from casvit_mm.models.timm_pyramid import TimmPyramid
 
 __all__ = [
     'ARCHITECTURES',
@@ -37,6 +38,7 @@ __all__ = [
     'CASViTClsHead',
     'CheckpointError',
     'EfficientAdditiveMixer',
+    'HorNetPyramid',
     'IdentityMixer',
     'LightEncoderDecoder',
     'LightMaskHead',
@@ -66,6 +68,7 @@ __getattr__, __dir__ = lazy_attributes(
         'CASViTClsHead': 'casvit_mm.models.classifier',
         'CheckpointError': 'casvit_mm.models.checkpoint',
         'EfficientAdditiveMixer': 'casvit_mm.models.mixers',
+        'HorNetPyramid': 'casvit_mm.models.pyramids.hornet_pyramid',
         'IdentityMixer': 'casvit_mm.models.mixers',
         'LightEncoderDecoder': 'casvit_mm.models.light_segmentor',
         'LightMaskHead': 'casvit_mm.models.light_mask_head',
@@ -76,7 +79,7 @@ __getattr__, __dir__ = lazy_attributes(
         'SeparableMixer': 'casvit_mm.models.mixers',
         'SteadyFocalLoss': 'casvit_mm.models.losses.focal_loss',
         'TOKEN_MIXERS': 'casvit_mm.models.mixers',
-        'TimmPyramid': 'casvit_mm.models.timm_pyramid',
+        'TimmPyramid': 'casvit_mm.models.pyramids.timm_pyramid',
         'classifier_sizes': 'casvit_mm.models.sizes',
         'dense_peers': 'casvit_mm.models.sizes',
         'dense_sizes': 'casvit_mm.models.sizes',

@@ -56,7 +56,7 @@ def dense_peers(
             :func:`dense_sizes`.
 
     Returns:
-        For every peer of :data:`casvit.tables.PEERS`, by its name in timm, a fragment to merge into
+        For every peer of :data:`casvit.tables.PEERS`, by its key, a fragment to merge into
         ``model``: the backbone's ``type`` and ``name``, the ``in_channels`` of those parts, and
         the normalisation that its weights want.
 
@@ -71,7 +71,7 @@ def dense_peers(
     return {
         name: dict(
             data_preprocessor=dict(mean=list(peer.mean), std=list(peer.std)),
-            backbone=dict(type='TimmPyramid', name=name),
+            backbone=dict(type=peer.backbone, name=name),
             **{part: _inputs(name, stages) for part, stages in inputs.items()},
         )
         for name, peer in PEERS.items()

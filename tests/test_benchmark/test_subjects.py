@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from casvit.tables import PEERS
+from casvit.tables import ARCHITECTURES, PEERS, UNPUBLISHED
 from casvit_mm.benchmark import subjects
 from casvit_mm.benchmark.cases import Case
-from casvit_mm.benchmark.peers import build_peer
+from casvit_mm.benchmark.peers import build_peer, published_casvit
 from casvit_mm.benchmark.subjects import change, prepare
 
 DETECTORS = ('retinanet_casvit-xs_fpn_1x_coco', 'mask_rcnn_casvit-xs_fpn_1x_coco')
@@ -83,7 +83,7 @@ def test_a_segmentor_predicts_a_semantic_mask_and_a_classifier_a_class(configs):
 
 def test_a_peer_outputs_feature_maps_of_strides_4_to_32():
     pytest.importorskip('timm')
-    for name in ('resnet18', 'repvit_m1_1', 'swin_tiny_patch4_window7_224'):
+    for name in ('resnet18', 'repvit_m1_1', 'swin_tiny_patch4_window7_224', 'hornet_tiny'):
         with torch.no_grad():
             levels = build_peer(name)(torch.rand(1, 3, 128, 160))
         assert [tuple(level.shape[2:]) for level in levels] == [(32, 40), (16, 20), (8, 10), (4, 5)]
@@ -101,12 +101,29 @@ def test_a_peer_can_be_run_with_its_branches_merged():
         assert len(network(image)) == 4
 
 
-def test_every_peer_is_in_timm_and_every_published_figure_has_a_source():
+def test_every_peer_is_known_to_the_library_that_builds_it():
     timm = pytest.importorskip('timm')
-    assert not set(PEERS) - set(timm.list_models())
-    for peer in PEERS.values():
-        assert (peer.box_ap is None) == (not peer.source)
-        assert peer.box_ap is None or 30 < peer.box_ap < 50
+    of_timm = {key for key, peer in PEERS.items() if peer.backbone == 'TimmPyramid'}
+    assert not of_timm - set(timm.list_models())
+    assert {peer.backbone for peer in PEERS.values()} == {'TimmPyramid', 'HorNetPyramid'}
+
+
+def test_every_published_figure_has_a_source_and_no_source_stands_alone():
+    of_peers = [peer.published for peer in PEERS.values()]
+    for each in (*of_peers, *map(published_casvit, ARCHITECTURES)):
+        assert (each.box_ap is None) == (not each.source)
+        assert (each.miou is None) == (not each.miou_source)
+        assert all(30 < figure < 50 for figure in (each.box_ap, each.miou) if figure)
+
+
+def test_the_accuracy_of_cas_vit_is_that_of_its_paper():
+    assert [(each.box_ap, each.miou) for each in map(published_casvit, ('xs', 's', 'm', 't'))] == [
+        (37.4, 37.1),
+        (39.8, 41.3),
+        (42.3, 43.6),
+        (43.5, 45.0),
+    ]
+    assert published_casvit('l') == UNPUBLISHED
 
 
 @pytest.mark.parametrize('mode', ['inference', 'training'])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from quick_runs import run_tool
 
-from casvit.tables import PEERS
+from casvit.tables import PEERS, UNPUBLISHED, PublishedAccuracy
 from casvit_mm.comparison import candidates
 from casvit_mm.comparison.candidates import (
     mixer_candidates,
@@ -61,7 +61,7 @@ def entry(label, kind, box_ap, *cases, growth, failures=()):
     return dict(
         label=label,
         kind=kind,
-        published=dict(box_ap=box_ap, source='a paper' if box_ap else ''),
+        published=PublishedAccuracy(box_ap, 'a paper' if box_ap else '')._asdict(),
         facts=dict(parameters=3_200_000, macs=1_870_000_000, activations=21_500_000),
         receptive_field=field,
         speed=dict(title=label, yardstick=0, cases=list(cases), failures=list(failures)),
@@ -126,8 +126,8 @@ def test_the_page_shows_what_was_measured_and_leaves_empty_what_was_not(record):
     page = comparison_page([record, other], plots, ['casvit one', 'casvit two'], 'casvit page')
     head, first, second = page.split('\n## A ')
     assert 'casvit page' in head and 'casvit one' in first and 'casvit two' in second
-    assert '| CAS-ViT XS | 3.20 | 1.87 | 21.5 | 21 | 43 | 37.4 | a paper |' in head
-    assert '| Self attention | 3.20 | 1.87 | 21.5 | 21 | 43 | - | - |' in head
+    assert '| CAS-ViT XS | 3.20 | 1.87 | 21.5 | 21 | 43 |' in head
+    assert '| Self attention | 3.20 | 1.87 | 21.5 | 21 | 43 |' in head
     assert '](c.png)' in head and '](a.png)' in first and '](b.png)' in first
     for text in (first, second):
         assert '| CAS-ViT XS | 20 | 10 | 100 | - | 100 | 1024 |' in text
@@ -137,6 +137,31 @@ def test_the_page_shows_what_was_measured_and_leaves_empty_what_was_not(record):
         assert 'Of the 2 with a published box AP' in text
         assert '- Self attention, inference, exported, 1x64x64: ONNX has no such operator.' in text
     assert 'memory\nof its process' in first and 'memory\nof its GPU' in second
+
+
+def test_published_accuracy_stands_apart_from_what_was_measured(record):
+    models = record['models']
+    models['resnet18']['published'] |= dict(miou=32.9, miou_source='another paper')
+    models['odd'] = dict(models['resnet18'], label='Odd', published=UNPUBLISHED._asdict())
+    # A record of an earlier version knows no mIoU.
+    for key in ('miou', 'miou_source'):
+        del models['CASMixer']['published'][key]
+    page = comparison_page([record], [{}], ['one'], 'two')
+    _, section = page.split('## Published accuracy')
+    section = section.partition('\n## ')[0]
+    assert '| CAS-ViT XS | 37.4 | a paper | - | - |' in section
+    assert '| ResNet-18 | 34.0 | a paper | 32.9 | another paper |' in section
+    assert 'There is none for Odd.' in section
+    assert not any(f'| {name} |' in section for name in ('Odd', 'Self attention'))
+
+
+def test_what_only_a_later_record_has_is_in_the_tables_of_no_machine(record):
+    later = copy.deepcopy(record)
+    later['models']['later'] = dict(copy.deepcopy(later['models']['resnet18']), label='Later')
+    page = comparison_page([record, later], [{}, {}], ['one', 'two'], 'three')
+    head = page.split('\n## A ')[0]
+    assert '| Later | 3.20 |' in head and '| Later | 34.0 |' in head
+    assert head.count('| ResNet-18 |') == 2
 
 
 def test_a_mixer_that_does_nothing_has_no_exponent_of_time(record):
@@ -158,8 +183,8 @@ def test_the_plots_are_drawn(record, tmp_path):
 def test_every_registered_mixer_is_a_candidate_that_of_cas_vit_first():
     found = mixer_candidates('s')
     assert {each.key for each in found} == set(TOKEN_MIXERS.module_dict)
-    assert found[0].label == 'CAS-ViT S' and found[0].published['box_ap'] == 39.8
-    assert all(each.published['box_ap'] is None for each in found[1:])
+    assert found[0].label == 'CAS-ViT S' and found[0].published.box_ap == 39.8
+    assert all(each.published.box_ap is None for each in found[1:])
     assert {each.key for each in peer_candidates()} == set(PEERS)
 
 

@@ -23,6 +23,7 @@ NO_FIGURE = '\N{EN DASH}'
 # Every peer with one of the heads; the others are tried where there is time.
 IN_TURN = [(HEADS[index % len(HEADS)], peer) for index, peer in enumerate(PEERS)]
 OTHERS = [(head, peer) for peer in PEERS for head in HEADS if (head, peer) not in IN_TURN]
+OF_TIMM = [key for key, peer in PEERS.items() if peer.backbone == 'TimmPyramid']
 # The layers of these are those of a smaller one.
 LARGER = (
     *('pvt_v2_b1', 'pvt_v2_b2', 'swiftformer_l1', 'swiftformer_l3', 'repvit_m1_5'),
@@ -56,11 +57,20 @@ def test_a_peer_learns_and_predicts_with_images_of_odd_sizes(configs, head, peer
         assert ('masks' in answer.pred_instances) == (head == 'mask_rcnn')
 
 
-@pytest.mark.parametrize('peer', PEERS)
+@pytest.mark.parametrize('peer', OF_TIMM)
 def test_a_peer_in_the_table_is_normalised_as_its_weights_in_timm_are(peer):
     wanted = timm.get_pretrained_cfg(peer)
     for ours, theirs in ((PEERS[peer].mean, wanted.mean), (PEERS[peer].std, wanted.std)):
         assert ours == pytest.approx([255 * value for value in theirs])
+
+
+def test_hornet_is_normalised_as_its_weights_in_mmpretrain_are():
+    mmpretrain = pytest.importorskip('mmpretrain')
+    config = Path(mmpretrain.__file__).parent / '.mim/configs/hornet/hornet-tiny_8xb128_in1k.py'
+    wanted = Config.fromfile(config).data_preprocessor
+    peer = PEERS['hornet_tiny']
+    assert wanted.to_rgb
+    assert [*peer.mean] == wanted.mean and [*peer.std] == wanted.std
 
 
 @pytest.mark.parametrize('head', HEADS)
@@ -92,8 +102,9 @@ def test_the_page_lists_every_peer_with_its_channels_and_its_published_figure():
     _, listed = page.split('\n## Backbones\n')
     rows = [line for line in listed.splitlines() if line.startswith('| ') and '`' in line]
     assert rows == [
-        f'| {peer.name} | `{peer.timm}` | {", ".join(map(str, peer.channels))} | '
-        f'{peer.box_ap or NO_FIGURE} | {peer.source} |'
+        f'| {peer.name} | `{peer.key}` | {", ".join(map(str, peer.channels))} | '
+        f'{peer.published.box_ap or NO_FIGURE} | {peer.published.source} | '
+        f'{peer.published.miou or NO_FIGURE} | {peer.published.miou_source} |'
         for peer in PEERS.values()
     ]
 

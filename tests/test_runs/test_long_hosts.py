@@ -8,6 +8,15 @@ from two_hosts import Hosts, why_not
 pytestmark = pytest.mark.long
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As many threads as the processes on the hosts have: sums depend on it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or 'not skipped')
 @pytest.mark.parametrize('how', ['cut_off', 'kill'])
 def test_a_run_goes_on_without_a_host_that_is_lost_as_if_it_were_resumed_by_hand(

@@ -3,7 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from casvit_mm.report.comparison.tables import cost_table, failures, growth_table, speed_table
+from casvit_mm.report.comparison.tables import (
+    cost_table,
+    failures,
+    growth_table,
+    published_table,
+    speed_table,
+    unpublished,
+)
 from casvit_mm.report.comparison.times import standings_of
 from casvit_mm.report.comparison.trained import trained_section
 from casvit_mm.report.speed.peers import front
@@ -24,12 +31,12 @@ This page is written by
 """
 
 RANDOM = """\
-Everything here was measured with random weights, except for the box AP, which is copied from
-publications."""
+Everything here was measured with random weights, except for the published accuracy, which is copied
+from publications."""
 
 TRAINED = """\
-Cost and speed were measured with random weights, box AP under *Cost and receptive field* is copied
-from publications, and some of the backbones were trained for minutes, at the end of the page."""
+Cost and speed were measured with random weights, the *published accuracy* is copied from
+publications, and some of the backbones were trained for minutes, at the end of the page."""
 
 ONLY_TRAINED = 'They were trained for minutes, from random weights.'
 
@@ -45,9 +52,15 @@ the gradients of the central feature of the last level, for random images
 ([Luo et al.](https://arxiv.org/abs/1701.04128)). Batch norms have the statistics of these images.
 Residual branches that training would start near zero, as those of ResNet and ConvNeXt, have scale
 1. Training changes receptive fields.
+"""
 
-*Box AP* is published (COCO, Mask R-CNN with FPN, 12 epochs) and was not measured here. It is -
-if we know of no published figure.
+PUBLISHED = """\
+## Published accuracy
+
+Copied from the publications that are named, and not measured here. *Box AP* is that of Mask R-CNN
+with FPN on COCO, trained for 12 epochs; *mIoU* that of Semantic FPN on ADE20K, with images of
+512x512. Recipes differ in details, such as the number of iterations on ADE20K. - stands for
+a figure that we know of no publication of.{missing}
 """
 
 MACHINE = """\
@@ -87,7 +100,7 @@ def comparison_page(
 
     Args:
         records: Records of ``casvit compare``, one for each machine. What does not depend on the
-            machine is taken from the first.
+            machine is taken from the first one that has a model.
         plots: For each record, the paths of the plots of
             :func:`casvit_mm.report.comparison.plots.comparison_plots`, relative to the page.
         measured: For each record, the command that measured it.
@@ -102,16 +115,29 @@ def comparison_page(
     speeds = [each for each in of_all if each[0]['models']]
     weights = RANDOM if not any(trained) else TRAINED if speeds else ONLY_TRAINED
     parts = [INTRODUCTION.format(size=size, command=command, weights=weights)]
-    for record, drawn, _ in speeds[:1]:
-        parts += [COST.format(side=record['settings']['image_size']), cost_table(record) + '\n']
-        if 'receptive_fields' in drawn:
-            parts.append(f'![Effective receptive fields]({drawn["receptive_fields"]})\n')
+    if speeds:
+        record, drawn, _ = speeds[0]
+        parts.append(COST.format(side=record['settings']['image_size']))
+        parts += _of_no_machine([record for record, *_ in speeds], drawn)
     for each in speeds:
         parts += _of_machine(*each)
     for (record, drawn, _), done in zip(of_all, trained, strict=False):
         if done:
             parts += trained_section(record, drawn, done)
     return '\n'.join(parts)
+
+
+def _of_no_machine(records: Sequence[dict[str, Any]], plots: Mapping[str, str]) -> Iterator[str]:
+    models: dict[str, dict[str, Any]] = {}
+    for record in records:
+        models |= {key: each for key, each in record['models'].items() if key not in models}
+    yield cost_table(models) + '\n'
+    if 'receptive_fields' in plots:
+        yield f'![Effective receptive fields]({plots["receptive_fields"]})\n'
+    none = ', '.join(unpublished(models))
+    missing = f' There is none for {none}.' if none else ''
+    yield PUBLISHED.format(missing=missing)
+    yield published_table(models) + '\n'
 
 
 def _of_machine(record: dict[str, Any], plots: Mapping[str, str], command: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Formats a comparison as Markdown tables."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from casvit_mm.report.comparison.times import cases_of, time_of
@@ -12,11 +12,11 @@ LEAST_SECONDS = 5e-5
 """What takes less than this for the largest image does nothing but be called."""
 
 
-def cost_table(record: dict[str, Any]) -> str:
-    """What can be counted, the receptive field, and the published accuracy.
+def cost_table(models: Mapping[str, dict[str, Any]]) -> str:
+    """What can be counted, and the receptive field.
 
     Args:
-        record: A record of ``casvit compare``.
+        models: Those of a record of ``casvit compare``.
     """
     titles = (
         'backbone',
@@ -25,15 +25,41 @@ def cost_table(record: dict[str, Any]) -> str:
         'activations, M',
         'receptive field, px (50%)',
         'px (90%)',
-        'box AP (published)',
-        'source',
     )
-    return table_of(titles, (_cost(entry) for entry in record['models'].values()))
+    return table_of(titles, (_cost(entry) for entry in models.values()))
+
+
+def published_table(models: Mapping[str, dict[str, Any]]) -> str:
+    """The accuracy that others publish, of backbones for which there is any.
+
+    Args:
+        models: Those of a record of ``casvit compare``.
+    """
+    titles = ('backbone', 'box AP (published)', 'source', 'mIoU (published)', 'source of the mIoU')
+    figures = ('box_ap', 'source', 'miou', 'miou_source')
+    rows = (
+        [entry['label'], *(str(entry['published'].get(each) or NONE) for each in figures)]
+        for entry in models.values()
+    )
+    return table_of(titles, (row for row in rows if set(row[1:]) != {NONE}))
+
+
+def unpublished(models: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The labels of the peers for which there is no published accuracy of either kind.
+
+    Args:
+        models: Those of a record of ``casvit compare``.
+    """
+    return [
+        entry['label']
+        for entry in models.values()
+        if entry['kind'] == 'peer'
+        and not (entry['published']['box_ap'] or entry['published'].get('miou'))
+    ]
 
 
 def _cost(entry: dict[str, Any]) -> list[str]:
     facts, sides = entry['facts'], entry['receptive_field']['sides']
-    published = entry['published']
     return [
         entry['label'],
         f'{facts["parameters"] / 1e6:.2f}',
@@ -41,8 +67,6 @@ def _cost(entry: dict[str, Any]) -> list[str]:
         f'{facts["activations"] / 1e6:.1f}',
         str(sides['50%']),
         str(sides['90%']),
-        str(published['box_ap'] or NONE),
-        published['source'] if published['box_ap'] else NONE,
     ]
 
 

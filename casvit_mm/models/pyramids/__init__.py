@@ -1,0 +1,1 @@
+"""Other backbones with the features and the arguments of CAS-ViT, to compare it with."""
