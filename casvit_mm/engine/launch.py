@@ -1,7 +1,10 @@
 """Joins and leaves a distributed run, with or without GPUs."""
 
+import ctypes
 import gc
 import os
+import signal
+import sys
 import time
 from datetime import timedelta
 
@@ -17,6 +20,8 @@ WORLD_SIZES = {
     'slurm': 'SLURM_NTASKS',
     'mpi': 'OMPI_COMM_WORLD_SIZE',
 }
+# Of <linux/prctl.h>.
+PR_SET_PDEATHSIG = 1
 RESTARTS = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
@@ -30,6 +35,8 @@ def join_run(cfg: Config, launcher: str) -> None:
     With GPUs, mmengine does the rest when the runner is built. Without GPUs, ``pytorch`` processes
     are connected here over gloo, which the runner then skips, and DistributedDataParallel is told
     that there are no device ids.
+
+    On Linux, a process of torchrun is killed as soon as torchrun is gone.
 
     Args:
         cfg: The config of the run, changed in place.
@@ -49,6 +56,7 @@ def join_run(cfg: Config, launcher: str) -> None:
                 'unset): use tools/dist_train.sh or tools/dist_test.sh, or python -m '
                 'torch.distributed.run --nproc_per_node=N.'
             )
+        _end_with_torchrun()
     elif WORLD_SIZES[launcher] not in os.environ:
         raise LaunchError(
             f'--launcher {launcher} needs a process started by {launcher} '
@@ -101,6 +109,21 @@ def leave_run() -> None:
 def world_size(launcher: str) -> int:
     """Number of processes of the run, also before they are connected."""
     return int(os.environ.get(WORLD_SIZES.get(launcher, ''), 1))
+
+
+def _end_with_torchrun() -> None:
+    """Has the system kill this process when the one that started it is gone.
+
+    Torchrun may be killed before it ends its processes. In a step, they would wait for one another
+    until the time limit of the run, half an hour by default, and keep their GPUs.
+    """
+    if sys.platform != 'linux' or 'TORCHELASTIC_RUN_ID' not in os.environ:
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # It was gone before it could be watched.
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _has_accelerator() -> bool:

@@ -85,12 +85,12 @@ class Start:
 
     def is_whole(self, task: str) -> bool:
         """Whether it is loaded as a whole model for a task, not only its backbone."""
-        if self.foreign:
-            # Classifiers of timm name their heads as they like.
-            return any(key.startswith('backbone.') for key in self.weights)
+        if self.foreign and not any(key.startswith('backbone.') for key in self.weights):
+            # A classifier of timm, which names its head as it likes.
+            return False
         if self.task == 'classification':
             return task == 'classification'
-        return self.has_head
+        return self.has_head or bool(self.foreign)
 
 
 def is_peer(config: Config | None) -> bool:

@@ -162,6 +162,11 @@ def test_what_only_a_later_record_has_is_in_the_tables_of_no_machine(record):
     head = page.split('\n## A ')[0]
     assert '| Later | 3.20 |' in head and '| Later | 34.0 |' in head
     assert head.count('| ResNet-18 |') == 2
+    later['settings']['image_size'] = 96
+    assert (
+        'Later'
+        not in comparison_page([record, later], [{}, {}], ['1', '2'], '3').split('\n## A ')[0]
+    )
 
 
 def test_a_mixer_that_does_nothing_has_no_exponent_of_time(record):

@@ -12,7 +12,7 @@ from casvit.errors import CheckpointError, CliError
 from casvit.tables import PEERS
 from casvit_mm.finetune.base import choose_base
 from casvit_mm.finetune.start import read_start
-from casvit_mm.models import CASViT
+from casvit_mm.models import CASViT, HorNetPyramid
 
 timm = pytest.importorskip('timm')
 for toolbox in ('mmdet', 'mmseg'):
@@ -129,6 +129,20 @@ def test_finetune_takes_a_baseline_and_the_weights_of_timm(configs, tmp_path):
     weights = {f'backbone.network.{key}': value for key, value in start.weights.items()}
     torch.save({'state_dict': weights, 'meta': {}}, file)
     assert read_start(str(file), any_backbone=True).is_whole('detection')
+
+
+def test_finetune_takes_only_the_backbone_of_a_classifier_of_mmpretrain(configs, tmp_path):
+    backbone, file = HorNetPyramid('hornet_tiny'), tmp_path / 'hornet.pth'
+    weights = {
+        f'backbone.{key.removeprefix("network.")}': value
+        for key, value in backbone.network.state_dict().items()
+    }
+    weights |= {'head.fc.weight': torch.zeros(10, 512), 'head.fc.bias': torch.zeros(10)}
+    torch.save({'state_dict': weights, 'meta': {}}, file)
+    start = read_start(str(file), any_backbone=True)
+    assert start.task == 'classification'
+    assert not start.is_whole('instance') and start.is_whole('classification')
+    assert finetune_base(configs / 'baselines/mask_rcnn_peer.py', file).task == 'instance'
 
 
 def test_finetune_refuses_what_does_not_fit_a_baseline(configs, tmp_path):

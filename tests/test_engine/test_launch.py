@@ -1,5 +1,9 @@
 """Joining a distributed run, without a GPU."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -59,3 +63,28 @@ def test_more_processes_than_gpus_are_rejected(no_launcher, started_by_torchrun,
     monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cuda')
     with pytest.raises(LaunchError, match='no GPU for process 1 of this machine: torch finds 1'):
         join_run(Config(dict()), 'pytorch')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the system ends such processes on Linux only')
+def test_a_process_whose_torchrun_is_killed_does_not_stay_behind(tmp_path):
+    script = tmp_path / 'wait.py'
+    script.write_text(
+        'import time\n'
+        'from mmengine.config import Config\n'
+        'from casvit_mm.engine.launch import join_run\n'
+        "join_run(Config(dict()), 'pytorch')\n"
+        "print('joined', flush=True)\n"
+        'time.sleep(600)\n'
+    )
+    torchrun = subprocess.Popen(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'},
+        text=True,
+    )
+    with torchrun:
+        assert torchrun.stdout.readline() == 'joined\n'
+        torchrun.kill()
+        # The process has the same end of the pipe.
+        assert torchrun.communicate(timeout=20) == ('', None)

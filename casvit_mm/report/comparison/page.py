@@ -88,6 +88,9 @@ call of each turn, and the median of the turns. The fixed cost of a call makes t
 smaller. A mixer without MACs, or one that does nothing, has -.
 """
 
+SAME = ('size', 'image_size')
+"""Settings on which depends what does not depend on the machine."""
+
 
 def comparison_page(
     records: Sequence[dict[str, Any]],
@@ -100,7 +103,8 @@ def comparison_page(
 
     Args:
         records: Records of ``casvit compare``, one for each machine. What does not depend on the
-            machine is taken from the first one that has a model.
+            machine is taken from the first one that has a model, if it has the settings of the
+            first of all.
         plots: For each record, the paths of the plots of
             :func:`casvit_mm.report.comparison.plots.comparison_plots`, relative to the page.
         measured: For each record, the command that measured it.
@@ -130,7 +134,8 @@ def comparison_page(
 def _of_no_machine(records: Sequence[dict[str, Any]], plots: Mapping[str, str]) -> Iterator[str]:
     models: dict[str, dict[str, Any]] = {}
     for record in records:
-        models |= {key: each for key, each in record['models'].items() if key not in models}
+        if all(record['settings'][key] == records[0]['settings'][key] for key in SAME):
+            models |= {key: each for key, each in record['models'].items() if key not in models}
     yield cost_table(models) + '\n'
     if 'receptive_fields' in plots:
         yield f'![Effective receptive fields]({plots["receptive_fields"]})\n'
