@@ -51,7 +51,8 @@ The *receptive field* is the effective one: the side of the smallest square that
 the gradients of the central feature of the last level, for random images
 ([Luo et al.](https://arxiv.org/abs/1701.04128)). Batch norms have the statistics of these images.
 Residual branches that training would start near zero, as those of ResNet and ConvNeXt, have scale
-1. Training changes receptive fields.
+1. Those of HorNet stay small all the same: they are products of several small factors. Training
+changes receptive fields.
 """
 
 PUBLISHED = """\
