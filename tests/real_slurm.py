@@ -161,6 +161,14 @@ class RealSlurm(Network):
         asked = ('sinfo', '--noheader', '--Node', '--partition=gpus')
         return self.call(*asked, check=False).count(' idle ')
 
+    def serves(self, name):
+        """Whether a job still runs on a machine, also if the controller does not know of it."""
+        found = subprocess.run(
+            ['ip', 'netns', 'pids', f'casvit-{name}'], capture_output=True, text=True
+        )
+        commands = (Path('/proc') / process / 'comm' for process in found.stdout.split())
+        return any('slurmstepd' in each.read_text() for each in commands if each.exists())
+
     def wait_for(self, job, state, seconds=180):
         """Waits until a job is in a state and none of it runs any more."""
         self.wait_until(lambda: self.state(job)[0] == state, seconds, job)

@@ -1,4 +1,4 @@
-"""Other backbones to compare CAS-ViT with: how they are built, and the accuracy of CAS-ViT."""
+"""Other backbones to compare CAS-ViT with, and what is published of CAS-ViT itself."""
 
 import re
 from typing import Any

@@ -118,6 +118,9 @@ def test_a_run_ends_as_if_its_time_had_not_been_up_and_no_machine_lost(tmp_path,
         slurm.cut_off('b')
         slurm.wait_for(job, 'PENDING')
         slurm.connect('b')
+        # What is left there of the job is ended, and would be taken for the job that starts again
+        # if that did not wait.
+        slurm.wait_until(lambda: not slurm.serves('b'), 180)
         slurm.start_again(job)
         slurm.wait_for(job, 'COMPLETED', 300)
         assert slurm.state(job) == ('COMPLETED', 3)

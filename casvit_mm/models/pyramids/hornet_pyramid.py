@@ -132,9 +132,9 @@ class HorNetPyramid(Backbone):
             Sentences that say what was changed or left out.
         """
         expected = self.state_dict().keys()
-        norms = {match[1] for key in state_dict if (match := _norm(key.removeprefix(prefix)))}
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            inside = key.removeprefix(prefix)
+        keys = {key: key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)}
+        norms = {match[1] for inside in keys.values() if (match := _norm(inside))}
+        for key, inside in keys.items():
             if match := _norm(inside):
                 value = state_dict.pop(key)
                 if norms != LAST:
