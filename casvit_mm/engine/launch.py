@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from datetime import timedelta
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -72,8 +73,9 @@ def join_run(cfg: Config, launcher: str) -> None:
         )
     if not distributed.is_initialized():
         seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
-        limit = None if seconds is None else timedelta(seconds=seconds)
-        distributed.init_process_group('gloo', timeout=limit)
+        # None would be the usual limit, but torch 2.1 refuses it.
+        limit: Any = {} if seconds is None else dict(timeout=timedelta(seconds=seconds))
+        distributed.init_process_group('gloo', **limit)
     wrapper = dict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,
