@@ -12,6 +12,7 @@ from torch import Tensor, distributed, nn
 
 from casvit_mm.models.checkpoint.init_cfg import split_pretrained
 from casvit_mm.models.checkpoint.pretrained import load_pretrained_backbone
+from casvit_mm.models.recomputation import recomputed
 
 Self = TypeVar('Self', bound='Backbone')
 
@@ -26,11 +27,13 @@ class Backbone(BaseModule):
     Attributes:
         name: Its name, for messages.
         norm_eval: Whether batch norms stay in eval mode while it trains.
+        with_cp: Whether activations are computed again in the backward pass.
     """
 
     init_cfg: dict | list[dict] | None
     name: str
     norm_eval: bool
+    with_cp: bool
 
     def init_weights(self) -> None:
         """Initialises the weights; a ``Pretrained`` file is read by this package's own reader.
@@ -68,6 +71,12 @@ class Backbone(BaseModule):
     def _keeps_statistics(self) -> bool:
         """Whether statistics of norms stay as they are in training."""
         return self.norm_eval
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        """``block(x)``, with activation checkpointing if the backbone has it."""
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return recomputed(block, x)
+        return block(x)
 
     def _freeze_stages(self) -> None:
         """Sets the frozen stages to eval mode, without gradients."""

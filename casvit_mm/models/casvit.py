@@ -11,7 +11,7 @@ from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
-from torch import Tensor, is_grad_enabled, nn
+from torch import Tensor, nn
 
 from casvit_mm.models.arguments import (
     check_arguments,
@@ -25,7 +25,6 @@ from casvit_mm.models.checkpoint.published_layout import adapt_backbone_keys
 from casvit_mm.models.conv_norm import ConvNorms, is_frozen, norm_conv
 from casvit_mm.models.layers import layer_of
 from casvit_mm.models.mixers import build_mixer, depthwise, mixer_of_stages
-from casvit_mm.models.recomputation import recomputed
 from casvit_mm.registration import registered_in
 
 MLP_RATIO = 4
@@ -311,11 +310,6 @@ class CASViT(Backbone):
             if str(index) in self.out_norms:
                 features.append(self.out_norms[str(index)](x))
         return join_gradients(features)
-
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if self.with_cp and self.training and is_grad_enabled():
-            return recomputed(block, x)
-        return block(x)
 
     def adapt_state_dict(self, state_dict: dict[str, Tensor], prefix: str = '') -> list[str]:
         """Rewrites published keys and RGB stems in place to what this backbone expects.

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.registry import MODELS
-from torch import Tensor, is_grad_enabled, nn
+from torch import Tensor, nn
 
 from casvit.sentences import first_line
 from casvit_mm.models.arguments import check_arguments
 from casvit_mm.models.backbone import Backbone, is_batch_norm, join_gradients
 from casvit_mm.models.optional import toolbox
-from casvit_mm.models.recomputation import recomputed
 from casvit_mm.registration import registered_in
 
 PREFIX = 'hornet_'
@@ -142,11 +141,6 @@ class HorNetPyramid(Backbone):
             elif inside not in expected and f'network.{inside}' in expected:
                 state_dict[f'{prefix}network.{inside}'] = state_dict.pop(key)
         return ["left out the norm behind a classifier's pooling"] if norms == LAST else []
-
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if self.with_cp and self.training and is_grad_enabled():
-            return recomputed(block, x)
-        return block(x)
 
     def _keeps_statistics(self) -> bool:
         return self.norm_eval and any(map(is_batch_norm, self.modules()))
